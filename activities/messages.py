@@ -1,0 +1,212 @@
+"""What travels between the workflow and its activities. Every byte here is stored in history: keep it small.
+
+Models only ever widen: a new field has a default, none is removed, no set of values is narrowed, so that stored
+histories keep replaying. No defaults computed at run time: the workflow sandbox would not see them.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from responses_api.models import (
+    FunctionCallOutput,
+    ReasoningEffort,
+    UrlCitation,
+    Usage,
+    Verbosity,
+)
+
+PREVIEW_CHARACTERS = 4000
+SIGNAL_PREVIEW_CHARACTERS = 500
+REPORT_PROGRESS = "report_progress"
+
+
+class Record(BaseModel):
+    """A message in history. Fields that are None cost no bytes."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class Transport(StrEnum):
+    """How one response is obtained."""
+
+    BACKGROUND = "background"
+    STREAM = "stream"
+    WEBSOCKET = "websocket"
+
+
+class ModelOptions(BaseModel):
+    """What is asked of the model in every iteration of a run."""
+
+    model_config = ConfigDict(protected_namespaces=(), extra="forbid")
+
+    model: str | None = Field(None, description="Model name; the worker's AGENT_MODEL when not given.")
+    instructions: str | None = Field(None, description="Added to the default instructions.")
+    reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
+    reasoning_summary: bool = False
+    verbosity: Verbosity | None = None
+    enable_web_search: bool = False
+    enable_code_interpreter: bool = False
+    tools: list[str] | None = Field(None, description="Names of function tools; all registered ones when not given.")
+    text_format: dict[str, Any] | None = Field(None, description="JSON schema that the answer must follow.")
+    max_output_tokens: int | None = Field(None, ge=16)
+    live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
+    metadata: dict[str, str] = Field({}, description="Sent with every response, beside the run's own keys.")
+
+
+class InputFile(BaseModel):
+    """A file that the model is given with the task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    label: str | None = None
+
+
+class Opening(Record):
+    """The first input of a run. Carries paths, not contents: file bytes never enter history."""
+
+    task: str | list[Any]
+    context: str | None = None
+    files: list[InputFile] = []
+    files_root: str | None = None
+
+
+class CreateResponse(Record):
+    """Ask for the next response of a run."""
+
+    options: ModelOptions
+    iteration: int
+    attempt: int = 1
+    opening: Opening | None = None
+    new_items: list[FunctionCallOutput] = []
+    previous_response_id: str | None = None
+    rebuild_from: list[str] = Field([], description="Stored responses to read back when the chain was refused.")
+    deadline: datetime | None = None
+
+
+class CreatedResponse(Record):
+    """The provider has taken the request."""
+
+    response_id: str
+    status: str
+    model: str | None = None
+
+
+class AwaitResponse(Record):
+    """Wait until a response is finished, or until the deadline."""
+
+    response_id: str
+    created_at: datetime
+    deadline: datetime | None = None
+    live_preview: bool = False
+
+
+class CancelResponse(Record):
+    """Stop a response at the provider."""
+
+    response_id: str
+
+
+class CallTool(Record):
+    """Execute one function call of the model."""
+
+    call_id: str
+    name: str
+    arguments: str
+    timeout: float
+    allowed: list[str] | None = Field(None, description="The tools this run offers; all registered ones when None.")
+
+
+class ToolOutcome(StrEnum):
+    """How a function call ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class ToolResult(Record):
+    """The answer to a function call: `output` is what the model reads, errors included."""
+
+    call_id: str
+    output: str
+    outcome: ToolOutcome = ToolOutcome.SUCCEEDED
+
+
+class ProgressReport(Record):
+    """What an activity tells the workflow while a response is under way (signal `report_progress`)."""
+
+    response_id: str | None = None
+    response_status: str | None = None
+    preview: str | None = None
+
+
+class ArtifactFormat(StrEnum):
+    """`standard`: task, summary, output and footer. `clean`: the text only."""
+
+    STANDARD = "standard"
+    CLEAN = "clean"
+
+
+class SaveOptions(BaseModel):
+    """Where and how the result is saved as Markdown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: ArtifactFormat = ArtifactFormat.STANDARD
+    folder: str | None = Field(None, description="Folder under the output root; `_gpt5_docs` when blank.")
+    filename: str | None = None
+    root: str | None = Field(None, description="Absolute output root of the starter; checked by the worker.")
+
+
+class SaveArtifact(Record):
+    """Save the result of a run."""
+
+    options: SaveOptions
+    task: str
+    reasoning_summary: str | None = None
+    output_text: str
+    response_id: str | None = None
+    model: str | None = None
+    iterations: int
+    usage: Usage
+    finished_at: datetime
+
+
+class SavedArtifact(Record):
+    """The file that holds the result."""
+
+    path: str
+    bytes: int
+
+
+__all__ = [
+    "PREVIEW_CHARACTERS",
+    "REPORT_PROGRESS",
+    "SIGNAL_PREVIEW_CHARACTERS",
+    "ArtifactFormat",
+    "AwaitResponse",
+    "CallTool",
+    "CancelResponse",
+    "CreateResponse",
+    "CreatedResponse",
+    "InputFile",
+    "ModelOptions",
+    "Opening",
+    "ProgressReport",
+    "Record",
+    "SaveArtifact",
+    "SaveOptions",
+    "SavedArtifact",
+    "ToolOutcome",
+    "ToolResult",
+    "Transport",
+    "UrlCitation",
+]

@@ -1,0 +1,1 @@
+"""The OpenAI Responses API as plain Python: models, events, errors, HTTP client. Knows nothing of Temporal."""

@@ -1,0 +1,1 @@
+"""Function tools that the model may call: the user's extension point."""

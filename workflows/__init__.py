@@ -1,0 +1,1 @@
+"""The agent run as a Temporal workflow, its rules and its contract."""

@@ -1,0 +1,186 @@
+"""The front door of an agent run: how to start one, what to tell it, what it answers.
+
+Start workflow type `AgentWorkflow` on task queue `agents` with one `AgentInput`; its workflow id is the job id.
+Everything here is plain pydantic: a caller needs neither Temporal's SDK nor our workflow code to read it. Models only
+ever widen (see `activities.messages`).
+"""
+
+import secrets
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from activities.messages import InputFile, ModelOptions, SaveOptions, ToolOutcome
+from responses_api.models import UrlCitation
+
+WORKFLOW_TYPE = "AgentWorkflow"
+PROGRESS_QUERY = "progress"
+CANCEL_SIGNAL = "cancel"
+
+
+class TaskQueue(StrEnum):
+    """The task queues of a deployment and what they carry."""
+
+    AGENTS = "agents"
+    CREATE = "agents-create"
+    WAITING = "agents-waiting"
+    TOOLS = "agents-tools"
+
+
+def agent_workflow_id() -> str:
+    """A new job id: `agent-` and 128 random bits."""
+    return f"agent-{secrets.token_hex(16)}"
+
+
+class TransportChoice(StrEnum):
+    """How responses are obtained; `auto` decides by effort and web search."""
+
+    AUTO = "auto"
+    BACKGROUND = "background"
+    STREAM = "stream"
+
+
+class OnAmbiguousCreate(StrEnum):
+    """What happens when it cannot be known whether the provider took a create."""
+
+    RETRY_ONCE = "retry_once"
+    FAIL = "fail"
+
+
+class AgentInput(ModelOptions):
+    """The input of an agent run. Only `task` is required; a person can type it as JSON."""
+
+    task: str | list[dict[str, Any]] = Field(
+        description="What to do: text, or Responses API input items.", min_length=1
+    )
+    context: str | None = None
+    max_iterations: int | None = Field(None, ge=1, le=1000, description="By effort when not given: 5, 6, 8, 10 or 12.")
+    deadline: float | None = Field(None, gt=0, description="Seconds for the whole run.")
+    tool_timeout: float = Field(300, gt=0, description="Seconds for one function call; a tool's own limit may be less.")
+    transport: TransportChoice = TransportChoice.AUTO
+    previous_response_id: str | None = None
+    files: list[InputFile] = Field([], description="Text files and images given to the model.")
+    files_root: str | None = Field(None, description="Absolute folder that `files` are relative to.")
+    save: SaveOptions | None = None
+    on_ambiguous_create: OnAmbiguousCreate = OnAmbiguousCreate.RETRY_ONCE
+    heartbeat_timeout: float = Field(
+        10, ge=1, le=300, description="Seconds after which a wait whose worker died moves to another worker."
+    )
+
+
+class AgentStatus(StrEnum):
+    """The status of a run. Nothing leaves the last four."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self not in (AgentStatus.QUEUED, AgentStatus.RUNNING)
+
+
+class IncompleteReason(StrEnum):
+    """Why a run ended with part of its answer. The provider may add reasons of its own, as plain text."""
+
+    MAX_OUTPUT_TOKENS = "max_output_tokens"
+    CONTENT_FILTER = "content_filter"
+    MAX_ITERATIONS = "max_iterations"
+    DEADLINE = "deadline"
+    STEERED = "steered"
+
+
+class AgentUsage(BaseModel):
+    """Tokens, summed over all responses of a run; `total_tokens` = input + output."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    total_tokens: int = 0
+
+
+class ResponseUsage(AgentUsage):
+    """Tokens of one response, whatever became of it. `lost`: its outcome could not be read back."""
+
+    response_id: str | None
+    iteration: int
+    status: str
+
+
+class CallStatus(StrEnum):
+    """Where a function call stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = ToolOutcome.SUCCEEDED
+    FAILED = ToolOutcome.FAILED
+    UNKNOWN = ToolOutcome.UNKNOWN
+
+
+class CallRecord(BaseModel):
+    """One function call as seen from outside."""
+
+    call_id: str
+    name: str
+    iteration: int
+    status: CallStatus
+
+
+class AgentError(BaseModel):
+    """Why a run failed: one sentence, and what the provider said of it."""
+
+    type: str
+    message: str
+    code: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+
+
+class AgentState(BaseModel):
+    """The answer to the query `progress`. Function calls: the newest hundred, in order."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: AgentStatus = AgentStatus.QUEUED
+    iteration: int = 0
+    max_iterations: int = 0
+    model: str | None = None
+    response_id: str | None = None
+    response_status: str | None = None
+    preview: str = ""
+    usage: AgentUsage = AgentUsage()
+    function_calls: list[CallRecord] = []
+    cancel_requested: bool = False
+    ambiguous_creates: int = 0
+    error: AgentError | None = None
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class AgentResult(BaseModel):
+    """The end of a run: the result of the workflow, or the details of its failure."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: AgentStatus
+    output_text: str = ""
+    structured_output: Any = None
+    reasoning_summary: str = ""
+    citations: list[UrlCitation] = []
+    response_id: str | None = None
+    model: str | None = None
+    iterations: int = 0
+    usage: AgentUsage = AgentUsage()
+    responses: list[ResponseUsage] = []
+    ambiguous_creates: int = 0
+    incomplete_reason: IncompleteReason | str | None = None
+    cancel_reason: str | None = None
+    artifact_path: str | None = None
+    artifact_error: str | None = None
+    error: AgentError | None = None
