@@ -3,6 +3,7 @@
 The only module that reads the environment.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,16 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+
+
+class SetupError(Exception):
+    """Something around the program is missing or wrong. The message is one sentence for the user."""
+
+
+def _xdg_folder(variable: str, default: str) -> Path:
+    base = os.environ.get(variable)
+    # The XDG rules: a relative path in one of these variables is to be ignored.
+    return (Path(base) if base and Path(base).is_absolute() else Path.home() / default) / "durable-responses"
 
 
 class Settings(BaseSettings):
@@ -32,9 +43,19 @@ class Settings(BaseSettings):
     max_tools: int = Field(50, ge=1)
     gets_per_second: float = Field(200, gt=0)
 
+    temporal_cli: Path | None = Field(None, validation_alias=AliasChoices("TEMPORAL_CLI"))
+    state_folder: Path = Field(default_factory=lambda: _xdg_folder("XDG_STATE_HOME", ".local/state"))
+    cache_folder: Path = Field(default_factory=lambda: _xdg_folder("XDG_CACHE_HOME", ".cache"))
+
 
 async def connect(**overrides: Any) -> Client:
     """A client for the server that Temporal's own configuration names (`TEMPORAL_*`, or its TOML file)."""
     config = temporalio.envconfig.ClientConfig.load_client_connect_config()
     config.setdefault("target_host", "localhost:7233")
     return await Client.connect(**{**config, "data_converter": pydantic_data_converter, **overrides})
+
+
+def child_environment(**changes: str | None) -> dict[str, str]:
+    """This process's environment for a child, with `changes` on top; None removes a variable."""
+    environment = {**os.environ, **{name: value for name, value in changes.items() if value is not None}}
+    return {name: value for name, value in environment.items() if changes.get(name, value) is not None}

@@ -1,0 +1,32 @@
+"""What every test may use: a Temporal dev server for the whole session, and a client of it."""
+
+from collections.abc import AsyncIterator, Generator
+
+import pytest
+from temporalio.client import Client
+
+from tests.processes import Process, TemporalServer
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
+    """A dev server with the embedded stack's flags. A test that kills its server starts one of its own."""
+    async with await TemporalServer.on(tmp_path_factory.mktemp("temporal")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def client(temporal: TemporalServer) -> Client:
+    """A client of the session's dev server."""
+    return await temporal.client()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its processes printed."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"{process.log.name} (end)", process.tail()) for process in Process.started]
+    return report
