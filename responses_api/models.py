@@ -5,15 +5,38 @@ faster than its clients. Names are those of https://platform.openai.com/docs/api
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticUseDefault
 
 
 class ApiModel(BaseModel):
     """Any object of the API. Unknown fields are kept and sent back as they came."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+def _default_for_null(value: Any) -> Any:
+    if value is None:
+        raise PydanticUseDefault
+    return value
+
+
+T = TypeVar("T")
+# Some servers send null for what they have nothing of, where the API sends an empty value.
+NullAsDefault = Annotated[T, BeforeValidator(_default_for_null)]
 
 
 class ResponseStatus(StrEnum):
@@ -73,11 +96,13 @@ class OutputText(ApiModel):
     """A piece of the model's text."""
 
     type: Literal["output_text"] = "output_text"
-    text: str = ""
-    annotations: list[
-        Annotated[
-            Annotated[UrlCitation, Tag("url_citation")] | Annotated[OtherAnnotation, Tag("other")],
-            Discriminator(lambda value: "url_citation" if _type_of(value) == "url_citation" else "other"),
+    text: NullAsDefault[str] = ""
+    annotations: NullAsDefault[
+        list[
+            Annotated[
+                Annotated[UrlCitation, Tag("url_citation")] | Annotated[OtherAnnotation, Tag("other")],
+                Discriminator(lambda value: "url_citation" if _type_of(value) == "url_citation" else "other"),
+            ]
         ]
     ] = Field(default_factory=list)
 
@@ -86,7 +111,7 @@ class Refusal(ApiModel):
     """The model's refusal, in place of text."""
 
     type: Literal["refusal"] = "refusal"
-    refusal: str = ""
+    refusal: NullAsDefault[str] = ""
 
 
 class OtherContent(ApiModel):
@@ -121,7 +146,7 @@ class Message(ApiModel):
     id: str | None = None
     role: str = "assistant"
     status: str | None = None
-    content: list[ContentPart] | str = Field(default_factory=list)
+    content: NullAsDefault[list[ContentPart] | str] = Field(default_factory=list)
     phase: str | None = None
 
     @property
@@ -143,7 +168,7 @@ class FunctionCall(ApiModel):
     id: str | None = None
     call_id: str
     name: str
-    arguments: str = ""
+    arguments: NullAsDefault[str] = ""
     status: str | None = None
 
 
@@ -151,7 +176,7 @@ class SummaryText(ApiModel):
     """One paragraph of a reasoning summary."""
 
     type: str = "summary_text"
-    text: str = ""
+    text: NullAsDefault[str] = ""
 
 
 class Reasoning(ApiModel):
@@ -159,16 +184,23 @@ class Reasoning(ApiModel):
 
     type: Literal["reasoning"] = "reasoning"
     id: str | None = None
-    summary: list[SummaryText] = Field(default_factory=list)
+    summary: NullAsDefault[list[SummaryText]] = Field(default_factory=list)
     status: str | None = None
 
 
 class OtherItem(ApiModel):
-    """An output item of any other kind, kept as it came."""
+    """An output item of any other kind, or of a known kind with unexpected fields, kept as it came."""
 
     type: str
     id: str | None = None
     status: str | None = None
+
+
+def _keep_malformed(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return OtherItem.model_validate(value)
 
 
 OutputItem = Annotated[
@@ -177,6 +209,7 @@ OutputItem = Annotated[
     | Annotated[Reasoning, Tag("reasoning")]
     | Annotated[OtherItem, Tag("other")],
     _tagged("message", "function_call", "reasoning"),
+    WrapValidator(_keep_malformed),
 ]
 
 
@@ -227,13 +260,13 @@ InputItem = FunctionCallOutput | UserMessage | OtherInputItem
 class InputTokensDetails(ApiModel):
     """What part of the input was read from the cache."""
 
-    cached_tokens: int = 0
+    cached_tokens: NullAsDefault[int] = 0
 
 
 class OutputTokensDetails(ApiModel):
     """What part of the output was reasoning."""
 
-    reasoning_tokens: int = 0
+    reasoning_tokens: NullAsDefault[int] = 0
 
 
 class Usage(ApiModel):
@@ -264,10 +297,12 @@ class Usage(ApiModel):
 
 
 class ErrorDetail(ApiModel):
-    """Why a response failed, or the `error` of an HTTP error answer."""
+    """Why a response failed, or the `error` of an HTTP error answer. Some servers send numbers as `code`."""
+
+    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
 
     code: str | None = None
-    message: str = ""
+    message: NullAsDefault[str] = ""
     type: str | None = None
     param: str | None = None
 
@@ -286,11 +321,11 @@ class Response(ApiModel):
 
     id: str
     object: str = "response"
-    created_at: float = 0
+    created_at: NullAsDefault[float] = 0
     completed_at: float | None = None
-    status: ResponseStatus | str = ResponseStatus.COMPLETED
-    model: str = ""
-    output: list[OutputItem] = Field(default_factory=list)
+    status: NullAsDefault[ResponseStatus | str] = ResponseStatus.COMPLETED
+    model: NullAsDefault[str] = ""
+    output: NullAsDefault[list[OutputItem]] = Field(default_factory=list)
     usage: Usage | None = None
     error: ErrorDetail | None = None
     incomplete_details: IncompleteDetails | None = None
