@@ -1,21 +1,112 @@
 """What every process does first: read the settings, set up telemetry, connect to Temporal.
 
-The only module that reads the environment.
+The only module that reads the environment. Whatever is wrong around the program is a `SetupError`, one sentence for the
+user:
+
+    SetupError
+    ├── SettingsError         a variable has a value that cannot be used
+    ├── TemporalUnreachable   no Temporal server answers
+    └── ProviderMissing       no key, no base URL, and no emulator runs
 """
 
+import asyncio
+import hashlib
+import logging
 import os
+import re
+import sys
+import time
+from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 import temporalio.envconfig
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+USUAL_TEMPORAL_ADDRESS = "localhost:7233"
+# One attempt to connect. A host that drops packets would otherwise hold a command for minutes.
+CONNECT_TIMEOUT = 5.0
 
 
 class SetupError(Exception):
     """Something around the program is missing or wrong. The message is one sentence for the user."""
+
+
+class SettingsError(SetupError):
+    """A variable of the environment has a value that cannot be used."""
+
+
+class TemporalUnreachable(SetupError):
+    """No Temporal server answers at the address."""
+
+
+class ProviderMissing(SetupError):
+    """Nothing serves the Responses API: no key, no base URL, and no emulator runs."""
+
+
+# --- settings ----------------------------------------------------------------------------------------------------
+
+
+class LogLevel(StrEnum):
+    """The least serious messages that are logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _read_duration(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip().lower())
+    if not match:
+        raise ValueError("must be a time such as 90s, 15m, 72h or 3d")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().resolve()
+
+
+def _is_web_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("must be an address such as https://host/v1")
+    return url.rstrip("/")
+
+
+def _split_names(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
+"""A time such as `90s`, `15m`, `72h` or `3d`; a bare number means seconds."""
+Folder = Annotated[Path, AfterValidator(_absolute)]
+"""A folder; relative ones are resolved where the program was started."""
+WebAddress = Annotated[str, AfterValidator(_is_web_address)]
 
 
 def _xdg_folder(variable: str, default: str) -> Path:
@@ -27,35 +118,318 @@ def _xdg_folder(variable: str, default: str) -> Path:
 class Settings(BaseSettings):
     """Our settings, from the environment: `AGENT_` and the field's name, except where a name is given."""
 
-    model_config = SettingsConfigDict(env_prefix="AGENT_", env_ignore_empty=True, protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix="AGENT_",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+        validate_default=True,
+        frozen=True,
+    )
 
-    openai_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OPENAI_API_KEY"))
-    openai_base_url: str = Field("https://api.openai.com/v1", validation_alias=AliasChoices("OPENAI_BASE_URL"))
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="The provider's key; never logged or stored."
+    )
+    openai_base_url: WebAddress | None = Field(
+        None,
+        validation_alias=AliasChoices("OPENAI_BASE_URL"),
+        description=f"A server of the Responses API. With a key alone: `{OPENAI_BASE_URL}`.",
+    )
+    openai_websocket_base_url: WebAddress | None = Field(
+        None,
+        validation_alias=AliasChoices("OPENAI_WEBSOCKET_BASE_URL"),
+        description="Its WebSocket address; derived from the base URL when not given.",
+    )
 
-    model: str = "gpt-5.4"
-    workspace: Path = Path("workspace")
-    files_root: Path = Path()
-    output_root: Path = Path()
-    tool_modules: list[str] = []
+    model: str = Field("gpt-5.4", description="The model of runs that name none.")
+    workspace: Folder = Field(Path("workspace"), description="The folder that the file tools may read and write.")
+    files_root: Folder = Field(Path(), description="Files given to a run must lie under this folder.")
+    output_root: Folder = Field(Path(), description="Results are saved under this folder.")
+    tool_modules: Annotated[list[str], NoDecode, BeforeValidator(_split_names)] = Field(
+        [], description="Python modules with tools of your own, separated by commas."
+    )
 
-    max_responses_in_flight: int = Field(100, ge=1)
-    max_waiting: int = Field(5000, ge=1)
-    max_tools: int = Field(50, ge=1)
-    gets_per_second: float = Field(200, gt=0)
+    max_responses_in_flight: int = Field(100, ge=1, description="Responses that one worker has under way at once.")
+    max_waiting: int = Field(5000, ge=1, description="Responses that one worker waits for at once.")
+    max_tools: int = Field(50, ge=1, description="Function calls that one worker executes at once.")
+    gets_per_second: float = Field(200, gt=0, description="GETs that one worker sends to the provider in a second.")
 
-    temporal_cli: Path | None = Field(None, validation_alias=AliasChoices("TEMPORAL_CLI"))
-    state_folder: Path = Field(default_factory=lambda: _xdg_folder("XDG_STATE_HOME", ".local/state"))
-    cache_folder: Path = Field(default_factory=lambda: _xdg_folder("XDG_CACHE_HOME", ".cache"))
+    temporal_cli: Folder | None = Field(
+        None,
+        validation_alias=AliasChoices("TEMPORAL_CLI"),
+        description="The `temporal` binary; found or built if unset.",
+    )
+    retention: Duration = Field(
+        timedelta(hours=72), ge=timedelta(hours=24), description="How long the embedded Temporal keeps finished runs."
+    )
+    idle_stop: Duration = Field(
+        timedelta(minutes=15),
+        gt=timedelta(0),
+        description="A stack in the background ends after this time without runs.",
+    )
+    state_folder: Folder = Field(
+        default_factory=lambda: _xdg_folder("XDG_STATE_HOME", ".local/state"),
+        description="Database, logs and addresses of the embedded stack.",
+    )
+    cache_folder: Folder = Field(
+        default_factory=lambda: _xdg_folder("XDG_CACHE_HOME", ".cache"),
+        description="Binaries that were built or fetched.",
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        LogLevel.INFO, description="Least serious messages in the logs: debug, info, warning or error."
+    )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment. Raises `SettingsError`, which names the variable, for a value that cannot be used."""
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsError(_first_problem(error)) from None
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of a field."""
+        alias = cls.model_fields[field].validation_alias
+        return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"AGENT_{field.upper()}"
+
+    def fingerprints(self) -> dict[str, str]:
+        """What a worker is started with: a hash by variable, so that differences can be named without their values."""
+        values = {name: self._told(name) for name in type(self).model_fields if name not in _NOT_OF_THE_WORKER}
+        return {self.variable(name): hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in values.items()}
+
+    def _told(self, field: str) -> str:
+        value = getattr(self, field)
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if field == "tool_modules":
+            return repr([(name, _last_change(name)) for name in self.tool_modules])
+        return repr(value)
 
 
-async def connect(**overrides: Any) -> Client:
-    """A client for the server that Temporal's own configuration names (`TEMPORAL_*`, or its TOML file)."""
-    config = temporalio.envconfig.ClientConfig.load_client_connect_config()
-    config.setdefault("target_host", "localhost:7233")
-    return await Client.connect(**{**config, "data_converter": pydantic_data_converter, **overrides})
+_NOT_OF_THE_WORKER = {"temporal_cli", "retention", "idle_stop", "state_folder", "cache_folder", "log_level"}
+
+
+def _last_change(module: str) -> int | None:
+    # A worker in the background runs the tools as they were when it started: an edited file makes a difference.
+    inside = Path(*module.split("."))
+    candidates = [
+        Path(base) / name for base in ("", *sys.path) for name in (inside.with_suffix(".py"), inside / "__init__.py")
+    ]
+    return next((path.stat().st_mtime_ns for path in candidates if path.is_file()), None)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    field = str(problem["loc"][0])
+    variable = Settings.variable(field) if field in Settings.model_fields else field
+    return f"{variable} cannot be used: {problem['msg'].removeprefix('Value error, ')}."
 
 
 def child_environment(**changes: str | None) -> dict[str, str]:
     """This process's environment for a child, with `changes` on top; None removes a variable."""
     environment = {**os.environ, **{name: value for name, value in changes.items() if value is not None}}
     return {name: value for name, value in environment.items() if changes.get(name, value) is not None}
+
+
+def setup_telemetry(settings: Settings) -> None:
+    """Log to standard error, from `AGENT_LOG_LEVEL` on."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    # One line for each request: thousands of waiting responses would write nothing else.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+# --- the embedded stack, as others see it ------------------------------------------------------------------------
+
+
+class StackMode(StrEnum):
+    """Whether somebody watches the stack."""
+
+    FOREGROUND = "foreground"
+    BACKGROUND = "background"
+
+
+class PartName(StrEnum):
+    """The processes of the stack."""
+
+    TEMPORAL = "temporal"
+    EMULATOR = "emulator"
+    WORKER = "worker"
+
+
+class PartStatus(StrEnum):
+    """Where a part stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class PartState(BaseModel):
+    """One process of the stack: `restarts` counts how often it had to be started again."""
+
+    status: PartStatus
+    pid: int | None = None
+    restarts: int = 0
+
+
+class StackFile(BaseModel):
+    """Where the embedded stack is. Its supervisor writes this; every command, of every terminal, reads it.
+
+    `temporal_address` is the configured server's where one is configured, and then there is no `web_ui`; `emulator_url`
+    is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`).
+    """
+
+    pid: int
+    mode: StackMode
+    started_at: datetime
+    temporal_address: str
+    namespace: str
+    web_ui: str | None = None
+    emulator_url: str | None = None
+    settings: dict[str, str] = {}
+    parts: dict[PartName, PartState] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every part serves."""
+        return bool(self.parts) and all(part.status is PartStatus.RUNNING for part in self.parts.values())
+
+    def run_url(self, workflow_id: str) -> str | None:
+        """The Web UI's page of a run; None when the stack has no Web UI."""
+        return f"{self.web_ui}/namespaces/{self.namespace}/workflows/{workflow_id}" if self.web_ui else None
+
+    @staticmethod
+    def path(settings: Settings) -> Path:
+        """The file of a state folder."""
+        return settings.state_folder / "stack.json"
+
+    @classmethod
+    def read(cls, settings: Settings) -> "StackFile | None":
+        """The stack of the state folder; None when there is none. It may be a dead one's: its lock tells."""
+        path = cls.path(settings)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            raise SetupError(
+                f"{path} is not a stack file of this version: stop that stack, then remove the file."
+            ) from None
+
+
+# --- the provider ------------------------------------------------------------------------------------------------
+
+
+class ProviderKind(StrEnum):
+    """Who serves the Responses API."""
+
+    OPENAI = "openai"
+    COMPATIBLE = "compatible"
+    EMULATOR = "emulator"
+
+
+class Provider(BaseModel):
+    """The server of the Responses API: base addresses without a slash at the end, and its key if there is one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: ProviderKind
+    base_url: str
+    websocket_base_url: str
+    api_key: SecretStr | None = None
+
+    @property
+    def sentence(self) -> str:
+        """One sentence that says who answers."""
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
+        return {
+            ProviderKind.OPENAI: "Responses come from OpenAI, because OPENAI_API_KEY is set.",
+            ProviderKind.COMPATIBLE: f"Responses come from {host}, because OPENAI_BASE_URL is set.",
+            ProviderKind.EMULATOR: "Responses come from the emulator (a script, no model): OPENAI_API_KEY is not set.",
+        }[self.kind]
+
+
+def configured_provider(settings: Settings) -> ProviderKind:
+    """Who serves the Responses API by these settings: the emulator when neither key nor base URL is given."""
+    if settings.openai_base_url and settings.openai_base_url != OPENAI_BASE_URL:
+        return ProviderKind.COMPATIBLE
+    return ProviderKind.OPENAI if settings.openai_api_key else ProviderKind.EMULATOR
+
+
+def find_provider(settings: Settings) -> Provider:
+    """The provider, with its addresses. Raises `ProviderMissing` when it should be an emulator and none is running."""
+    kind = configured_provider(settings)
+    base_url = settings.openai_base_url or OPENAI_BASE_URL
+    if kind is ProviderKind.EMULATOR:
+        stack = StackFile.read(settings)
+        if stack is None or stack.emulator_url is None:
+            raise ProviderMissing(
+                "No provider: set OPENAI_API_KEY or OPENAI_BASE_URL, or start the emulator with `durable-responses up`."
+            )
+        base_url = stack.emulator_url
+    websocket = settings.openai_websocket_base_url or re.sub("^http", "ws", base_url)
+    return Provider(kind=kind, base_url=base_url, websocket_base_url=websocket, api_key=settings.openai_api_key)
+
+
+# --- Temporal ----------------------------------------------------------------------------------------------------
+
+
+def temporal_config() -> temporalio.envconfig.ClientConnectConfig:
+    """What Temporal's own configuration says (`TEMPORAL_*`, or its TOML file); empty when there is none."""
+    try:
+        return temporalio.envconfig.ClientConfig.load_client_connect_config()
+    except RuntimeError as error:
+        raise SettingsError(f"Temporal's configuration cannot be read: {error}.") from None
+
+
+def is_temporal_configured() -> bool:
+    """Whether Temporal's own configuration names a server, so that the embedded stack starts none."""
+    return "target_host" in temporal_config()
+
+
+def temporal_namespace() -> str:
+    """The configured namespace, or Temporal's default."""
+    return temporal_config().get("namespace", "default")
+
+
+def temporal_address(settings: Settings) -> str:
+    """The configured address, else the embedded stack's, else Temporal's usual one."""
+    stack = None if is_temporal_configured() else StackFile.read(settings)
+    return temporal_config().get("target_host", stack.temporal_address if stack else USUAL_TEMPORAL_ADDRESS)
+
+
+async def connect(settings: Settings | None = None, *, patience: float = 0, **overrides: Any) -> Client:
+    """A client for the configured server, else for the embedded stack's.
+
+    A server that does not answer is tried again for `patience` seconds; the last try may take 5 s more. Then
+    `TemporalUnreachable` says so. `overrides` go to `Client.connect`.
+    """
+    settings = settings or Settings.load()
+    give_up = time.monotonic() + patience
+    while True:
+        address = temporal_address(settings)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                config = {**temporal_config(), "target_host": address, "data_converter": pydantic_data_converter}
+                return await Client.connect(**{**config, **overrides})
+        except (RuntimeError, TimeoutError) as error:
+            if time.monotonic() >= give_up:
+                raise TemporalUnreachable(_unreachable(address)) from error
+        except ValueError as error:
+            raise SettingsError(f"TEMPORAL_ADDRESS {address!r} cannot be used: {error}.") from None
+        await asyncio.sleep(0.1)
+
+
+def _unreachable(address: str) -> str:
+    cure = (
+        "start that server, or check TEMPORAL_ADDRESS"
+        if is_temporal_configured()
+        else "`durable-responses up` starts one"
+    )
+    return f"No Temporal server answers at {address}: {cure}; the runs on it are not lost and go on when it is back."
