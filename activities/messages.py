@@ -10,13 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from responses_api.models import (
-    FunctionCallOutput,
-    ReasoningEffort,
-    UrlCitation,
-    Usage,
-    Verbosity,
-)
+from responses_api.models import FunctionCallOutput, ReasoningEffort, Response, Usage, Verbosity
 
 PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500
@@ -41,7 +35,7 @@ class Transport(StrEnum):
     WEBSOCKET = "websocket"
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(Record):
     """What is asked of the model in every iteration of a run."""
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
@@ -57,7 +51,9 @@ class ModelOptions(BaseModel):
     text_format: dict[str, Any] | None = Field(None, description="JSON schema that the answer must follow.")
     max_output_tokens: int | None = Field(None, ge=16)
     live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
-    metadata: dict[str, str] = Field({}, description="Sent with every response, beside the run's own keys.")
+    metadata: dict[str, str] = Field(
+        {}, max_length=12, description="Sent with every response, beside the run's own keys; at most 12."
+    )
 
 
 class InputFile(BaseModel):
@@ -76,6 +72,33 @@ class Opening(Record):
     context: str | None = None
     files: list[InputFile] = []
     files_root: str | None = None
+
+
+class FailureType(StrEnum):
+    """The `type` of every `ApplicationError` that an activity raises: what the workflow decides by."""
+
+    TRY_LATER = "try_later"
+    CREATE_AMBIGUOUS = "create_ambiguous"
+    CHAIN_REJECTED = "chain_rejected"
+    RESPONSE_LOST = "response_lost"
+    RESPONSE_FAILED = "response_failed"
+    INVALID_INPUT = "invalid_input"
+    BAD_REQUEST = "bad_request"
+    AUTHENTICATION_FAILED = "authentication_failed"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    NOT_FOUND = "not_found"
+    UNSUPPORTED_BY_PROVIDER = "unsupported_by_provider"
+    MALFORMED_ANSWER = "malformed_answer"
+    ARTIFACT_NOT_SAVED = "artifact_not_saved"
+
+
+class FailureDetail(Record):
+    """The first detail of such an error: what the provider said."""
+
+    code: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    response_id: str | None = None
 
 
 class CreateResponse(Record):
@@ -97,6 +120,10 @@ class CreatedResponse(Record):
     response_id: str
     status: str
     model: str | None = None
+
+
+class ResponseRecord(Record, Response):
+    """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings."""
 
 
 class AwaitResponse(Record):
@@ -148,6 +175,21 @@ class ProgressReport(Record):
     preview: str | None = None
 
 
+class CreatePhase(StrEnum):
+    """How far a create has come, in its heartbeats. What a second attempt may do depends on it."""
+
+    NOT_SENT = "not_sent"
+    POSTING = "posting"
+    REJECTED = "rejected"
+    CREATED = "created"
+
+
+class Beat(ProgressReport):
+    """The heartbeat details of creating and waiting: progress for whoever describes the run, memory for a retry."""
+
+    phase: CreatePhase | None = None
+
+
 class ArtifactFormat(StrEnum):
     """`standard`: task, summary, output and footer. `clean`: the text only."""
 
@@ -185,28 +227,3 @@ class SavedArtifact(Record):
 
     path: str
     bytes: int
-
-
-__all__ = [
-    "PREVIEW_CHARACTERS",
-    "REPORT_PROGRESS",
-    "SIGNAL_PREVIEW_CHARACTERS",
-    "ArtifactFormat",
-    "AwaitResponse",
-    "CallTool",
-    "CancelResponse",
-    "CreateResponse",
-    "CreatedResponse",
-    "InputFile",
-    "ModelOptions",
-    "Opening",
-    "ProgressReport",
-    "Record",
-    "SaveArtifact",
-    "SaveOptions",
-    "SavedArtifact",
-    "ToolOutcome",
-    "ToolResult",
-    "Transport",
-    "UrlCitation",
-]

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from activities.messages import InputFile, ModelOptions, SaveOptions, ToolOutcome
 from responses_api.models import UrlCitation
@@ -21,12 +21,16 @@ CANCEL_SIGNAL = "cancel"
 
 
 class TaskQueue(StrEnum):
-    """The task queues of a deployment and what they carry."""
+    """The task queues of a deployment, under the usual names."""
 
     AGENTS = "agents"
     CREATE = "agents-create"
     WAITING = "agents-waiting"
     TOOLS = "agents-tools"
+
+    def under(self, base: str) -> str:
+        """The queue's name in a deployment whose workflows are on `base` instead of `agents`."""
+        return base + self.value.removeprefix("agents")
 
 
 def agent_workflow_id() -> str:
@@ -68,6 +72,17 @@ class AgentInput(ModelOptions):
     heartbeat_timeout: float = Field(
         10, ge=1, le=300, description="Seconds after which a wait whose worker died moves to another worker."
     )
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _text_or_items(cls, task: Any) -> Any:
+        if not isinstance(task, str | list):
+            raise ValueError("must be text, or a list of input items")
+        if not task or (isinstance(task, str) and not task.strip()):
+            raise ValueError("is empty")
+        if isinstance(task, list) and not all(isinstance(item, dict) for item in task):
+            raise ValueError("must be text, or a list of input items, each a JSON object")
+        return task
 
 
 class AgentStatus(StrEnum):

@@ -1,0 +1,180 @@
+"""Bounded concurrency (row A21): a create starts only while fewer than N responses are in flight here.
+
+What counts is either a slot of a create that runs (or is being polled for), or the id of a response that was created
+here and is not known to be finished. An id is never dropped by age: the wait ends it, or a GET of our own does. The ids
+are kept in a small file, or a restarted worker would allow up to 2 N.
+"""
+
+import asyncio
+import fcntl
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Self
+
+from temporalio.worker import (
+    CustomSlotSupplier,
+    SlotMarkUsedContext,
+    SlotPermit,
+    SlotReleaseContext,
+    SlotReserveContext,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class IdFile:
+    """Response ids on disk, as a log of `+id` and `-id` lines, rewritten when it is opened.
+
+    Each worker process of one state folder holds a file of its own, locked for as long as it lives; a restarted worker
+    takes over the file of one that died.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        file.seek(0)
+        ids: dict[str, None] = {}
+        for line in file.read().splitlines():
+            sign, response_id = line[:1], line[1:]
+            if sign == "+":
+                ids[response_id] = None
+            elif sign == "-":
+                ids.pop(response_id, None)
+        self.ids = list(ids)
+        file.seek(0)
+        file.truncate()
+        file.writelines(f"+{response_id}\n" for response_id in self.ids)
+        file.flush()
+
+    @classmethod
+    def claim(cls, folder: Path) -> Self:
+        """Open the first file of the folder that no other process holds."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(10_000):
+            file = (folder / f"responses-in-flight-{number}").open("a+", encoding="utf-8")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+            else:
+                return cls(file)
+        raise RuntimeError(f"{folder} holds 10,000 locked files; give this worker a state folder of its own.")
+
+    def append(self, sign: str, response_id: str) -> None:
+        """Note that an id came (`+`) or went (`-`)."""
+        self._file.write(f"{sign}{response_id}\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let another worker take the file over."""
+        self._file.close()
+
+
+class ResponsesInFlight:
+    """Counts the permits and the responses of one worker against its limit. Safe to use from any thread."""
+
+    def __init__(self, limit: int, file: IdFile | None = None) -> None:
+        self._limit = limit
+        self._file = file
+        self._ids: set[str] = set(file.ids) if file else set()
+        self._permits = 0
+        self._lock = threading.Lock()
+        self._room: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    @property
+    def ids(self) -> list[str]:
+        """The responses created here that are not known to be finished."""
+        with self._lock:
+            return list(self._ids)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return self._permits + len(self._ids)
+
+    def started(self, response_id: str) -> None:
+        """A response was created here."""
+        with self._lock:
+            if response_id not in self._ids:
+                self._ids.add(response_id)
+                self._log("+", response_id)
+
+    def ended(self, response_id: str) -> None:
+        """A response is known to be finished; one that was not created here is no matter."""
+        with self._lock:
+            if response_id in self._ids:
+                self._ids.remove(response_id)
+                self._log("-", response_id)
+        self._tell()
+
+    def try_permit(self) -> bool:
+        """Take a permit if there is room."""
+        with self._lock:
+            if self._permits + len(self._ids) >= self._limit:
+                return False
+            self._permits += 1
+            return True
+
+    async def permit(self) -> None:
+        """Take a permit, waiting for room."""
+        event = asyncio.Event()
+        entry = (asyncio.get_running_loop(), event)
+        with self._lock:
+            self._room.append(entry)
+        try:
+            while not self.try_permit():
+                await event.wait()
+                event.clear()
+        finally:
+            with self._lock:
+                self._room.remove(entry)
+
+    def give_back(self) -> None:
+        """A permit is no longer needed."""
+        with self._lock:
+            self._permits -= 1
+        self._tell()
+
+    def _log(self, sign: str, response_id: str) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.append(sign, response_id)
+        except OSError as error:  # a full disk must not stop the runs; only a restart would count too few
+            logger.warning("The ids of responses in flight could not be written: %s", error)
+
+    def _tell(self) -> None:
+        with self._lock:
+            waiting = list(self._room)
+        for loop, event in waiting:
+            _call_soon(loop, event.set)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:  # that loop is closed, and with it whoever waited
+        logger.debug("A waiter for a create slot is gone.")
+
+
+class AdmissionSlots(CustomSlotSupplier):
+    """The activity slots of a worker on the create queue."""
+
+    def __init__(self, in_flight: ResponsesInFlight) -> None:
+        self._in_flight = in_flight
+
+    async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:  # noqa: ARG002
+        """Wait for room."""
+        await self._in_flight.permit()
+        return SlotPermit()
+
+    def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:  # noqa: ARG002
+        """A slot for a create that is started eagerly, if there is room."""
+        return SlotPermit() if self._in_flight.try_permit() else None
+
+    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
+        """Nothing to do: a permit counts from its reservation."""
+
+    def release_slot(self, ctx: SlotReleaseContext) -> None:  # noqa: ARG002
+        """The create is over; if it brought a response, its id counts from now on."""
+        self._in_flight.give_back()

@@ -1,0 +1,229 @@
+"""`AgentWorkflow`: one agent run, from the task to the answer. `workflows.contract` says how to use it.
+
+The loop is an inner task. `run` waits for it and turns Temporal's cancel into the same request to stop that the
+`cancel` signal makes; so no await inside the loop is ever cancelled from outside, and every step can put things in
+order before it ends.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.artifacts import ArtifactActivities
+    from pydantic import ValidationError
+
+    from activities.messages import REPORT_PROGRESS, FailureType, ProgressReport, SaveArtifact, SaveOptions
+    from workflows import stopping, turns
+    from workflows.calls import FunctionCalls
+    from workflows.contract import (
+        CANCEL_SIGNAL,
+        PROGRESS_QUERY,
+        WORKFLOW_TYPE,
+        AgentError,
+        AgentInput,
+        AgentResult,
+        AgentState,
+        AgentStatus,
+        IncompleteReason,
+        TaskQueue,
+    )
+    from workflows.details import details_of
+    from workflows.ledger import Ledger
+    from workflows.obtain import Obtain
+    from workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest
+    from workflows.turns import Fail, Finish, Incomplete, RunTools
+
+_SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The run was told to stop."""
+
+
+@dataclass(frozen=True)
+class ContinueAsNew:
+    """History has grown long: the run goes on in a new one."""
+
+
+Ending = Finish | Incomplete | Fail | Cancel
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class AgentWorkflow:
+    """One agent run."""
+
+    def __init__(self) -> None:
+        self._stop = StopRequest()
+        self._ledger = Ledger()
+
+    @workflow.run
+    async def run(self, request: Any = None, carried: Any = None) -> AgentResult:
+        """Take the task to its end: an `AgentInput` in, an `AgentResult` out.
+
+        A failed run raises `ApplicationError` with the result as its detail; one that Temporal's own cancel ended is
+        closed as Canceled. `carried` is the ledger of the run before a continue-as-new; nobody else gives it.
+        Parameters are `Any` because input that does not decode would fail the workflow task for ever.
+        """
+        agent_input = self._begin(request, carried)
+        loop = asyncio.create_task(self._until_ending(agent_input))
+        await self._done(loop)
+        ending = loop.result()
+        if isinstance(ending, ContinueAsNew):
+            workflow.continue_as_new(args=[agent_input, self._ledger])
+        return self._close(await self._conclude(ending, agent_input))
+
+    # --- the story -----------------------------------------------------------------------------------------------
+
+    def _begin(self, request: Any, carried: Any) -> AgentInput:
+        try:
+            agent_input = turns.parse_input(request)
+        except ValueError as error:
+            invalid = AgentError(type=FailureType.INVALID_INPUT, message=str(error))
+            result = AgentResult(status=AgentStatus.FAILED, error=invalid)
+            self._show_end(result)
+            raise _failure(result) from None
+        if carried is not None:
+            self._ledger = Ledger.model_validate(carried)
+        else:
+            self._ledger.begin(agent_input, workflow.now())
+        self._changed()
+        return agent_input
+
+    async def _until_ending(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
+        try:
+            return await self._iterate(agent_input)
+        except Stopped:
+            return Cancel()
+        except DeadlinePassed:
+            return Incomplete(IncompleteReason.DEADLINE)
+        except RunFailed as failure:
+            return Fail(failure.error)
+
+    async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
+        obtain = Obtain(agent_input, self._ledger, self._stop, self._changed)
+        calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
+        while not workflow.info().is_continue_as_new_suggested():
+            if self._stop.requested:
+                raise Stopped
+            self._ledger.begin_iteration()
+            self._changed()
+            response = await obtain.next_response()
+            state = self._ledger.state
+            step = turns.next_step(response, iteration=state.iteration, max_iterations=state.max_iterations)
+            if not isinstance(step, RunTools):
+                return step
+            await calls.answer(step.calls)
+        return ContinueAsNew()
+
+    async def _done(self, loop: "asyncio.Task[Ending | ContinueAsNew]") -> None:
+        while not loop.done():
+            try:
+                await workflow.wait_condition(loop.done)
+            except asyncio.CancelledError:
+                reason = workflow.cancellation_reason()
+                if reason is None:  # not asked for by anybody: this instance is being thrown out of the cache
+                    raise
+                self._stop.make(reason or None)
+                self._changed()
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    async def _conclude(self, ending: Ending, agent_input: AgentInput) -> AgentResult:
+        result = self._ledger.result()
+        match ending:
+            case Finish():
+                result.status = AgentStatus.COMPLETED
+                result.structured_output = turns.structured_output(agent_input, result.output_text)
+            case Incomplete(reason):
+                result.status = AgentStatus.INCOMPLETE
+                result.incomplete_reason = reason
+            case Cancel():
+                result.status = AgentStatus.CANCELLED
+                result.cancel_reason = self._stop.reason
+            case Fail(error):
+                result.status = AgentStatus.FAILED
+                result.error = error
+        if agent_input.save is not None and turns.worth_saving(result):
+            await self._save(agent_input.save, agent_input, result)
+        self._show_end(result)
+        return result
+
+    async def _save(self, options: SaveOptions, agent_input: AgentInput, result: AgentResult) -> None:
+        try:
+            saved = await workflow.execute_activity_method(
+                ArtifactActivities.save_artifact,
+                SaveArtifact(
+                    options=options,
+                    task=turns.task_text(agent_input),
+                    reasoning_summary=result.reasoning_summary or None,
+                    output_text=result.output_text,
+                    response_id=result.response_id,
+                    model=result.model,
+                    iterations=result.iterations,
+                    usage=turns.api_usage(result.usage),
+                    finished_at=workflow.now(),
+                ),
+                task_queue=TaskQueue.AGENTS.under(workflow.info().task_queue),
+                summary="save the result",
+                start_to_close_timeout=timedelta(seconds=30),
+                schedule_to_close_timeout=timedelta(minutes=5),
+                retry_policy=_SAVE_RETRIES,
+            )
+        except ActivityError as error:  # reported, but no reason to lose the answer (A22)
+            result.artifact_error = stopping.error_of(error).message
+        else:
+            result.artifact_path = saved.path
+
+    def _show_end(self, result: AgentResult) -> None:
+        self._ledger.state.status = result.status
+        self._ledger.state.error = result.error
+        self._changed()
+
+    def _close(self, result: AgentResult) -> AgentResult:
+        if result.status is AgentStatus.FAILED:
+            raise _failure(result)
+        if result.status is AgentStatus.CANCELLED and workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError(result.cancel_reason)
+        return result
+
+    # --- messages ------------------------------------------------------------------------------------------------
+    # Handlers take anything: a payload that does not decode would be dropped, a surplus argument jams the run.
+
+    @workflow.signal(name=CANCEL_SIGNAL)
+    def cancel(self, reason: Any = None, *_: Any) -> None:
+        """End the run with status `cancelled`. `reason`: text, shown in the result."""
+        self._stop.make(reason if isinstance(reason, str) else None)
+        self._changed()
+
+    @workflow.signal(name=REPORT_PROGRESS)
+    def report_progress(self, report: Any = None, *_: Any) -> None:
+        """Internal: an activity tells of a response under way (`ProgressReport`)."""
+        try:
+            self._ledger.progress_reported(ProgressReport.model_validate(report))
+        except ValidationError:
+            workflow.logger.warning("A %s signal did not hold a report.", REPORT_PROGRESS)
+        self._changed()
+
+    @workflow.query(name=PROGRESS_QUERY)
+    def progress(self, *_: Any) -> AgentState:
+        """The run's state, also after its end."""
+        return self._ledger.state
+
+    def _changed(self) -> None:
+        state = self._ledger.state
+        state.cancel_requested = self._stop.requested
+        state.updated_at = workflow.now()
+        workflow.set_current_details(details_of(state))
+
+
+def _failure(result: AgentResult) -> ApplicationError:
+    """What closes a failed run: the error's sentence, with the whole result as its detail."""
+    error = result.error or AgentError(type="error", message="The run failed.")
+    return ApplicationError(error.message, result, type=error.type, non_retryable=True)

@@ -1,0 +1,106 @@
+"""How a run answers the function calls of one response: side by side, each an activity of its own.
+
+Part of the workflow: deterministic, owned by `AgentWorkflow`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityCancellationType, ActivityHandle
+
+with workflow.unsafe.imports_passed_through():
+    from activities.tools import ToolActivities
+
+    from activities.messages import CallTool, ToolOutcome, ToolResult
+    from responses_api.models import FunctionCall
+    from workflows import stopping, turns
+    from workflows.contract import AgentInput, TaskQueue
+    from workflows.ledger import Ledger
+    from workflows.stopping import Stopped, StopRequest, time_left
+
+# The activity answers every failure of a tool itself: a retry means a lost worker. Five times is no accident.
+_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+_BEYOND_THE_TOOLS_OWN_TIMEOUT = timedelta(seconds=10)
+_LET_TOOLS_END = timedelta(seconds=3)
+
+
+@dataclass
+class FunctionCalls:
+    """Answers the function calls of one run. `changed` is called whenever the ledger has changed."""
+
+    request: AgentInput
+    ledger: Ledger
+    stop: StopRequest
+    changed: Callable[[], None]
+
+    async def answer(self, calls: list[FunctionCall]) -> None:
+        """Execute all calls and leave their answers in the ledger, for the next create.
+
+        Raises `Stopped`, `DeadlinePassed`. What still runs then is recorded as having an unknown outcome.
+        """
+        left = time_left(self.ledger.deadline)
+        self.ledger.calls_started(calls)
+        self.changed()
+        running = [asyncio.create_task(self._answer(call, self._start(call, left))) for call in calls]
+        results = await asyncio.gather(*running)
+        if self.stop.requested:
+            raise Stopped
+        time_left(self.ledger.deadline)
+        self.ledger.answers = turns.fit_outputs(results)
+
+    def _start(self, call: FunctionCall, left: timedelta | None) -> ActivityHandle[ToolResult]:
+        request = self.request
+        return workflow.start_activity_method(
+            ToolActivities.call_tool,
+            CallTool(
+                call_id=call.call_id,
+                name=call.name,
+                arguments=call.arguments,
+                timeout=request.tool_timeout,
+                allowed=request.tools,
+            ),
+            task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
+            summary=call.name,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            start_to_close_timeout=timedelta(seconds=request.tool_timeout) + _BEYOND_THE_TOOLS_OWN_TIMEOUT,
+            schedule_to_close_timeout=left,
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=_RETRIES,
+        )
+
+    async def _answer(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
+        await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
+        if not handle.done():
+            await _cancel(handle)
+        result = await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
+        self.ledger.call_ended(result)
+        self.changed()
+        return result
+
+    async def _result(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
+        try:
+            return await handle
+        except ActivityError as error:
+            if stopping.was_cancelled(error):
+                return _unknown(call, "it was cancelled")
+            workflow.logger.warning("%s (%s) had no result: %s", call.name, call.call_id, error.cause)
+            return _unknown(call, "its worker was lost or its time was over")
+
+
+async def _cancel(handle: ActivityHandle[ToolResult]) -> None:
+    """Tell a tool to stop and give it a moment: a blocking one cannot be stopped and runs on."""
+    handle.cancel()
+    try:
+        await workflow.wait_condition(handle.done, timeout=_LET_TOOLS_END, timeout_summary="the tools are ending")
+    except TimeoutError:
+        workflow.logger.warning("A tool did not stop within %s.", _LET_TOOLS_END)
+
+
+def _unknown(call: FunctionCall, why: str) -> ToolResult:
+    output = f"Error: the outcome of {call.name} is unknown: {why}. Check before repeating it."
+    return ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.UNKNOWN)

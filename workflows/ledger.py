@@ -1,0 +1,140 @@
+"""What a run remembers: its state, what each response cost, what the model has said and called.
+
+Plain Python, kept by the workflow and carried over continue-as-new. It answers the `progress` query and becomes the
+result.
+"""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
+from responses_api.models import FunctionCall, Response, ResponseStatus, Usage
+from workflows import turns
+from workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    AgentUsage,
+    CallRecord,
+    CallStatus,
+    ResponseUsage,
+)
+
+_SHOWN_CALLS = 100
+LOST = "lost"
+
+
+def usage_of(usage: Usage | None) -> AgentUsage:
+    """A response's usage in our flat form; total = input + output, whatever the provider adds up (A11)."""
+    if usage is None:
+        return AgentUsage()
+    return AgentUsage(
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.input_tokens_details.cached_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+    )
+
+
+def add_usage(left: AgentUsage, right: AgentUsage) -> AgentUsage:
+    """The sum, field by field."""
+    return AgentUsage(**{name: getattr(left, name) + getattr(right, name) for name in AgentUsage.model_fields})
+
+
+class Ledger(BaseModel):
+    """The memory of one run.
+
+    `text_before`: the tail of the text of earlier responses. `chain`: the completed responses of this run, in order.
+    `answers`: what the next create carries.
+    """
+
+    state: AgentState = Field(default_factory=AgentState)
+    deadline: datetime | None = None
+    text_before: str = ""
+    responses: list[ResponseUsage] = []
+    chain: list[str] = []
+
+    def begin(self, request: AgentInput, now: datetime) -> None:
+        """The run starts."""
+        self.deadline = turns.absolute_deadline(request, now)
+        self.state.max_iterations = turns.max_iterations_for(request)
+        self.state.model = request.model
+        self.state.started_at = now
+
+    def begin_iteration(self) -> None:
+        """A further response is wanted; the one before stays shown until its id is known."""
+        self.state.iteration += 1
+
+    def response_created(self, response_id: str, status: str, model: str | None) -> None:
+        """The provider has taken the request: the run is no longer queued (A18, A19)."""
+        self.state.status = AgentStatus.RUNNING
+        self.state.response_id = response_id
+        self.state.response_status = status
+        self.state.model = model or self.state.model
+
+    def progress_reported(self, report: ProgressReport) -> None:
+        """An activity told what a running response has written so far."""
+        if report.response_id is not None and report.response_id != self.state.response_id:
+            self.response_created(report.response_id, report.response_status or "in_progress", None)
+        if report.response_status is not None:
+            self.state.response_status = report.response_status
+        if report.preview is not None:
+            self._show(report.preview)
+
+    def response_ended(self, response: Response) -> None:
+        """Record what a response cost and said, whatever its end."""
+        self.response_created(response.id, response.status, response.model or None)
+        self._last = response
+        self._record_usage(response.id, response.status, usage_of(response.usage))
+        if response.status == ResponseStatus.COMPLETED:
+            self.chain.append(response.id)
+        self._show(response.output_text)
+        self.text_before = self.state.preview
+
+    def response_lost(self, response_id: str | None) -> None:
+        """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""
+        self._record_usage(response_id, LOST, AgentUsage())
+
+    def calls_started(self, calls: list[FunctionCall]) -> None:
+        """The model's calls are being executed."""
+        started = [
+            CallRecord(call_id=call.call_id, name=call.name, iteration=self.state.iteration, status=CallStatus.RUNNING)
+            for call in calls
+        ]
+        self.state.function_calls = [*self.state.function_calls, *started][-_SHOWN_CALLS:]
+
+    def call_ended(self, result: ToolResult) -> None:
+        """One call was answered."""
+        for record in self.state.function_calls:
+            if record.call_id == result.call_id and record.status is CallStatus.RUNNING:
+                record.status = CallStatus(result.outcome.value)
+
+    def result(self) -> AgentResult:
+        """The run's result so far; `output_text` is that of the last response, while the preview runs over all."""
+        last = self._last
+        return AgentResult(
+            status=self.state.status,
+            output_text=last.output_text if last else "",
+            reasoning_summary=last.reasoning_summary if last else "",
+            citations=last.citations if last else [],
+            response_id=self.state.response_id,
+            model=self.state.model,
+            iterations=self.state.iteration,
+            usage=self.state.usage,
+            responses=self.responses,
+            ambiguous_creates=self.state.ambiguous_creates,
+            error=self.state.error,
+        )
+
+    def _record_usage(self, response_id: str | None, status: str, usage: AgentUsage) -> None:
+        entry = ResponseUsage(
+            response_id=response_id, iteration=self.state.iteration, status=status, **usage.model_dump()
+        )
+        self.responses.append(entry)
+        self.state.usage = add_usage(self.state.usage, usage)
+
+    def _show(self, text_of_this_response: str) -> None:
+        self.state.preview = (self.text_before + text_of_this_response)[-PREVIEW_CHARACTERS:]

@@ -1,0 +1,267 @@
+"""How a run obtains one response: create and wait, or stream; and how it stops one that is under way.
+
+Part of the workflow: deterministic, owned by `AgentWorkflow`. A step that is to stop raises `Stopped` once nothing of
+it is left at the provider.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypedDict, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityCancellationType, ActivityHandle
+
+with workflow.unsafe.imports_passed_through():
+    from activities.responses import ResponsesActivities
+
+    from activities.messages import (
+        AwaitResponse,
+        CancelResponse,
+        CreatedResponse,
+        CreateResponse,
+        FailureType,
+        Opening,
+        ResponseRecord,
+        Transport,
+    )
+    from responses_api.models import Response, ResponseStatus
+    from workflows import stopping, turns
+    from workflows.contract import AgentInput, TaskQueue
+    from workflows.ledger import Ledger
+    from workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
+    from workflows.turns import AfterFailedCreate, CreateHistory
+
+T = TypeVar("T")
+
+_FOREVER = timedelta(days=3650)
+_GRACE = timedelta(minutes=5)  # after the deadline, for a wait to be taken up by another worker
+_LET_THE_WAIT_END = timedelta(seconds=1)
+
+# A retry of a wait only ever means a lost worker, and the attempt number never resets: no growing back-off.
+_WAIT_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0)
+_CREATE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+_CANCEL_RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
+
+
+class _CreateOptions(TypedDict):
+    task_queue: str
+    cancellation_type: ActivityCancellationType
+    schedule_to_close_timeout: timedelta
+    schedule_to_start_timeout: timedelta | None
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+@dataclass
+class Obtain:
+    """Obtains the responses of one run, one at a time. `changed` is called whenever the ledger has changed."""
+
+    request: AgentInput
+    ledger: Ledger
+    stop: StopRequest
+    changed: Callable[[], None]
+
+    async def next_response(self) -> Response:
+        """One response, finished or cut off by the deadline, and recorded in the ledger.
+
+        Raises `Stopped`, `DeadlinePassed`, `RunFailed`.
+        """
+        creates = CreateHistory()
+        while True:
+            try:
+                response = await self._obtain(self._create_request(creates))
+            except ActivityError as error:
+                self._after_failed_create(error, creates)
+            else:
+                self.ledger.answers = []
+                return response
+
+    async def _obtain(self, create: CreateResponse) -> Response:
+        match turns.transport_for(self.request):
+            case Transport.BACKGROUND:
+                return await self._wait_for(await self._create(create))
+            case Transport.STREAM:
+                return await self._stream(create)
+            case Transport.WEBSOCKET:  # the seam for `websocket_turn`; the contract does not offer it yet
+                raise NotImplementedError("transport websocket")
+
+    def _create_request(self, creates: CreateHistory) -> CreateResponse:
+        ledger, full = self.ledger, creates.chain_rejected
+        previous = ledger.chain[-1] if ledger.chain else self.request.previous_response_id
+        return CreateResponse(
+            options=turns.model_options(self.request),
+            iteration=ledger.state.iteration,
+            attempt=creates.attempt,
+            opening=self._opening() if full or not ledger.chain else None,
+            new_items=ledger.answers,
+            previous_response_id=None if full else previous,
+            rebuild_from=ledger.chain if full else [],
+            deadline=ledger.deadline,
+        )
+
+    def _opening(self) -> Opening:
+        request = self.request
+        return Opening(task=request.task, context=request.context, files=request.files, files_root=request.files_root)
+
+    def _create_options(self) -> _CreateOptions:
+        left = time_left(self.ledger.deadline)
+        return _CreateOptions(
+            task_queue=self._queue(TaskQueue.CREATE),
+            # The POST ends even when the run is cancelled meanwhile: its response must not become an orphan (A9).
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            schedule_to_close_timeout=left + _GRACE if left else _FOREVER,
+            schedule_to_start_timeout=left,
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=_CREATE_RETRIES,
+        )
+
+    # --- background ----------------------------------------------------------------------------------------------
+
+    async def _create(self, create: CreateResponse) -> CreatedResponse:
+        handle = workflow.start_activity_method(
+            ResponsesActivities.create_response,
+            create,
+            summary=f"create response {create.iteration}",
+            **self._create_options(),
+        )
+        try:
+            created = await self._ended(handle)
+        except ActivityError as error:
+            created = _adopted(error)
+        self.ledger.response_created(created.response_id, created.status, created.model)
+        self.changed()
+        if self.stop.requested:
+            await self._cancel_at_provider(created.response_id)
+            raise Stopped
+        return created
+
+    async def _wait_for(self, created: CreatedResponse) -> Response:
+        handle = self._start_waiting(created)
+        await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
+        if not handle.done():
+            await self._cancel_at_provider(created.response_id)
+            await _let_end(handle)
+            raise Stopped
+        try:
+            response = await handle
+        except ActivityError as error:
+            if stopping.ran_out_of_time(error):
+                await self._cancel_at_provider(created.response_id)
+                raise DeadlinePassed from error
+            self.ledger.response_lost(created.response_id)
+            raise RunFailed(stopping.error_of(error)) from error
+        if not response.is_finished:
+            return await self._cut_off(response)
+        self._record(response)
+        return response
+
+    def _start_waiting(self, created: CreatedResponse) -> ActivityHandle[ResponseRecord]:
+        deadline = self.ledger.deadline
+        return workflow.start_activity_method(
+            ResponsesActivities.await_response,
+            AwaitResponse(
+                response_id=created.response_id,
+                created_at=workflow.now(),
+                deadline=deadline,
+                live_preview=self.request.live_preview,
+            ),
+            task_queue=self._queue(TaskQueue.WAITING),
+            summary=f"wait for {created.response_id}",
+            schedule_to_close_timeout=max(deadline - workflow.now(), timedelta(0)) + _GRACE if deadline else _FOREVER,
+            heartbeat_timeout=timedelta(seconds=self.request.heartbeat_timeout),
+            retry_policy=_WAIT_RETRIES,
+        )
+
+    async def _cut_off(self, unfinished: ResponseRecord) -> Response:
+        """Cancel a response at the deadline. If it was completed in this very moment, it is used all the same."""
+        ended = await self._cancel_at_provider(unfinished.id)
+        return ended if ended is not None and ended.status == ResponseStatus.COMPLETED else unfinished
+
+    # --- stream --------------------------------------------------------------------------------------------------
+
+    async def _stream(self, create: CreateResponse) -> Response:
+        handle = workflow.start_activity_method(
+            ResponsesActivities.stream_response,
+            create,
+            summary=f"stream response {create.iteration}",
+            **self._create_options(),
+        )
+        response = await self._ended(handle)
+        self._record(response)
+        if self.stop.requested:
+            raise Stopped
+        return response
+
+    # --- stopping ------------------------------------------------------------------------------------------------
+
+    async def _ended(self, handle: ActivityHandle[T]) -> T:
+        """The activity's result. When the run is to stop, the activity is told so, and may still have a result."""
+        await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
+        if not handle.done():
+            handle.cancel()
+            await workflow.wait_condition(handle.done)
+        if stopping.was_cancelled(handle.exception()):
+            raise Stopped
+        return await handle
+
+    async def _cancel_at_provider(self, response_id: str) -> ResponseRecord | None:
+        """Tell the provider to stop, and record what it says the response has become (A8); None: nothing was said."""
+        try:
+            response = await workflow.execute_activity_method(
+                ResponsesActivities.cancel_response,
+                CancelResponse(response_id=response_id),
+                task_queue=self._queue(TaskQueue.AGENTS),
+                summary=f"cancel {response_id}",
+                start_to_close_timeout=timedelta(seconds=25),
+                schedule_to_close_timeout=timedelta(hours=1),
+                heartbeat_timeout=timedelta(seconds=5),
+                retry_policy=_CANCEL_RETRIES,
+            )
+        except ActivityError as error:
+            workflow.logger.warning("%s may still run at the provider: %s", response_id, error.cause)
+            self.ledger.response_lost(response_id)
+            return None
+        self._record(response)
+        return response
+
+    def _after_failed_create(self, error: ActivityError, creates: CreateHistory) -> None:
+        """Note what became of the create, and return when the response is to be created again."""
+        failure = stopping.failure_type_of(error)
+        decision = creates.after(failure, self.request.on_ambiguous_create)
+        if failure is FailureType.CREATE_AMBIGUOUS:
+            self.ledger.state.ambiguous_creates += 1
+        if failure is FailureType.RESPONSE_LOST:
+            self.ledger.response_lost(stopping.detail_of(error).response_id)
+        self.changed()
+        if self.stop.requested:
+            raise Stopped from error
+        if stopping.ran_out_of_time(error):
+            raise DeadlinePassed from error
+        if decision is AfterFailedCreate.FAIL:
+            raise RunFailed(stopping.error_of(error)) from error
+
+    def _record(self, response: ResponseRecord) -> None:
+        self.ledger.response_ended(response)
+        self.changed()
+
+    def _queue(self, queue: TaskQueue) -> str:
+        return queue.under(workflow.info().task_queue)
+
+
+def _adopted(error: ActivityError) -> CreatedResponse:
+    """The response of a create whose worker died after it had told us the id. Raises the error where there is none."""
+    beat = stopping.last_beat_of(error)
+    if beat is None or beat.response_id is None:
+        raise error
+    return CreatedResponse(response_id=beat.response_id, status=beat.response_status or ResponseStatus.QUEUED)
+
+
+async def _let_end(handle: ActivityHandle[Any]) -> None:
+    """Let a wait end that `cancel_response` has woken; on another worker it learns of the cancel by its heartbeat."""
+    try:
+        await workflow.wait_condition(handle.done, timeout=_LET_THE_WAIT_END, timeout_summary="the wait is ending")
+    except TimeoutError:
+        handle.cancel()

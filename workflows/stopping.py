@@ -1,0 +1,86 @@
+"""Why a run ends before its answer: told to stop, out of time, or failed. Raised by a step, caught by the run."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, RetryState, TimeoutError  # noqa: A004
+
+with workflow.unsafe.imports_passed_through():
+    from activities.messages import Beat, FailureDetail, FailureType
+    from workflows import turns
+    from workflows.contract import AgentError
+
+
+class Stopped(Exception):
+    """The run was told to stop, and the step under way has been stopped."""
+
+
+class DeadlinePassed(Exception):
+    """The run's time is over."""
+
+
+class RunFailed(Exception):
+    """The run cannot go on."""
+
+    def __init__(self, error: AgentError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass
+class StopRequest:
+    """Whether the run is to stop: set by the `cancel` signal and by Temporal's own cancel alike."""
+
+    requested: bool = False
+    reason: str | None = None
+
+    def make(self, reason: str | None) -> None:
+        """Ask the run to stop. The first reason given stays."""
+        self.requested = True
+        self.reason = self.reason or reason
+
+
+def time_left(deadline: datetime | None) -> timedelta | None:
+    """What is left of the run's time, None without a deadline. Raises `DeadlinePassed` when nothing is."""
+    if deadline is None:
+        return None
+    left = deadline - workflow.now()
+    if left <= timedelta(0):
+        raise DeadlinePassed
+    return left
+
+
+def ran_out_of_time(error: ActivityError) -> bool:
+    """Whether an activity ended because the time it was given is over, while it ran or between two attempts."""
+    return isinstance(error.cause, TimeoutError) or error.retry_state is RetryState.TIMEOUT
+
+
+def was_cancelled(error: BaseException | None) -> bool:
+    """Whether an activity ended because the workflow cancelled it."""
+    return isinstance(error, ActivityError) and isinstance(error.cause, CancelledError)
+
+
+def failure_type_of(error: ActivityError) -> FailureType | None:
+    """What an activity called its failure; None for a time-out and for anything we did not raise ourselves."""
+    kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
+    return FailureType(kind) if kind in set(FailureType) else None
+
+
+def detail_of(error: ActivityError) -> FailureDetail:
+    """What the provider said of an activity's failure."""
+    details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
+    return FailureDetail.model_validate(details[0]) if details and isinstance(details[0], dict) else FailureDetail()
+
+
+def error_of(error: ActivityError) -> AgentError:
+    """An activity's failure as the run shows it."""
+    if isinstance(error.cause, ApplicationError):
+        return turns.error_of(error.cause.type or "error", error.cause.message, detail_of(error))
+    return turns.error_of("error", str(error.cause or error), None)
+
+
+def last_beat_of(error: ActivityError) -> Beat | None:
+    """The last heartbeat that reached the server from an activity that timed out."""
+    details = error.cause.last_heartbeat_details if isinstance(error.cause, TimeoutError) else ()
+    return Beat.model_validate(details[0]) if details else None
