@@ -3,18 +3,25 @@
 ResponsesError
 ├── NotProcessed            the provider did not take the request: send it again, after `retry_after`
 │   ├── Unreachable           no connection: refused, DNS, TLS, proxy; nothing was sent
+│   │   ├── NotConnected          the WebSocket is not open, so nothing was sent over it
+│   │   ├── RetriesExhausted      every attempt to open the WebSocket failed; `__cause__` is the last failure
+│   │   └── ClosedByClient        `close()` ended the attempt to open the WebSocket
 │   └── Busy                  turned away for now: 429, 503, a locked conversation
 ├── OutcomeUnknown          it may have been taken: never send a create again; look for the response by id
 │   ├── ConnectionLost        the connection, or a stream, was cut or fell silent after sending
+│   │   └── TurnLost              the same over a WebSocket; `loss` says how
 │   ├── ServerFailed          5xx, 408, 409, or an error in the middle of a stream
 │   └── MalformedAnswer       a success, but not the object that was asked for
+│       └── InvalidFrame          a WebSocket message that is no event; the connection lives on
 ├── ChainRejected           `previous_response_id` is not accepted: send the full input instead, once
 └── GiveUp                  sending it again will not help
+    ├── Misconfigured         an option of the client is wrong: the text names it
     ├── BadRequest            the request is wrong: `param` may name the field
     ├── AuthenticationFailed  401, 403, 407: the key, or what it may do
     ├── QuotaExhausted        no credit, or a spend limit is reached
     ├── NotFound              no such response or model (or not yet: just after its create)
     └── NoSuchEndpoint        the server does not have this part of the API: look at the base URL
+        └── HttpOnly              the server answers here, but over HTTP only
 
 For reads (and cancel and delete, which may be repeated as well) the question is another: `retry_read` of each class
 says whether the same request may succeed later. Status, code, request id and delay go with every error; texts are
@@ -27,6 +34,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import ValidationError
@@ -82,6 +90,18 @@ class Unreachable(NotProcessed):
     """There was no connection to send it over: refused, DNS, TLS, proxy, or none in time."""
 
 
+class NotConnected(Unreachable):
+    """The WebSocket is not open, so nothing was sent over it."""
+
+
+class RetriesExhausted(Unreachable):
+    """Every attempt to open the WebSocket has failed; `__cause__` is the last failure."""
+
+
+class ClosedByClient(Unreachable):
+    """`close()` was called while the WebSocket was being opened."""
+
+
 class Busy(NotProcessed):
     """The provider turned the request away for now."""
 
@@ -96,6 +116,25 @@ class ConnectionLost(OutcomeUnknown):
     """The connection was cut or fell silent after the request was sent, or a stream ended before its last event."""
 
 
+class LossCause(StrEnum):
+    """Why the end of a turn that was sent over a WebSocket is not known."""
+
+    CLOSED = "closed"
+    STALLED = "stalled"
+    DEADLINE = "deadline"
+    ABANDONED = "abandoned"
+    ERROR = "error"
+    UNREADABLE = "unreadable"
+
+
+class TurnLost(ConnectionLost):
+    """A turn was sent over a WebSocket and its end did not come. With a `response_id`, read it over HTTP first."""
+
+    def __init__(self, text: str, *, loss: LossCause, response_id: str | None = None) -> None:
+        self.loss = loss
+        super().__init__(text, response_id=response_id)
+
+
 class ServerFailed(OutcomeUnknown):
     """The provider failed while it worked on the request."""
 
@@ -106,12 +145,20 @@ class MalformedAnswer(OutcomeUnknown):
     retry_read = False
 
 
+class InvalidFrame(MalformedAnswer):
+    """A WebSocket message is no event; its first 200 characters are in the text. The connection lives on."""
+
+
 class ChainRejected(ResponsesError):
     """The provider does not accept the previous response, or what answers its calls: send the full input."""
 
 
 class GiveUp(ResponsesError):
     """Sending the request again will not help; the error is for a person."""
+
+
+class Misconfigured(GiveUp):
+    """An option of the client is wrong; the text names it."""
 
 
 class BadRequest(GiveUp):
@@ -132,6 +179,10 @@ class NotFound(GiveUp):
 
 class NoSuchEndpoint(GiveUp):
     """The server does not have this part of the API."""
+
+
+class HttpOnly(NoSuchEndpoint):
+    """The server does not speak WebSocket here: use HTTP."""
 
 
 # --- which error it is -------------------------------------------------------------------------------------------
