@@ -1,0 +1,379 @@
+"""Jobs seen from outside: start an agent run, look at it, follow it, cancel it.
+
+A job is a workflow, its id the job id; nothing is kept here. The command line and the MCP server stand on this. A run's
+state is read from its worker by the query `progress`, and without a worker from the records of the Temporal server.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowHistoryEventFilterType,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.messages import PREVIEW_CHARACTERS
+from workflows.contract import (
+    CANCEL_SIGNAL,
+    PROGRESS_QUERY,
+    WORKFLOW_TYPE,
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    TaskQueue,
+    agent_workflow_id,
+)
+from workflows.records import (
+    InputTooLarge,
+    JobError,
+    JobExists,
+    JobNotFound,
+    Records,
+    TemporalNotAnswering,
+    TemporalRefused,
+    asking_temporal,
+    is_closed,
+    with_live_text,
+)
+
+__all__ = [
+    "InputTooLarge",
+    "JobError",
+    "JobExists",
+    "JobNotFound",
+    "JobView",
+    "Jobs",
+    "Source",
+    "TemporalNotAnswering",
+    "TemporalRefused",
+    "job_id_for",
+]
+
+_QUERY_TIMEOUT = timedelta(seconds=2)  # without a worker the server would answer after 29 s
+_START_TIMEOUT = 15.0
+_POLL_WINDOW = timedelta(seconds=70)  # a worker asks again after at most 60 s
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.5, 3.0, 1.3
+# Temporal takes payloads of 2 MiB, and the payload has a frame.
+_LARGEST_INPUT = 2 * 1024 * 1024 - 4096
+_SUMMARY_CHARACTERS, _DETAIL_CHARACTERS = 90, 4000
+
+
+class Source(StrEnum):
+    """Who told a state: the run's worker, the Temporal server's records, or nobody (what was known before)."""
+
+    WORKER = "worker"
+    SERVER = "server"
+    EARLIER = "earlier"
+
+
+class JobView(BaseModel):
+    """A job at one moment.
+
+    `result` is there once the run has closed. `worker_seen_at`: when a worker last asked for work, if lately. Where the
+    source is not the worker, tokens and function calls of an open run are not known.
+    """
+
+    job_id: str
+    run_id: str
+    summary: str | None = None
+    state: AgentState
+    result: AgentResult | None = None
+    source: Source
+    worker_running: bool
+    worker_seen_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the run has ended and its result is there."""
+        return self.result is not None
+
+    def elapsed(self, now: datetime) -> timedelta:
+        """How long the run took, or has taken so far."""
+        return max((self.closed_at or now) - (self.state.started_at or now), timedelta(0))
+
+
+class _Answer(BaseModel):
+    """What came of asking a worker: its state, or the reason to believe that there is no worker."""
+
+    state: AgentState | None = None
+    worker_running: bool
+    worker_seen_at: datetime | None = None
+
+
+def job_id_for(idempotency_key: str) -> str:
+    """The job id of an idempotency key: the same for the same key, and 128 bits like any other (A14)."""
+    return f"agent-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
+
+
+class Jobs:
+    """The agent runs of one namespace. Every method may raise `TemporalNotAnswering` or `TemporalRefused`.
+
+    `task_queue` is where new runs go. The client needs Temporal's pydantic data converter.
+    """
+
+    def __init__(self, client: Client, task_queue: str = TaskQueue.AGENTS) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._records = Records(client)
+
+    async def start(self, request: AgentInput, *, job_id: str | None = None, idempotency_key: str | None = None) -> str:
+        """Start a run and return its job id.
+
+        With an idempotency key a second start gives the same job, running or finished, whatever its arguments (A14).
+        Raises `JobExists` when the job id is taken, `InputTooLarge`.
+        """
+        _check_size(request)
+        shared = idempotency_key is not None
+        chosen = job_id_for(idempotency_key) if idempotency_key is not None else job_id or agent_workflow_id()
+        try:
+            async with asking_temporal(chosen, _START_TIMEOUT):
+                await self._client.start_workflow(
+                    WORKFLOW_TYPE,
+                    request,
+                    id=chosen,
+                    task_queue=self._task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=(
+                        WorkflowIDConflictPolicy.USE_EXISTING if shared else WorkflowIDConflictPolicy.FAIL
+                    ),
+                    static_summary=summary_of(request),
+                    static_details=static_details_of(request),
+                )
+        except WorkflowAlreadyStartedError:
+            if not shared:
+                raise JobExists(chosen) from None
+        except TemporalNotAnswering as error:
+            raise TemporalNotAnswering(
+                f"Temporal did not answer; the run may have been started all the same, look for job {chosen}."
+            ) from error
+        return chosen
+
+    async def state(self, job_id: str) -> JobView:
+        """The job now. Answers within 5 s, worker or not. Raises `JobNotFound`."""
+        described = await self._records.describe(job_id)
+        answer = await self._ask_worker(described)
+        if answer.state is not None and answer.state.status.is_final and not is_closed(described):
+            described = await self._closing(described)
+        return await self._view(described, answer)
+
+    async def result(self, job_id: str) -> AgentResult:
+        """Wait until the run has closed, and return its result, whatever its status. Raises `JobNotFound`."""
+        async for view in self.watch(job_id):
+            if view.result is not None:
+                return view.result
+        raise AssertionError("watching ends with the result")
+
+    async def cancel(self, job_id: str, reason: str | None = None, *, patience: float = 5.0) -> JobView:
+        """Ask a run to stop, wait up to `patience` seconds for its end, and return what is then known.
+
+        A run that has ended already keeps its status. Without a worker the request is kept by the server, and there is
+        no waiting. Raises `JobNotFound`.
+        """
+        described = await self._records.describe(job_id)
+        if not is_closed(described):
+            await self._signal_cancel(job_id, reason)
+        give_up = asyncio.get_running_loop().time() + patience
+        while not (view := await self.state(job_id)).is_closed:
+            left = give_up - asyncio.get_running_loop().time()
+            if left <= 0 or not view.worker_running:
+                view.state.cancel_requested = True
+                break
+            await self._until_closed(job_id, min(left, _SHORTEST_PAUSE))
+        return view
+
+    async def recent(self, *, limit: int = 20, where: str | None = None) -> list[JobView]:
+        """The newest jobs, open ones first, as the server's records tell them; no worker is asked.
+
+        `where` is a condition in Temporal's list filter language.
+        """
+        condition = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"'
+        query = f"{condition} AND ({where})" if where else condition
+        async with asking_temporal("list"):
+            ids = [execution.id async for execution in self._client.list_workflows(query, limit=limit)]
+        answer = await self._look_for_worker()
+        return list(await asyncio.gather(*(self._recorded(job_id, answer) for job_id in dict.fromkeys(ids))))
+
+    async def watch(self, job_id: str, *, patience: float = 120.0) -> AsyncIterator[JobView]:
+        """The job now, then each time something has changed, until its end; continue-as-new is followed.
+
+        While the server does not answer, the last view comes again with source `earlier`; after `patience` seconds of
+        silence `TemporalNotAnswering` is raised. Raises `JobNotFound`.
+        """
+        view = await self.state(job_id)
+        yield view
+        pause, silent_since = _SHORTEST_PAUSE, None
+        while not view.is_closed:
+            await self._until_closed(job_id, pause)
+            try:
+                seen, silent_since = await self.state(job_id), None
+            except TemporalNotAnswering:
+                now = asyncio.get_running_loop().time()
+                silent_since = silent_since or now
+                if now - silent_since > patience:
+                    raise
+                seen = view.model_copy(update={"source": Source.EARLIER})
+            pause = next_pause(pause, changed=seen != view)
+            if seen != view:
+                view = seen
+                yield view
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    async def _signal_cancel(self, job_id: str, reason: str | None) -> None:
+        try:
+            async with asking_temporal(job_id):
+                await self._client.get_workflow_handle(job_id).signal(CANCEL_SIGNAL, args=[reason] if reason else [])
+        except JobNotFound:  # it has closed in this very moment; its state will tell
+            return
+
+    async def _ask_worker(self, described: WorkflowExecutionDescription) -> _Answer:
+        """Query the run, unless no worker has been about for minutes: then there is nobody to wait for."""
+        seen_at = await self._records.last_poll(described.task_queue)
+        if seen_at is None:
+            return _Answer(worker_running=False)
+        handle = self._client.get_workflow_handle(described.id)
+        try:
+            async with asyncio.timeout(_QUERY_TIMEOUT.total_seconds() + 0.2):
+                state = await handle.query(PROGRESS_QUERY, result_type=AgentState, rpc_timeout=_QUERY_TIMEOUT)
+        except WorkflowQueryFailedError:
+            return _Answer(worker_running=True, worker_seen_at=seen_at)
+        except TimeoutError:
+            return _Answer(worker_running=False, worker_seen_at=seen_at)
+        except RPCError as error:
+            return _Answer(worker_running=not _says_no_worker(error), worker_seen_at=seen_at)
+        return _Answer(state=state, worker_running=True, worker_seen_at=seen_at)
+
+    async def _look_for_worker(self) -> _Answer:
+        seen_at = await self._records.last_poll(self._task_queue)
+        lately = seen_at is not None and datetime.now(UTC) - seen_at < _POLL_WINDOW
+        return _Answer(worker_running=lately, worker_seen_at=seen_at)
+
+    async def _recorded(self, job_id: str, answer: _Answer) -> JobView:
+        return await self._view(await self._records.describe(job_id), answer)
+
+    async def _view(self, described: WorkflowExecutionDescription, answer: _Answer) -> JobView:
+        result = None
+        if is_closed(described):
+            state = answer.state or await self._records.open_state(described)
+            result = full_result(await self._records.outcome(described), state)
+            state = closed_state(state, result, described.close_time)
+        elif answer.state is not None:
+            state = await self._while_open(answer.state, described)
+        else:
+            state = await self._records.open_state(described)
+        return JobView(
+            job_id=described.id,
+            run_id=described.run_id,
+            summary=await described.static_summary(),
+            state=state,
+            result=result,
+            source=Source.SERVER if answer.state is None else Source.WORKER,
+            worker_running=answer.worker_running,
+            worker_seen_at=answer.worker_seen_at,
+            closed_at=described.close_time,
+        )
+
+    async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
+        """Heartbeats carry the text that is being written sooner and longer than the signals to the workflow do."""
+        if state.status.is_final:  # not before it has closed: its result would be missing
+            state = state.model_copy(update={"status": AgentStatus.RUNNING})
+        for beat in await self._records.beats(described):
+            if beat.preview and beat.response_id == state.response_id:
+                return state.model_copy(update={"preview": with_live_text(state.preview, beat.preview)})
+        return state
+
+    async def _closing(self, described: WorkflowExecutionDescription) -> WorkflowExecutionDescription:
+        """A run that calls itself ended closes in a moment: look again, so that its status comes with its result."""
+        await self._until_closed(described.id, 1.0)
+        return await self._records.describe(described.id)
+
+    async def _until_closed(self, job_id: str, seconds: float) -> None:
+        """Wait that long, or until the newest execution closes."""
+        handle = self._client.get_workflow_handle(job_id)
+        closing = handle.fetch_history_events(
+            wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT, skip_archival=True
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                await anext(closing, None)
+        except TimeoutError:
+            return
+        except RPCError:  # the caller reads the state next, and that says what is wrong
+            await asyncio.sleep(seconds)
+
+
+# --- rules -------------------------------------------------------------------------------------------------------
+
+
+def next_pause(pause: float, *, changed: bool) -> float:
+    """Seconds until a run is looked at again: often while something happens, less and less while nothing does."""
+    return _SHORTEST_PAUSE if changed else min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+def closed_state(state: AgentState, result: AgentResult, closed_at: datetime | None) -> AgentState:
+    """The state of a run that has closed: how it closed in Temporal is the truth, whatever was known before."""
+    told = {name: getattr(result, name) for name in ("response_id", "model", "usage", "ambiguous_creates")}
+    if result.output_text and not state.preview:
+        told["preview"] = result.output_text[-PREVIEW_CHARACTERS:]
+    ended = {"status": result.status, "error": result.error, "updated_at": closed_at}
+    if result.iterations == 0:  # closed from outside: the result tells no more than how
+        return state.model_copy(update=ended)
+    return state.model_copy(update={**told, "iteration": result.iterations, **ended})
+
+
+def full_result(result: AgentResult, state: AgentState) -> AgentResult:
+    """A result that Temporal could tell nothing of but its status, with what is known of the run."""
+    if result.iterations > 0:
+        return result
+    known = {name: getattr(state, name) for name in ("response_id", "model", "usage", "ambiguous_creates")}
+    return result.model_copy(update={**known, "iterations": state.iteration})
+
+
+def summary_of(request: AgentInput) -> str:
+    """One line for lists of runs: the beginning of the task."""
+    line = " ".join(_task_text(request).split())
+    return line if len(line) <= _SUMMARY_CHARACTERS else line[: _SUMMARY_CHARACTERS - 1].rstrip() + "…"
+
+
+def static_details_of(request: AgentInput) -> str:
+    """Markdown for the Web UI: the task, and what was asked for besides."""
+    asked = request.model_dump(mode="json", exclude_defaults=True, exclude={"task", "context", "metadata"})
+    options = "\n".join(f"- {name}: `{json.dumps(value, ensure_ascii=False)}`" for name, value in asked.items())
+    return f"{_task_text(request)}\n\n{options}".strip()[:_DETAIL_CHARACTERS]
+
+
+def _task_text(request: AgentInput) -> str:
+    if isinstance(request.task, str):
+        return request.task
+    contents = [item.get("content", "") for item in request.task]
+    parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
+    texts = [part.get("text", "") if isinstance(part, dict) else str(part) for part in parts]
+    return "\n".join(filter(None, texts)) or f"{len(request.task)} input items"
+
+
+def _check_size(request: AgentInput) -> None:
+    size = len(request.model_dump_json())
+    if size > _LARGEST_INPUT:
+        sizes = {name: len(json.dumps(value)) for name, value in request.model_dump(mode="json").items()}
+        largest = max(sizes, key=sizes.__getitem__)
+        raise InputTooLarge(
+            f"{largest}: the input of a run must stay under 2 MiB, this one has {size / 2**20:.1f} MiB; "
+            "give long texts as files."
+        )
+
+
+def _says_no_worker(error: RPCError) -> bool:
+    timed_out = error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
+    return timed_out or "no poller" in error.message

@@ -1,0 +1,291 @@
+"""What Temporal's own records say of a run: reading them takes no worker.
+
+Open runs: the description, the heartbeats of pending activities, the newest events. Closed runs: the closing event.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import ValidationError
+from temporalio import exceptions
+from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkflowExecutionHistoryReverseRequest
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, CreateResponse, ProgressReport
+from workflows.contract import (
+    CANCEL_SIGNAL,
+    WORKFLOW_TYPE,
+    AgentError,
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+)
+from workflows.ledger import Ledger
+from workflows.turns import max_iterations_for
+
+CREATING = frozenset({"create_response", "stream_response", "websocket_turn"})
+WAITING = "await_response"
+
+_PATIENCE = 2.5  # seconds for one question to the Temporal server
+_NEWEST_EVENTS = 200  # more than one iteration has, unless the model asks for dozens of calls at once
+
+# --- errors ------------------------------------------------------------------------------------------------------
+#
+# JobError
+# ├── JobNotFound
+# ├── JobExists
+# ├── InputTooLarge
+# ├── TemporalNotAnswering
+# └── TemporalRefused
+
+
+class JobError(Exception):
+    """A job cannot be started or read. The message is one sentence for the user."""
+
+
+class JobNotFound(JobError):
+    """No agent run has this id: it never existed, or its retention is over."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention is over.")
+
+
+class JobExists(JobError):
+    """The id that was asked for is taken."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"The job id {job_id!r} is taken: watch that run, or choose another id.")
+
+
+class InputTooLarge(JobError):
+    """The input does not fit into Temporal's records."""
+
+
+class TemporalNotAnswering(JobError):
+    """The Temporal server does not answer. It keeps the runs: none is lost."""
+
+
+class TemporalRefused(JobError):
+    """The Temporal server answered, and refused."""
+
+
+@asynccontextmanager
+async def asking_temporal(job_id: str, seconds: float = _PATIENCE) -> AsyncIterator[None]:
+    """Bound calls to the server in time, and turn its errors into ours.
+
+    Raises `JobNotFound`, `TemporalNotAnswering`, `TemporalRefused`.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (RPCError, TimeoutError) as error:
+        raise _meaning(error, job_id) from error
+
+
+_UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+_NO_SUCH_ID = {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}
+
+
+def _meaning(error: RPCError | TimeoutError, job_id: str) -> JobError:
+    if isinstance(error, RPCError) and error.status in _NO_SUCH_ID and "namespace" not in error.message.lower():
+        return JobNotFound(job_id)
+    if isinstance(error, RPCError) and error.status not in _UNREACHABLE:
+        return TemporalRefused(f"Temporal refused to answer: {error.message}.")
+    return TemporalNotAnswering("Temporal does not answer; runs are not lost, the server keeps them until it is back.")
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+class Records:
+    """Reads the records of agent runs in the client's namespace. Every method raises `JobError`s only."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def describe(self, job_id: str) -> WorkflowExecutionDescription:
+        """The newest execution of an agent run. A workflow of another type is none of ours: `JobNotFound`."""
+        async with asking_temporal(job_id):
+            described = await self._client.get_workflow_handle(job_id).describe()
+        if described.workflow_type != WORKFLOW_TYPE:
+            raise JobNotFound(job_id)
+        return described
+
+    async def last_poll(self, task_queue: str) -> datetime | None:
+        """When a worker last asked for work on this queue; None when none did in the last five minutes."""
+        request = DescribeTaskQueueRequest(
+            namespace=self._client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+        async with asking_temporal(task_queue):
+            answer = await self._client.workflow_service.describe_task_queue(request)
+        return max((_time(poller.last_access_time) for poller in answer.pollers), default=None)
+
+    async def outcome(self, described: WorkflowExecutionDescription) -> AgentResult:
+        """The result of a closed execution. One that was closed from outside has little more than a status."""
+        handle = self._client.get_workflow_handle(described.id, run_id=described.run_id, result_type=AgentResult)
+        try:
+            async with asking_temporal(described.id):
+                result: AgentResult = await handle.result(follow_runs=False)
+        except WorkflowFailureError as error:
+            return _failed_outcome(error.cause)
+        except ValidationError:
+            return _failed("unreadable_result", "The run closed with a result that is not an agent's.")
+        return result
+
+    async def open_state(self, described: WorkflowExecutionDescription) -> AgentState:
+        """An open run as far as the records tell: tokens and function calls of this execution are not among it."""
+        state = await self._at_the_start(described)
+        events = await self._newest_events(described)
+        await _read_events(state, described, events)
+        state.cancel_requested |= any(map(_asks_to_cancel, events))
+        for beat in await self.beats(described):
+            _read_beat(state, beat)
+        if state.response_id is not None or state.iteration > 1:
+            state.status = AgentStatus.RUNNING
+        state.updated_at = _last_change(described, events)
+        return state
+
+    async def beats(self, described: WorkflowExecutionDescription) -> list[ProgressReport]:
+        """What the pending activities told of their responses in their last heartbeats."""
+        told = [
+            await described.data_converter.decode(pending.heartbeat_details.payloads, [ProgressReport])
+            for pending in described.raw_description.pending_activities
+            if pending.activity_type.name in CREATING | {WAITING} and pending.heartbeat_details.payloads
+        ]
+        return [details[0] for details in told]
+
+    async def _at_the_start(self, described: WorkflowExecutionDescription) -> AgentState:
+        """The state that the execution began with: a fresh one, or what continue-as-new carried over."""
+        handle = self._client.get_workflow_handle(described.id, run_id=described.run_id)
+        async with asking_temporal(described.id):
+            started = await anext(handle.fetch_history_events(page_size=1))
+        arguments = started.workflow_execution_started_event_attributes.input.payloads
+        if len(arguments) > 1:
+            ledger: Ledger = await _decoded(described, arguments[1:2], Ledger)
+            return ledger.state
+        state = AgentState(started_at=described.start_time)
+        try:
+            request: AgentInput = await _decoded(described, arguments, AgentInput)
+        except ValidationError:  # the run will fail and say so as soon as there is a worker
+            return state
+        return state.model_copy(update={"model": request.model, "max_iterations": max_iterations_for(request)})
+
+    async def _newest_events(self, described: WorkflowExecutionDescription) -> Sequence[HistoryEvent]:
+        request = GetWorkflowExecutionHistoryReverseRequest(
+            namespace=self._client.namespace,
+            execution=WorkflowExecution(workflow_id=described.id, run_id=described.run_id),
+            maximum_page_size=_NEWEST_EVENTS,
+        )
+        async with asking_temporal(described.id):
+            answer = await self._client.workflow_service.get_workflow_execution_history_reverse(request)
+        return answer.history.events
+
+
+async def _read_events(
+    state: AgentState, described: WorkflowExecutionDescription, newest_first: Sequence[HistoryEvent]
+) -> None:
+    """Find the iteration under way and its response, or the response before while this one has no id yet."""
+    results: dict[int, Sequence[Payload]] = {}
+    iteration = response_id = None
+    for event in newest_first:
+        if event.HasField("activity_task_completed_event_attributes"):
+            completed = event.activity_task_completed_event_attributes
+            results[completed.scheduled_event_id] = completed.result.payloads
+        if not event.HasField("activity_task_scheduled_event_attributes"):
+            continue
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == WAITING:
+            waits: AwaitResponse = await _decoded(described, scheduled.input.payloads, AwaitResponse)
+            response_id = response_id or waits.response_id
+        if scheduled.activity_type.name in CREATING:
+            create: CreateResponse = await _decoded(described, scheduled.input.payloads, CreateResponse)
+            iteration = iteration or create.iteration
+            state.model = state.model or create.options.model
+            response_id = response_id or await _id_in(described, results.get(event.event_id))
+        if iteration and response_id:
+            break
+    state.iteration = iteration or state.iteration
+    state.response_id = response_id or state.response_id
+
+
+async def _id_in(described: WorkflowExecutionDescription, result: Sequence[Payload] | None) -> str | None:
+    """The response id in the result of an activity that created one: a `CreatedResponse`, or the response itself."""
+    content = await _decoded(described, result, None) if result else None
+    return content.get("response_id") or content.get("id") if isinstance(content, dict) else None
+
+
+async def _decoded(described: WorkflowExecutionDescription, payloads: Sequence[Payload], kind: Any) -> Any:
+    values = await described.data_converter.decode(payloads, [kind] if kind else None)
+    return values[0]
+
+
+def _asks_to_cancel(event: HistoryEvent) -> bool:
+    signalled = event.workflow_execution_signaled_event_attributes.signal_name == CANCEL_SIGNAL
+    return signalled or event.HasField("workflow_execution_cancel_requested_event_attributes")
+
+
+def _read_beat(state: AgentState, beat: ProgressReport) -> None:
+    state.response_id = beat.response_id or state.response_id
+    state.response_status = beat.response_status or state.response_status
+    state.preview = with_live_text(state.preview, beat.preview or "")
+
+
+def with_live_text(preview: str, live: str) -> str:
+    """The preview of a run, brought up to date with the text so far of the response that is being written.
+
+    `preview` ends with some part of that text, or with none of it: where it still fits, what stood before remains.
+    """
+    shortest, longest = 0, min(len(preview), len(live))
+    while shortest < longest:  # each shorter end of a piece of `live` is a piece of it too: halving finds the longest
+        middle = (shortest + longest + 1) // 2
+        if preview[-middle:] in live:
+            shortest = middle
+        else:
+            longest = middle - 1
+    return (preview[: len(preview) - shortest] + live)[-PREVIEW_CHARACTERS:]
+
+
+def _last_change(described: WorkflowExecutionDescription, newest_first: Sequence[HistoryEvent]) -> datetime:
+    beats = [_time(pending.last_heartbeat_time) for pending in described.raw_description.pending_activities]
+    return max([described.start_time, *beats, *(_time(event.event_time) for event in newest_first[:1])])
+
+
+def _failed_outcome(cause: BaseException) -> AgentResult:
+    match cause:
+        case exceptions.CancelledError():
+            return AgentResult(status=AgentStatus.CANCELLED)
+        case exceptions.ApplicationError(details=[dict() as told, *_]) if told.get("status") == AgentStatus.FAILED:
+            return AgentResult.model_validate(told)
+        case exceptions.ApplicationError():
+            return _failed(cause.type or "workflow_failed", cause.message)
+        case exceptions.TerminatedError():
+            return _failed("terminated", f"The run was terminated: {cause.message}.")
+        case exceptions.TimeoutError():
+            return _failed("timed_out", "The run was closed by a time-out of its workflow execution.")
+        case _:
+            return _failed("workflow_failed", str(cause))
+
+
+def _failed(kind: str, message: str) -> AgentResult:
+    return AgentResult(status=AgentStatus.FAILED, error=AgentError(type=kind, message=message))
+
+
+def is_closed(described: WorkflowExecutionDescription) -> bool:
+    """Whether the execution has ended. A chain that was continued as new goes on."""
+    return described.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(UTC)
