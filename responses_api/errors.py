@@ -330,10 +330,10 @@ def _plain_text(body: bytes) -> str:
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds to wait, from `retry-after-ms`, or `Retry-After` as seconds or HTTP date (RFC 9110, 10.2.3)."""
-    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
+    if (seconds := delay(headers.get("retry-after-ms"), per_second=1000)) is not None:
+        return seconds
     value = headers.get("retry-after", "")
-    if (seconds := _number(value)) is not None:
+    if (seconds := delay(value)) is not None:
         return seconds
     try:
         when = parsedate_to_datetime(value)
@@ -343,12 +343,13 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
-def _number(value: str | None) -> float | None:
+def delay(value: str | None, *, per_second: float = 1) -> float | None:
+    """Seconds from a header's number, at least 0; None when it is no number. `per_second` is 1000 for milliseconds."""
     try:
         number = float(value or "nan")
     except ValueError:
         return None
-    return max(0.0, number) if math.isfinite(number) else None
+    return max(0.0, number / per_second) if math.isfinite(number) else None
 
 
 # --- texts -------------------------------------------------------------------------------------------------------

@@ -254,6 +254,14 @@ class OtherInputItem(ApiModel):
 InputItem = FunctionCallOutput | UserMessage | OtherInputItem
 
 
+class InputItemList(ApiModel):
+    """One page of a response's input items; `last_id` is what the next page comes after."""
+
+    data: list[InputItem]
+    has_more: bool = False
+    last_id: str | None = None
+
+
 # --- usage and errors --------------------------------------------------------------------------------------------
 
 
@@ -319,11 +327,11 @@ class IncompleteDetails(ApiModel):
 class Response(ApiModel):
     """One response. `status` is a `ResponseStatus`, or a newer status as plain text."""
 
-    id: str
+    id: str = Field(min_length=1)
     object: str = "response"
     created_at: NullAsDefault[float] = 0
     completed_at: float | None = None
-    status: NullAsDefault[ResponseStatus | str] = ResponseStatus.COMPLETED
+    status: NullAsDefault[Annotated[ResponseStatus | str, Field(union_mode="left_to_right")]] = ResponseStatus.COMPLETED
     model: NullAsDefault[str] = ""
     output: NullAsDefault[list[OutputItem]] = Field(default_factory=list)
     usage: Usage | None = None
@@ -387,7 +395,9 @@ class HostedTool(ApiModel):
     type: str
 
 
-Tool = Annotated[Annotated[FunctionTool, Tag("function")] | Annotated[HostedTool, Tag("other")], _tagged("function")]
+RequestTool = Annotated[
+    Annotated[FunctionTool, Tag("function")] | Annotated[HostedTool, Tag("other")], _tagged("function")
+]
 
 
 class ReasoningOptions(ApiModel):
@@ -410,7 +420,7 @@ class CreateRequest(ApiModel):
     model: str
     input: str | list[Any]
     instructions: str | None = None
-    tools: list[Tool] | None = None
+    tools: list[RequestTool] | None = None
     reasoning: ReasoningOptions | None = None
     text: TextOptions | None = None
     max_output_tokens: int | None = None
