@@ -1,0 +1,143 @@
+"""Executing the model's function calls. Whatever goes wrong becomes text that the model reads, never a failed run."""
+
+import asyncio
+import traceback
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from temporalio import activity
+
+from activities.heartbeats import Pulse
+from activities.messages import CallTool, ToolOutcome, ToolResult
+from responses_api.errors import redact
+from responses_api.models import FunctionTool
+from tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
+
+OUTPUT_CHARACTERS = 100_000
+HEARTBEAT_SECONDS = 0.4
+STOP_SECONDS = 0.3
+TRACEBACK_BYTES = 8192
+
+
+def definitions(registry: Registry, names: list[str] | None) -> list[FunctionTool]:
+    """The tools of these names, all of them for None, as the API wants them. Raises `UnknownToolError`."""
+    return [
+        FunctionTool(name=tool.name, description=tool.description, parameters=tool.parameters)
+        for tool in registry.select(names)
+    ]
+
+
+class ToolActivities:
+    """The activity that runs every function tool of a worker: the model never chooses an activity type."""
+
+    def __init__(self, registry: Registry, context: ToolContext) -> None:
+        """`context` is what every tool gets, but for the idempotency key, which is each call's own."""
+        self._registry = registry
+        self._context = context
+
+    @activity.defn
+    async def call_tool(self, call: CallTool) -> ToolResult:
+        """The answer to one function call, at most `call.timeout` seconds and the tool's own timeout from now.
+
+        Raises nothing but the activity's cancellation. A tool with effect `once` is not started by a second attempt.
+        """
+        async with Pulse(HEARTBEAT_SECONDS):
+            result = await self._answer(call)
+        return result.model_copy(update={"output": _presentable(result.output)})
+
+    async def _answer(self, call: CallTool) -> ToolResult:
+        try:
+            tool = self._find(call)
+            if tool.effect is Effect.ONCE and activity.info().attempt > 1:
+                return _unknown(call, "was interrupted, and it must not run twice")
+            output = await _run(tool, call, self._context_of(call))
+        except _OutOfTimeError as error:
+            return _unknown(call, str(error)) if error.effect is Effect.ONCE else _failed(call, f"{call.name} {error}.")
+        except (ToolError, UnknownToolError) as error:
+            return _failed(call, str(error))
+        except Exception as error:
+            activity.logger.warning(
+                "Tool %s raised an exception:\n%s",
+                call.name,
+                redact("".join(traceback.format_exception(error)), limit=TRACEBACK_BYTES),
+            )
+            return _failed(call, f"{call.name} failed: {''.join(traceback.format_exception_only(error)).strip()}")
+        return ToolResult(call_id=call.call_id, output=output)
+
+    def _find(self, call: CallTool) -> Tool[..., Any]:
+        if call.allowed is not None and call.name not in call.allowed:
+            raise UnknownToolError([call.name], sorted(call.allowed))
+        return self._registry[call.name]
+
+    def _context_of(self, call: CallTool) -> ToolContext:
+        return replace(self._context, idempotency_key=f"{activity.info().workflow_id}:{call.call_id}")
+
+
+class _OutOfTimeError(Exception):
+    def __init__(self, effect: Effect, seconds: float) -> None:
+        super().__init__(f"did not end within {seconds:g} seconds")
+        self.effect = effect
+
+
+async def _run(tool: Tool[..., Any], call: CallTool, context: ToolContext) -> str:
+    seconds = min(tool.timeout, call.timeout)
+    # A task of its own, so that a tool that ignores its cancellation can be left behind.
+    task = asyncio.create_task(_in_words(tool, tool.run(tool.parse(call.arguments), context)))
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        activity.logger.info("Tool %s is being stopped: %s", tool.name, activity.cancellation_details())
+        await _stop(tool, task)
+        raise
+    if not done:
+        await _stop(tool, task)
+        raise _OutOfTimeError(tool.effect, seconds)
+    return task.result()
+
+
+async def _in_words(tool: Tool[..., Any], run: Coroutine[Any, Any, str]) -> str:
+    """Nobody but us cancels the task of a tool: without that, a `CancelledError` is the tool's own."""
+    try:
+        return await run
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ToolError(f"{tool.name} failed: something that it waited for was cancelled.") from error
+
+
+async def _stop(tool: Tool[..., Any], task: asyncio.Task[str]) -> None:
+    task.cancel()
+    await asyncio.wait({task}, timeout=STOP_SECONDS)
+    if not tool.is_async:
+        activity.logger.warning("Tool %s runs on: its thread cannot be stopped.", tool.name)
+    elif not task.done():
+        activity.logger.warning("Tool %s runs on: it does not end when it is cancelled.", tool.name)
+    task.add_done_callback(_drop_outcome)
+
+
+def _drop_outcome(task: asyncio.Task[str]) -> None:
+    """What a tool that was given up still says is nobody's business; asyncio would complain at its exception."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _failed(call: CallTool, text: str) -> ToolResult:
+    return ToolResult(call_id=call.call_id, output=f"Error: {redact(text)}", outcome=ToolOutcome.FAILED)
+
+
+def _unknown(call: CallTool, what: str) -> ToolResult:
+    return ToolResult(
+        call_id=call.call_id,
+        output=f"Outcome unknown: {call.name} {what}. It may have taken effect or not; check before calling it again.",
+        outcome=ToolOutcome.UNKNOWN,
+    )
+
+
+def _presentable(output: str) -> str:
+    """Text that fits into history and can be encoded: cut with a note, lone surrogates replaced."""
+    length = len(output)
+    if length > OUTPUT_CHARACTERS:
+        output = f"{output[:OUTPUT_CHARACTERS]}\n[cut: the first {OUTPUT_CHARACTERS:,} of {length:,} characters]"
+    return output.encode(errors="replace").decode()

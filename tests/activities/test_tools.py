@@ -1,0 +1,387 @@
+"""Function calls as an activity: every call is answered, in time, and stopped when it should be."""
+
+import asyncio
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.testing import ActivityEnvironment
+
+from activities.messages import CallTool, ToolOutcome, ToolResult
+from activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
+from tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
+
+
+@tool(effect=Effect.PURE)
+def shout(text: str) -> str:
+    """Shout a text."""
+    return text.upper()
+
+
+def answer(
+    each: Tool[..., Any],
+    arguments: str = "{}",
+    *,
+    attempt: int = 1,
+    allowed: list[str] | None = None,
+    timeout: float = 10,
+    environment: ActivityEnvironment | None = None,
+) -> "asyncio.Task[ToolResult]":
+    """Start the activity for one call of a tool."""
+    environment = environment or ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt, workflow_id="agent-1")
+    activities = ToolActivities(Registry([each]), ToolContext(workspace=Path("workspace")))
+    call = CallTool(call_id="call_1", name=each.name, arguments=arguments, timeout=timeout, allowed=allowed)
+    return asyncio.ensure_future(environment.run(activities.call_tool, call))
+
+
+def raising(error: BaseException) -> Tool[[], Any]:
+    @tool(effect=Effect.PURE)
+    async def fail() -> None:
+        """Fail."""
+        raise error
+
+    return fail
+
+
+def test_the_api_is_told_strict_functions() -> None:
+    """A12: what the model may call."""
+    [definition] = definitions(Registry([shout]), None)
+
+    assert definition.model_dump() == {
+        "type": "function",
+        "name": "shout",
+        "description": "Shout a text.",
+        "parameters": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}},
+            "required": ["text"],
+            "additionalProperties": False,
+        },
+        "strict": True,
+    }
+
+
+def test_a_run_cannot_ask_for_a_tool_that_does_not_exist() -> None:
+    with pytest.raises(UnknownToolError, match="'whisper'; available tools: shout"):
+        definitions(Registry([shout]), ["whisper"])
+
+
+async def test_a_call_is_answered_with_what_the_tool_returns() -> None:
+    """A12: the answer carries the call's id."""
+    assert await answer(shout, '{"text": "hey"}') == ToolResult(call_id="call_1", output="HEY")
+
+
+# --- what goes wrong is told to the model ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ('{"text": "hey"', "The arguments of shout are not valid JSON"),
+        ("", "The arguments of shout are not valid JSON"),
+        ('["hey"]', "The arguments of shout must be one JSON object"),
+        ('{"text": 5}', "- text: Input should be a valid string (got 5)"),
+    ],
+)
+async def test_bad_arguments_are_told_to_the_model(arguments: str, told: str) -> None:
+    """A12: failures are told to the model in `output`."""
+    result = await answer(shout, arguments)
+
+    assert told in result.output
+    assert result.outcome is ToolOutcome.FAILED
+
+
+async def test_an_unknown_tool_is_told_to_the_model() -> None:
+    """A12: failures are told to the model in `output`."""
+    activities = ToolActivities(Registry([shout]), ToolContext(workspace=Path()))
+
+    result = await ActivityEnvironment().run(
+        activities.call_tool, CallTool(call_id="c", name="whisper", arguments="{}", timeout=1)
+    )
+
+    assert result.output == "Error: There is no tool named 'whisper'; available tools: shout."
+    assert result.outcome is ToolOutcome.FAILED
+
+
+async def test_a_tool_that_the_run_does_not_offer_is_not_run() -> None:
+    """A12: the model cannot reach beyond the tools of its run."""
+    result = await answer(shout, '{"text": "hey"}', allowed=["count", "add"])
+
+    assert result.output == "Error: There is no tool named 'shout'; available tools: add, count."
+    assert result.outcome is ToolOutcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ToolError("Ask for less."), "Error: Ask for less."),
+        (ValueError("no such thing"), "Error: fail failed: ValueError: no such thing"),
+        (asyncio.CancelledError(), "Error: fail failed: something that it waited for was cancelled."),
+        (SystemExit(3), "Error: fail tried to end the process (SystemExit)."),
+    ],
+)
+async def test_an_exception_is_told_to_the_model(error: BaseException, told: str) -> None:
+    """A12: failures are told to the model in `output`."""
+    result = await answer(raising(error))
+
+    assert result.output == told
+    assert result.outcome is ToolOutcome.FAILED
+
+
+async def test_an_exception_text_is_redacted_and_capped(caplog: pytest.LogCaptureFixture) -> None:
+    """A25: neither the model nor the log sees a key, and the text ends after 2 kB."""
+    key = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
+
+    result = await answer(raising(RuntimeError(f"used {key} " + "x" * 10_000)))
+
+    assert key not in result.output
+    assert key not in caplog.text
+    assert len(result.output) <= 2048 + len("Error: ")
+
+
+async def test_the_log_shows_where_a_tool_failed(caplog: pytest.LogCaptureFixture) -> None:
+    await answer(raising(ValueError("no such thing")))
+
+    assert "Traceback" in caplog.text
+    assert "raise error" in caplog.text
+
+
+async def test_a_result_that_has_no_json_form_is_told_to_the_model() -> None:
+    """A12: failures are told to the model in `output`."""
+
+    @tool(effect=Effect.PURE)
+    def give() -> object:
+        """Give."""
+        return object()
+
+    result = await answer(give)
+
+    assert "Unable to serialize" in result.output
+    assert result.outcome is ToolOutcome.FAILED
+
+
+async def test_a_huge_output_is_cut_with_a_note() -> None:
+    """A12: 5 MB do not fit into history."""
+
+    @tool(effect=Effect.PURE)
+    def flood() -> str:
+        """Flood."""
+        return "x" * 5_000_000
+
+    result = await answer(flood)
+
+    assert result.output == "x" * OUTPUT_CHARACTERS + "\n[cut: the first 100,000 of 5,000,000 characters]"
+    assert result.outcome is ToolOutcome.SUCCEEDED
+
+
+async def test_text_that_cannot_be_encoded_is_mended() -> None:
+    @tool(effect=Effect.PURE)
+    def odd() -> str:
+        """Give half a character."""
+        return "a\ud800b"
+
+    assert (await answer(odd)).output == "a?b"
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def hanging(effect: Effect, timeout: float = 60) -> Tool[[], Any]:
+    @tool(effect=effect, timeout=timeout)
+    async def hang() -> None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+
+    return hang
+
+
+@pytest.mark.parametrize(("own", "asked"), [(0.05, 60), (60, 0.05)])
+async def test_a_call_is_bounded_by_the_smaller_timeout(own: float, asked: float) -> None:
+    """A12: a tool that does not end is answered all the same."""
+    result = await answer(hanging(Effect.PURE, own), timeout=asked)
+
+    assert result.output == "Error: hang did not end within 0.05 seconds."
+    assert result.outcome is ToolOutcome.FAILED
+
+
+async def test_the_outcome_of_a_once_tool_that_ran_out_of_time_is_unknown() -> None:
+    """A12: it may have taken effect."""
+    result = await answer(hanging(Effect.ONCE), timeout=0.05)
+
+    assert result.output.startswith("Outcome unknown: hang did not end within 0.05 seconds.")
+    assert result.outcome is ToolOutcome.UNKNOWN
+
+
+async def test_a_thread_that_runs_on_does_not_hold_up_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """A12: a blocking tool is bounded too, and the log says that it runs on."""
+    end = threading.Event()
+
+    @tool(effect=Effect.PURE)
+    def block() -> None:
+        """Block."""
+        end.wait(10)
+
+    result = await answer(block, timeout=0.05)
+    end.set()
+
+    assert "did not end within" in result.output
+    assert "its thread cannot be stopped" in caplog.text
+
+
+async def test_a_tool_that_ignores_its_cancellation_does_not_hold_up_the_answer() -> None:
+    """A12: bounded means bounded."""
+    end = asyncio.Event()
+
+    @tool(effect=Effect.PURE)
+    async def cling() -> None:
+        """Ignore being cancelled."""
+        while not end.is_set():
+            try:
+                await end.wait()
+            except asyncio.CancelledError:
+                continue
+
+    result = await answer(cling, timeout=0.05)
+    end.set()
+
+    assert "did not end within" in result.output
+
+
+async def test_a_heartbeat_is_sent_beside_a_tool_that_says_nothing() -> None:
+    """A12: so that a cancel arrives, and a lost worker is noticed."""
+    environment = ActivityEnvironment()
+    beats = 0
+    enough = asyncio.Event()
+
+    def count(*details: object) -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 3:
+            enough.set()
+
+    environment.on_heartbeat = count
+
+    @tool(effect=Effect.PURE)
+    async def wait() -> str:
+        """Wait for three heartbeats."""
+        await enough.wait()
+        return "seen"
+
+    assert (await answer(wait, environment=environment)).output == "seen"
+
+
+# --- effects and interruptions ------------------------------------------------------------------------------------
+
+
+def counting(effect: Effect) -> tuple[Tool[[ToolContext], str], list[str]]:
+    runs: list[str] = []
+
+    @tool(effect=effect)
+    def work(context: ToolContext) -> str:
+        """Work."""
+        runs.append(context.idempotency_key)
+        return "done"
+
+    return work, runs
+
+
+async def test_a_once_tool_is_not_run_by_a_second_attempt() -> None:
+    """A12: the model is told that the outcome is unknown."""
+    work, runs = counting(Effect.ONCE)
+
+    result = await answer(work, attempt=2)
+
+    assert runs == []
+    assert result.output.startswith("Outcome unknown: work was interrupted")
+    assert result.outcome is ToolOutcome.UNKNOWN
+
+
+@pytest.mark.parametrize("effect", [Effect.PURE, Effect.IDEMPOTENT])
+async def test_other_tools_are_run_again(effect: Effect) -> None:
+    """A12: an interrupted call is answered after all."""
+    work, runs = counting(effect)
+
+    result = await answer(work, attempt=2)
+
+    assert len(runs) == 1
+    assert result.outcome is ToolOutcome.SUCCEEDED
+
+
+async def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
+    work, runs = counting(Effect.IDEMPOTENT)
+
+    await answer(work, attempt=1)
+    await answer(work, attempt=2)
+
+    assert runs == ["agent-1:call_1"] * 2
+
+
+class Watched:
+    """A tool that can be seen to start and to be cancelled."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    def tool(self) -> Tool[[], Any]:
+        @tool(effect=Effect.PURE)
+        async def watched() -> None:
+            """Wait for ever."""
+            self.started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+
+        return watched
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        ActivityCancellationDetails(cancel_requested=True),
+        ActivityCancellationDetails(worker_shutdown=True),
+        ActivityCancellationDetails(timed_out=True),
+    ],
+    ids=["cancel", "shutdown", "timeout"],
+)
+async def test_a_cancelled_activity_stops_its_tool_and_says_so(why: ActivityCancellationDetails) -> None:
+    """A12: nothing runs on after a cancel; after a shutdown the retry runs elsewhere."""
+    environment = ActivityEnvironment()
+    watched = Watched()
+    running = answer(watched.tool(), environment=environment)
+    await watched.started.wait()
+
+    environment.cancel(why)
+
+    async with asyncio.timeout(0.5):
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert watched.cancelled.is_set()
+
+
+async def test_a_cancel_does_not_wait_for_a_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """A12: a blocking tool cannot be stopped; the log says that it runs on."""
+    environment = ActivityEnvironment()
+    loop = asyncio.get_running_loop()
+    started, end = asyncio.Event(), threading.Event()
+
+    @tool(effect=Effect.PURE)
+    def block() -> None:
+        """Block."""
+        loop.call_soon_threadsafe(started.set)
+        end.wait(10)
+
+    running = answer(block, environment=environment)
+    await started.wait()
+    environment.cancel()
+
+    async with asyncio.timeout(0.5):
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    end.set()
+    assert "its thread cannot be stopped" in caplog.text
