@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Generator
 import pytest
 from temporalio.client import Client
 
+from tests.emulator_control import emulator  # noqa: F401 a fixture for all
 from tests.processes import Process, TemporalServer
 
 

@@ -1,0 +1,199 @@
+"""The HTTP side of the emulator: the routes of the Responses API, and those that control the emulator itself."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from emulator.answers import EventStream, connection_reset, error_answer, json_answer, no_answer, unless_gone
+from emulator.control import control_routes
+from emulator.errors import ApiError, ErrorBody, invalid, wrong_api_key
+from emulator.faults import Answer, BreakStream, Delay, Effect, Operation, RejectChain, Reset
+from emulator.lifecycle import StoredResponse
+from emulator.provider import Provider
+from emulator.requests import CreateBody, parse_create
+from responses_api.models import ResponseStatus
+
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
+
+
+class ResponsesApi:
+    """The endpoints under `/v1/responses`."""
+
+    def __init__(self, provider: Provider, api_key: str | None = None) -> None:
+        self._provider = provider
+        self._api_key = api_key
+
+    def routes(self) -> list[Route]:
+        """The most used first: they are tried in order."""
+        one = "/v1/responses/{id}"
+        return [
+            self._route(one, self.retrieve, "GET"),
+            self._route("/v1/responses", self.create, "POST"),
+            self._route(f"{one}/cancel", self.cancel, "POST"),
+            self._route(one, self.delete, "DELETE"),
+        ]
+
+    async def create(self, request: Request) -> ASGIApp:
+        """POST /responses."""
+        wanted = parse_create(await request.body())
+        metadata = wanted.metadata or {}
+        chained = wanted.previous_response_id is not None
+        try:
+            effect = self._provider.take_fault(Operation.CREATE, metadata, chained=chained)
+            if instead := await self._before(effect, request, wanted):
+                return instead
+            response = self._provider.create(wanted, effect)
+        except ApiError as error:
+            self._provider.reject(error, metadata)
+            raise
+        if instead := await self._after(effect, request):
+            self._provider.hang_up(response)
+            return instead
+        return await self._answer_create(response, request)
+
+    async def retrieve(self, request: Request) -> ASGIApp:
+        """GET /responses/{id}, as JSON or, with `stream=true`, as events."""
+        response = self._provider.retrieve(request.path_params["id"])
+        metadata = response.request.metadata or {}
+        if self._provider.faults.pending:
+            effect = self._provider.take_fault(Operation.RETRIEVE, metadata)
+            if instead := await self._before(effect, request) or await self._after(effect, request):
+                return instead
+        if request.query_params.get("stream") != "true":
+            return json_answer(response.body(self._provider.clock.now()))
+        response.check_resume(self._provider.clock.now())
+        return await self._stream(response, request, _starting_after(request))
+
+    async def cancel(self, request: Request) -> ASGIApp:
+        """POST /responses/{id}/cancel."""
+        response = self._provider.store.get(request.path_params["id"], self._provider.clock.now())
+        effect = self._provider.take_fault(Operation.CANCEL, response.request.metadata or {})
+        if instead := await self._before(effect, request):
+            return instead
+        response = self._provider.cancel(response.id, effect)
+        if instead := await self._after(effect, request):
+            return instead
+        return json_answer(response.body(self._provider.clock.now()))
+
+    async def delete(self, request: Request) -> ASGIApp:
+        """DELETE /responses/{id}."""
+        response = self._provider.store.get(request.path_params["id"], self._provider.clock.now())
+        effect = self._provider.take_fault(Operation.DELETE, response.request.metadata or {})
+        if instead := await self._before(effect, request):
+            return instead
+        self._provider.delete(response.id)
+        if instead := await self._after(effect, request):
+            return instead
+        return json_answer(Deletion(id=response.id).model_dump_json().encode())
+
+    # --- answering -----------------------------------------------------------------------------------------------
+
+    async def _answer_create(self, response: StoredResponse, request: Request) -> ASGIApp:
+        if response.request.stream:
+            return await self._stream(response, request)
+        if response.request.background:
+            return json_answer(response.body_as(ResponseStatus.QUEUED))
+        if not await unless_gone(request.receive, self._finished(response)):
+            self._provider.hang_up(response)
+            raise ClientDisconnect
+        return json_answer(response.body(self._provider.clock.now()))
+
+    async def _finished(self, response: StoredResponse) -> bool:
+        await self._provider.finished(response)
+        return True
+
+    async def _stream(self, response: StoredResponse, request: Request, starting_after: int = -1) -> ASGIApp:
+        effect = self._provider.take_fault(Operation.STREAM, response.request.metadata or {})
+        if instead := await self._before(effect, request) or await self._after(effect, request):
+            self._provider.hang_up(response)
+            return instead
+        events = self._provider.follow(response, starting_after)
+        broken = effect if isinstance(effect, BreakStream) else None
+        return EventStream(events, lambda: self._provider.hang_up(response), broken)
+
+    # --- faults --------------------------------------------------------------------------------------------------
+
+    async def _before(
+        self, effect: Effect | None, request: Request, wanted: CreateBody | None = None
+    ) -> ASGIApp | None:
+        """What happens instead of the request, or delays it."""
+        if isinstance(effect, Answer):
+            error = ErrorBody(message=effect.message, type=effect.error_type, code=effect.code)
+            raise ApiError(effect.status, error, effect.headers)
+        if isinstance(effect, RejectChain) and wanted is not None:
+            raise invalid(_no_tool_call_found(wanted), "input")
+        if isinstance(effect, Reset) and not effect.processed:
+            return connection_reset
+        if isinstance(effect, Delay) and not effect.processed:
+            return await self._delay(effect, request)
+        return None
+
+    async def _after(self, effect: Effect | None, request: Request) -> ASGIApp | None:
+        """What happens instead of the answer, or delays it."""
+        if isinstance(effect, Reset) and effect.processed:
+            return connection_reset
+        if isinstance(effect, Delay) and effect.processed:
+            return await self._delay(effect, request)
+        return None
+
+    async def _delay(self, effect: Delay, request: Request) -> ASGIApp | None:
+        if effect.seconds is None or not await unless_gone(request.receive, self._passed(effect.seconds)):
+            return no_answer
+        return None
+
+    async def _passed(self, seconds: float) -> bool:
+        await self._provider.clock.sleep(seconds)
+        return True
+
+    # --- around every request ------------------------------------------------------------------------------------
+
+    def _route(self, path: str, endpoint: Endpoint, method: str) -> Route:
+        async def answer(request: Request) -> ASGIApp:
+            try:
+                self._check_key(request)
+                return await endpoint(request)
+            except ApiError as error:
+                return error_answer(error)
+            except ClientDisconnect:
+                return no_answer
+
+        return Route(path, answer, methods=[method])
+
+    def _check_key(self, request: Request) -> None:
+        if self._api_key is None:
+            return
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._api_key}".encode()):
+            raise wrong_api_key()
+
+
+class Deletion(BaseModel):
+    """The answer to DELETE."""
+
+    id: str
+    object: str = "response"
+    deleted: bool = True
+
+
+def _starting_after(request: Request) -> int:
+    given = request.query_params.get("starting_after", "-1")
+    try:
+        return int(given)
+    except ValueError as error:
+        raise invalid(f"Invalid value for 'starting_after': '{given}'.", "starting_after", "invalid_value") from error
+
+
+def _no_tool_call_found(request: CreateBody) -> str:
+    items = request.input if isinstance(request.input, list) else []
+    call_id = next((item["call_id"] for item in items if "call_id" in item), "call_unknown")
+    return f"No tool call found for function call output with call_id {call_id}."
+
+
+def create_app(provider: Provider, api_key: str | None = None) -> Starlette:
+    """The emulator as an ASGI application."""
+    return Starlette(routes=[*ResponsesApi(provider, api_key).routes(), *control_routes(provider)])

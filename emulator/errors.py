@@ -1,0 +1,97 @@
+"""What the API answers instead of a result. The shapes and words are those of the real API."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+UNION_BRANCH = re.compile(r"str|int|float|bool|(list|dict)\[.*\]")
+
+
+class ErrorBody(BaseModel):
+    """The `error` object of an HTTP error answer, and of an error event."""
+
+    message: str
+    type: str = "invalid_request_error"
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """The body of an HTTP error answer."""
+
+    error: ErrorBody
+
+
+class ApiError(Exception):
+    """The request ends with an HTTP error: a status, the API's error object and headers such as `Retry-After`."""
+
+    def __init__(self, status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(error.message)
+        self.status = status
+        self.error = error
+        self.headers = dict(headers or {})
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    """400: the request itself is wrong."""
+    return ApiError(400, ErrorBody(message=message, param=param, code=code))
+
+
+def response_not_found(response_id: str) -> ApiError:
+    """404: no such response, or one that is no longer kept."""
+    return ApiError(404, ErrorBody(message=f"Response with id '{response_id}' not found."))
+
+
+def previous_response_not_found(response_id: str) -> ApiError:
+    """400: `previous_response_id` names nothing that can be continued."""
+    return invalid(
+        f"Previous response with id '{response_id}' not found.", "previous_response_id", "previous_response_not_found"
+    )
+
+
+def model_not_found(model: str) -> ApiError:
+    """404: the model does not exist, or the key has no access to it."""
+    message = f"The model '{model}' does not exist or you do not have access to it."
+    return ApiError(404, ErrorBody(message=message, param="model", code="model_not_found"))
+
+
+def wrong_api_key() -> ApiError:
+    """401: the key is missing or not ours. The key itself is not repeated."""
+    return ApiError(401, ErrorBody(message="Incorrect API key provided.", code="invalid_api_key"))
+
+
+def from_validation(error: ValidationError) -> ApiError:
+    """400 for a body that does not fit: names the parameter in the API's words, as the API does, one at a time."""
+    problem = error.errors(include_url=False)[0]
+    param = _path(problem["loc"])
+    kind = problem["type"]
+    if kind == "json_invalid":
+        return invalid("We could not parse the JSON body of your request.")
+    if kind == "missing":
+        return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+    if kind == "extra_forbidden":
+        return invalid(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
+    if kind in ("literal_error", "enum"):
+        return invalid(_unsupported(param, problem), param, "invalid_value")
+    return invalid(f"Invalid value for '{param}': {problem['msg']}.", param, "invalid_value")
+
+
+def _unsupported(param: str, problem: ErrorDetails) -> str:
+    expected = problem.get("ctx", {}).get("expected", "")
+    return f"Invalid value: '{_shown(problem['input'])}' for '{param}'. Supported values are: {expected}."
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) < 100 else type(value).__name__
+
+
+def _path(location: Sequence[int | str]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, str) and UNION_BRANCH.fullmatch(part):
+            continue
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path

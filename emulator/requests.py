@@ -1,0 +1,240 @@
+"""What a client may ask for. Strict where the real API is strict, so that a wrong client fails here too."""
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from emulator.errors import from_validation, invalid
+from responses_api.models import ReasoningEffort, Verbosity
+
+MetadataKey = Annotated[str, StringConstraints(max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+Item = dict[str, Any]
+Body = TypeVar("Body", bound=BaseModel)
+
+CALL_OUTPUTS = {"function_call_output": "function_call", "custom_tool_call_output": "custom_tool_call"}
+INPUT_ITEM_TYPES = frozenset(
+    {
+        "message", "reasoning", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output",
+        "item_reference", "web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call",
+        "computer_call", "computer_call_output", "local_shell_call", "local_shell_call_output", "shell_call",
+        "shell_call_output", "apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_approval_request",
+        "mcp_approval_response", "mcp_call", "tool_search_call", "tool_search_output", "compaction",
+        "compaction_trigger", "program", "program_output", "additional_tools",
+    }
+)  # fmt: skip
+INCOMING_ROLES = frozenset({"user", "assistant", "system", "developer"})
+REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "message": {"content": (str, list)},
+    "function_call": {"call_id": str, "name": str, "arguments": str},
+    "custom_tool_call": {"call_id": str, "name": str, "input": str},
+    "function_call_output": {"call_id": str, "output": (str, list)},
+    "custom_tool_call_output": {"call_id": str, "output": (str, list)},
+}
+FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+class Options(BaseModel):
+    """An object of a request: unknown parameters are refused, as the API refuses them."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class ReasoningRequest(Options):
+    """The request's `reasoning`."""
+
+    effort: ReasoningEffort | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    mode: str | None = None
+
+
+class TextFormat(Options):
+    """The request's `text.format`. `schema` is the JSON schema that the answer must follow."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = Field(None, pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str | None = None
+    json_schema: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class TextRequest(Options):
+    """The request's `text`."""
+
+    format: TextFormat | None = None
+    verbosity: Verbosity | None = None
+
+
+class StreamOptions(Options):
+    """The request's `stream_options`."""
+
+    include_obfuscation: bool | None = None
+
+
+class ModelInput(Options):
+    """What the model is given: common to create, input_tokens and compact."""
+
+    model: str | None = None
+    input: str | list[Item] | None = None
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    tools: list[Item] | None = None
+    tool_choice: str | Item | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: ReasoningRequest | None = None
+    text: TextRequest | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    conversation: str | Item | None = None
+    personality: str | None = None
+
+
+class CompactBody(Options):
+    """The body of `POST /responses/compact`."""
+
+    model: str
+    input: str | list[Item] | None = None
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: Item | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    service_tier: str | None = None
+    image: Item | None = None
+
+
+class CreateBody(ModelInput):
+    """The body of `POST /responses`."""
+
+    model: str
+    input: str | list[Item]
+    background: bool | None = None
+    background_options: Item | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=16)
+    max_output_tokens: int | None = Field(None, ge=16)
+    max_tool_calls: int | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    include: list[str] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
+    prompt: Item | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: Item | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    safety_identifier: str | None = None
+    moderation: Item | None = None
+    context_management: list[Item] | None = None
+    access_programs: Item | None = None
+    image: Item | None = None
+    user: str | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """`store` is true unless the client says otherwise."""
+        return self.store is not False
+
+    @property
+    def effort(self) -> ReasoningEffort:
+        """How hard the model thinks; medium when not said."""
+        return (self.reasoning and self.reasoning.effort) or ReasoningEffort.MEDIUM
+
+    @property
+    def wants_summary(self) -> bool:
+        """Whether the reasoning summary is asked for."""
+        return self.reasoning is not None and bool(self.reasoning.summary or self.reasoning.generate_summary)
+
+
+def parse_create(body: bytes) -> CreateBody:
+    """The create request in a body. Raises: ApiError 400 that names the parameter."""
+    request = parse(CreateBody, body)
+    check(request)
+    return request
+
+
+def parse(kind: type[Body], body: bytes) -> Body:
+    """A request of any kind. Raises: ApiError 400 that names the parameter."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise from_validation(error) from error
+
+
+def check(request: CreateBody) -> None:
+    """What a schema cannot say. Raises: ApiError 400."""
+    if request.conversation is not None:
+        raise invalid("Conversations are not offered by this server.", "conversation", "unsupported_parameter")
+    if request.prompt is not None:
+        raise invalid("Stored prompts are not offered by this server.", "prompt", "unsupported_parameter")
+    for index, item in enumerate(input_items(request.input)):
+        _check_item(item, f"input[{index}]")
+    for index, tool in enumerate(request.tools or []):
+        _check_tool(tool, f"tools[{index}]")
+
+
+def _check_item(item: Item, param: str) -> None:
+    kind = item.get("type", "item_reference")
+    if kind not in INPUT_ITEM_TYPES:
+        supported = ", ".join(repr(known) for known in sorted(INPUT_ITEM_TYPES))
+        raise invalid(f"Invalid value: '{kind}'. Supported values are: {supported}.", f"{param}.type", "invalid_value")
+    if kind == "message" and item.get("role") not in INCOMING_ROLES:
+        raise invalid(f"Invalid value for '{param}.role'.", f"{param}.role", "invalid_value")
+    for name, types in REQUIRED_IN_ITEM.get(kind, {}).items():
+        if name not in item:
+            message = f"Missing required parameter: '{param}.{name}'."
+            raise invalid(message, f"{param}.{name}", "missing_required_parameter")
+        if not isinstance(item[name], types):
+            raise invalid(f"Invalid type for '{param}.{name}'.", f"{param}.{name}", "invalid_type")
+
+
+def _check_tool(tool: Item, param: str) -> None:
+    if not isinstance(tool.get("type"), str):
+        raise invalid(f"Missing required parameter: '{param}.type'.", f"{param}.type", "missing_required_parameter")
+    if tool["type"] != "function":
+        return
+    name = tool.get("name")
+    if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
+        raise invalid(f"Invalid '{param}.name': expected 1 to 64 of a-z, A-Z, 0-9, '_', '-'.", f"{param}.name")
+    if tool.get("strict") is not False:
+        _check_strict(tool.get("parameters"), name, param, ())
+
+
+def _check_strict(schema: Any, name: str, param: str, context: tuple[str, ...]) -> None:
+    """The rules of strict mode: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
+    if isinstance(schema, list):
+        for member in schema:
+            _check_strict(member, name, param, context)
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "object":
+        _check_strict_object(schema, name, param, context)
+    for key, value in schema.items():
+        members = value.items() if key in ("properties", "$defs") and isinstance(value, dict) else [(key, value)]
+        for inner, member in members:
+            _check_strict(member, name, param, (*context, inner))
+
+
+def _check_strict_object(schema: Item, name: str, param: str, context: tuple[str, ...]) -> None:
+    properties = set(schema.get("properties", {}))
+    fault = None
+    if schema.get("additionalProperties") is not False:
+        fault = "'additionalProperties' is required to be supplied and to be false."
+    elif missing := sorted(properties - set(schema.get("required", []))):
+        fault = f"'required' must hold every key of 'properties'. Missing '{missing[0]}'."
+    if fault:
+        message = f"Invalid schema for function '{name}': In context={context}, {fault}"
+        raise invalid(message, f"{param}.parameters", "invalid_function_parameters")
+
+
+def input_items(given: str | list[Item] | None) -> list[Item]:
+    """The input as items; text is one message of the user."""
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
+    return [{"type": "message", **item} if "role" in item else item for item in given]
