@@ -19,11 +19,11 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from responses_api.errors import (
     ConnectionLost,
     MalformedAnswer,
+    Misconfigured,
     ResponsesError,
     delay,
     error_for_answer,
     error_for_event,
-    redact,
 )
 from responses_api.events import ErrorEvent, Event, ResponseEvent, parse_event
 from responses_api.models import CreateRequest, InputItem, InputItemList, Response
@@ -54,7 +54,7 @@ class Retrieved:
 class ResponsesClient:
     """A client of one provider. Use it in one event loop, and close it with `aclose()` or `async with`.
 
-    Every method raises a `ResponsesError`; the constructor raises ValueError for a URL, key or proxy it cannot use.
+    Every failure is a `ResponsesError`; a URL, key or proxy that cannot be used is `Misconfigured`, before any request.
     """
 
     def __init__(
@@ -202,11 +202,11 @@ def _usable_url(base_url: str) -> httpx.URL:
     try:
         url = httpx.URL(base_url.strip())
     except httpx.InvalidURL as error:
-        raise ValueError(f"The base URL is not a URL ({error}): give one like https://api.openai.com/v1.") from error
+        raise Misconfigured(f"The base URL is not a URL ({error}): give one like https://api.openai.com/v1.") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"The base URL {redact(str(url))} is not usable: give one like https://api.openai.com/v1.")
+        raise Misconfigured(f"The base URL {url!s} is not usable: give one like https://api.openai.com/v1.")
     if url.userinfo:
-        raise ValueError(f"The base URL of {url.host} contains a user name or password: give an API key instead.")
+        raise Misconfigured(f"The base URL of {url.host} contains a user name or password: give an API key instead.")
     return url
 
 
@@ -215,7 +215,9 @@ def _authorization(api_key: SecretStr | None) -> dict[str, str]:
     if not key:
         return {}
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("The API key contains spaces, line breaks or other characters that no key has: set it anew.")
+        raise Misconfigured(
+            "The API key contains spaces, line breaks or other characters that no key has: set it anew."
+        )
     return {"authorization": f"Bearer {key}"}
 
 

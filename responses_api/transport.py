@@ -19,11 +19,10 @@ from httpx_aiohttp import AiohttpTransport
 
 from responses_api.errors import (
     AuthenticationFailed,
-    BadRequest,
     ConnectionLost,
+    Misconfigured,
     ResponsesError,
     Unreachable,
-    redact,
 )
 
 # --- making connections ------------------------------------------------------------------------------------------
@@ -57,7 +56,7 @@ def environment_proxy(url: httpx.URL) -> str | None:
     """The proxy that the environment names for this address, or None. Loopback addresses never have one.
 
     Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (or the system's settings) as urllib does. Raises
-    ValueError for a kind of proxy that aiohttp does not speak.
+    Misconfigured for a kind of proxy that aiohttp does not speak.
     """
     named = urllib.request.getproxies()
     proxy = named.get(url.scheme) or named.get("all")
@@ -65,9 +64,8 @@ def environment_proxy(url: httpx.URL) -> str | None:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if not proxy.startswith(("http://", "https://")):
-        raise ValueError(
-            f"The proxy {redact(proxy)} for {url.host} is not supported: name an http:// proxy, or list {url.host} "
-            "in NO_PROXY."
+        raise Misconfigured(
+            f"The proxy {proxy} for {url.host} is not supported: name an http:// proxy, or list {url.host} in NO_PROXY."
         )
     return proxy
 
@@ -89,16 +87,16 @@ _PROVES: tuple[tuple[type[Exception], type[ResponsesError]], ...] = (
     (aiohttp.ConnectionTimeoutError, Unreachable),
     (aiohttp.ServerFingerprintMismatch, Unreachable),
     (aiohttp.ClientHttpProxyError, Unreachable),
-    (aiohttp.InvalidURL, BadRequest),
-    (aiohttp.NonHttpUrlClientError, BadRequest),
+    (aiohttp.InvalidURL, Misconfigured),
+    (aiohttp.NonHttpUrlClientError, Misconfigured),
     (aiohttp.ClientError, ConnectionLost),
     (httpx.ConnectError, Unreachable),
     (httpx.ConnectTimeout, Unreachable),
     (httpx.PoolTimeout, Unreachable),
     (httpx.ProxyError, Unreachable),
-    (httpx.UnsupportedProtocol, BadRequest),
-    (httpx.LocalProtocolError, BadRequest),
-    (httpx.InvalidURL, BadRequest),
+    (httpx.UnsupportedProtocol, Misconfigured),
+    (httpx.LocalProtocolError, Misconfigured),
+    (httpx.InvalidURL, Misconfigured),
     (httpx.RequestError, ConnectionLost),
 )
 
@@ -117,5 +115,5 @@ def error_for_failure(request: str, failure: Exception) -> ResponsesError:
 _WHAT_HAPPENED: dict[type[ResponsesError], str] = {
     Unreachable: "No connection to the provider for",
     ConnectionLost: "The connection was lost after sending",
-    BadRequest: "The address is not usable for",
+    Misconfigured: "The address is not usable for",
 }
