@@ -1,0 +1,181 @@
+"""Saving the result of a run as a Markdown file, inside the allowed output roots (row A22)."""
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.messages import ArtifactFormat, FailureType, SaveArtifact, SavedArtifact, SaveOptions
+
+DEFAULT_FOLDER = "_gpt5_docs"
+SLUG_CHARACTERS = 30
+JOB_ID_CHARACTERS = 128
+
+
+class ArtifactError(Exception):
+    """A result that cannot be saved; one sentence names the option and says what to do."""
+
+
+class ArtifactActivities:
+    """The activity that saves results. It writes nowhere but under the roots it is given."""
+
+    def __init__(self, allowed_output_roots: list[Path]) -> None:
+        self._roots = allowed_output_roots
+
+    @activity.defn
+    async def save_artifact(self, save: SaveArtifact) -> SavedArtifact:
+        """Create the file; a repeated attempt finds the file of the earlier one.
+
+        Raises a non-retryable `ApplicationError` of type `artifact_not_saved`.
+        """
+        job_id = activity.info().workflow_id or ""
+        try:
+            return await asyncio.to_thread(write_artifact, save, job_id, self._roots)
+        except ArtifactError as error:
+            raise _not_saved(str(error)) from error
+        except OSError as error:
+            raise _not_saved(f"The result could not be written: {error.strerror} ({error.filename}).") from error
+
+
+def write_artifact(save: SaveArtifact, job_id: str, allowed_roots: list[Path]) -> SavedArtifact:
+    """Write the file that `save` asks for. Blocking. Raises `ArtifactError` and `OSError`."""
+    folder = output_folder(save.options, allowed_roots)
+    path = folder / file_name(save, job_id)
+    content = document(save).encode(errors="replace")
+    folder.mkdir(parents=True, exist_ok=True)
+    _create(path, content)
+    return SavedArtifact(path=str(path), bytes=len(content))
+
+
+def _not_saved(message: str) -> ApplicationError:
+    return ApplicationError(message, type=FailureType.ARTIFACT_NOT_SAVED, non_retryable=True)
+
+
+# --- where -------------------------------------------------------------------------------------------------------
+
+
+def output_folder(options: SaveOptions, allowed_roots: list[Path]) -> Path:
+    """The absolute folder for the file, symlinks resolved. Raises `ArtifactError` when it is outside the root."""
+    root = _root(options.root, allowed_roots)
+    try:
+        folder = Path((options.folder or "").strip() or DEFAULT_FOLDER).expanduser()
+        resolved = (root / folder).resolve()
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(f"save.folder is not a usable path ({error}); give another one.") from error
+    if not resolved.is_relative_to(root):
+        raise ArtifactError("save.folder is outside the output root; give a folder under it.")
+    return resolved
+
+
+def _root(given: str | None, allowed_roots: list[Path]) -> Path:
+    allowed = [root.expanduser().resolve() for root in allowed_roots]
+    if not allowed:
+        raise ArtifactError("This worker allows no folder to save in; set AGENT_OUTPUT_ROOT for it.")
+    if given is None:
+        return allowed[0]
+    if not Path(given).is_absolute():
+        raise ArtifactError("save.root is not an absolute path; give the folder's absolute path.")
+    root = Path(given).resolve()
+    if not any(root.is_relative_to(parent) for parent in allowed):
+        raise ArtifactError("save.root is outside the worker's allowed roots; set the worker's AGENT_OUTPUT_ROOT.")
+    return root
+
+
+def file_name(save: SaveArtifact, job_id: str) -> str:
+    """The given name made harmless, else `agent_<UTC time>_<slug>_<job id>.md`."""
+    if given := _harmless(save.options.filename or ""):
+        return given if given.lower().endswith(".md") else f"{given}.md"
+    return f"agent_{_utc(save.finished_at):%Y%m%d%H%M%S}_{slug(save.task)}_{_as_file_name(job_id)}.md"
+
+
+def slug(text: str) -> str:
+    """The first words of a text in the characters a-z, 0-9 and `-`, at most 30 of them; `task` when none is left."""
+    ascii_text = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:SLUG_CHARACTERS].rstrip("-") or "task"
+
+
+def _harmless(name: str) -> str:
+    """Without separators, control characters and `..`; nothing is left of a name that only navigates."""
+    name = re.sub(r"[/\\\x00-\x1f\x7f]", "", name)
+    while ".." in name:
+        name = name.replace("..", "")
+    return name.strip(" .")
+
+
+def _as_file_name(job_id: str) -> str:
+    """Our own job ids as they are. Others may hold any text: what is replaced is told apart by a hash."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", job_id)
+    if name == job_id and len(name) <= JOB_ID_CHARACTERS:
+        return name
+    return f"{name[:JOB_ID_CHARACTERS]}-{hashlib.sha256(job_id.encode()).hexdigest()[:8]}"
+
+
+# --- what --------------------------------------------------------------------------------------------------------
+
+
+def document(save: SaveArtifact) -> str:
+    """The Markdown text of the file."""
+    if save.options.format is ArtifactFormat.CLEAN:
+        return _with_newline(save.output_text)
+    sections = [f"# Task\n\n{save.task}"]
+    if save.reasoning_summary:
+        sections.append(f"## Summary\n\n{save.reasoning_summary}")
+    sections.append(f"## Output\n\n{save.output_text}")
+    return "\n\n".join([*sections, f"---\n\n{_footer(save)}"])
+
+
+def _footer(save: SaveArtifact) -> str:
+    usage = save.usage
+    tokens = (
+        f"{usage.input_tokens:,} input ({usage.input_tokens_details.cached_tokens:,} cached), "
+        f"{usage.output_tokens:,} output ({usage.output_tokens_details.reasoning_tokens:,} reasoning), "
+        f"{usage.input_tokens + usage.output_tokens:,} total"
+    )
+    facts = {
+        "Time": f"{_utc(save.finished_at):%Y-%m-%dT%H:%M:%SZ}",
+        "Response": save.response_id or "none",
+        "Model": save.model or "unknown",
+        "Iterations": str(save.iterations),
+        "Tokens": tokens,
+    }
+    return "".join(f"- {name}: {value}\n" for name, value in facts.items())
+
+
+def _with_newline(text: str) -> str:
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+# --- how ---------------------------------------------------------------------------------------------------------
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Create the file with all of its content, or not at all, and never over another one."""
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link fails where the name is taken, be it by a symlink.
+        os.link(unfinished, path)
+    except FileExistsError as error:
+        if not _holds(path, content):
+            raise ArtifactError(f"{path} exists already; give another save.filename.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether an earlier attempt, whose answer was lost, has written this very file."""
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
