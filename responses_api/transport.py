@@ -103,17 +103,22 @@ _PROVES: tuple[tuple[type[Exception], type[ResponsesError]], ...] = (
 TRANSPORT_FAILURES = (httpx.RequestError, httpx.InvalidURL, aiohttp.ClientError)
 
 
+def what_it_proves(raised: type[Exception]) -> type[ResponsesError]:
+    """What is known of a request that ended in an exception of this class."""
+    return next((kind for known, kind in _PROVES if issubclass(raised, known)), ConnectionLost)
+
+
 def error_for_failure(request: str, failure: Exception) -> ResponsesError:
     """The error for one of `TRANSPORT_FAILURES`; `request` names what was asked for ("POST /responses")."""
     cause = failure.__cause__ if isinstance(failure.__cause__, aiohttp.ClientError) else failure
     if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status == 407:
-        return AuthenticationFailed(f"The proxy wants a user name and password for {request}.", status=407)
-    kind = next((kind for raised, kind in _PROVES if isinstance(cause, raised)), ConnectionLost)
-    return kind(f"{_WHAT_HAPPENED[kind]} {request}: {cause or type(cause).__name__}")
+        return AuthenticationFailed(f"The proxy wants a user name and password for {request}", status=407)
+    kind = what_it_proves(type(cause))
+    return kind(f"{_WHAT_HAPPENED[kind]} {request}: {str(cause) or type(cause).__name__}")
 
 
 _WHAT_HAPPENED: dict[type[ResponsesError], str] = {
     Unreachable: "No connection to the provider for",
     ConnectionLost: "The connection was lost after sending",
-    Misconfigured: "The address is not usable for",
+    Misconfigured: "The base URL cannot be used for",
 }
