@@ -149,10 +149,20 @@ class Settings(BaseSettings):
         [], description="Python modules with tools of your own, separated by commas."
     )
 
+    allow_private_addresses: bool = Field(
+        False, description="Whether `fetch_url` may connect to private and loopback addresses."
+    )
+
+    task_queue: str = Field("agents", description="Queue of the workflows; those of the activities are named after it.")
     max_responses_in_flight: int = Field(100, ge=1, description="Responses that one worker has under way at once.")
     max_waiting: int = Field(5000, ge=1, description="Responses that one worker waits for at once.")
     max_tools: int = Field(50, ge=1, description="Function calls that one worker executes at once.")
     gets_per_second: float = Field(200, gt=0, description="GETs that one worker sends to the provider in a second.")
+
+    poll_first: float = Field(0.4, gt=0, description="Seconds between the first two GETs of a response.")
+    poll_factor: float = Field(1.35, ge=1, description="By how much each further wait is longer.")
+    poll_cap: float = Field(2.5, gt=0, description="The longest wait in a response's first minute.")
+    max_cached_workflows: int = Field(500, ge=0, description="Runs that a worker keeps in memory; others are replayed.")
 
     temporal_cli: Folder | None = Field(
         None,
@@ -195,8 +205,10 @@ class Settings(BaseSettings):
 
     def fingerprints(self) -> dict[str, str]:
         """What a worker is started with: a hash by variable, so that differences can be named without their values."""
-        values = {name: self._told(name) for name in type(self).model_fields if name not in _NOT_OF_THE_WORKER}
-        return {self.variable(name): hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in values.items()}
+        fields = [name for name in type(self).model_fields if name not in _NOT_OF_THE_WORKER]
+        told = {self.variable(name): self._told(name) for name in fields}
+        told |= {"TEMPORAL_ADDRESS": configured_address() or "", "TEMPORAL_NAMESPACE": temporal_namespace()}
+        return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in told.items()}
 
     def _told(self, field: str) -> str:
         value = getattr(self, field)
@@ -273,9 +285,19 @@ class PartStatus(StrEnum):
 class PartState(BaseModel):
     """One process of the stack: `restarts` counts how often it had to be started again."""
 
-    status: PartStatus
+    status: PartStatus = PartStatus.STARTING
     pid: int | None = None
     restarts: int = 0
+
+
+class Ports(BaseModel):
+    """The ports of 127.0.0.1 that the parts listen on: the usual ones, unless they are taken."""
+
+    model_config = ConfigDict(frozen=True)
+
+    temporal: int = 7233
+    web_ui: int = 8233
+    emulator: int = 8484
 
 
 class StackFile(BaseModel):
@@ -290,6 +312,7 @@ class StackFile(BaseModel):
     started_at: datetime
     temporal_address: str
     namespace: str
+    ports: Ports
     web_ui: str | None = None
     emulator_url: str | None = None
     settings: dict[str, str] = {}
@@ -388,9 +411,9 @@ def temporal_config() -> temporalio.envconfig.ClientConnectConfig:
         raise SettingsError(f"Temporal's configuration cannot be read: {error}.") from None
 
 
-def is_temporal_configured() -> bool:
-    """Whether Temporal's own configuration names a server, so that the embedded stack starts none."""
-    return "target_host" in temporal_config()
+def configured_address() -> str | None:
+    """The address in Temporal's own configuration; None when there is none, and the embedded stack is used."""
+    return temporal_config().get("target_host")
 
 
 def temporal_namespace() -> str:
@@ -400,8 +423,10 @@ def temporal_namespace() -> str:
 
 def temporal_address(settings: Settings) -> str:
     """The configured address, else the embedded stack's, else Temporal's usual one."""
-    stack = None if is_temporal_configured() else StackFile.read(settings)
-    return temporal_config().get("target_host", stack.temporal_address if stack else USUAL_TEMPORAL_ADDRESS)
+    if address := configured_address():
+        return address
+    stack = StackFile.read(settings)
+    return stack.temporal_address if stack else USUAL_TEMPORAL_ADDRESS
 
 
 async def connect(settings: Settings | None = None, *, patience: float = 0, **overrides: Any) -> Client:
@@ -427,9 +452,6 @@ async def connect(settings: Settings | None = None, *, patience: float = 0, **ov
 
 
 def _unreachable(address: str) -> str:
-    cure = (
-        "start that server, or check TEMPORAL_ADDRESS"
-        if is_temporal_configured()
-        else "`durable-responses up` starts one"
-    )
+    ours, theirs = "`durable-responses up` starts one", "start that server, or check TEMPORAL_ADDRESS"
+    cure = theirs if configured_address() else ours
     return f"No Temporal server answers at {address}: {cure}; the runs on it are not lost and go on when it is back."

@@ -1,6 +1,24 @@
-"""The embedded stack: Temporal, emulator and worker as local processes, for whoever has configured none."""
+"""The embedded stack: Temporal, emulator and worker as local processes, for whoever has configured none.
 
-from embedded.parts import temporal_command
+`up` runs it in the foreground, `ensure_running` has it in the background, `stop` ends it, `running_stack` tells where
+it is. All state is in the state folder of the settings.
+"""
+
+from embedded.parts import PartCannotStart, temporal_command
+from embedded.stack import StackError, ensure_running, running_stack, stop
+from embedded.supervisor import StackRunning, summary, up
 from embedded.temporal_cli import TemporalCliMissing, find_temporal_cli
 
-__all__ = ["TemporalCliMissing", "find_temporal_cli", "temporal_command"]
+__all__ = [
+    "PartCannotStart",
+    "StackError",
+    "StackRunning",
+    "TemporalCliMissing",
+    "ensure_running",
+    "find_temporal_cli",
+    "running_stack",
+    "stop",
+    "summary",
+    "temporal_command",
+    "up",
+]

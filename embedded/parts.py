@@ -1,6 +1,20 @@
-"""The parts of the stack: how each is started, and the lock that allows only one of each."""
+"""One part of the stack: how it is started, known to serve, started again and stopped."""
 
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+from embedded.folder import StateFolder
+from embedded.locks import LockFile
+from runtime import PartName, PartState, PartStatus, SetupError
+
+Say = Callable[[str], None]
+"""Takes one line for a person."""
 
 # Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s for nothing.
 _DYNAMIC_CONFIG = (
@@ -10,6 +24,15 @@ _DYNAMIC_CONFIG = (
 )
 # A killed server loses nothing with these, and does twice as many turns a second.
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
+
+# A part that has never served is given up after this many starts: its settings are wrong, not its luck.
+_FIRST_STARTS = 3
+_START_LIMIT = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+
+
+class PartCannotStart(SetupError):
+    """A part of the stack ended each time before it served."""
 
 
 def temporal_command(cli: Path, database: Path, *, port: int, ui_port: int, namespace: str = "default") -> list[str]:
@@ -23,3 +46,138 @@ def temporal_command(cli: Path, database: Path, *, port: int, ui_port: int, name
     for pragma in _SQLITE_PRAGMAS:
         command += ["--sqlite-pragma", pragma]
     return command
+
+
+def our_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our programs with this Python."""
+    # -P: a file of the user's folder called worker.py or runtime.py must not be taken for ours.
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """How a part is started, and when it counts as serving.
+
+    `serves` is asked again and again, with the time of the start (seconds of the epoch). `after` is set when what the
+    part needs is there.
+    """
+
+    name: PartName
+    command: list[str]
+    environment: dict[str, str]
+    serves: Callable[[float], Awaitable[bool]]
+    after: asyncio.Event | None = None
+
+
+class Part:
+    """A process that is kept alive. `changed` is told each new state, `say` what a person should know."""
+
+    def __init__(
+        self, plan: PartPlan, folder: StateFolder, *, say: Say, changed: Callable[[PartName, PartState], None]
+    ) -> None:
+        self.serving = asyncio.Event()
+        self._plan = plan
+        self._folder = folder
+        self._say = say
+        self._changed = changed
+        self._state = PartState()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def keep_alive(self) -> None:
+        """Start the part, and again whenever it ends. Raises `PartCannotStart` when it never comes to serve."""
+        if self._plan.after:
+            await self._plan.after.wait()
+        pause, has_served, starts = _FIRST_PAUSE, False, 0
+        while True:
+            began = time.monotonic()
+            process = await self._start()
+            starts += 1
+            has_served |= await self._reach_service(process)
+            code = await process.wait()
+            self.serving.clear()
+            if not has_served and starts >= _FIRST_STARTS:
+                raise PartCannotStart(self._why_it_cannot_start())
+            self._say(f"The {self._plan.name} (process {process.pid}) {_how_it_ended(code)}; starting it again.")
+            self._tell(PartStatus.ENDED, restarts=self._state.restarts + 1)
+            pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def reap(self) -> None:
+        """Wait for the process, which somebody has ended, and clear away what is left of it."""
+        if self._process:
+            await self._process.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        lock = self._folder.part_lock(self._plan.name)
+        held = await lock.take()
+        if held is None:
+            raise PartCannotStart(f"Another {self._plan.name} holds {lock.path}: `durable-responses down` ends it.")
+        with held, self._folder.open_log(self._plan.name) as log:
+            process = await asyncio.create_subprocess_exec(
+                *_writing_its_pid(lock.path),
+                *self._plan.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._plan.environment,
+                # Not in the terminal's group: Ctrl-C is for the supervisor, which stops the parts in order.
+                start_new_session=True,
+                pass_fds=[held.fd],
+            )
+        # Kept: asyncio kills the process of an object that is garbage.
+        self._process = process
+        self._tell(PartStatus.STARTING, pid=process.pid)
+        return process
+
+    async def _reach_service(self, process: asyncio.subprocess.Process) -> bool:
+        began = time.time()
+        while process.returncode is None:
+            if await self._plan.serves(began):
+                self._tell(PartStatus.RUNNING)
+                self.serving.set()
+                return True
+            if time.time() - began > _START_LIMIT:
+                self._say(f"The {self._plan.name} does not serve after {_START_LIMIT:.0f} s; ending it.")
+                _signal_group(process.pid, signal.SIGKILL)
+                return False
+            await asyncio.sleep(0.05)
+        return False
+
+    def _tell(self, status: PartStatus, **changes: int) -> None:
+        self._state = self._state.model_copy(update={"status": status, **changes})
+        self._changed(self._plan.name, self._state)
+
+    def _why_it_cannot_start(self) -> str:
+        name = self._plan.name
+        return f"The {name} does not start: {self._folder.last_words(name)} (its log is {self._folder.log(name)})"
+
+
+async def end_holder(lock: LockFile, grace: float, hurry: asyncio.Event) -> None:
+    """End the part that holds a lock, whoever started it: SIGTERM, then SIGKILL after `grace` seconds or on `hurry`."""
+    if (pid := lock.holder) is None:
+        return
+    _signal_group(pid, signal.SIGTERM)
+    waits = [asyncio.create_task(lock.wait_until_free(grace)), asyncio.create_task(hurry.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    while lock.is_held:
+        _signal_group(pid, signal.SIGKILL)
+        await lock.wait_until_free(0.2)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    # A part leads its own session, so its group is its pid; only a holder of the lock is ever signalled.
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _writing_its_pid(lock: Path) -> list[str]:
+    # The part writes its own pid before it becomes the real program: whenever its lock is held, the pid is known.
+    return ["/bin/sh", "-c", 'echo $$ > "$0"; exec "$@"', str(lock)]
+
+
+def _how_it_ended(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

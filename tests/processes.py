@@ -3,42 +3,26 @@
 import asyncio
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, Self
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueMessage
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from embedded import find_temporal_cli, temporal_command
+from embedded.readiness import free_port, port_serves, worker_polls
 from runtime import Settings, child_environment
 from workflows.contract import TaskQueue
 
+__all__ = ["CHECKOUT", "Process", "TemporalServer", "WorkerProcess", "free_port", "port_serves"]
+
 CHECKOUT = Path(__file__).parent.parent
 _SHORTLY = timedelta(seconds=2)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def is_listening(port: int) -> bool:
-    """Whether somebody accepts connections on a port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Process:
@@ -176,7 +160,7 @@ class TemporalServer(Process):
         return await Client.connect(self.address, data_converter=pydantic_data_converter)
 
     async def _answers(self) -> bool:
-        if not is_listening(self.port):
+        if not port_serves(self.port):
             return False
         try:
             client = await self.client()
@@ -201,26 +185,16 @@ class WorkerProcess(Process):
         )
         super().__init__([sys.executable, "-m", "worker"], log=folder / f"{name}.log", env=env)
         self.temporal = temporal
+        self.task_queue = settings.get("AGENT_TASK_QUEUE", TaskQueue.AGENTS)
 
     async def start(self) -> Self:
         """Start, and wait until the worker polls for workflow tasks."""
-        since = datetime.now(UTC)
+        since = time.time()
         await super().start()
         client = await self.temporal.client()
         give_up = time.monotonic() + 30
-        while not await _polled_since(client, since):
+        while not await worker_polls(client, self.task_queue, since=since):
             if not self.is_alive or time.monotonic() > give_up:
                 raise AssertionError(f"the worker did not start:\n{self.tail()}")
             await asyncio.sleep(0.05)
         return self
-
-
-async def _polled_since(client: Client, since: datetime) -> bool:
-    answer = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueueMessage(name=TaskQueue.AGENTS),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
-    )
-    return any(poller.last_access_time.ToDatetime(UTC) >= since for poller in answer.pollers)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from tests.processes import TemporalServer, is_listening
+from tests.processes import TemporalServer, port_serves
 
 
 async def test_the_session_server_answers(client: Client) -> None:
@@ -15,4 +15,4 @@ async def test_a_killed_server_comes_back_with_its_runs_at_the_same_address(tmp_
         await client.start_workflow("Anything", id="kept", task_queue="nobody")
         await server.restart()
         assert (await client.get_workflow_handle("kept").describe()).workflow_type == "Anything"
-    assert not is_listening(server.port)
+    assert not port_serves(server.port)

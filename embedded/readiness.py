@@ -1,0 +1,67 @@
+"""Whether something serves: a port, a Temporal server, a worker."""
+
+import socket
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+HOST = "127.0.0.1"
+# A healthy dev server answers in milliseconds; one that starts, or is being killed, may not answer at all.
+_SHORTLY = timedelta(seconds=2)
+
+
+def port_serves(port: int) -> bool:
+    """Whether somebody accepts connections on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on a port of 127.0.0.1."""
+    if port_serves(port):
+        return False
+    with socket.socket() as probe:
+        # As servers do: the connections that a killed server left behind do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that the system chooses."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def open_runs(client: Client, task_queue: str) -> int | None:
+    """How many runs of a task queue are open; None when the server does not say so at once."""
+    query = f'TaskQueue="{task_queue}" AND ExecutionStatus="Running"'
+    try:
+        return (await client.count_workflows(query, rpc_timeout=_SHORTLY)).count
+    except RPCError:
+        return None
+
+
+async def worker_polls(client: Client, task_queue: str, *, since: float) -> bool:
+    """Whether a worker has asked for workflow tasks since a time (seconds of the epoch)."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    try:
+        answer = await client.workflow_service.describe_task_queue(request, timeout=_SHORTLY)
+    except RPCError:
+        return False
+    moment = datetime.fromtimestamp(since, UTC)
+    return any(poller.last_access_time.ToDatetime(UTC) >= moment for poller in answer.pollers)

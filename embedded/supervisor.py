@@ -1,0 +1,296 @@
+"""`up`: run the parts that nobody has configured, keep them alive, stop them in order.
+
+One supervisor per state folder: it holds `stack.lock` for as long as it lives. Each part holds a lock of its own, so
+that a part left behind by a supervisor that was killed is found, and ended before another one starts. A small shell,
+the warden, outlives a killed supervisor by an instant: it starts a new one (background), or ends what was left
+(foreground).
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from embedded import readiness
+from embedded.folder import StateFolder
+from embedded.parts import Part, PartPlan, Say, end_holder, our_command, temporal_command
+from embedded.temporal_cli import find_temporal_cli
+from runtime import (
+    PartName,
+    PartState,
+    Ports,
+    ProviderKind,
+    Settings,
+    SetupError,
+    StackFile,
+    StackMode,
+    TemporalUnreachable,
+    child_environment,
+    configured_address,
+    configured_provider,
+    connect,
+    temporal_namespace,
+)
+
+# Seconds from SIGTERM to SIGKILL, in the order of stopping. The worker's is longer than a POST, which must not be cut.
+GRACE = {PartName.WORKER: 40.0, PartName.EMULATOR: 5.0, PartName.TEMPORAL: 10.0}
+_LOOK_FOR_RUNS = 30.0
+_NEARBY_PORTS = 20
+
+
+class StackRunning(SetupError):
+    """A stack runs already on this state folder."""
+
+
+async def up(
+    settings: Settings, say: Say, *, mode: StackMode = StackMode.FOREGROUND, ports: Ports | None = None
+) -> None:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP; in the background also until it has been idle for long enough.
+
+    A second signal ends it at once. `say` gets a line for whatever a person should know. Raises `StackRunning`,
+    `PartCannotStart` and `TemporalCliMissing`.
+    """
+    folder = StateFolder(settings)
+    folder.make()
+    lock = await folder.stack_lock.take()
+    if lock is None:
+        raise StackRunning(_already(settings))
+    with lock:
+        lock.write_pid(os.getpid())
+        await _Supervisor(settings, folder, say, mode).run(ports or Ports())
+
+
+async def end_parts(folder: StateFolder, hurry: asyncio.Event) -> None:
+    """End every part that runs on a state folder, whoever started it. The caller holds the stack's lock."""
+    for name, grace in GRACE.items():
+        await end_holder(folder.part_lock(name), grace, hurry)
+
+
+def summary(stack: StackFile) -> list[str]:
+    """Where everything is, a line for each part."""
+    web_ui = f", Web UI {stack.web_ui}" if stack.web_ui else ""
+    emulator = [f"Emulator at {stack.emulator_url}"] if stack.emulator_url else []
+    return [f"Temporal at {stack.temporal_address}{web_ui}", *emulator]
+
+
+def _already(settings: Settings) -> str:
+    stack = StackFile.read(settings)
+    where = f" in the {stack.mode} (process {stack.pid}), Temporal at {stack.temporal_address}" if stack else ""
+    return f"A stack runs already{where}: `durable-responses down` stops it."
+
+
+class _Supervisor:
+    """One life of the stack."""
+
+    def __init__(self, settings: Settings, folder: StateFolder, say: Say, mode: StackMode) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._say = say
+        self._mode = mode
+        self._parts: list[Part] = []
+        self._stop_requested = False
+        self._hurry = asyncio.Event()
+
+    async def run(self, usual: Ports) -> None:
+        self._serving = asyncio.create_task(self._serve(usual))
+        with _on_signals(self._stop):
+            try:
+                await asyncio.wait([self._serving])
+            finally:
+                self._serving.cancel()
+                await asyncio.wait([self._serving])
+                await end_parts(self._folder, self._hurry)
+                for part in self._parts:
+                    await part.reap()
+                StackFile.path(self._settings).unlink(missing_ok=True)
+        if not self._serving.cancelled():
+            self._serving.result()
+
+    def _stop(self) -> None:
+        if self._stop_requested:
+            self._say("Ending what still runs.")
+            self._hurry.set()
+            return
+        self._stop_requested = True
+        self._say("Stopping. Open runs are kept, and go on at the next start.")
+        self._serving.cancel()
+
+    async def _serve(self, usual: Ports) -> None:
+        await end_parts(self._folder, self._hurry)
+        ports = _choose_ports(self._settings, usual)
+        plans = await self._plans(ports)
+        self._write(self._describe(ports, plans))
+        self._parts = [Part(plan, self._folder, say=self._say, changed=self._record) for plan in plans]
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_warden())
+                for part in self._parts:
+                    group.create_task(part.keep_alive())
+                await self._announce()
+                if self._mode is StackMode.BACKGROUND:
+                    await self._until_idle()
+                    self._stop()
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+
+    async def _announce(self) -> None:
+        for part in self._parts:
+            await part.serving.wait()
+        for line in [*summary(self._stack), f"State and logs in {self._folder.path}"]:
+            self._say(line)
+
+    # --- the parts ---
+
+    async def _plans(self, ports: Ports) -> list[PartPlan]:
+        temporal = [] if configured_address() else [await self._temporal(ports)]
+        emulated = configured_provider(self._settings) is ProviderKind.EMULATOR
+        return [*temporal, *([self._emulator(ports)] if emulated else []), self._worker()]
+
+    async def _temporal(self, ports: Ports) -> PartPlan:
+        command = temporal_command(
+            await find_temporal_cli(self._settings, self._say),
+            self._folder.database,
+            port=ports.temporal,
+            ui_port=ports.web_ui,
+            namespace=temporal_namespace(),
+        )
+        return PartPlan(PartName.TEMPORAL, command, child_environment(OPENAI_API_KEY=None), self._temporal_serves)
+
+    def _emulator(self, ports: Ports) -> PartPlan:
+        command = our_command(
+            "emulator",
+            *("--host", readiness.HOST),
+            *("--port", str(ports.emulator)),
+            *("--state-file", str(self._folder.emulator_state)),
+        )
+
+        async def serves(_: float) -> bool:
+            return readiness.port_serves(ports.emulator)
+
+        return PartPlan(PartName.EMULATOR, command, child_environment(), serves)
+
+    def _worker(self) -> PartPlan:
+        environment = child_environment(AGENT_STATE_FOLDER=str(self._folder.path))
+        return PartPlan(PartName.WORKER, our_command("worker"), environment, self._worker_serves)
+
+    async def _temporal_serves(self, _: float) -> bool:
+        try:
+            client = await connect(self._settings)
+            await _set_retention(client, self._settings)
+        except (TemporalUnreachable, RPCError):
+            return False
+        return await readiness.open_runs(client, self._settings.task_queue) is not None
+
+    async def _worker_serves(self, began: float) -> bool:
+        try:
+            client = await connect(self._settings)
+        except TemporalUnreachable:
+            return False
+        return await readiness.worker_polls(client, self._settings.task_queue, since=began)
+
+    # --- what others see ---
+
+    def _describe(self, ports: Ports, plans: list[PartPlan]) -> StackFile:
+        names = [plan.name for plan in plans]
+        return StackFile(
+            pid=os.getpid(),
+            mode=self._mode,
+            started_at=datetime.now(UTC),
+            temporal_address=configured_address() or f"{readiness.HOST}:{ports.temporal}",
+            namespace=temporal_namespace(),
+            ports=ports,
+            web_ui=f"http://{readiness.HOST}:{ports.web_ui}" if PartName.TEMPORAL in names else None,
+            emulator_url=f"http://{readiness.HOST}:{ports.emulator}/v1" if PartName.EMULATOR in names else None,
+            settings=self._settings.fingerprints(),
+            parts={name: PartState() for name in names},
+        )
+
+    def _record(self, name: PartName, state: PartState) -> None:
+        self._write(self._stack.model_copy(update={"parts": {**self._stack.parts, name: state}}))
+
+    def _write(self, stack: StackFile) -> None:
+        self._stack = stack
+        path = StackFile.path(self._settings)
+        # Replaced in one step: whoever reads it finds the old one or the new one.
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(stack.model_dump_json(indent=2))
+        unfinished.replace(path)
+
+    # --- how it ends ---
+
+    async def _until_idle(self) -> None:
+        limit = self._settings.idle_stop.total_seconds()
+        last_run = time.time()
+        while time.time() - max(last_run, self._folder.last_use.stat().st_mtime) < limit:
+            await asyncio.sleep(min(_LOOK_FOR_RUNS, limit / 4))
+            if await self._has_open_runs():
+                last_run = time.time()
+        self._say(f"No run was open for {limit / 60:.0f} minutes.")
+
+    async def _has_open_runs(self) -> bool:
+        try:
+            runs = await readiness.open_runs(await connect(self._settings), self._settings.task_queue)
+        except TemporalUnreachable:
+            runs = None
+        # A server that does not answer, because it is being started again, proves nothing.
+        return runs is None or runs > 0
+
+    async def _keep_warden(self) -> None:
+        then = our_command("embedded", "background" if self._mode is StackMode.BACKGROUND else "clean")
+        environment = child_environment(AGENT_STATE_FOLDER=str(self._folder.path))
+        while True:
+            with self._folder.open_log("stack") as log:
+                warden = await asyncio.create_subprocess_exec(
+                    *("/bin/sh", "-c", 'read -r farewell || exec "$@"', "warden", *then),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,
+                )
+            try:
+                await warden.wait()
+            finally:
+                await warden.communicate(b"farewell\n")
+            await asyncio.sleep(1)
+
+
+def _choose_ports(settings: Settings, usual: Ports) -> Ports:
+    """The usual ports, or the next free ones; those of a stack that was killed first: its clients come back to them."""
+    killed = StackFile.read(settings)
+    wanted = killed.ports if killed else usual
+    return Ports(temporal=_near(wanted.temporal), web_ui=_near(wanted.web_ui), emulator=_near(wanted.emulator))
+
+
+def _near(port: int) -> int:
+    nearby = range(port, port + _NEARBY_PORTS)
+    return next((candidate for candidate in nearby if readiness.port_is_free(candidate)), readiness.free_port())
+
+
+@contextmanager
+def _on_signals(act: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _set_retention(client: Client, settings: Settings) -> None:
+    keep = Duration()
+    keep.FromTimedelta(settings.retention)
+    config = NamespaceConfig(workflow_execution_retention_ttl=keep)
+    await client.workflow_service.update_namespace(UpdateNamespaceRequest(namespace=client.namespace, config=config))
