@@ -60,6 +60,16 @@ def ambiguous_create(why: str) -> ApplicationError:
     )
 
 
+def deadline_passed() -> ApplicationError:
+    """The run's time was over before the provider had taken the request."""
+    return ApplicationError(
+        "The run's deadline passed before the provider took the request.",
+        FailureDetail(),
+        type=FailureType.DEADLINE_PASSED,
+        non_retryable=True,
+    )
+
+
 def lost_response(response_id: str, why: str) -> ApplicationError:
     """A response that died with its connection, or that the provider no longer knows."""
     return ApplicationError(

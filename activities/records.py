@@ -43,7 +43,7 @@ def _items(output: list[OutputItem]) -> Iterable[OutputItem]:
     for item in output:
         match item:
             case Message():
-                yield _message(item.text, _citations(item))
+                yield _message(item.text, item.citations)
             case FunctionCall():
                 yield FunctionCall(call_id=item.call_id, name=item.name, arguments=_cut(item.arguments))
             case Reasoning() if item.summary:
@@ -54,10 +54,6 @@ def _items(output: list[OutputItem]) -> Iterable[OutputItem]:
 
 def _message(text: str, citations: list[UrlCitation]) -> Message:
     return Message(content=[OutputText(text=_cut(text), annotations=list(citations))])
-
-
-def _citations(message: Message) -> list[UrlCitation]:
-    return Response(id="", output=[message]).citations
 
 
 def _trace(item: OtherItem) -> OtherItem:

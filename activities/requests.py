@@ -9,8 +9,8 @@ from responses_api.models import (
     HostedTool,
     ReasoningEffort,
     ReasoningOptions,
+    RequestTool,
     TextOptions,
-    Tool,
 )
 
 DEFAULT_INSTRUCTIONS = (
@@ -26,9 +26,9 @@ def instructions_for(options: ModelOptions) -> str:
     return f"{DEFAULT_INSTRUCTIONS}\n\nAdditional instructions: {options.instructions}"
 
 
-def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[Tool]:
+def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[RequestTool]:
     """The hosted tools that are switched on, then the function tools."""
-    tools: list[Tool] = []
+    tools: list[RequestTool] = []
     if options.enable_web_search:
         tools.append(HostedTool(type="web_search"))
     if options.enable_code_interpreter:

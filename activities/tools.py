@@ -42,7 +42,7 @@ class ToolActivities:
 
         Raises nothing but the activity's cancellation. A tool with effect `once` is not started by a second attempt.
         """
-        async with Pulse(HEARTBEAT_SECONDS):
+        async with Pulse(every=HEARTBEAT_SECONDS):
             result = await self._answer(call)
         return result.model_copy(update={"output": _presentable(result.output)})
 

@@ -1,11 +1,12 @@
 """When to look at a response again, and when to tell the run about it. Plain Python; the clock is given."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-from activities.messages import ProgressReport
+from activities.messages import ProgressReport, ResponseRecord
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,33 @@ class GetBudget:
     def fair_share(self) -> float:
         """Seconds between two GETs of one response."""
         return self._waiting / self._gets_per_second
+
+
+class Waiters:
+    """The activities of this worker that wait for a response, so that who learns its end first can tell them."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[ResponseRecord]] = {}
+
+    @contextmanager
+    def waiting(self, response_id: str) -> Iterator[asyncio.Future[ResponseRecord]]:
+        """A future that holds the finished response once somebody else on this worker has seen it."""
+        told = asyncio.get_running_loop().create_future()
+        self._waiting[response_id] = told
+        try:
+            yield told
+        finally:
+            if self._waiting.get(response_id) is told:
+                del self._waiting[response_id]
+
+    def __contains__(self, response_id: str) -> bool:
+        return response_id in self._waiting
+
+    def tell(self, response_id: str, finished: ResponseRecord) -> None:
+        """Wake whoever waits for this response here."""
+        told = self._waiting.get(response_id)
+        if told is not None and not told.done():
+            told.set_result(finished)
 
 
 _FIRST_REPORT = 5.0

@@ -160,6 +160,18 @@ class Message(ApiModel):
             if isinstance(part, OutputText | Refusal)
         )
 
+    @property
+    def citations(self) -> list[UrlCitation]:
+        """Every source cited in the text."""
+        parts = [] if isinstance(self.content, str) else self.content
+        return [
+            note
+            for part in parts
+            if isinstance(part, OutputText)
+            for note in part.annotations
+            if isinstance(note, UrlCitation)
+        ]
+
 
 class FunctionCall(ApiModel):
     """The model asks the client to call a function; `arguments` is JSON text, if the model kept to the rules."""
@@ -365,15 +377,7 @@ class Response(ApiModel):
     @property
     def citations(self) -> list[UrlCitation]:
         """Every source cited in the text."""
-        return [
-            note
-            for item in self.output
-            if isinstance(item, Message) and not isinstance(item.content, str)
-            for part in item.content
-            if isinstance(part, OutputText)
-            for note in part.annotations
-            if isinstance(note, UrlCitation)
-        ]
+        return [note for item in self.output if isinstance(item, Message) for note in item.citations]
 
 
 # --- requests ----------------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ result.
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
-from responses_api.models import FunctionCall, Response, ResponseStatus, Usage
+from responses_api.models import FunctionCall, FunctionCallOutput, Response, ResponseStatus, Usage
 from workflows import turns
 from workflows.contract import (
     AgentInput,
@@ -56,6 +56,8 @@ class Ledger(BaseModel):
     text_before: str = ""
     responses: list[ResponseUsage] = []
     chain: list[str] = []
+    answers: list[FunctionCallOutput] = []
+    _last: Response | None = PrivateAttr(None)
 
     def begin(self, request: AgentInput, now: datetime) -> None:
         """The run starts."""

@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
 T = TypeVar("T")
 
 _FOREVER = timedelta(days=3650)
-_GRACE = timedelta(minutes=5)  # after the deadline, for a wait to be taken up by another worker
+_GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
 _LET_THE_WAIT_END = timedelta(seconds=1)
 
 # A retry of a wait only ever means a lost worker, and the attempt number never resets: no growing back-off.
@@ -238,7 +238,7 @@ class Obtain:
         self.changed()
         if self.stop.requested:
             raise Stopped from error
-        if stopping.ran_out_of_time(error):
+        if stopping.ran_out_of_time(error) or failure is FailureType.DEADLINE_PASSED:
             raise DeadlinePassed from error
         if decision is AfterFailedCreate.FAIL:
             raise RunFailed(stopping.error_of(error)) from error

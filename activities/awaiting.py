@@ -1,0 +1,78 @@
+"""Waiting for one response: GET, beat, sleep; look once more at the deadline."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from temporalio import activity
+
+from activities.heartbeats import RunReports, send_beat
+from activities.messages import AwaitResponse, Beat, CreatePhase, ResponseRecord
+from activities.reading import Reads
+from activities.records import record_of, unfinished_record
+from activities.waiting import GetBudget, ReportSchedule
+from responses_api.models import ResponseStatus
+
+_BEATS_PER_TIMEOUT = 3
+
+
+@dataclass
+class ResponseWait:
+    """One `await_response`. Times in seconds since the epoch."""
+
+    wait: AwaitResponse
+    reads: Reads
+    budget: GetBudget
+    told: "asyncio.Future[ResponseRecord]"
+    now: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        timeout = activity.info().heartbeat_timeout
+        self._beat_every = timeout.total_seconds() / _BEATS_PER_TIMEOUT if timeout else 60.0
+        self._reports = RunReports(ReportSchedule(self.now()))
+        self._beat = Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
+        self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
+
+    async def until_finished(self) -> ResponseRecord:
+        """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6)."""
+        while True:
+            response = await self.reads.read(self.now())
+            if response is not None and response.is_finished:
+                break
+            if response is not None:
+                self.show(response.status, response.output_text)
+            if self._is_past_deadline():
+                return self._unfinished()
+            if (finished := await self._pause()) is not None:
+                return finished
+        await self._reports.finish()
+        return record_of(response)
+
+    def show(self, status: str | None, text: str) -> None:
+        """Beat, and tell the run from time to time, how far the response has come."""
+        if status is not None:
+            self._beat.response_status = status
+        if len(text) > len(self._beat.preview or ""):
+            self._beat.preview = text
+        send_beat(self._beat)
+        self._reports.tell(self._beat, self.now())
+
+    async def _pause(self) -> ResponseRecord | None:
+        """Sleep until the next GET, beating; at most to the deadline. The response, if somebody else saw its end."""
+        until = self.now() + self.reads.wait(self.now(), self.budget.fair_share)
+        if self._deadline is not None:
+            until = min(until, self._deadline)
+        while (left := until - self.now()) > 0:
+            await asyncio.wait((self.told,), timeout=min(left, self._beat_every))
+            if self.told.done():
+                return self.told.result()
+            send_beat(self._beat)
+        return None
+
+    def _is_past_deadline(self) -> bool:
+        return self._deadline is not None and self.now() >= self._deadline
+
+    def _unfinished(self) -> ResponseRecord:
+        if self.reads.last is not None and self.reads.last.output_text:
+            return record_of(self.reads.last)
+        return unfinished_record(self.wait.response_id, self._beat.preview or "", ResponseStatus.IN_PROGRESS)

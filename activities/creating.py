@@ -1,0 +1,99 @@
+"""Sending a create once: what an earlier attempt's heartbeat allows, and what is retried inside.
+
+A create is not idempotent and there is no list of responses to look it up in. So nothing is ever sent after a POST
+whose outcome is unknown; only what the provider provably did not process is sent again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from temporalio import activity
+
+from activities.failures import ambiguous_create, deadline_passed, failed_create
+from activities.heartbeats import Pulse
+from activities.messages import Beat, CreatePhase
+from responses_api.errors import NotProcessed, ResponsesError
+
+T = TypeVar("T")
+
+_PATIENCE = 120.0  # seconds that a create holds its slot while it is turned away; then Temporal retries it
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+
+
+def response_of_earlier_attempt(beat: Beat | None, attempt: int) -> str | None:
+    """The id that an earlier attempt of this activity obtained; None if this attempt may send the request.
+
+    An earlier attempt that left no heartbeat may have been killed just after sending, so that counts as ambiguous.
+    Raises the ambiguous create.
+    """
+    if attempt == 1:
+        return None
+    if beat is not None and beat.response_id is not None:
+        return beat.response_id
+    if beat is None or beat.phase is CreatePhase.POSTING:
+        raise ambiguous_create("the worker was lost while it sent the request.")
+    return None
+
+
+@dataclass
+class Sending:
+    """The sending of one create. `beat` is what its heartbeats say; times in seconds since the epoch."""
+
+    deadline: datetime | None
+    now: Callable[[], float]
+    beat: Beat
+
+    @classmethod
+    def not_yet(cls, deadline: datetime | None, now: Callable[[], float]) -> "Sending":
+        """Nothing is sent so far."""
+        return cls(deadline, now, Beat(phase=CreatePhase.NOT_SENT))
+
+    async def until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
+        """Send the request, again for as long as the provider provably did not take it. Raises `ApplicationError`."""
+        give_up_at = self.now() + _PATIENCE
+        delay = _FIRST_DELAY
+        while True:
+            self._check_deadline(self.now())
+            self._tell(CreatePhase.POSTING, pulse)
+            try:
+                return await send()
+            except NotProcessed as error:
+                self._tell(CreatePhase.REJECTED, pulse)
+                wait = error.retry_after if error.retry_after is not None else delay
+                self._check_deadline(self.now() + wait)
+                if self.now() + wait > give_up_at or not await _still_wanted(wait):
+                    raise failed_create(error) from error
+            except ResponsesError as error:
+                raise failed_create(error) from error
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    def _check_deadline(self, then: float) -> None:
+        if self.deadline is not None and then >= self.deadline.timestamp():
+            raise deadline_passed()
+
+    def _tell(self, phase: CreatePhase, pulse: Pulse) -> None:
+        self.beat = Beat(phase=phase)
+        pulse.beat()
+
+
+async def to_its_end(request: Awaitable[T]) -> T:
+    """Await a request that a cancel must not cut off: what it creates must not become an orphan (A9)."""
+    sending = asyncio.ensure_future(request)
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        return await sending
+
+
+async def _still_wanted(seconds: float) -> bool:
+    """Wait before sending again; False when this worker is shutting down. Raises the cancel."""
+    if activity.is_cancelled():
+        raise asyncio.CancelledError
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(activity.wait_for_worker_shutdown(), seconds)
+    return not activity.is_worker_shutdown()

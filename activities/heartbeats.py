@@ -1,0 +1,113 @@
+"""Telling Temporal, and the run, that an activity is alive and how far it has come."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from temporalio import activity
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.messages import (
+    PREVIEW_CHARACTERS,
+    REPORT_PROGRESS,
+    SIGNAL_PREVIEW_CHARACTERS,
+    Beat,
+    ProgressReport,
+)
+from activities.waiting import ReportSchedule
+
+logger = logging.getLogger(__name__)
+
+_RPC_TIMEOUT = timedelta(seconds=3)
+
+
+def earlier_beat() -> Beat | None:
+    """The last heartbeat of this activity's earlier attempt that reached the server."""
+    details = activity.info().heartbeat_details
+    return Beat.model_validate(details[0]) if details else None
+
+
+def send_beat(beat: Beat | None) -> None:
+    """Heartbeat, with the preview cut: details that are too large fail the activity."""
+    if beat is None:
+        activity.heartbeat()
+        return
+    if beat.preview is not None:
+        beat.preview = beat.preview[-PREVIEW_CHARACTERS:]
+    activity.heartbeat(beat)
+
+
+class Pulse:
+    """Heartbeats beside an activity, so that a lost worker is noticed and a cancel arrives, whatever it waits for.
+
+    `beat` is asked for the details of each beat; `every` is in seconds.
+    """
+
+    def __init__(self, beat: Callable[[], Beat | None] = lambda: None, every: float = 1.0) -> None:
+        self._beat = beat
+        self._every = every
+
+    def beat(self) -> None:
+        """Beat now."""
+        send_beat(self._beat())
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            self.beat()
+
+    async def __aenter__(self) -> Self:
+        self.beat()
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+
+class RunReports:
+    """Sends `report_progress` signals to the run, rarely (see `ReportSchedule`), one at a time, never in the way."""
+
+    def __init__(self, schedule: ReportSchedule) -> None:
+        self._schedule = schedule
+        self._sending: asyncio.Task[None] | None = None
+
+    def tell(self, report: ProgressReport, now: float) -> None:
+        """Report if it is time to. `now` in seconds."""
+        if self._schedule.due(report, now):
+            self.tell_at_once(report)
+
+    def tell_at_once(self, report: ProgressReport) -> None:
+        """Report, unless an earlier report is still on its way."""
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(_signal(_short(report)))
+
+    async def finish(self) -> None:
+        """Let the report on its way arrive before the activity's result does."""
+        if self._sending is not None:
+            await self._sending
+
+
+def _short(report: ProgressReport) -> ProgressReport:
+    text = report.preview
+    if text is not None and len(text) > SIGNAL_PREVIEW_CHARACTERS:
+        text = "…" + text[-SIGNAL_PREVIEW_CHARACTERS:]
+    return ProgressReport(response_id=report.response_id, response_status=report.response_status, preview=text)
+
+
+async def _signal(report: ProgressReport) -> None:
+    """Without a run id: after a continue-as-new the report still finds the run."""
+    run = activity.client().get_workflow_handle(activity.info().workflow_id or "")
+    try:
+        await run.signal(REPORT_PROGRESS, report, rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # the run has ended meanwhile
+            logger.warning("A progress report did not arrive: %s", error)

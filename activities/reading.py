@@ -1,0 +1,62 @@
+"""Reading one response by id until it is finished: which failures pass, and how long to wait for the next GET."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from activities.failures import failed_read, lost_response
+from activities.waiting import Cadence
+from responses_api.client import ResponsesClient
+from responses_api.errors import NotFound, ResponsesError
+from responses_api.models import Response
+
+_NOT_FOUND_YET = 30.0  # seconds after its create in which a response need not be found
+_FIRST_BACK_OFF = 0.5
+_LONGEST_BACK_OFF = 30.0
+
+
+@dataclass
+class Reads:
+    """The GETs of one response. Times in seconds since the epoch."""
+
+    client: ResponsesClient
+    response_id: str
+    created_at: float
+    cadence: Cadence
+    random: Random = field(default_factory=Random)
+    last: Response | None = None
+    _gets: int = 0
+    _failures: int = 0
+    _asked_to_wait: float = 0.0
+
+    async def read(self, now: float) -> Response | None:
+        """GET the response; None when that failed in a way that passes (A7). Raises `ApplicationError`."""
+        self._gets += 1
+        try:
+            retrieved = await self.client.retrieve(self.response_id)
+        except ResponsesError as error:
+            if not self._passes(error, now):
+                raise self._failure(error) from error
+            self._failures += 1
+            self._asked_to_wait = error.retry_after or 0.0
+            return None
+        self._failures = 0
+        self._asked_to_wait = retrieved.poll_after or 0.0
+        self.last = retrieved.response
+        return retrieved.response
+
+    def wait(self, now: float, fair_share: float) -> float:
+        """Seconds until the next GET: the cadence or the fair share of the budget, and what the server asked for."""
+        if self._failures:
+            wait = min(_FIRST_BACK_OFF * 2.0 ** (self._failures - 1), _LONGEST_BACK_OFF)
+        else:
+            wait = self.cadence.wait(self._gets, now - self.created_at)
+        return self.cadence.jittered(max(wait, fair_share, self._asked_to_wait), self.random)
+
+    def _passes(self, error: ResponsesError, now: float) -> bool:
+        just_created = self.last is None and now - self.created_at < _NOT_FOUND_YET
+        return error.retry_read or (isinstance(error, NotFound) and just_created)
+
+    def _failure(self, error: ResponsesError) -> Exception:
+        if isinstance(error, NotFound):
+            return lost_response(self.response_id, f"the provider does not know it any more. {error}")
+        return failed_read(error, self.response_id)

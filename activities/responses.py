@@ -1,0 +1,144 @@
+"""Activities that create, wait for, stream and cancel one response."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from temporalio import activity
+
+from activities.admission import ResponsesInFlight
+from activities.awaiting import ResponseWait
+from activities.building import RequestBuilder
+from activities.creating import Sending, response_of_earlier_attempt, to_its_end
+from activities.failures import failed_create, failed_read
+from activities.heartbeats import Pulse, earlier_beat
+from activities.messages import (
+    AwaitResponse,
+    Beat,
+    CancelResponse,
+    CreatedResponse,
+    CreatePhase,
+    CreateResponse,
+    ResponseRecord,
+)
+from activities.preview import PreviewFeed
+from activities.reading import Reads
+from activities.records import record_of
+from activities.streaming import StreamTurn, read_after_cut
+from activities.waiting import Cadence, GetBudget, Waiters
+from responses_api.client import ResponsesClient
+from responses_api.errors import GiveUp, OutcomeUnknown, ResponsesError
+from responses_api.events import ResponseEvent
+from responses_api.models import CreateRequest, Response, ResponseStatus
+
+_FIRST_EVENT = 30.0  # seconds for a create that streams only to be previewed
+
+
+@dataclass
+class ResponsesActivities:
+    """The activities about responses. What they need comes in here; they read no settings."""
+
+    client: ResponsesClient
+    requests: RequestBuilder
+    in_flight: ResponsesInFlight
+    budget: GetBudget
+    cadence: Cadence = field(default_factory=Cadence)
+    waiters: Waiters = field(default_factory=Waiters)
+    now: Callable[[], float] = time.time
+
+    # --- background ----------------------------------------------------------------------------------------------
+
+    @activity.defn
+    async def create_response(self, create: CreateResponse) -> CreatedResponse:
+        """Create a background response. Its id is in history before anything else happens."""
+        adopted = response_of_earlier_attempt(earlier_beat(), activity.info().attempt)
+        if adopted is not None:
+            self.in_flight.started(adopted)
+            return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
+        sending = Sending.not_yet(create.deadline, self.now)
+        async with Pulse(lambda: sending.beat) as pulse:
+            request = await self.requests.build(create, background=True, stream=create.options.live_preview)
+            response = await sending.until_taken(lambda: to_its_end(self._create(request)), pulse)
+            self.in_flight.started(response.id)
+            sending.beat = Beat(phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status)
+            pulse.beat()
+        return CreatedResponse(response_id=response.id, status=response.status, model=response.model or None)
+
+    async def _create(self, request: CreateRequest) -> Response:
+        if not request.stream:
+            return await self.client.create(request)
+        async with self.client.stream(request, silence=_FIRST_EVENT) as events:
+            async for event in events:
+                if isinstance(event, ResponseEvent):
+                    return event.response
+        raise AssertionError("a stream that ends without its terminal event raises")
+
+    @activity.defn
+    async def await_response(self, wait: AwaitResponse) -> ResponseRecord:
+        """Wait until the response is finished, or for its state at the deadline. Re-attaches by id after any crash."""
+        reads = Reads(self.client, wait.response_id, wait.created_at.timestamp(), self.cadence)
+        with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
+            waiting = ResponseWait(wait, reads, self.budget, told, self.now)
+            async with self._preview(wait, waiting):
+                record = await waiting.until_finished()
+        if record.is_finished:
+            self.in_flight.ended(wait.response_id)
+        return record
+
+    @contextlib.asynccontextmanager
+    async def _preview(self, wait: AwaitResponse, waiting: ResponseWait) -> AsyncIterator[None]:
+        """Follow the text of a response beside the GETs, where the caller wants to see it live."""
+        if not wait.live_preview:
+            yield
+            return
+        feed = PreviewFeed(self.client, wait.response_id, lambda text: waiting.show(None, text))
+        following = asyncio.create_task(feed.run(wait.created_at.timestamp(), self.now))
+        try:
+            yield
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+
+    @activity.defn
+    async def cancel_response(self, cancel: CancelResponse) -> ResponseRecord:
+        """Stop a response at the provider and say what it has become: cancelled, or finished before that (A8)."""
+        async with Pulse():
+            try:
+                response = await self._cancelled(cancel.response_id)
+            except ResponsesError as error:
+                raise failed_read(error, cancel.response_id) from error
+        record = record_of(response)
+        if record.is_finished:
+            self.in_flight.ended(cancel.response_id)
+            self.waiters.tell(cancel.response_id, record)
+        return record
+
+    async def _cancelled(self, response_id: str) -> Response:
+        try:
+            return await self.client.cancel(response_id)
+        except (GiveUp, OutcomeUnknown) as refused:
+            # 400, 404 or 409: it is finished, or gone. A GET tells the truth.
+            if refused.status not in (400, 404, 409):
+                raise
+            return (await self.client.retrieve(response_id)).response
+
+    # --- stream --------------------------------------------------------------------------------------------------
+
+    @activity.defn
+    async def stream_response(self, create: CreateResponse) -> ResponseRecord:
+        """Create a response and follow its stream to the end, to the deadline, or until the run is cancelled."""
+        earlier = response_of_earlier_attempt(earlier_beat(), activity.info().attempt)
+        if earlier is not None:
+            return await read_after_cut(self.client, earlier, "the worker that followed it was lost", self.now)
+        request = await self.requests.build(create, background=False, stream=True)
+        turn = StreamTurn(self.client, request, create.deadline, self.now)
+        try:
+            return await turn.run()
+        except ResponsesError as error:
+            response = turn.streamed.response
+            if response is None:
+                raise failed_create(error) from error
+            return await read_after_cut(self.client, response.id, str(error), self.now)

@@ -1,0 +1,151 @@
+"""One response over a stream that lives no longer than its connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from temporalio import activity
+
+from activities.creating import Sending
+from activities.failures import deadline_passed, lost_response
+from activities.heartbeats import Pulse, RunReports
+from activities.messages import Beat, CreatePhase, ResponseRecord
+from activities.preview import text_in
+from activities.reading import Reads
+from activities.records import record_of, unfinished_record
+from activities.waiting import Cadence, ReportSchedule
+from responses_api.client import ResponsesClient
+from responses_api.events import Event, ResponseEvent
+from responses_api.models import CreateRequest, Response, ResponseStatus
+
+_BEAT_EVERY = 0.5
+_SHORT = 0.2  # seconds; a response that ends sooner needs no report of its id, which comes with its end
+_AFTER_A_CUT = 15.0  # seconds in which a response may still finish whose stream was cut
+
+
+@dataclass
+class StreamedResponse:
+    """What a stream has told of its response so far."""
+
+    response: Response | None = None
+    _pieces: list[str] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+        if text := text_in(event):
+            self._pieces.append(text)
+        if isinstance(event, ResponseEvent):
+            self.response = event.response
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+
+@dataclass
+class StreamTurn:
+    """The creation of one response and the following of its stream. `now`: seconds since the epoch."""
+
+    client: ResponsesClient
+    request: CreateRequest
+    deadline: datetime | None
+    now: Callable[[], float]
+    streamed: StreamedResponse = field(default_factory=StreamedResponse)
+
+    def __post_init__(self) -> None:
+        self._sending = Sending.not_yet(self.deadline, self.now)
+        self._reports = RunReports(ReportSchedule(self.now()))
+        self._taken_at: float | None = None
+
+    async def run(self) -> ResponseRecord:
+        """The finished response, or what it was at the deadline or when the run was cancelled.
+
+        Raises `ApplicationError` for a create that failed, `ResponsesError` for a stream that broke after its start.
+        """
+        try:
+            async with (
+                Pulse(self._beat, _BEAT_EVERY) as pulse,
+                asyncio.timeout(self._time_left()),
+                AsyncExitStack() as connection,
+            ):
+                events = await self._sending.until_taken(lambda: self._open(connection), pulse)
+                self._taken_at = self.now()
+                pulse.beat()
+                async for event in events:
+                    self.streamed.take(event)
+        except TimeoutError:
+            return self._left(ResponseStatus.IN_PROGRESS, deadline_passed())
+        except asyncio.CancelledError as cancelled:
+            details = activity.cancellation_details()
+            if details is None or not details.cancel_requested:
+                raise  # this worker is shutting down: the retry looks the response up by its id
+            return self._left(ResponseStatus.CANCELLED, cancelled)
+        finally:
+            await self._reports.finish()
+        assert self.streamed.response is not None
+        return record_of(self.streamed.response)
+
+    async def _open(self, connection: AsyncExitStack) -> AsyncIterator[Event]:
+        """Send the request and read until the response has an id; leave the connection open."""
+        async with AsyncExitStack() as attempt:
+            events = await attempt.enter_async_context(self.client.stream(self.request))
+            async for event in events:
+                self.streamed.take(event)
+                if self.streamed.response is not None:
+                    break
+            connection.push_async_exit(attempt.pop_all())
+        return events
+
+    def _left(self, status: ResponseStatus, otherwise: BaseException) -> ResponseRecord:
+        response = self.streamed.response
+        if response is None:
+            raise otherwise
+        return unfinished_record(response.id, self.streamed.text, status)
+
+    def _time_left(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline.timestamp() - self.now())
+
+    def _beat(self) -> Beat:
+        response = self.streamed.response
+        if response is None:
+            return self._sending.beat
+        beat = Beat(
+            phase=CreatePhase.CREATED,
+            response_id=response.id,
+            response_status=response.status,
+            preview=self.streamed.text or None,
+        )
+        self._report(beat)
+        return beat
+
+    def _report(self, beat: Beat) -> None:
+        now = self.now()
+        if self._taken_at is not None and now - self._taken_at > _SHORT:
+            self._taken_at = None
+            self._reports.tell_at_once(beat)
+        else:
+            self._reports.tell(beat, now)
+
+
+async def read_after_cut(
+    client: ResponsesClient, response_id: str, why: str, now: Callable[[], float]
+) -> ResponseRecord:
+    """Read by id a response whose stream broke: if it finishes all the same, it is used (A27).
+
+    Raises `ApplicationError` of type `response_lost`.
+    """
+    broke_at = now()
+    reads = Reads(client, response_id, broke_at, Cadence())
+    async with Pulse(lambda: Beat(phase=CreatePhase.CREATED, response_id=response_id)):
+        while now() - broke_at < _AFTER_A_CUT:
+            response = await reads.read(now())
+            if response is not None and response.status == ResponseStatus.CANCELLED:
+                break
+            if response is not None and response.is_finished:
+                return record_of(response)
+            await asyncio.sleep(reads.wait(now(), 0.0))
+    raise lost_response(response_id, f"it did not finish after its stream broke: {why}")

@@ -1,0 +1,167 @@
+"""Composition root of a worker: build clients, build activities, register, run. `python -m worker --help`."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from datetime import timedelta
+from enum import StrEnum
+
+from temporalio.client import Client
+from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
+from activities.artifacts import ArtifactActivities
+from activities.building import RequestBuilder
+from activities.responses import ResponsesActivities
+from activities.sweeping import sweep
+from activities.tools import ToolActivities
+from activities.waiting import Cadence, GetBudget
+from responses_api.client import ResponsesClient
+from runtime import Settings, SetupError, connect, find_provider, setup_telemetry
+from tools.registry import Registry, RegistryError, ToolContext
+from workflows.agent import AgentWorkflow
+from workflows.contract import TaskQueue
+
+logger = logging.getLogger("worker")
+
+TOOL_MODULES = ["tools.files", "tools.web"]
+# What the sandbox need not import again for every run: a third of its memory.
+SANDBOX = SandboxRestrictions.default.with_passthrough_modules("pydantic", "pydantic_core", "annotated_types")
+# A POST takes 30 s at most; cut earlier, the provider would finish it all the same.
+LET_CREATES_END = timedelta(seconds=35)
+LET_TOOLS_END = timedelta(seconds=30)
+
+
+class Queue(StrEnum):
+    """What a worker may serve (`--queues`): each is one task queue."""
+
+    AGENTS = "agents"
+    CREATE = "create"
+    WAITING = "waiting"
+    TOOLS = "tools"
+
+
+async def run_worker(settings: Settings, queues: list[Queue], stop: asyncio.Event) -> None:
+    """Serve the queues until `stop` is set, then let what runs come to its end. Raises `SetupError`."""
+    client = await connect(settings)
+    provider = find_provider(settings)
+    registry = Registry.from_modules([*TOOL_MODULES, *settings.tool_modules])
+    async with ResponsesClient(provider.base_url, provider.api_key) as responses_client:
+        in_flight = ResponsesInFlight(settings.max_responses_in_flight, IdFile.claim(settings.state_folder))
+        responses = ResponsesActivities(
+            client=responses_client,
+            requests=RequestBuilder(responses_client, registry, settings.model, [settings.files_root]),
+            in_flight=in_flight,
+            budget=GetBudget(settings.gets_per_second),
+            cadence=Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap),
+        )
+        build = {
+            Queue.AGENTS: lambda: agents_worker(client, settings, responses),
+            Queue.CREATE: lambda: create_worker(client, settings, responses),
+            Queue.WAITING: lambda: waiting_worker(client, settings, responses),
+            Queue.TOOLS: lambda: tools_worker(client, settings, registry),
+        }
+        workers = [build[queue]() for queue in queues]
+        logger.info("Serving %s on namespace %s. %s", ", ".join(queues), client.namespace, provider.sentence)
+        sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
+        try:
+            await _serve(workers, stop)
+        finally:
+            sweeping.cancel()
+
+
+def agents_worker(client: Client, settings: Settings, responses: ResponsesActivities) -> Worker:
+    """Workflow tasks, and the short activities that must never wait."""
+    return Worker(
+        client,
+        task_queue=TaskQueue.AGENTS.under(settings.task_queue),
+        workflows=[AgentWorkflow],
+        activities=[responses.cancel_response, ArtifactActivities([settings.output_root]).save_artifact],
+        workflow_runner=SandboxedWorkflowRunner(restrictions=SANDBOX),
+        max_cached_workflows=settings.max_cached_workflows,
+        # After a SIGKILL, tasks go to the dead worker's queue for this long.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=LET_TOOLS_END,
+    )
+
+
+def create_worker(client: Client, settings: Settings, responses: ResponsesActivities) -> Worker:
+    """Creates, admitted only while fewer than N responses are in flight here."""
+    some = FixedSizeSlotSupplier(1)
+    return Worker(
+        client,
+        task_queue=TaskQueue.CREATE.under(settings.task_queue),
+        activities=[responses.create_response, responses.stream_response],
+        tuner=WorkerTuner.create_composite(
+            workflow_supplier=some,
+            activity_supplier=AdmissionSlots(responses.in_flight),
+            local_activity_supplier=some,
+            nexus_supplier=some,
+        ),
+        # The heartbeat that holds a response's id must be at the server before this process can be killed.
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        graceful_shutdown_timeout=LET_CREATES_END,
+    )
+
+
+def waiting_worker(client: Client, settings: Settings, responses: ResponsesActivities) -> Worker:
+    """Waits: thousands at once, handed to another worker at once when this one stops."""
+    return Worker(
+        client,
+        task_queue=TaskQueue.WAITING.under(settings.task_queue),
+        activities=[responses.await_response],
+        max_concurrent_activities=settings.max_waiting,
+        graceful_shutdown_timeout=timedelta(0),
+    )
+
+
+def tools_worker(client: Client, settings: Settings, registry: Registry) -> Worker:
+    """Function calls."""
+    context = ToolContext(settings.workspace, settings.allow_private_addresses)
+    return Worker(
+        client,
+        task_queue=TaskQueue.TOOLS.under(settings.task_queue),
+        activities=[ToolActivities(registry, context).call_tool],
+        max_concurrent_activities=settings.max_tools,
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=LET_TOOLS_END,
+    )
+
+
+async def _serve(workers: list[Worker], stop: asyncio.Event) -> None:
+    """Run all workers until `stop`, or until one of them fails."""
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
+    await asyncio.gather(*running)
+
+
+async def _main(settings: Settings, queues: list[Queue]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_worker(settings, queues, stop)
+
+
+def main() -> None:
+    """The program: one worker, configured by the environment."""
+    parser = argparse.ArgumentParser(prog="worker", description=__doc__)
+    parser.add_argument(
+        "--queues", nargs="+", type=Queue, choices=list(Queue), default=list(Queue), help="what to serve (default: all)"
+    )
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.load()
+        setup_telemetry(settings)
+        asyncio.run(_main(settings, arguments.queues))
+    except (SetupError, RegistryError) as error:
+        sys.exit(f"worker: {error}")
+
+
+if __name__ == "__main__":
+    main()
