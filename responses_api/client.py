@@ -26,7 +26,7 @@ from responses_api.errors import (
     error_for_event,
 )
 from responses_api.events import ErrorEvent, Event, ResponseEvent, parse_event
-from responses_api.models import CreateRequest, InputItem, InputItemList, Response
+from responses_api.models import CreateRequest, InputItem, InputItemList, Response, read_json
 from responses_api.transport import (
     TRANSPORT_FAILURES,
     environment_proxy,
@@ -251,13 +251,15 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 def _read(kind: type[Answer], answer: httpx.Response) -> Answer:
     try:
-        return kind.model_validate_json(answer.content)
+        return kind.model_validate(read_json(answer.content))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
-    # Outside the except block: pydantic's text quotes the answer, which has no place in an error's history.
+        reason = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
+    except ValueError as error:
+        reason = f"body: {error}"
+    # Outside the except blocks: as a cause, pydantic's text would carry the answer into logs and history.
     raise MalformedAnswer(
-        f"The answer to {_asked(answer.request)} is no {kind.__name__}: {where}: {first['msg']}",
+        f"The answer to {_asked(answer.request)} is no {kind.__name__}: {reason}",
         status=answer.status_code,
         request_id=answer.headers.get("x-request-id"),
     )

@@ -38,10 +38,9 @@ from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from responses_api.events import ErrorEvent
-from responses_api.models import ErrorDetail
+from responses_api.models import ErrorDetail, read_json
 
 MAX_TEXT_BYTES = 2048
 
@@ -309,7 +308,7 @@ def _event_headers(error: ErrorDetail) -> dict[str, str]:
 def _read_error(body: bytes) -> ErrorDetail | None:
     """The error object of the API, or None when the body is something else."""
     try:
-        answer = from_json(body)
+        answer = read_json(body)
     except ValueError:
         return None
     if not isinstance(answer, dict):

@@ -9,9 +9,8 @@ from enum import StrEnum
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import from_json
 
-from responses_api.models import ApiModel, ContentPart, ErrorDetail, OutputItem, Response, SummaryText
+from responses_api.models import ApiModel, ContentPart, ErrorDetail, OutputItem, Response, SummaryText, read_json
 
 
 class EventType(StrEnum):
@@ -155,8 +154,8 @@ class ErrorEvent(StreamEvent):
         flat = {name: event.pop(name) for name in ("code", "message", "param") if name in event}
         inner = nested if isinstance(nested, dict) else {}
         event["error"] = {**flat, **{name: item for name, item in inner.items() if item is not None}}
-        event["status"] = _first_number(inner.get("status"), event.get("status"))
-        return event
+        status = _first_number(inner.get("status"), event.pop("status", None))
+        return event if status is None else event | {"status": status}
 
     @property
     def is_terminal(self) -> bool:
@@ -510,7 +509,7 @@ def parse_event(data: str | bytes | dict[str, Any]) -> Event:
 
 def _read_object(data: str | bytes) -> dict[str, Any]:
     try:
-        fields = from_json(data)
+        fields = read_json(data)
     except ValueError as error:
         raise ValueError(f"The event is not JSON: {error}.") from error
     if not isinstance(fields, dict):

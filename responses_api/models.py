@@ -4,6 +4,7 @@ Fields, item kinds and statuses that this module does not know are kept as they 
 faster than its clients. Names are those of https://platform.openai.com/docs/api-reference/responses.
 """
 
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,13 +20,28 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticUseDefault
+from pydantic_core import PydanticUseDefault, from_json
 
 
 class ApiModel(BaseModel):
     """Any object of the API. Unknown fields are kept and sent back as they came."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+def read_json(data: str | bytes) -> Any:
+    """What a JSON text says; ValueError if it is none.
+
+    JSON can spell lone surrogates (half an emoji at the end of a delta) that no UTF-8 text can hold. They become
+    question marks, because a whole answer is worth more than half a character.
+    """
+    try:
+        return from_json(data)
+    except ValueError as error:
+        if "hex escape" not in str(error):
+            raise
+        tolerated = json.dumps(json.loads(data), ensure_ascii=False)
+        return from_json(tolerated.encode(errors="replace"))
 
 
 def _default_for_null(value: Any) -> Any:

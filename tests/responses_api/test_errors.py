@@ -1,0 +1,266 @@
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from responses_api import errors
+from responses_api.errors import (
+    MAX_TEXT_BYTES,
+    AuthenticationFailed,
+    BadRequest,
+    Busy,
+    ChainRejected,
+    ConnectionLost,
+    GiveUp,
+    MalformedAnswer,
+    NoSuchEndpoint,
+    NotFound,
+    NotProcessed,
+    OutcomeUnknown,
+    QuotaExhausted,
+    ResponsesError,
+    ServerFailed,
+    Unreachable,
+    error_for_answer,
+    error_for_event,
+    is_quota_exhausted,
+    redact,
+)
+from responses_api.events import ErrorEvent
+from responses_api.models import ErrorDetail
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def refusal(status: int, body: Any = None, **headers: str) -> ResponsesError:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return error_for_answer("POST /v1/responses", status, named, data, NOW)
+
+
+def api_error(message: str = "Something.", **fields: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "type": None, "param": None, "code": None} | fields}
+
+
+# --- which class --------------------------------------------------------------------------------------------------
+
+ANSWERS: list[tuple[int, Any, type[ResponsesError]]] = [
+    (400, api_error(type="invalid_request_error", param="tools[0]"), BadRequest),
+    (400, api_error(code="conversation_locked"), Busy),
+    (400, api_error(code="previous_response_not_found"), ChainRejected),
+    (404, api_error(code="previous_response_not_found"), ChainRejected),
+    (400, api_error("Previous response with id 'resp_1' not found.", code=None), ChainRejected),
+    (400, api_error("No tool call found for function call output with call_id call_1.", param="input"), ChainRejected),
+    (400, api_error("No tool output found for function call call_1.", param="input"), ChainRejected),
+    (400, api_error("No tool output found for custom tool call call_1.", param="input"), ChainRejected),
+    (400, b"", BadRequest),
+    (401, api_error(code="invalid_api_key"), AuthenticationFailed),
+    (401, b"", AuthenticationFailed),
+    (402, b"", QuotaExhausted),
+    (403, api_error(code="unsupported_country_region_territory"), AuthenticationFailed),
+    (404, api_error("Response with id 'resp_1' not found.", type="invalid_request_error"), NotFound),
+    (404, api_error("The model `gpt-x` does not exist.", code="model_not_found"), NotFound),
+    (404, {"object": "error", "message": "The model `x` does not exist.", "code": 404}, NotFound),
+    (404, api_error("Invalid URL (POST /v1/responses)", type="invalid_request_error"), NoSuchEndpoint),
+    (404, {"detail": "Not Found"}, NoSuchEndpoint),
+    (404, {"error": "Unexpected endpoint or method."}, NoSuchEndpoint),
+    (404, b"<html>404</html>", NoSuchEndpoint),
+    (405, {"detail": "Method Not Allowed"}, NoSuchEndpoint),
+    (405, api_error(), NoSuchEndpoint),
+    (407, b"", AuthenticationFailed),
+    (408, b"", ServerFailed),
+    (409, api_error(), ServerFailed),
+    (409, api_error(code="conversation_locked"), Busy),
+    (413, b"", BadRequest),
+    (422, api_error(), BadRequest),
+    (429, api_error(code="rate_limit_exceeded", type="requests"), Busy),
+    (429, api_error(code="slow_down"), Busy),
+    (429, api_error(type="insufficient_quota", code="insufficient_quota"), QuotaExhausted),
+    (429, api_error(type="insufficient_quota", code="credit_balance_exhausted"), QuotaExhausted),
+    (429, api_error(type="insufficient_quota", code="project_spend_limit_exceeded"), QuotaExhausted),
+    (429, api_error(code="organization_spend_limit_exceeded"), QuotaExhausted),
+    (429, api_error(code="organization_usage_limit_exceeded"), QuotaExhausted),
+    (429, b"", Busy),
+    (500, api_error(type="server_error"), ServerFailed),
+    (500, api_error(code="rate_limit_exceeded"), ServerFailed),
+    (501, b"", NoSuchEndpoint),
+    (502, b"<html>Bad Gateway</html>", ServerFailed),
+    (503, api_error(code="server_is_overloaded"), Busy),
+    (503, b"upstream connect error", Busy),
+    (504, b"", ServerFailed),
+    (524, b"", ServerFailed),
+    (307, b"", NoSuchEndpoint),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), ANSWERS)
+def test_an_answer_is_named_by_what_to_do_next(status: int, body: Any, kind: type[ResponsesError]) -> None:
+    assert type(refusal(status, body)) is kind
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[1]", b"7", b'"x"', b"null", {}, {"error": {}}, {"error": None}])
+def test_a_body_of_any_shape_still_gives_an_error_with_its_status(body: Any) -> None:
+    assert refusal(500, body).status == 500
+
+
+EVENTS: list[tuple[dict[str, Any], type[ResponsesError]]] = [
+    ({"error": {"code": "previous_response_not_found", "message": "no"}, "status": 400}, ChainRejected),
+    ({"error": {"code": "websocket_connection_limit_reached", "message": "60 min"}, "status": 400}, Busy),
+    ({"error": {"type": "invalid_request_error", "message": "bad"}}, BadRequest),
+    ({"error": {"type": "authentication_error", "message": "bad"}}, AuthenticationFailed),
+    ({"code": "rate_limit_exceeded", "message": "slow"}, Busy),
+    ({"code": "insufficient_quota", "message": "pay"}, QuotaExhausted),
+    ({"code": "server_error", "message": "sorry"}, ServerFailed),
+    ({"message": "sorry"}, ServerFailed),
+    ({"message": "sorry", "status": 502}, ServerFailed),
+]
+
+
+@pytest.mark.parametrize(("event", "kind"), EVENTS)
+def test_an_error_event_is_named_by_what_to_do_next(event: dict[str, Any], kind: type[ResponsesError]) -> None:
+    assert type(error_for_event(ErrorEvent.model_validate(event))) is kind
+
+
+@pytest.mark.parametrize(("event", "kind"), EVENTS)
+def test_an_error_event_of_a_response_with_an_id_is_settled_by_that_id(
+    event: dict[str, Any], kind: type[ResponsesError]
+) -> None:
+    """A27: the response exists, so it is read by id, whatever the error's code."""
+    error = error_for_event(ErrorEvent.model_validate(event), "resp_1")
+    assert (type(error), error.response_id) == (ServerFailed, "resp_1")
+
+
+def test_an_error_event_over_a_websocket_brings_its_headers() -> None:
+    headers = {"X-Request-Id": "req_7", "Retry-After-Ms": "1500"}
+    event = ErrorEvent.model_validate({"status": 429, "error": {"message": "slow", "headers": headers}})
+    error = error_for_event(event)
+    assert (error.request_id, error.retry_after) == ("req_7", 1.5)
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "credit_balance_exhausted", "monthly_spend_limit_exceeded"])
+def test_a_quota_error_is_recognised_in_a_failed_response(code: str) -> None:
+    assert is_quota_exhausted(ErrorDetail(code=code))
+
+
+@pytest.mark.parametrize("code", [None, "rate_limit_exceeded", "server_error"])
+def test_other_errors_of_a_failed_response_are_no_quota_errors(code: str | None) -> None:
+    assert not is_quota_exhausted(ErrorDetail(code=code))
+
+
+# --- what may be repeated -----------------------------------------------------------------------------------------
+
+
+def subclasses(kind: type[ResponsesError]) -> list[type[ResponsesError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in subclasses(child))]
+
+
+@pytest.mark.parametrize("kind", subclasses(ResponsesError)[1:])
+def test_every_error_says_what_becomes_of_a_create(kind: type[ResponsesError]) -> None:
+    branches = (NotProcessed, OutcomeUnknown, ChainRejected, GiveUp)
+    assert sum(issubclass(kind, branch) for branch in branches) == 1
+
+
+@pytest.mark.parametrize("kind", subclasses(ResponsesError))
+def test_every_error_is_drawn_in_the_tree(kind: type[ResponsesError]) -> None:
+    assert f" {kind.__name__} " in str(errors.__doc__).replace("\n", " \n ")
+
+
+@pytest.mark.parametrize("kind", [Unreachable, Busy, ConnectionLost, ServerFailed])
+def test_a_read_is_repeated_after_a_passing_failure(kind: type[ResponsesError]) -> None:
+    """A7: 408, 409, 429, 5xx and transport errors."""
+    assert kind.retry_read
+
+
+@pytest.mark.parametrize("kind", [*subclasses(GiveUp), ChainRejected, MalformedAnswer])
+def test_a_read_is_not_repeated_where_the_answer_would_be_the_same(kind: type[ResponsesError]) -> None:
+    """A7: 401 and 403 end it, and so does what is not there."""
+    assert not kind.retry_read
+
+
+# --- what an error carries ----------------------------------------------------------------------------------------
+
+
+def test_an_error_carries_what_the_provider_said_of_it() -> None:
+    """A25: status, code and request id are kept."""
+    error = refusal(400, api_error("Bad.", code="bad_tool", param="tools[0]"), x_request_id="req_7")
+    assert (error.status, error.code, error.param, error.request_id) == (400, "bad_tool", "tools[0]", "req_7")
+
+
+def test_the_text_of_an_error_is_one_sentence_with_its_facts() -> None:
+    error = refusal(400, api_error("Bad.", code="bad_tool", param="tools[0]"), x_request_id="req_7")
+    assert str(error) == (
+        "The provider refused POST /v1/responses: Bad. (status 400, code bad_tool, param tools[0], request id req_7)"
+    )
+
+
+def test_a_page_of_html_is_shown_as_its_words() -> None:
+    error = refusal(502, b"<html><h1>Bad\n Gateway</h1></html>")
+    assert str(error) == "The provider refused POST /v1/responses: Bad Gateway (status 502)"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry_after_ms": "1500"}, 1.5),
+        ({"retry_after": "20"}, 20),
+        ({"retry_after": "0.5"}, 0.5),
+        ({"retry_after": "-3"}, 0),
+        ({"retry_after_ms": "1500", "retry_after": "20"}, 1.5),
+        ({"retry_after_ms": "soon", "retry_after": "20"}, 20),
+        ({"retry_after": "Sun, 01 Mar 2026 12:01:30 GMT"}, 90),
+        ({"retry_after": "Sunday, 01-Mar-26 12:01:30 GMT"}, 90),
+        ({"retry_after": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0),
+        ({"retry_after": "tomorrow"}, None),
+        ({"retry_after": "inf"}, None),
+        ({"retry_after": "nan"}, None),
+        ({"retry_after": ""}, None),
+    ],
+)
+def test_the_delay_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    """`retry-after-ms`, and `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3)."""
+    assert refusal(429, **headers).retry_after == seconds
+
+
+# --- texts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("key sk-proj-abcDEF0123_456-x.", "key sk-***"),
+        ("Incorrect API key provided: sk-abcd*****wxyz. See", "Incorrect API key provided: sk-*** See"),
+        ("Authorization: Bearer abcdefghijklmnop1234", "Authorization: Bearer ***"),
+        ("'authorization': 'bearer tok3n'}", "'authorization': 'bearer ***'}"),
+        ("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==", "Proxy-Authorization: Basic ***"),
+        ("https://me:secret@proxy.example:3128/x", "https://***@proxy.example:3128/x"),
+        ('{"api_key": "0123456789"}', '{"api_key": "***"}'),
+        ("?api-key=0123456789&x=1", "?api-key=***&x=1"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.abc", "***"),
+        ("Missing bearer or basic authentication in header", "Missing bearer or basic authentication in header"),
+        ("a task-oriented, risk-averse mask-wearer", "a task-oriented, risk-averse mask-wearer"),
+    ],
+)
+def test_secrets_are_left_out_of_texts(text: str, shown: str) -> None:
+    """A25: keys, tokens and passwords are masked, words that look a little like them are not."""
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "🙂", "\ud800"])
+def test_the_text_of_an_error_has_at_most_two_kilobytes(letter: str) -> None:
+    """A25: capped, and the facts at its end stay."""
+    text = str(refusal(400, api_error(letter * 100_000, code="bad_tool"), x_request_id="req_7"))
+    assert len(text.encode()) <= MAX_TEXT_BYTES == 2048
+    assert text.endswith("(status 400, code bad_tool, request id req_7)")
+
+
+def test_a_key_at_the_cut_is_not_half_shown() -> None:
+    """A25: masked first, cut afterwards."""
+    assert "abcdef" not in redact("x" * 2040 + " sk-abcdefghijklmnop")
+
+
+def test_facts_of_any_length_leave_the_cap() -> None:
+    """A25: a server's header cannot break the cap."""
+    error = refusal(400, api_error(code="c" * 5000, param="p" * 5000), x_request_id="r" * 5000)
+    assert len(str(error).encode()) <= MAX_TEXT_BYTES

@@ -1,0 +1,200 @@
+import json
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from openai.types.responses.responses_server_event import ResponsesServerEvent
+from pydantic import BaseModel
+
+from responses_api.events import (
+    TERMINAL_EVENTS,
+    ArgumentsDelta,
+    ErrorEvent,
+    EventType,
+    OtherEvent,
+    RateLimitsUpdated,
+    ResponseEvent,
+    TextDelta,
+    parse_event,
+)
+
+RESPONSE = {"id": "resp_1", "object": "response", "status": "in_progress", "output": []}
+
+# --- the catalogue ------------------------------------------------------------------------------------------------
+
+
+def example_of(annotation: Any) -> Any:
+    """A value that fits the annotation of a field of the `openai` package."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return example_of(args[0])
+    if origin is Literal:
+        return args[0]
+    if origin is Union:
+        return example_of(args[0])
+    if origin is list:
+        return [example_of(args[0])]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return example_event(annotation)
+    return {str: "text", int: 1, float: 1.5, bool: True, object: "any"}[annotation]
+
+
+def example_event(model: type[BaseModel]) -> dict[str, Any]:
+    return {
+        name: RESPONSE if name == "response" else example_of(field.annotation)
+        for name, field in model.model_fields.items()
+        if field.is_required() or name == "stream_id"
+    }
+
+
+CATALOGUE = [
+    example_event(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
+    for kind in get_args(get_args(ResponsesServerEvent)[0])
+]
+of_the_catalogue = pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: str(event["type"]))
+
+
+@of_the_catalogue
+def test_every_event_of_todays_api_has_its_type(event: dict[str, Any]) -> None:
+    parsed = parse_event(event)
+    assert not isinstance(parsed, OtherEvent)
+    assert isinstance(parsed.type, EventType)
+
+
+@of_the_catalogue
+def test_every_event_is_kept_as_it_came(event: dict[str, Any]) -> None:
+    parsed = parse_event(json.dumps(event))
+    assert parsed.model_dump(mode="json", exclude_unset=True) == event
+
+
+def test_the_event_types_are_those_of_the_catalogue_and_the_one_it_lacks() -> None:
+    assert {*EventType} == {event["type"] for event in CATALOGUE} | {"rate_limits.updated"}
+
+
+@pytest.mark.parametrize("kind", [*EventType])
+def test_only_the_end_of_a_response_is_terminal(kind: EventType) -> None:
+    """A27, W13: completed, failed, incomplete and error end a response."""
+    event = next((event for event in CATALOGUE if event["type"] == kind), {"type": kind})
+    assert parse_event(event).is_terminal == (kind in TERMINAL_EVENTS)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [json.dumps, lambda event: json.dumps(event).encode(), lambda event: event])
+def test_an_event_is_read_from_text_bytes_and_objects(form: Any) -> None:
+    event = parse_event(form({"type": "response.output_text.delta", "delta": "Hi", "sequence_number": 4}))
+    assert isinstance(event, TextDelta)
+    assert (event.delta, event.sequence_number) == ("Hi", 4)
+
+
+def test_a_response_in_an_event_is_typed() -> None:
+    event = parse_event({"type": "response.created", "response": RESPONSE})
+    assert isinstance(event, ResponseEvent)
+    assert event.response.id == "resp_1"
+
+
+def test_an_unknown_kind_is_kept_with_all_its_fields() -> None:
+    fields = {"type": "response.dream.delta", "sequence_number": 3, "dream": {"of": ["sheep"]}}
+    event = parse_event(fields)
+    assert isinstance(event, OtherEvent)
+    assert event.model_dump(exclude_unset=True) == fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "response.output_text.delta", "delta": None, "sequence_number": "x"},
+        {"type": "response.completed", "response": {"status": "completed"}, "stream_id": 7},
+    ],
+)
+def test_a_known_kind_with_unexpected_fields_is_kept_but_is_no_end(fields: dict[str, Any]) -> None:
+    """A27: a `response.completed` without a readable response completes nothing."""
+    event = parse_event(fields)
+    assert isinstance(event, OtherEvent)
+    assert not event.is_terminal
+    assert event.model_dump(exclude_unset=True) == fields
+
+
+def test_half_an_emoji_does_not_cost_the_event() -> None:
+    event = parse_event(r'{"type": "response.output_text.delta", "delta": "a\ud83d"}')
+    assert isinstance(event, TextDelta)
+    assert event.delta == "a?"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("{oops", "not JSON"),
+        ("", "not JSON"),
+        (b"\xff", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "no JSON object but a list"),
+        ("null", "no JSON object but a NoneType"),
+        ({}, "no string `type`"),
+        ({"type": 7}, "no string `type`"),
+    ],
+)
+def test_what_is_no_event_is_refused(data: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_event(data)
+
+
+def test_rate_limits_are_typed() -> None:
+    limit = {"name": "requests", "limit": 100, "remaining": 99, "reset_seconds": 0.6}
+    event = parse_event({"type": "rate_limits.updated", "rate_limits": [limit]})
+    assert isinstance(event, RateLimitsUpdated)
+    assert event.rate_limits[0].model_dump() == limit
+
+
+@pytest.mark.parametrize("call_id", ["call_1", None])
+def test_arguments_may_name_their_call(call_id: str | None) -> None:
+    fields = {"type": "response.function_call_arguments.delta", "delta": "{", "item_id": "fc_1", "call_id": call_id}
+    event = parse_event(fields)
+    assert isinstance(event, ArgumentsDelta)
+    assert event.call_id == call_id
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+ERRORS: list[tuple[dict[str, Any], tuple[int | None, str | None, str | None, str, str | None]]] = [
+    (
+        {"status": 400, "error": {"type": "t", "code": "c", "message": "m", "param": "p"}},
+        (400, "t", "c", "m", "p"),
+    ),
+    ({"code": "c", "message": "m", "param": "p"}, (None, None, "c", "m", "p")),
+    (
+        {"code": "flat", "message": "flat", "error": {"code": "nested", "message": "nested"}},
+        (None, None, "nested", "nested", None),
+    ),
+    (
+        {"code": "flat", "param": "flat", "error": {"message": "nested", "code": None}},
+        (None, None, "flat", "nested", "flat"),
+    ),
+    ({"message": "m", "status": "429"}, (None, None, None, "m", None)),
+    ({"message": "m", "status": True}, (None, None, None, "m", None)),
+    ({"message": "m", "status": None}, (None, None, None, "m", None)),
+    ({"message": "m", "status": 429.0}, (429, None, None, "m", None)),
+    ({"message": "m", "status": 500, "error": {"status": 429}}, (429, None, None, "m", None)),
+    ({"message": "m", "status": 500, "error": {"status": "x"}}, (500, None, None, "m", None)),
+    ({"error": "just text"}, (None, None, None, "just text", None)),
+    ({"error": {"code": 404, "message": None}}, (None, None, "404", "", None)),
+    ({"error": None}, (None, None, None, "", None)),
+    ({}, (None, None, None, "", None)),
+]
+
+
+@pytest.mark.parametrize(("fields", "shape"), ERRORS)
+def test_errors_are_read_into_one_shape(fields: dict[str, Any], shape: tuple[Any, ...]) -> None:
+    """W14: nested and flat; nested wins; a status that is no number becomes None."""
+    event = parse_event({"type": "error", **fields})
+    assert isinstance(event, ErrorEvent)
+    error = event.error
+    assert (event.status, error.type, error.code, error.message, error.param) == shape
+
+
+def test_an_error_that_was_read_is_written_in_the_nested_form() -> None:
+    """W14: the one shape."""
+    event = parse_event({"type": "error", "code": "c", "message": "m", "sequence_number": 3})
+    written = event.model_dump(mode="json", exclude_none=True)
+    assert written == {"type": "error", "sequence_number": 3, "error": {"code": "c", "message": "m"}}
+    assert parse_event(written) == event
