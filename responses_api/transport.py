@@ -19,6 +19,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from responses_api.errors import (
     AuthenticationFailed,
+    BadRequest,
     ConnectionLost,
     Misconfigured,
     ResponsesError,
@@ -87,16 +88,16 @@ _PROVES: tuple[tuple[type[Exception], type[ResponsesError]], ...] = (
     (aiohttp.ConnectionTimeoutError, Unreachable),
     (aiohttp.ServerFingerprintMismatch, Unreachable),
     (aiohttp.ClientHttpProxyError, Unreachable),
-    (aiohttp.InvalidURL, Misconfigured),
-    (aiohttp.NonHttpUrlClientError, Misconfigured),
+    (aiohttp.InvalidURL, BadRequest),
+    (aiohttp.NonHttpUrlClientError, BadRequest),
     (aiohttp.ClientError, ConnectionLost),
     (httpx.ConnectError, Unreachable),
     (httpx.ConnectTimeout, Unreachable),
     (httpx.PoolTimeout, Unreachable),
     (httpx.ProxyError, Unreachable),
-    (httpx.UnsupportedProtocol, Misconfigured),
-    (httpx.LocalProtocolError, Misconfigured),
-    (httpx.InvalidURL, Misconfigured),
+    (httpx.UnsupportedProtocol, BadRequest),
+    (httpx.LocalProtocolError, BadRequest),
+    (httpx.InvalidURL, BadRequest),
     (httpx.RequestError, ConnectionLost),
 )
 
@@ -114,11 +115,12 @@ def error_for_failure(request: str, failure: Exception) -> ResponsesError:
     if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status == 407:
         return AuthenticationFailed(f"The proxy wants a user name and password for {request}", status=407)
     kind = what_it_proves(type(cause))
-    return kind(f"{_WHAT_HAPPENED[kind]} {request}: {str(cause) or type(cause).__name__}")
+    words = " ".join(str(cause).replace(" ssl:default", "").split())
+    return kind(f"{_WHAT_HAPPENED[kind]} {request}: {words or type(cause).__name__}")
 
 
 _WHAT_HAPPENED: dict[type[ResponsesError], str] = {
     Unreachable: "No connection to the provider for",
     ConnectionLost: "The connection was lost after sending",
-    Misconfigured: "The base URL cannot be used for",
+    BadRequest: "The base URL cannot be used for",
 }

@@ -186,7 +186,7 @@ async def test_a_create_is_never_sent_twice(provider: Provider, api: ResponsesCl
     provider.will(Answer(then=then), answer(QUEUED))
     with pytest.raises(ConnectionLost):
         await api.create(REQUEST)
-    assert len(provider.asked) == 1
+    assert (len(provider.asked), provider.connections) == (1, 1)
 
 
 async def test_a_get_on_a_connection_that_has_died_is_sent_again(provider: Provider, api: ResponsesClient) -> None:

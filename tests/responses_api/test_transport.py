@@ -6,7 +6,14 @@ import httpx
 import pytest
 
 from responses_api.client import ResponsesClient
-from responses_api.errors import AuthenticationFailed, ConnectionLost, Misconfigured, ResponsesError, Unreachable
+from responses_api.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConnectionLost,
+    Misconfigured,
+    ResponsesError,
+    Unreachable,
+)
 from responses_api.models import CreateRequest
 from responses_api.transport import TRANSPORT_FAILURES, environment_proxy, error_for_failure, what_it_proves
 from tests.responses_api.conftest import KEY
@@ -171,7 +178,7 @@ PROVES: dict[type[ResponsesError], set[type[Exception]]] = {
         aiohttp.UploadAbortedError,
         aiohttp.WSServerHandshakeError,
     },
-    Misconfigured: {
+    BadRequest: {
         httpx.InvalidURL,
         httpx.LocalProtocolError,
         httpx.UnsupportedProtocol,
