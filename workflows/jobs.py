@@ -35,7 +35,7 @@ from workflows.contract import (
     agent_workflow_id,
 )
 from workflows.records import (
-    InputTooLarge,
+    InvalidInput,
     JobError,
     JobExists,
     JobNotFound,
@@ -46,9 +46,10 @@ from workflows.records import (
     is_closed,
     with_live_text,
 )
+from workflows.turns import parse_input
 
 __all__ = [
-    "InputTooLarge",
+    "InvalidInput",
     "JobError",
     "JobExists",
     "JobNotFound",
@@ -64,8 +65,6 @@ _QUERY_TIMEOUT = timedelta(seconds=2)  # without a worker the server would answe
 _START_TIMEOUT = 15.0
 _POLL_WINDOW = timedelta(seconds=70)  # a worker asks again after at most 60 s
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.5, 3.0, 1.3
-# Temporal takes payloads of 2 MiB, and the payload has a frame.
-_LARGEST_INPUT = 2 * 1024 * 1024 - 4096
 _SUMMARY_CHARACTERS, _DETAIL_CHARACTERS = 90, 4000
 
 
@@ -81,7 +80,8 @@ class JobView(BaseModel):
     """A job at one moment.
 
     `result` is there once the run has closed. `worker_seen_at`: when a worker last asked for work, if lately. Where the
-    source is not the worker, tokens and function calls of an open run are not known.
+    source is not the worker, tokens and function calls of an open run are not known. `task_attempt`: a workflow task
+    that is tried again and again means that the worker cannot carry on with the run.
     """
 
     job_id: str
@@ -93,6 +93,7 @@ class JobView(BaseModel):
     worker_running: bool
     worker_seen_at: datetime | None = None
     closed_at: datetime | None = None
+    task_attempt: int = 0
 
     @property
     def is_closed(self) -> bool:
@@ -132,9 +133,12 @@ class Jobs:
         """Start a run and return its job id.
 
         With an idempotency key a second start gives the same job, running or finished, whatever its arguments (A14).
-        Raises `JobExists` when the job id is taken, `InputTooLarge`.
+        Raises `JobExists` when the job id is taken, `InvalidInput`.
         """
-        _check_size(request)
+        try:
+            parse_input(request)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
         shared = idempotency_key is not None
         chosen = job_id_for(idempotency_key) if idempotency_key is not None else job_id or agent_workflow_id()
         try:
@@ -217,7 +221,7 @@ class Jobs:
         while not view.is_closed:
             await self._until_closed(job_id, pause)
             try:
-                seen, silent_since = await self.state(job_id), None
+                seen, silent_since = with_what_was_known(await self.state(job_id), view), None
             except TemporalNotAnswering:
                 now = asyncio.get_running_loop().time()
                 silent_since = silent_since or now
@@ -283,6 +287,7 @@ class Jobs:
             worker_running=answer.worker_running,
             worker_seen_at=answer.worker_seen_at,
             closed_at=described.close_time,
+            task_attempt=described.raw_description.pending_workflow_task.attempt,
         )
 
     async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
@@ -320,6 +325,19 @@ class Jobs:
 def next_pause(pause: float, *, changed: bool) -> float:
     """Seconds until a run is looked at again: often while something happens, less and less while nothing does."""
     return _SHORTEST_PAUSE if changed else min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+def with_what_was_known(view: JobView, before: JobView) -> JobView:
+    """A view of an open run that lacks nothing which was known before: a lost worker takes no text off the screen."""
+    state, known = view.state, before.state
+    kept: dict[str, object] = {}
+    if view.source is Source.SERVER:
+        kept = {"usage": known.usage, "function_calls": known.function_calls}
+    if state.response_id == known.response_id:
+        kept["response_status"] = state.response_status or known.response_status
+        if state.preview in known.preview:
+            kept["preview"] = known.preview
+    return view if view.is_closed else view.model_copy(update={"state": state.model_copy(update=kept)})
 
 
 def closed_state(state: AgentState, result: AgentResult, closed_at: datetime | None) -> AgentState:
@@ -361,17 +379,6 @@ def _task_text(request: AgentInput) -> str:
     parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
     texts = [part.get("text", "") if isinstance(part, dict) else str(part) for part in parts]
     return "\n".join(filter(None, texts)) or f"{len(request.task)} input items"
-
-
-def _check_size(request: AgentInput) -> None:
-    size = len(request.model_dump_json())
-    if size > _LARGEST_INPUT:
-        sizes = {name: len(json.dumps(value)) for name, value in request.model_dump(mode="json").items()}
-        largest = max(sizes, key=sizes.__getitem__)
-        raise InputTooLarge(
-            f"{largest}: the input of a run must stay under 2 MiB, this one has {size / 2**20:.1f} MiB; "
-            "give long texts as files."
-        )
 
 
 def _says_no_worker(error: RPCError) -> bool:

@@ -44,7 +44,7 @@ _NEWEST_EVENTS = 200  # more than one iteration has, unless the model asks for d
 # JobError
 # ├── JobNotFound
 # ├── JobExists
-# ├── InputTooLarge
+# ├── InvalidInput
 # ├── TemporalNotAnswering
 # └── TemporalRefused
 
@@ -67,8 +67,8 @@ class JobExists(JobError):
         super().__init__(f"The job id {job_id!r} is taken: watch that run, or choose another id.")
 
 
-class InputTooLarge(JobError):
-    """The input does not fit into Temporal's records."""
+class InvalidInput(JobError):
+    """The input cannot be used, for instance because it does not fit into Temporal's records."""
 
 
 class TemporalNotAnswering(JobError):
