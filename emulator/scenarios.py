@@ -4,6 +4,7 @@ The request names it: `metadata.scenario`, else a model called `scenario:<name>`
 built-in scenario may carry parameters: `calls?iterations=3&tool=read_file`.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -13,8 +14,9 @@ from pydantic import Field, ValidationError
 
 from emulator.conversation import Conversation
 from emulator.errors import invalid
-from emulator.requests import CreateBody
-from emulator.script import Scripted, Turn
+from emulator.json_values import value_for
+from emulator.requests import CreateBody, TextFormat
+from emulator.script import Scripted, Step, Text, Turn
 
 METADATA_KEY = "scenario"
 MODEL_PREFIX = "scenario:"
@@ -57,7 +59,7 @@ class BuiltIn(Generic[P]):
             field = ".".join(map(str, problem["loc"]))
             message = f"Scenario '{self.name}', parameter '{field}': {problem['msg']}."
             raise invalid(message, "metadata.scenario") from error
-        return self.script(conversation, given)
+        return _formatted(self.script(conversation, given), conversation.request)
 
 
 class ScenarioBook:
@@ -89,3 +91,18 @@ class ScenarioBook:
             known = ", ".join(sorted({*self.registered, *self._built_in}))
             raise invalid(f"There is no scenario '{name}'. There are: {known}.", "metadata.scenario")
         return self._built_in[name].turn(conversation, query)
+
+
+def _formatted(turn: Turn, request: CreateBody) -> Turn:
+    """The turn with its texts as JSON, where the request asks for JSON."""
+    form = request.text.format if request.text else None
+    if form is None or form.type == "text":
+        return turn
+    output: list[Step] = [_as_json(step, form) if isinstance(step, Text) else step for step in turn.output]
+    return turn.model_copy(update={"output": output})
+
+
+def _as_json(step: Text, form: TextFormat) -> Text:
+    hints = dict.fromkeys(("answer", "text", "summary", "result", "report", "output"), step.text)
+    value = {"answer": step.text} if form.json_schema is None else value_for(form.json_schema, hints)
+    return step.model_copy(update={"text": json.dumps(value, ensure_ascii=False), "citations": []})
