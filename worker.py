@@ -17,10 +17,10 @@ from activities.artifacts import ArtifactActivities
 from activities.building import RequestBuilder
 from activities.responses import ResponsesActivities
 from activities.sweeping import sweep
-from activities.tools import ToolActivities
+from activities.tools import HEARTBEAT_SECONDS, ToolActivities
 from activities.waiting import Cadence, GetBudget
 from responses_api.client import ResponsesClient
-from runtime import Settings, SetupError, connect, find_provider, setup_telemetry
+from runtime import Provider, Settings, SetupError, connect, find_provider, setup_telemetry
 from tools.registry import Registry, RegistryError, ToolContext
 from workflows.agent import AgentWorkflow
 from workflows.contract import TaskQueue
@@ -44,33 +44,34 @@ class Queue(StrEnum):
     TOOLS = "tools"
 
 
-async def run_worker(settings: Settings, queues: list[Queue], stop: asyncio.Event) -> None:
-    """Serve the queues until `stop` is set, then let what runs come to its end. Raises `SetupError`."""
-    client = await connect(settings)
-    provider = find_provider(settings)
+async def run_worker(
+    client: Client, provider: Provider, settings: Settings, queues: list[Queue], stop: asyncio.Event
+) -> None:
+    """Serve the queues until `stop` is set, then let what runs come to its end. Raises `RegistryError`."""
     registry = Registry.from_modules([*TOOL_MODULES, *settings.tool_modules])
-    async with ResponsesClient(provider.base_url, provider.api_key) as responses_client:
-        in_flight = ResponsesInFlight(settings.max_responses_in_flight, IdFile.claim(settings.state_folder))
-        responses = ResponsesActivities(
-            client=responses_client,
-            requests=RequestBuilder(responses_client, registry, settings.model, [settings.files_root]),
-            in_flight=in_flight,
-            budget=GetBudget(settings.gets_per_second),
-            cadence=Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap),
-        )
-        build = {
-            Queue.AGENTS: lambda: agents_worker(client, settings, responses),
-            Queue.CREATE: lambda: create_worker(client, settings, responses),
-            Queue.WAITING: lambda: waiting_worker(client, settings, responses),
-            Queue.TOOLS: lambda: tools_worker(client, settings, registry),
-        }
-        workers = [build[queue]() for queue in queues]
-        logger.info("Serving %s on namespace %s. %s", ", ".join(queues), client.namespace, provider.sentence)
-        sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
-        try:
-            await _serve(workers, stop)
-        finally:
-            sweeping.cancel()
+    with IdFile.claim(settings.state_folder) as ids:
+        async with ResponsesClient(provider.base_url, provider.api_key) as responses_client:
+            in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
+            responses = ResponsesActivities(
+                client=responses_client,
+                requests=RequestBuilder(responses_client, registry, settings.model, [settings.files_root]),
+                in_flight=in_flight,
+                budget=GetBudget(settings.gets_per_second),
+                cadence=Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap),
+            )
+            build = {
+                Queue.AGENTS: lambda: agents_worker(client, settings, responses),
+                Queue.CREATE: lambda: create_worker(client, settings, responses),
+                Queue.WAITING: lambda: waiting_worker(client, settings, responses),
+                Queue.TOOLS: lambda: tools_worker(client, settings, registry),
+            }
+            workers = [build[queue]() for queue in queues]
+            logger.info("Serving %s on namespace %s. %s", ", ".join(queues), client.namespace, provider.sentence)
+            sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
+            try:
+                await _serve(workers, stop)
+            finally:
+                sweeping.cancel()
 
 
 def agents_worker(client: Client, settings: Settings, responses: ResponsesActivities) -> Worker:
@@ -126,7 +127,7 @@ def tools_worker(client: Client, settings: Settings, registry: Registry) -> Work
         task_queue=TaskQueue.TOOLS.under(settings.task_queue),
         activities=[ToolActivities(registry, context).call_tool],
         max_concurrent_activities=settings.max_tools,
-        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         graceful_shutdown_timeout=LET_TOOLS_END,
     )
 
@@ -145,7 +146,7 @@ async def _main(settings: Settings, queues: list[Queue]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run_worker(settings, queues, stop)
+    await run_worker(await connect(settings), find_provider(settings), settings, queues, stop)
 
 
 def main() -> None:

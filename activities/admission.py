@@ -9,7 +9,8 @@ import asyncio
 import fcntl
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
@@ -48,27 +49,29 @@ class IdFile:
         file.flush()
 
     @classmethod
-    def claim(cls, folder: Path) -> Self:
-        """Open the first file of the folder that no other process holds."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(10_000):
-            file = (folder / f"responses-in-flight-{number}").open("a+", encoding="utf-8")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.close()
-            else:
-                return cls(file)
-        raise RuntimeError(f"{folder} holds 10,000 locked files; give this worker a state folder of its own.")
+    @contextmanager
+    def claim(cls, folder: Path) -> Iterator[Self]:
+        """Open the first file of the folder that no other process holds, and hold it."""
+        with _lock_one(folder) as file:
+            yield cls(file)
 
     def append(self, sign: str, response_id: str) -> None:
         """Note that an id came (`+`) or went (`-`)."""
         self._file.write(f"{sign}{response_id}\n")
         self._file.flush()
 
-    def close(self) -> None:
-        """Let another worker take the file over."""
-        self._file.close()
+
+def _lock_one(folder: Path) -> IO[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(10_000):
+        file = (folder / f"responses-in-flight-{number}").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+        else:
+            return file
+    raise RuntimeError(f"{folder} holds 10,000 locked files; give this worker a state folder of its own.")
 
 
 class ResponsesInFlight:

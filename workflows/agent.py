@@ -15,11 +15,13 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.artifacts import ArtifactActivities
     from pydantic import ValidationError
 
+    # Not `from workflows import …`: the sandbox would load those modules a second time, with classes of their own.
+    import workflows.stopping as stopping
+    import workflows.turns as turns
+    from activities.artifacts import ArtifactActivities
     from activities.messages import REPORT_PROGRESS, FailureType, ProgressReport, SaveArtifact, SaveOptions
-    from workflows import stopping, turns
     from workflows.calls import FunctionCalls
     from workflows.contract import (
         CANCEL_SIGNAL,

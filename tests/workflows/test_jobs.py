@@ -1,0 +1,463 @@
+"""Jobs seen from outside: with a worker, without one, without a server."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.responses import ResponsesActivities
+from emulator.scenarios import Scenario
+from emulator.script import Text, Turn
+from runtime import Provider, Settings
+from tests.emulator_control import RunningEmulator
+from tests.processes import TemporalServer
+from tests.workflows.runs import Agents, working
+from workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    AgentUsage,
+    CallRecord,
+    CallStatus,
+    TransportChoice,
+)
+from workflows.jobs import (
+    InvalidInput,
+    JobExists,
+    JobNotFound,
+    Jobs,
+    JobView,
+    Source,
+    TemporalNotAnswering,
+    closed_state,
+    job_id_for,
+    next_pause,
+    static_details_of,
+    summary_of,
+    with_what_was_known,
+)
+from workflows.ledger import Ledger
+from workflows.records import CREATING, WAITING, with_live_text
+
+ANSWERS = 3.0  # seconds in which a front end answers without a worker
+
+
+@pytest.fixture
+def jobs(client: Client, settings: Settings) -> Jobs:
+    """Jobs of a task queue that no worker serves, unless `agents` or `worker` is asked for."""
+    return Jobs(client, settings.task_queue)
+
+
+@pytest.fixture
+async def worker(client: Client, provider: Provider, settings: Settings) -> AsyncIterator[None]:
+    async with working(client, provider, settings):
+        yield
+
+
+def asks(scenario: str, **fields: Any) -> AgentInput:
+    """A background run that the emulator answers by this scenario."""
+    fields = {"transport": TransportChoice.BACKGROUND, **fields}
+    return AgentInput(task="Do it.", metadata={"scenario": scenario}, **fields)
+
+
+async def seen(jobs: Jobs, job_id: str, condition: Callable[[JobView], object]) -> JobView:
+    """Watch a job until a view of it fulfils a condition."""
+    async with asyncio.timeout(20):
+        async for view in jobs.watch(job_id):
+            if condition(view):
+                return view
+    raise AssertionError(f"{job_id} ended first: {view}")
+
+
+# --- with a worker -----------------------------------------------------------------------------------------------
+
+
+async def test_a_started_job_is_followed_to_its_result(agents: Agents, jobs: Jobs) -> None:
+    """A18: queued or running while it goes on, then completed, and that is the last view."""
+    job_id = await jobs.start(asks('calls?iterations=1&tool=add&arguments={"a":1,"b":2}'))
+    views = [view async for view in jobs.watch(job_id)]
+    assert {view.state.status for view in views[:-1]} <= {AgentStatus.QUEUED, AgentStatus.RUNNING}
+    assert [view.is_closed for view in views] == [False] * (len(views) - 1) + [True]
+    assert views[-1].result is not None
+    assert views[-1].result.output_text == "All calls are answered."
+
+
+async def test_the_worker_tells_the_state_of_an_open_run(worker: None, jobs: Jobs) -> None:
+    """A19: the response id is known while the response is being waited for."""
+    job_id = await jobs.start(asks("think?seconds=60"))
+    view = await seen(jobs, job_id, lambda view: view.state.response_id)
+    assert (view.source, view.worker_running, view.state.status) == (Source.WORKER, True, AgentStatus.RUNNING)
+    await jobs.cancel(job_id)
+
+
+async def test_the_text_that_is_being_written_is_seen_before_the_response_ends(
+    worker: None, jobs: Jobs, emulator: RunningEmulator
+) -> None:
+    await emulator.control.add_scenario(
+        Scenario(name="slow", turns=[Turn(write=60, output=[Text(text="Once upon a time " * 200)])])
+    )
+    job_id = await jobs.start(asks("slow", live_preview=True))
+    view = await seen(jobs, job_id, lambda view: view.state.preview)
+    assert view.state.preview.startswith("Once upon")
+    assert not view.is_closed
+    await jobs.cancel(job_id)
+
+
+async def test_cancelling_waits_for_the_end(worker: None, jobs: Jobs) -> None:
+    """A16: the reply says `cancelled` once the run has ended so."""
+    job_id = await jobs.start(asks("think?seconds=60"))
+    await seen(jobs, job_id, lambda view: view.state.response_id)
+    view = await jobs.cancel(job_id, "no longer needed")
+    assert view.result is not None
+    assert (view.result.status, view.result.cancel_reason) == (AgentStatus.CANCELLED, "no longer needed")
+
+
+async def test_cancelling_a_finished_job_gives_its_real_status(worker: None, jobs: Jobs) -> None:
+    """A16"""
+    job_id = await jobs.start(asks("echo"))
+    await jobs.result(job_id)
+    assert (await jobs.cancel(job_id)).state.status is AgentStatus.COMPLETED
+
+
+async def test_a_run_that_temporal_cancelled_reads_as_cancelled(worker: None, jobs: Jobs, client: Client) -> None:
+    """A18: it closes as Canceled, and has the same status as by signal."""
+    job_id = await jobs.start(asks("think?seconds=60"))
+    await seen(jobs, job_id, lambda view: view.state.response_id)
+    await client.get_workflow_handle(job_id).cancel()
+    result = await jobs.result(job_id)
+    assert (result.status, result.iterations) == (AgentStatus.CANCELLED, 1)
+
+
+async def test_a_failed_run_tells_its_error(worker: None, jobs: Jobs) -> None:
+    """A18: it closes as Failed; the result is in the details of the failure."""
+    job_id = await jobs.start(asks("no_such_scenario"))
+    result = await jobs.result(job_id)
+    assert result.status is AgentStatus.FAILED
+    assert result.error is not None
+    assert result.iterations == 1
+
+
+# --- ids ---------------------------------------------------------------------------------------------------------
+
+
+async def test_one_idempotency_key_is_one_job_running_or_finished(worker: None, jobs: Jobs) -> None:
+    """A14: also with other arguments, and with its real status."""
+    key = secrets.token_hex()
+    first = await jobs.start(asks("think?seconds=60"), idempotency_key=key)
+    assert await jobs.start(asks("echo"), idempotency_key=key) == first
+    await jobs.cancel(first)
+    assert await jobs.start(asks("echo"), idempotency_key=key) == first
+    assert (await jobs.state(first)).state.status is AgentStatus.CANCELLED
+
+
+def test_the_id_of_a_key_is_as_long_as_any_other() -> None:
+    """A14: 128 bits, derived."""
+    assert job_id_for("one") == job_id_for("one") != job_id_for("two")
+    assert len(job_id_for("one").removeprefix("agent-")) == 32
+
+
+async def test_without_a_key_every_start_is_a_new_job(jobs: Jobs) -> None:
+    """A14"""
+    assert await jobs.start(asks("echo")) != await jobs.start(asks("echo"))
+
+
+async def test_a_job_id_can_be_used_once(jobs: Jobs) -> None:
+    job_id = f"mine-{secrets.token_hex(4)}"
+    assert await jobs.start(asks("echo"), job_id=job_id) == job_id
+    with pytest.raises(JobExists, match=job_id):
+        await jobs.start(asks("echo"), job_id=job_id)
+
+
+@pytest.mark.parametrize("job_id", ["agent-unknown", "", "x" * 2000])
+async def test_an_unknown_id_is_not_found(jobs: Jobs, job_id: str) -> None:
+    """A17"""
+    for look in (jobs.state, jobs.result, jobs.cancel):
+        with pytest.raises(JobNotFound):
+            await look(job_id)
+
+
+async def test_a_workflow_of_another_type_is_not_found_and_not_touched(jobs: Jobs, client: Client) -> None:
+    """A17: nothing of it is told, and no signal reaches it."""
+    other = await client.start_workflow("Payroll", id=f"payroll-{secrets.token_hex(4)}", task_queue="payroll")
+    with pytest.raises(JobNotFound):
+        await jobs.cancel(other.id)
+    with pytest.raises(JobNotFound):
+        await jobs.state(other.id)
+    assert (await other.describe()).history_length == 2
+    await other.terminate()
+
+
+async def test_an_input_that_is_too_large_is_refused_before_anything_starts(jobs: Jobs) -> None:
+    with pytest.raises(InvalidInput, match="files"):
+        await jobs.start(AgentInput(task="x" * 3_000_000))
+
+
+# --- without a worker --------------------------------------------------------------------------------------------
+
+
+async def test_without_a_worker_a_job_is_queued_and_says_so(jobs: Jobs) -> None:
+    """A18, A21: from the server's records, at once."""
+    job_id = await jobs.start(asks("echo", model="gpt-5.4", max_iterations=7))
+    began = time.monotonic()
+    view = await jobs.state(job_id)
+    assert time.monotonic() - began < ANSWERS
+    assert (view.state.status, view.source, view.worker_running) == (AgentStatus.QUEUED, Source.SERVER, False)
+    assert (view.state.model, view.state.max_iterations, view.summary) == ("gpt-5.4", 7, "Do it.")
+
+
+async def test_without_a_worker_a_cancel_is_kept_for_the_next_one(
+    jobs: Jobs, client: Client, provider: Provider, settings: Settings
+) -> None:
+    """A16: no waiting for what nobody can do now."""
+    job_id = await jobs.start(asks("think?seconds=60"))
+    began = time.monotonic()
+    view = await jobs.cancel(job_id)
+    assert time.monotonic() - began < ANSWERS
+    assert (view.state.status, view.state.cancel_requested, view.worker_running) == (AgentStatus.QUEUED, True, False)
+    assert (await jobs.state(job_id)).state.cancel_requested
+    async with working(client, provider, settings):
+        assert (await jobs.result(job_id)).status is AgentStatus.CANCELLED
+
+
+async def test_when_the_worker_is_lost_the_records_tell_where_the_run_stands(
+    jobs: Jobs, client: Client, provider: Provider, settings: Settings, emulator: RunningEmulator
+) -> None:
+    """A19, A20: iteration, response id and text are there without a worker."""
+    text = "Once upon a time " * 200
+    await emulator.control.add_scenario(Scenario(name="slow", turns=[Turn(write=60, output=[Text(text=text)])]))
+    async with working(client, provider, settings):
+        job_id = await jobs.start(asks("slow", live_preview=True))
+        known = await seen(jobs, job_id, lambda view: view.state.preview)
+    view = await jobs.state(job_id)
+    assert (view.source, view.worker_running) == (Source.SERVER, False)
+    assert (view.state.status, view.state.iteration) == (AgentStatus.RUNNING, 1)
+    assert view.state.response_id == known.state.response_id
+    assert view.state.preview.startswith("Once upon")
+    async with working(client, provider, settings):
+        await jobs.cancel(job_id)
+
+
+async def test_a_finished_job_is_read_without_a_worker(
+    jobs: Jobs, client: Client, provider: Provider, settings: Settings
+) -> None:
+    """A20: result, usage and status outlive every worker."""
+    async with working(client, provider, settings):
+        job_id = await jobs.start(asks("echo"))
+        result = await jobs.result(job_id)
+    view = await jobs.state(job_id)
+    assert view.result == result
+    assert (view.state.status, view.state.usage, view.state.preview) == (AgentStatus.COMPLETED, result.usage, "Do it.")
+
+
+async def test_a_terminated_run_reads_as_failed_with_the_reason(jobs: Jobs, client: Client) -> None:
+    """A18"""
+    job_id = await jobs.start(asks("echo"))
+    await client.get_workflow_handle(job_id).terminate(reason="an operator said so")
+    view = await jobs.state(job_id)
+    assert view.state.status is AgentStatus.FAILED
+    assert view.state.error is not None
+    assert "an operator said so" in view.state.error.message
+
+
+async def test_a_run_that_temporal_timed_out_reads_as_failed(client: Client, jobs: Jobs) -> None:
+    """A18"""
+    handle = await client.start_workflow(
+        "AgentWorkflow",
+        asks("echo"),
+        id=f"late-{secrets.token_hex(4)}",
+        task_queue="nobody",
+        execution_timeout=timedelta(seconds=1),
+    )
+    result = await jobs.result(handle.id)
+    assert result.error is not None
+    assert (result.status, result.error.type) == (AgentStatus.FAILED, "timed_out")
+
+
+async def test_the_list_tells_statuses_without_a_worker(
+    jobs: Jobs, client: Client, provider: Provider, settings: Settings
+) -> None:
+    """A18, A20: the newest first, finished ones with how they really ended."""
+    async with working(client, provider, settings):
+        finished = await jobs.start(asks("echo"))
+        await jobs.result(finished)
+    waiting = await jobs.start(asks("echo"))
+    began = time.monotonic()
+    listed = {view.job_id: view for view in await jobs.recent(where=f"TaskQueue = '{settings.task_queue}'")}
+    assert time.monotonic() - began < ANSWERS
+    assert list(listed) == [waiting, finished]
+    assert listed[finished].state.status is AgentStatus.COMPLETED
+    assert listed[waiting].state.status is AgentStatus.QUEUED
+
+
+# --- continue-as-new ---------------------------------------------------------------------------------------------
+
+
+@workflow.defn(name="AgentWorkflow", sandboxed=False)
+class RunsOn:
+    """Stands in for an agent run that continues as new when it is told to, and ends when it is told to again."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    @workflow.run
+    async def run(self, request: Any = None, carried: Any = None) -> AgentResult:
+        if carried is None:
+            await workflow.wait_condition(lambda: self.told > 0)
+            usage = AgentUsage(input_tokens=5, total_tokens=5)
+            state = AgentState(iteration=3, usage=usage, response_id="resp_3", started_at=workflow.now())
+            workflow.continue_as_new(args=[request, Ledger(state=state)])
+        await workflow.wait_condition(lambda: self.told > 0)
+        return AgentResult(status=AgentStatus.COMPLETED, output_text="the end", iterations=4)
+
+    @workflow.signal
+    def go_on(self) -> None:
+        self.told += 1
+
+
+async def test_a_continued_run_is_one_job(jobs: Jobs, client: Client, settings: Settings) -> None:
+    """A19, A20: what was carried over is told without a worker, and watching goes on to the end."""
+    async with Worker(client, task_queue=settings.task_queue, workflows=[RunsOn]):
+        job_id = await jobs.start(asks("echo"))
+        handle = client.get_workflow_handle(job_id)
+        first_run = (await handle.describe()).run_id
+        watching = asyncio.create_task(jobs.result(job_id))
+        await handle.signal(RunsOn.go_on)
+        view = await seen(jobs, job_id, lambda view: view.run_id != first_run)
+        assert (view.state.iteration, view.state.response_id) == (3, "resp_3")
+        assert (view.state.usage.total_tokens, view.summary) == (5, "Do it.")
+        await handle.signal(RunsOn.go_on)
+        assert (await watching).output_text == "the end"
+
+
+# --- without a server --------------------------------------------------------------------------------------------
+
+
+async def test_watching_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
+    """A20: while it is away, what was known is shown again as such; then the watch goes on."""
+    async with await TemporalServer.on(tmp_path) as server:
+        jobs = Jobs(await server.client())
+        job_id = await jobs.start(asks("echo"))
+        watching = jobs.watch(job_id)
+        assert (await anext(watching)).source is Source.SERVER
+        server.kill()
+        assert (await anext(watching)).source is Source.EARLIER
+        await server.start()
+        assert (await anext(watching)).source is Source.SERVER
+        await watching.aclose()
+
+
+async def test_without_a_server_the_error_says_that_the_run_is_not_lost(tmp_path: Path) -> None:
+    async with await TemporalServer.on(tmp_path) as server:
+        jobs = Jobs(await server.client())
+        job_id = await jobs.start(asks("echo"))
+        watching = jobs.watch(job_id, patience=0)
+        await anext(watching)
+        server.kill()
+        began = time.monotonic()
+        with pytest.raises(TemporalNotAnswering, match="not lost"):
+            await jobs.state(job_id)
+        assert time.monotonic() - began < ANSWERS
+        with pytest.raises(TemporalNotAnswering):
+            await anext(watching)
+        with pytest.raises(TemporalNotAnswering, match="agent-"):
+            await jobs.start(asks("echo"))
+
+
+# --- rules -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preview", "live", "shown"),
+    [
+        pytest.param("", "", "", id="nothing"),
+        pytest.param("before.", "", "before.", id="nothing is being written"),
+        pytest.param("", "now", "now", id="the first text"),
+        pytest.param("before. ", "now", "before. now", id="no signal has told of it yet"),
+        pytest.param("before. no", "now and then", "before. now and then", id="a signal told of its beginning"),
+        pytest.param("before. and", "now and then", "before. now and then", id="a signal told of its tail of then"),
+        pytest.param("a" * 4000, "b" * 100, "a" * 3900 + "b" * 100, id="the last 4000 characters"),
+        pytest.param("a", "b" * 4000, "b" * 4000, id="a long text"),
+    ],
+)
+def test_live_text_takes_the_place_of_its_older_part(preview: str, live: str, shown: str) -> None:
+    """A15: the preview is the last 4000 characters of all text so far."""
+    assert with_live_text(preview, live) == shown
+
+
+def test_a_run_is_looked_at_less_and_less_while_nothing_happens() -> None:
+    pauses = [0.5]
+    while pauses[-1] < 3:
+        pauses.append(next_pause(pauses[-1], changed=False))
+    assert pauses == sorted(set(pauses))
+    assert next_pause(3.0, changed=False) == 3.0
+    assert next_pause(3.0, changed=True) == 0.5
+
+
+def view_of(source: Source = Source.WORKER, **state: Any) -> JobView:
+    return JobView(job_id="agent-1", run_id="r", state=AgentState(**state), source=source, worker_running=True)
+
+
+def test_a_lost_worker_takes_nothing_off_the_screen() -> None:
+    calls = [CallRecord(call_id="c", name="add", iteration=1, status=CallStatus.SUCCEEDED)]
+    usage = AgentUsage(total_tokens=7)
+    before = view_of(response_id="r1", response_status="queued", preview="some text", usage=usage, function_calls=calls)
+    after = with_what_was_known(view_of(Source.SERVER, response_id="r1", preview="some"), before)
+    assert after.state == before.state
+
+
+def test_another_response_has_a_text_of_its_own() -> None:
+    before = view_of(response_id="r1", preview="lost text")
+    assert with_what_was_known(view_of(response_id="r2"), before).state.preview == ""
+
+
+def test_how_a_run_closed_is_the_truth() -> None:
+    """A18: a run that was terminated while it ran keeps what it had done, and is failed."""
+    state = AgentState(status=AgentStatus.RUNNING, iteration=3, preview="some text", usage=AgentUsage(total_tokens=7))
+    closed = closed_state(state, AgentResult(status=AgentStatus.FAILED), datetime(2026, 1, 1, tzinfo=UTC))
+    assert (closed.status, closed.iteration, closed.preview, closed.usage.total_tokens) == (
+        AgentStatus.FAILED,
+        3,
+        "some text",
+        7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "summary"),
+    [
+        ("Count the\n  files", "Count the files"),
+        ("word " * 100, "word " * 17 + "word…"),
+        ([{"role": "user", "content": "Count"}], "Count"),
+        ([{"role": "user", "content": [{"type": "input_text", "text": "Count"}, {"type": "input_image"}]}], "Count"),
+        ([{"type": "item_reference", "id": "x"}], "1 input items"),
+    ],
+)
+def test_the_summary_of_a_run_is_one_line_of_its_task(task: Any, summary: str) -> None:
+    assert summary_of(AgentInput(task=task)) == summary
+
+
+def test_the_details_of_a_run_name_what_was_asked_for_and_stay_short() -> None:
+    details = static_details_of(AgentInput(task="Count.", max_iterations=3))
+    assert details == "Count.\n\n- max_iterations: `3`"
+    assert len(static_details_of(AgentInput(task="x" * 10_000))) <= 4000
+
+
+def test_the_records_know_the_activities_by_their_names() -> None:
+    named = {
+        activity._Definition.must_from_callable(method).name
+        for method in (
+            ResponsesActivities.create_response,
+            ResponsesActivities.stream_response,
+            ResponsesActivities.await_response,
+        )
+    }
+    assert named <= CREATING | {WAITING}

@@ -1,0 +1,137 @@
+"""What a run remembers, without a run."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from activities.messages import ProgressReport, ToolOutcome, ToolResult
+from responses_api.models import FunctionCall, Response, Usage
+from workflows.contract import AgentInput, AgentStatus, CallStatus
+from workflows.ledger import Ledger, usage_of
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def ledger() -> Ledger:
+    made = Ledger()
+    made.begin(AgentInput(task="t", model="m", deadline=60), START)
+    made.begin_iteration()
+    return made
+
+
+def response(response_id: str, text: str = "", status: str = "completed", **usage: Any) -> Response:
+    output = [{"type": "message", "content": [{"type": "output_text", "text": text}]}] if text else []
+    return Response.model_validate(
+        {"id": response_id, "status": status, "model": "m-1", "output": output, "usage": usage or None}
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            {
+                "input_tokens": 10,
+                "input_tokens_details": {"cached_tokens": 4},
+                "output_tokens": 5,
+                "output_tokens_details": {"reasoning_tokens": 2},
+                "total_tokens": 999,
+            },
+            (10, 4, 5, 2, 15),
+        ),
+        ({"prompt_tokens": 7, "completion_tokens": 3}, (7, 0, 3, 0, 10)),
+        ({"input_tokens": 7, "prompt_tokens": 99, "output_tokens": 3}, (7, 0, 3, 0, 10)),
+        ({"input_tokens": 1, "output_tokens": 1, "input_tokens_details": None}, (1, 0, 1, 0, 2)),
+    ],
+)
+def test_usage_is_read_in_both_spellings_and_total_is_input_plus_output(
+    usage: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    """A11."""
+    read = usage_of(Usage.model_validate(usage))
+    assert (
+        read.input_tokens,
+        read.cached_tokens,
+        read.output_tokens,
+        read.reasoning_tokens,
+        read.total_tokens,
+    ) == expected
+
+
+def test_usage_is_summed_over_all_responses_whatever_their_end() -> None:
+    """A11: cancelled and failed ones cost as well."""
+    run = ledger()
+    run.response_ended(response("a", input_tokens=10, output_tokens=1))
+    run.response_ended(response("b", status="cancelled", input_tokens=20, output_tokens=2))
+    run.response_lost("c")
+    assert run.state.usage.total_tokens == 33
+    assert [(entry.response_id, entry.status) for entry in run.responses] == [
+        ("a", "completed"),
+        ("b", "cancelled"),
+        ("c", "lost"),
+    ]
+
+
+def test_a_run_is_queued_until_its_first_response_has_an_id() -> None:
+    """A18, A19."""
+    run = ledger()
+    assert run.state.status is AgentStatus.QUEUED
+    run.response_created("a", "queued", "m-1")
+    assert run.state.status is AgentStatus.RUNNING
+    assert (run.state.response_id, run.state.response_status, run.state.model) == ("a", "queued", "m-1")
+
+
+def test_a_report_tells_the_id_before_the_response_ends() -> None:
+    """A19."""
+    run = ledger()
+    run.progress_reported(ProgressReport(response_id="a", response_status="in_progress"))
+    assert (run.state.status, run.state.response_id) == (AgentStatus.RUNNING, "a")
+
+
+def test_only_completed_responses_are_chained_from() -> None:
+    """A10."""
+    run = ledger()
+    for status in ("completed", "failed", "incomplete", "cancelled"):
+        run.response_ended(response(status, status=status))
+    assert run.chain == ["completed"]
+
+
+def test_the_preview_is_the_tail_of_all_text_so_far() -> None:
+    """A15: the last 4000 characters over all responses."""
+    run = ledger()
+    run.response_ended(response("a", "a" * 3000))
+    run.begin_iteration()
+    run.progress_reported(ProgressReport(response_id="b", preview="b" * 500))
+    assert run.state.preview == "a" * 3000 + "b" * 500
+    run.response_ended(response("b", "b" * 2000))
+    assert run.state.preview == "a" * 2000 + "b" * 2000
+
+
+def test_the_calls_shown_are_the_newest_hundred_with_their_status() -> None:
+    run = ledger()
+    calls = [FunctionCall(call_id=f"call_{number}", name="add") for number in range(120)]
+    run.calls_started(calls)
+    run.call_ended(ToolResult(call_id="call_119", output="1", outcome=ToolOutcome.FAILED))
+    assert len(run.state.function_calls) == 100
+    assert run.state.function_calls[-1].status is CallStatus.FAILED
+    assert run.state.function_calls[0].status is CallStatus.RUNNING
+
+
+def test_everything_survives_a_continue_as_new() -> None:
+    run = ledger()
+    run.response_ended(response("a", "text", input_tokens=1, output_tokens=2))
+    run.calls_started([FunctionCall(call_id="c", name="add")])
+    carried = Ledger.model_validate_json(run.model_dump_json())
+    assert carried.model_dump() == run.model_dump()
+    assert carried.deadline == datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+
+
+def test_the_result_shows_the_last_response_and_the_sums() -> None:
+    run = ledger()
+    run.response_ended(response("a", "first", input_tokens=1, output_tokens=2))
+    run.begin_iteration()
+    run.response_ended(response("b", "second", input_tokens=3, output_tokens=4))
+    result = run.result()
+    assert (result.output_text, result.response_id, result.iterations) == ("second", "b", 2)
+    assert result.usage.total_tokens == 10

@@ -1,0 +1,326 @@
+"""The rules, case by case."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from activities.messages import FailureType, ToolResult, Transport
+from responses_api.models import Response
+from workflows import turns
+from workflows.contract import AgentInput, AgentResult, AgentStatus, AgentUsage, IncompleteReason, OnAmbiguousCreate
+from workflows.turns import AfterFailedCreate, CreateHistory, Fail, Finish, Incomplete, RunTools
+
+MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": "{}"}
+REASONING = {"type": "reasoning", "summary": []}
+
+
+def response(status: str = "completed", *output: dict[str, Any], **fields: Any) -> Response:
+    return Response.model_validate({"id": "resp_1", "status": status, "output": list(output), **fields})
+
+
+def step_after(answer: Response, iteration: int = 1, max_iterations: int = 5) -> turns.NextStep:
+    return turns.next_step(answer, iteration=iteration, max_iterations=max_iterations)
+
+
+# --- transports, limits, deadlines -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("effort", "web_search", "expected"),
+    [
+        ("none", False, Transport.STREAM),
+        ("minimal", False, Transport.STREAM),
+        ("low", False, Transport.STREAM),
+        ("medium", False, Transport.STREAM),
+        ("high", False, Transport.BACKGROUND),
+        ("xhigh", False, Transport.BACKGROUND),
+        ("max", False, Transport.BACKGROUND),
+        ("none", True, Transport.STREAM),
+        ("minimal", True, Transport.STREAM),
+        ("low", True, Transport.STREAM),
+        ("medium", True, Transport.BACKGROUND),
+        ("high", True, Transport.BACKGROUND),
+    ],
+)
+def test_auto_chooses_the_transport_by_effort_and_web_search(
+    effort: str, web_search: bool, expected: Transport
+) -> None:
+    """A1: background from high on, and from medium on with web search; streaming otherwise."""
+    request = turns.parse_input({"task": "t", "reasoning_effort": effort, "enable_web_search": web_search})
+    assert turns.transport_for(request) is expected
+
+
+@pytest.mark.parametrize("transport", ["background", "stream"])
+@pytest.mark.parametrize("effort", ["none", "max"])
+def test_a_caller_may_force_any_transport(transport: str, effort: str) -> None:
+    """A1: what the caller says wins."""
+    request = turns.parse_input({"task": "t", "reasoning_effort": effort, "transport": transport})
+    assert turns.transport_for(request) == transport
+
+
+@pytest.mark.parametrize(
+    ("effort", "expected"),
+    [("none", 5), ("minimal", 6), ("low", 8), ("medium", 10), ("high", 12), ("xhigh", 12), ("max", 12)],
+)
+def test_iterations_are_limited_by_effort_unless_given(effort: str, expected: int) -> None:
+    """A23: 5/6/8/10/12."""
+    assert turns.max_iterations_for(turns.parse_input({"task": "t", "reasoning_effort": effort})) == expected
+    given = turns.parse_input({"task": "t", "reasoning_effort": effort, "max_iterations": 77})
+    assert turns.max_iterations_for(given) == 77
+
+
+def test_the_deadline_is_one_moment_for_the_whole_run() -> None:
+    """A6: absolute, from the start."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    request = turns.parse_input({"task": "t", "deadline": 90})
+    assert turns.absolute_deadline(request, start) == start + timedelta(seconds=90)
+    assert turns.absolute_deadline(turns.parse_input({"task": "t"}), start) is None
+
+
+def test_a_deadline_has_no_upper_limit() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    deadline = turns.absolute_deadline(turns.parse_input({"task": "t", "deadline": 1e15}), start)
+    assert deadline is not None
+    assert deadline.year >= 2035
+
+
+# --- the input ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (None, "one JSON object"),
+        ("text", "one JSON object"),
+        ([1], "one JSON object"),
+        ({}, "task: Field required"),
+        ({"task": ""}, "task: is empty"),
+        ({"task": "  \n"}, "task: is empty"),
+        ({"task": []}, "task: is empty"),
+        ({"task": 7}, "task: must be text, or a list of input items"),
+        ({"task": ["a"]}, "each a JSON object"),
+        ({"task": "t", "transport": "pigeon"}, "transport: Input should be 'auto'"),
+        ({"task": "t", "reasoning_effort": "huge"}, "reasoning_effort: Input should be 'none'"),
+        ({"task": "t", "max_iterations": 0}, "max_iterations: Input should be greater than or equal to 1"),
+        ({"task": "t", "max_iterations": 1001}, "max_iterations: Input should be less than or equal to 1000"),
+        ({"task": "t", "max_iterations": "many"}, "max_iterations: Input should be a valid integer"),
+        ({"task": "t", "deadline": -1}, "deadline: Input should be greater than 0"),
+        ({"task": "t", "files": [{"label": "x"}]}, "files.0.path: Field required"),
+        ({"task": "t", "tol": ["x"]}, "tol is not a field of AgentInput"),
+        ({"task": "x" * 1_100_000}, "more than 1048576: give long texts in `files`"),
+    ],
+)
+def test_bad_input_is_one_sentence_that_names_the_field(payload: object, said: str) -> None:
+    with pytest.raises(ValueError, match="input") as caught:
+        turns.parse_input(payload)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refused_input_does_not_echo_its_values() -> None:
+    """A25: a value may be a secret in the wrong place."""
+    with pytest.raises(ValueError, match="max_iterations") as caught:
+        turns.parse_input({"task": "t", "max_iterations": "sk-secret", "sk-field": {"a": "sk-other"}})
+    assert "sk-secret" not in str(caught.value)
+    assert "sk-other" not in str(caught.value)
+
+
+def test_only_the_task_is_required_and_defaults_are_those_of_the_contract() -> None:
+    request = turns.parse_input({"task": "t"})
+    assert request == AgentInput(task="t")
+    assert (request.reasoning_effort, request.enable_web_search, request.enable_code_interpreter) == (
+        "medium",
+        False,
+        False,
+    )
+
+
+# --- after a response --------------------------------------------------------------------------------------------
+
+
+def test_a_message_finishes_the_run() -> None:
+    assert step_after(response("completed", REASONING, MESSAGE)) == Finish()
+
+
+def test_function_calls_are_found_anywhere_in_the_output() -> None:
+    """A12: all items count, not the first."""
+    second = {**CALL, "call_id": "call_2"}
+    step = step_after(response("completed", CALL, MESSAGE, REASONING, second))
+    assert isinstance(step, RunTools)
+    assert [call.call_id for call in step.calls] == ["call_1", "call_2"]
+
+
+def test_calls_after_the_last_iteration_end_the_run_incomplete() -> None:
+    assert step_after(response("completed", CALL), iteration=5) == Incomplete(IncompleteReason.MAX_ITERATIONS)
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_an_unfinished_response_means_that_the_deadline_has_passed(status: str) -> None:
+    """A5, A6: only these two statuses are not terminal."""
+    assert step_after(response(status, MESSAGE)) == Incomplete(IncompleteReason.DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("max_output_tokens", IncompleteReason.MAX_OUTPUT_TOKENS),
+        ("content_filter", IncompleteReason.CONTENT_FILTER),
+        ("steered", IncompleteReason.STEERED),
+        ("a_newer_reason", "a_newer_reason"),
+    ],
+)
+def test_an_incomplete_response_says_why_and_its_calls_are_not_run(reason: str, expected: str) -> None:
+    """A10: never chained from."""
+    answer = response("incomplete", CALL, incomplete_details={"reason": reason})
+    assert step_after(answer) == Incomplete(expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": "server_error", "message": "no"}, "response_failed"),
+        ({"code": "insufficient_quota", "message": "no"}, "quota_exhausted"),
+        ({"code": "project_spend_limit_exceeded", "message": "no"}, "quota_exhausted"),
+        ({"code": "credit_balance_exhausted", "message": "no"}, "quota_exhausted"),
+        ({"code": "organization_usage_limit_exceeded", "message": "no"}, "quota_exhausted"),
+        ({"code": "rate_limit_exceeded", "message": "no"}, "response_failed"),
+        (None, "response_failed"),
+    ],
+)
+def test_a_failed_response_fails_the_run_and_is_never_created_again(error: Any, kind: str) -> None:
+    """A10: a quota error arrives this way too."""
+    step = step_after(response("failed", CALL, error=error))
+    assert isinstance(step, Fail)
+    assert step.error.type == kind
+
+
+def test_a_response_that_somebody_else_cancelled_fails_the_run() -> None:
+    """A10."""
+    step = step_after(response("cancelled", CALL))
+    assert isinstance(step, Fail)
+    assert step.error.type == "response_cancelled"
+
+
+def test_an_unknown_status_ends_the_run() -> None:
+    """A5: unknown statuses end the wait."""
+    step = step_after(response("exploded", MESSAGE))
+    assert isinstance(step, Fail)
+    assert "exploded" in step.error.message
+
+
+def test_a_response_without_message_and_call_fails_the_run() -> None:
+    step = step_after(response("completed", REASONING))
+    assert isinstance(step, Fail)
+    assert step.error.type == "empty_output"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "computer_call", "call_id": "c"},
+        {"type": "custom_tool_call", "call_id": "c"},
+        {"type": "local_shell_call", "call_id": "c"},
+        {"type": "apply_patch_call", "call_id": "c"},
+        {"type": "a_future_call", "call_id": "c"},
+        {"type": "mcp_approval_request", "id": "m"},
+    ],
+)
+def test_a_call_that_we_cannot_answer_fails_the_run_and_is_named(item: dict[str, Any]) -> None:
+    step = step_after(response("completed", item, MESSAGE, CALL))
+    assert isinstance(step, Fail)
+    assert item["type"] in step.error.message
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [{"type": "web_search_call", "id": "w"}],
+        [{"type": "code_interpreter_call", "id": "w", "call_id": "c"}],
+        [{"type": "mcp_call", "id": "w"}],
+        [{"type": "shell_call", "call_id": "c"}, {"type": "shell_call_output", "call_id": "c"}],
+        [{"type": "hologram", "id": "h"}],
+        [{"type": "a_future_call", "id": "f"}],
+    ],
+)
+def test_what_the_provider_carries_out_itself_needs_no_answer(items: list[dict[str, Any]]) -> None:
+    assert step_after(response("completed", *items, MESSAGE)) == Finish()
+
+
+# --- after a create that failed ----------------------------------------------------------------------------------
+
+RETRY, GIVE_UP = OnAmbiguousCreate.RETRY_ONCE, OnAmbiguousCreate.FAIL
+AGAIN, FAIL, FULL = AfterFailedCreate.CREATE_AGAIN, AfterFailedCreate.FAIL, AfterFailedCreate.CREATE_WITH_FULL_INPUT
+
+
+@pytest.mark.parametrize(
+    ("failures", "policy", "decisions", "attempt"),
+    [
+        ([FailureType.CREATE_AMBIGUOUS], RETRY, [AGAIN], 2),
+        ([FailureType.CREATE_AMBIGUOUS] * 2, RETRY, [AGAIN, FAIL], 3),
+        ([FailureType.CREATE_AMBIGUOUS], GIVE_UP, [FAIL], 2),
+        ([FailureType.CHAIN_REJECTED], RETRY, [FULL], 1),
+        ([FailureType.CHAIN_REJECTED] * 2, RETRY, [FULL, FAIL], 1),
+        ([FailureType.RESPONSE_LOST] * 4, RETRY, [AGAIN, AGAIN, AGAIN, FAIL], 5),
+        ([FailureType.CHAIN_REJECTED, FailureType.CREATE_AMBIGUOUS], RETRY, [FULL, AGAIN], 2),
+        ([FailureType.AUTHENTICATION_FAILED], RETRY, [FAIL], 1),
+        ([FailureType.QUOTA_EXHAUSTED], RETRY, [FAIL], 1),
+        ([FailureType.BAD_REQUEST], RETRY, [FAIL], 1),
+        ([None], RETRY, [FAIL], 1),
+    ],
+)
+def test_a_failed_create_is_repeated_only_as_the_rules_say(
+    failures: list[FailureType | None],
+    policy: OnAmbiguousCreate,
+    decisions: list[AfterFailedCreate],
+    attempt: int,
+) -> None:
+    creates = CreateHistory()
+    assert [creates.after(failure, policy) for failure in failures] == decisions
+    assert creates.attempt == attempt
+
+
+# --- what fits into history --------------------------------------------------------------------------------------
+
+
+def test_answers_that_fit_are_passed_on_whole() -> None:
+    results = [ToolResult(call_id="a", output="x" * 100_000), ToolResult(call_id="b", output="y")]
+    assert [item.output for item in turns.fit_outputs(results)] == ["x" * 100_000, "y"]
+
+
+def test_answers_that_are_too_large_together_are_cut_with_a_note() -> None:
+    results = [ToolResult(call_id=str(number), output="ä" * 100_000) for number in range(20)]
+    items = turns.fit_outputs(results)
+    assert sum(len(item.output.encode()) for item in items) < 600 * 1024
+    assert all("[cut: the first" in item.output for item in items)
+
+
+def test_structured_output_is_parsed_only_where_a_schema_was_given() -> None:
+    schema = {"type": "object"}
+    assert turns.structured_output(AgentInput(task="t", text_format=schema), '{"a": 1}') == {"a": 1}
+    assert turns.structured_output(AgentInput(task="t", text_format=schema), "no JSON") is None
+    assert turns.structured_output(AgentInput(task="t"), '{"a": 1}') is None
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "expected"),
+    [
+        (AgentStatus.COMPLETED, "answer", True),
+        (AgentStatus.INCOMPLETE, "part", True),
+        (AgentStatus.INCOMPLETE, "", False),
+        (AgentStatus.CANCELLED, "part", False),
+        (AgentStatus.FAILED, "part", False),
+    ],
+)
+def test_an_answer_or_a_part_of_one_is_worth_saving(status: AgentStatus, text: str, expected: bool) -> None:
+    """A22."""
+    assert turns.worth_saving(AgentResult(status=status, output_text=text)) is expected
+
+
+def test_usage_keeps_its_numbers_in_the_form_of_the_api() -> None:
+    usage = turns.api_usage(
+        AgentUsage(input_tokens=10, cached_tokens=4, output_tokens=5, reasoning_tokens=2, total_tokens=15)
+    )
+    assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (4, 2)
+    assert usage.total_tokens == 15
