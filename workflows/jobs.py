@@ -7,9 +7,10 @@ state is read from its worker by the query `progress`, and without a worker from
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel
 from temporalio.client import (
@@ -81,7 +82,7 @@ class JobView(BaseModel):
 
     `result` is there once the run has closed. `worker_seen_at`: when a worker last asked for work, if lately. Where the
     source is not the worker, tokens and function calls of an open run are not known. `task_attempt`: a workflow task
-    that is tried again and again means that the worker cannot carry on with the run.
+    that is tried again and again means that the worker cannot carry on with the run. `memo`: as given to `start`.
     """
 
     job_id: str
@@ -94,6 +95,7 @@ class JobView(BaseModel):
     worker_seen_at: datetime | None = None
     closed_at: datetime | None = None
     task_attempt: int = 0
+    memo: Mapping[str, Any] = {}
 
     @property
     def is_closed(self) -> bool:
@@ -129,10 +131,18 @@ class Jobs:
         self._task_queue = task_queue
         self._records = Records(client)
 
-    async def start(self, request: AgentInput, *, job_id: str | None = None, idempotency_key: str | None = None) -> str:
+    async def start(
+        self,
+        request: AgentInput,
+        *,
+        job_id: str | None = None,
+        idempotency_key: str | None = None,
+        memo: Mapping[str, Any] | None = None,
+    ) -> str:
         """Start a run and return its job id.
 
         With an idempotency key a second start gives the same job, running or finished, whatever its arguments (A14).
+        `memo` is kept beside the run for whoever looks at it; the run itself never sees it.
         Raises `JobExists` when the job id is taken, `InvalidInput`.
         """
         try:
@@ -152,6 +162,7 @@ class Jobs:
                     id_conflict_policy=(
                         WorkflowIDConflictPolicy.USE_EXISTING if shared else WorkflowIDConflictPolicy.FAIL
                     ),
+                    memo=memo,
                     static_summary=summary_of(request),
                     static_details=static_details_of(request),
                 )
@@ -209,7 +220,7 @@ class Jobs:
         answer = await self._look_for_worker()
         return list(await asyncio.gather(*(self._recorded(job_id, answer) for job_id in dict.fromkeys(ids))))
 
-    async def watch(self, job_id: str, *, patience: float = 120.0) -> AsyncIterator[JobView]:
+    async def watch(self, job_id: str, *, patience: float = 120.0) -> AsyncGenerator[JobView, None]:
         """The job now, then each time something has changed, until its end; continue-as-new is followed.
 
         While the server does not answer, the last view comes again with source `earlier`; after `patience` seconds of
@@ -288,6 +299,7 @@ class Jobs:
             worker_seen_at=answer.worker_seen_at,
             closed_at=described.close_time,
             task_attempt=described.raw_description.pending_workflow_task.attempt,
+            memo=await described.memo(),
         )
 
     async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
