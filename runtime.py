@@ -164,6 +164,18 @@ class Settings(BaseSettings):
     poll_cap: float = Field(2.5, gt=0, description="The longest wait in a response's first minute.")
     max_cached_workflows: int = Field(500, ge=0, description="Runs that a worker keeps in memory; others are replayed.")
 
+    mcp_wait: Duration = Field(
+        timedelta(seconds=45), gt=timedelta(0), description="How long the MCP tool `gpt5_agent` waits for its result."
+    )
+    mcp_cancel_with_request: bool = Field(
+        False, description="Whether a client that cancels its request to `gpt5_agent` cancels the run as well."
+    )
+    mcp_host: str = Field("127.0.0.1", description="Address of the MCP server over HTTP.")
+    mcp_port: int = Field(8390, ge=0, le=65535, description="Port of the MCP server over HTTP.")
+    mcp_token: SecretStr | None = Field(
+        None, description="Bearer token of the MCP server over HTTP; required unless it listens on loopback."
+    )
+
     temporal_cli: Folder | None = Field(
         None,
         validation_alias=AliasChoices("TEMPORAL_CLI"),
@@ -219,7 +231,10 @@ class Settings(BaseSettings):
         return repr(value)
 
 
-_NOT_OF_THE_WORKER = {"temporal_cli", "retention", "idle_stop", "state_folder", "cache_folder", "log_level"}
+_NOT_OF_THE_WORKER = {
+    *{"temporal_cli", "retention", "idle_stop", "state_folder", "cache_folder", "log_level"},
+    *{"mcp_wait", "mcp_cancel_with_request", "mcp_host", "mcp_port", "mcp_token"},
+}
 
 
 def _last_change(module: str) -> int | None:
