@@ -115,6 +115,8 @@ def waiting_worker(client: Client, settings: Settings, responses: ResponsesActiv
         task_queue=TaskQueue.WAITING.under(settings.task_queue),
         activities=[responses.await_response],
         max_concurrent_activities=settings.max_waiting,
+        # A wait beats rarely by itself, and often only while somebody may watch its text grow.
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(0),
     )
 

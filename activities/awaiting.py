@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from activities.heartbeats import RunReports, send_beat
-from activities.messages import AwaitResponse, Beat, CreatePhase, ResponseRecord
+from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
 from activities.reading import Reads
 from activities.records import record_of, unfinished_record
 from activities.waiting import GetBudget, ReportSchedule
 from responses_api.models import ResponseStatus
 
-_BEATS_PER_TIMEOUT = 3
+_OF_THE_TIMEOUT = 0.75  # the rest is for a worker that is slow for a moment
+_OFTEN_ENOUGH = 1.0  # seconds between two beats with something new to see
 
 
 @dataclass
@@ -28,7 +29,8 @@ class ResponseWait:
 
     def __post_init__(self) -> None:
         timeout = activity.info().heartbeat_timeout
-        self._beat_every = timeout.total_seconds() / _BEATS_PER_TIMEOUT if timeout else 60.0
+        self._beat_every = timeout.total_seconds() * _OF_THE_TIMEOUT if timeout else 60.0
+        self._beaten_at = 0.0
         self._reports = RunReports(ReportSchedule(self.now()))
         self._beat = Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
         self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
@@ -50,12 +52,20 @@ class ResponseWait:
 
     def show(self, status: str | None, text: str) -> None:
         """Beat, and tell the run from time to time, how far the response has come."""
+        before = (self._beat.response_status, self._beat.preview)
         if status is not None:
             self._beat.response_status = status
-        if len(text) > len(self._beat.preview or ""):
-            self._beat.preview = text
-        send_beat(self._beat)
+        if text:
+            self._beat.preview = text[-PREVIEW_CHARACTERS:]
+        news = before != (self._beat.response_status, self._beat.preview)
+        self._keep_alive(_OFTEN_ENOUGH if news else self._beat_every)
         self._reports.tell(self._beat, self.now())
+
+    def _keep_alive(self, every: float) -> None:
+        """Beat, unless the last beat is more recent than `every` seconds. Each beat is a call to Temporal."""
+        if self.now() - self._beaten_at >= every:
+            self._beaten_at = self.now()
+            send_beat(self._beat)
 
     async def _pause(self) -> ResponseRecord | None:
         """Sleep until the next GET, beating; at most to the deadline. The response, if somebody else saw its end."""
@@ -66,7 +76,7 @@ class ResponseWait:
             await asyncio.wait((self.told,), timeout=min(left, self._beat_every))
             if self.told.done():
                 return self.told.result()
-            send_beat(self._beat)
+            self._keep_alive(self._beat_every)
         return None
 
     def _is_past_deadline(self) -> bool:

@@ -63,7 +63,7 @@ class AgentWorkflow:
 
     def __init__(self) -> None:
         self._stop = StopRequest()
-        self._ledger = Ledger()
+        self._ledger = Ledger(state=AgentState())
 
     @workflow.run
     async def run(self, request: Any = None, carried: Any = None) -> AgentResult:
@@ -86,17 +86,21 @@ class AgentWorkflow:
     def _begin(self, request: Any, carried: Any) -> AgentInput:
         try:
             agent_input = turns.parse_input(request)
+            if carried is not None:
+                self._ledger = Ledger.model_validate(carried)
+        except ValidationError:
+            raise self._refused("The run takes one argument, its input; give no second one.") from None
         except ValueError as error:
-            invalid = AgentError(type=FailureType.INVALID_INPUT, message=str(error))
-            result = AgentResult(status=AgentStatus.FAILED, error=invalid)
-            self._show_end(result)
-            raise _failure(result) from None
-        if carried is not None:
-            self._ledger = Ledger.model_validate(carried)
-        else:
+            raise self._refused(str(error)) from None
+        if carried is None:
             self._ledger.begin(agent_input, workflow.now())
         self._changed()
         return agent_input
+
+    def _refused(self, why: str) -> ApplicationError:
+        result = AgentResult(status=AgentStatus.FAILED, error=AgentError(type=FailureType.INVALID_INPUT, message=why))
+        self._show_end(result)
+        return _failure(result)
 
     async def _until_ending(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
         try:

@@ -14,9 +14,8 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.tools import ToolActivities
-
     from activities.messages import CallTool, ToolOutcome, ToolResult
+    from activities.tools import ToolActivities
     from responses_api.models import FunctionCall
     from workflows import stopping, turns
     from workflows.contract import AgentInput, TaskQueue

@@ -236,7 +236,7 @@ class Jobs:
             except TemporalNotAnswering:
                 now = asyncio.get_running_loop().time()
                 silent_since = silent_since or now
-                if now - silent_since > patience:
+                if now - silent_since >= patience:
                     raise
                 seen = view.model_copy(update={"source": Source.EARLIER})
             pause = next_pause(pause, changed=seen != view)
@@ -291,7 +291,7 @@ class Jobs:
         return JobView(
             job_id=described.id,
             run_id=described.run_id,
-            summary=await described.static_summary(),
+            summary=await self._records.summary(described),
             state=state,
             result=result,
             source=Source.SERVER if answer.state is None else Source.WORKER,
@@ -344,7 +344,8 @@ def with_what_was_known(view: JobView, before: JobView) -> JobView:
     state, known = view.state, before.state
     kept: dict[str, object] = {}
     if view.source is Source.SERVER:
-        kept = {"usage": known.usage, "function_calls": known.function_calls}
+        kept["function_calls"] = state.function_calls or known.function_calls
+        kept["usage"] = max(state.usage, known.usage, key=lambda usage: usage.total_tokens)
     if state.response_id == known.response_id:
         kept["response_status"] = state.response_status or known.response_status
         if state.preview in known.preview:

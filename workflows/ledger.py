@@ -6,7 +6,7 @@ result.
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 
 from activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
 from responses_api.models import FunctionCall, FunctionCallOutput, Response, ResponseStatus, Usage
@@ -51,7 +51,7 @@ class Ledger(BaseModel):
     `answers`: what the next create carries.
     """
 
-    state: AgentState = Field(default_factory=AgentState)
+    state: AgentState
     deadline: datetime | None = None
     text_before: str = ""
     responses: list[ResponseUsage] = []

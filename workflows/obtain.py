@@ -15,8 +15,6 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.responses import ResponsesActivities
-
     from activities.messages import (
         AwaitResponse,
         CancelResponse,
@@ -27,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         ResponseRecord,
         Transport,
     )
+    from activities.responses import ResponsesActivities
     from responses_api.models import Response, ResponseStatus
     from workflows import stopping, turns
     from workflows.contract import AgentInput, TaskQueue

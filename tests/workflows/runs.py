@@ -9,6 +9,8 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from emulator.billing import BilledResponse
+from responses_api.client import ResponsesClient
+from responses_api.models import FunctionCallOutput
 from runtime import Provider, Settings
 from tests.emulator_control import RunningEmulator
 from worker import Queue, run_worker
@@ -42,6 +44,13 @@ class Agents:
     async def responses(self, run: WorkflowHandle[Any, Any]) -> list[BilledResponse]:
         """What the emulator bills for a run."""
         return await self.emulator.control.responses(workflow_id=run.id)
+
+    async def answers(self, run: WorkflowHandle[Any, Any], iteration: int) -> list[str]:
+        """The outputs of function calls that the model was given with this iteration's create."""
+        [response] = [bill for bill in await self.responses(run) if bill.metadata["iteration"] == str(iteration)]
+        async with ResponsesClient(self.emulator.base_url, None) as client:
+            items = await client.input_items(response.id)
+        return [item.output for item in items if isinstance(item, FunctionCallOutput)]
 
 
 async def result_of(run: WorkflowHandle[Any, Any]) -> AgentResult:

@@ -227,7 +227,8 @@ async def test_what_goes_wrong_with_a_call_is_told_to_the_model(
     run = await agents.start(asks("wrong-call"))
     result = await result_of(run)
     assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "I see.")
-    assert told in agents.emulator.provider.store.get((await agents.responses(run))[1].id).input[-1]["output"]
+    [answer] = await agents.answers(run, iteration=2)
+    assert told in answer
 
 
 async def test_a_tool_that_the_run_does_not_offer_is_not_called(agents: Agents) -> None:

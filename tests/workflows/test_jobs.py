@@ -105,7 +105,7 @@ async def test_the_text_that_is_being_written_is_seen_before_the_response_ends(
     await emulator.control.add_scenario(
         Scenario(name="slow", turns=[Turn(write=60, output=[Text(text="Once upon a time " * 200)])])
     )
-    job_id = await jobs.start(asks("slow", live_preview=True))
+    job_id = await jobs.start(asks("slow", live_preview=True, heartbeat_timeout=1))
     view = await seen(jobs, job_id, lambda view: view.state.preview)
     assert view.state.preview.startswith("Once upon")
     assert not view.is_closed
@@ -235,7 +235,7 @@ async def test_when_the_worker_is_lost_the_records_tell_where_the_run_stands(
     text = "Once upon a time " * 200
     await emulator.control.add_scenario(Scenario(name="slow", turns=[Turn(write=60, output=[Text(text=text)])]))
     async with working(client, provider, settings):
-        job_id = await jobs.start(asks("slow", live_preview=True))
+        job_id = await jobs.start(asks("slow", live_preview=True, heartbeat_timeout=1))
         known = await seen(jobs, job_id, lambda view: view.state.preview)
     view = await jobs.state(job_id)
     assert (view.source, view.worker_running) == (Source.SERVER, False)
@@ -383,7 +383,7 @@ async def test_without_a_server_the_error_says_that_the_run_is_not_lost(tmp_path
         pytest.param("", "now", "now", id="the first text"),
         pytest.param("before. ", "now", "before. now", id="no signal has told of it yet"),
         pytest.param("before. no", "now and then", "before. now and then", id="a signal told of its beginning"),
-        pytest.param("before. and", "now and then", "before. now and then", id="a signal told of its tail of then"),
+        pytest.param("before.and", "now and then", "before.now and then", id="a signal told of its tail of then"),
         pytest.param("a" * 4000, "b" * 100, "a" * 3900 + "b" * 100, id="the last 4000 characters"),
         pytest.param("a", "b" * 4000, "b" * 4000, id="a long text"),
     ],

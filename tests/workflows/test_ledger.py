@@ -7,14 +7,14 @@ import pytest
 
 from activities.messages import ProgressReport, ToolOutcome, ToolResult
 from responses_api.models import FunctionCall, Response, Usage
-from workflows.contract import AgentInput, AgentStatus, CallStatus
+from workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
 from workflows.ledger import Ledger, usage_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def ledger() -> Ledger:
-    made = Ledger()
+    made = Ledger(state=AgentState())
     made.begin(AgentInput(task="t", model="m", deadline=60), START)
     made.begin_iteration()
     return made
