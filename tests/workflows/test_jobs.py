@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RetryConfig
 from temporalio.worker import Worker
 
 from activities.responses import ResponsesActivities
@@ -357,7 +359,9 @@ async def test_watching_outlives_a_restart_of_the_server(tmp_path: Path) -> None
 
 async def test_without_a_server_the_error_says_that_the_run_is_not_lost(tmp_path: Path) -> None:
     async with await TemporalServer.on(tmp_path) as server:
-        jobs = Jobs(await server.client())
+        hasty = RetryConfig(max_elapsed_time_millis=300)
+        client = await Client.connect(server.address, data_converter=pydantic_data_converter, retry_config=hasty)
+        jobs = Jobs(client)
         job_id = await jobs.start(asks("echo"))
         watching = jobs.watch(job_id, patience=0)
         await anext(watching)
