@@ -64,27 +64,22 @@ _EXIT_CODES = {
 
 
 class StartedJob(BaseModel):
-    """`start --json`."""
+    """`start --json`: the job, and its page in the Web UI where there is one."""
 
     job_id: str
     web_ui: str | None
 
 
-class JobResult(AgentResult):
+class JobResult(AgentResult, StartedJob):
     """`run --json`, `watch --json`, `result --json`: the result of a job."""
 
-    job_id: str
-    web_ui: str | None
 
-
-class JobReport(AgentState):
+class JobReport(AgentState, StartedJob):
     """`status --json`, `cancel --json`: the state of a job, and who told it."""
 
-    job_id: str
     summary: str | None
     source: str
     worker_running: bool
-    web_ui: str | None
 
 
 class JobList(BaseModel):
@@ -195,7 +190,7 @@ async def _connect(settings: "Settings") -> Connection:
         runtime=Runtime(telemetry=TelemetryConfig(logging=quiet)),
         retry_config=RetryConfig(max_elapsed_time_millis=2000),
     )
-    return Connection(Jobs(client), None if configured_address() else StackFile.read(settings))
+    return Connection(Jobs(client, settings.task_queue), None if configured_address() else StackFile.read(settings))
 
 
 # --- start and follow --------------------------------------------------------------------------------------------
@@ -375,15 +370,14 @@ def _report(view: "JobView", connection: Connection, output: Output) -> None:
 
 
 def _show_list(views: "list[JobView]", connection: Connection, output: Output) -> None:
-    from command_line.screen import no_worker, row_of, table_of
+    from command_line.screen import LIST_HEADER, entry_of, no_worker, row_of
 
     if output.as_json:
         return output.object(JobList(jobs=[_job_report(connection, view) for view in views]))
     if output.is_screen:
-        output.console.print(table_of(views, _now()))
+        output.say_all([LIST_HEADER, *(line for view in views for line in entry_of(view, _now()))])
     else:
-        for view in views:
-            output.say(row_of(view, _now()))
+        sys.stdout.writelines(f"{row_of(view, _now())}\n" for view in views)
     waiting = [view for view in views if not view.is_closed and not view.worker_running]
     if waiting:
         _complain(no_worker(waiting[0].worker_seen_at, _now()))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from workflows.contract import AgentError, AgentResult, AgentState, AgentStatus, AgentUsage, CallRecord, CallStatus
@@ -230,31 +229,33 @@ def error_line(error: AgentError) -> str:
 # --- many jobs ---------------------------------------------------------------------------------------------------
 
 
-def table_of(views: Sequence[JobView], now: datetime) -> Table:
-    """One row for each job: status, when it began, how long it took, tokens, id, task."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("status", "started", "time", "iterations", "tokens"):
-        table.add_column(name, no_wrap=True, justify="left" if name in ("status", "started") else "right")
-    table.add_column("job", no_wrap=True, min_width=len("agent-") + 32)
-    table.add_column("task", no_wrap=True, overflow="ellipsis")
-    for view in views:
-        state = view.state
-        table.add_row(
-            Text(state.status, style=_STYLES[state.status]),
-            f"{state.started_at.astimezone():%m-%d %H:%M}" if state.started_at else "",
-            duration(view.elapsed(now)),
-            str(state.iteration),
-            f"{state.usage.total_tokens:,}" if view.is_closed else "",
-            Text(printable(view.job_id)),
-            Text(printable(view.summary or "").replace("\n", " ")),
-        )
-    return table
+LIST_HEADER = Text(f"{'status':10}  {'start':6} {'time':>8} {'tokens':>9}  job", style="dim")
+
+
+def entry_of(view: JobView, now: datetime) -> list[Text]:
+    """A job in a list on a terminal: one line of columns under `LIST_HEADER`, one with the task."""
+    state = view.state
+    tokens_used = f"{state.usage.total_tokens:,}" if state.usage.total_tokens else ""
+    columns = f"{_when(state.started_at, now):6} {duration(view.elapsed(now)):>8} {tokens_used:>9}  {view.job_id}"
+    first = Text.assemble((f"{state.status:10}", _STYLES[state.status]), "  ", printable(columns))
+    return [first, _one_line(Text(f"            {printable(_task_of(view))}", style="dim"))]
+
+
+def _when(moment: datetime | None, now: datetime) -> str:
+    """The local time of a moment of today, the date of an earlier one."""
+    if moment is None:
+        return ""
+    local = moment.astimezone()
+    return f"{local:%H:%M}" if local.date() == now.astimezone().date() else f"{local:%b %d}"
+
+
+def _task_of(view: JobView) -> str:
+    return " ".join((view.summary or "").split())
 
 
 def row_of(view: JobView, now: datetime) -> str:
-    """The same as one line of fields with tabs between them."""
+    """A job in a list for other programs: fields with tabs between them, times in UTC."""
     state = view.state
     started = f"{state.started_at:%Y-%m-%dT%H:%M:%SZ}" if state.started_at else ""
-    task = " ".join(printable(view.summary or "").split())
-    fields = [state.status, started, duration(view.elapsed(now)), str(state.iteration), view.job_id, task]
-    return "\t".join(map(printable, fields))
+    fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view)]
+    return "\t".join(printable(field).replace("\t", " ") for field in fields)

@@ -124,10 +124,14 @@ class Records:
     async def summary(self, described: WorkflowExecutionDescription) -> str | None:
         """The static summary that the run was started with. Continue-as-new does not carry it over."""
         first_run = described.raw_info.first_run_id
-        if first_run not in ("", described.run_id):
+        if first_run in ("", described.run_id):
+            return await described.static_summary()
+        try:
             async with asking_temporal(described.id):
-                described = await self._client.get_workflow_handle(described.id, run_id=first_run).describe()
-        return await described.static_summary()
+                first = await self._client.get_workflow_handle(described.id, run_id=first_run).describe()
+        except JobNotFound:  # the first execution closed long ago, and its retention is over
+            return None
+        return await first.static_summary()
 
     async def last_poll(self, task_queue: str) -> datetime | None:
         """When a worker last asked for work on this queue; None when none did in the last five minutes."""
