@@ -42,22 +42,9 @@ _VERBS = {
 _PATH = re.compile(r"(?<![\w:/.-])(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.[A-Za-z]\w{0,7}(?![\w/])")
 _NOT_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".zip", ".gz", ".pyc", ".db", ".ico")
 _WANTS_REPORT = re.compile(r"\b(write|save|report|summary file)\b", re.IGNORECASE)
-_COMMON_WORDS = frozenset(
-    {
-        "about",
-        "after",
-        "answer",
-        "every",
-        "files",
-        "folder",
-        "found",
-        "other",
-        "please",
-        "report",
-        "search",
-        "summarise",
-    }
-    | {"summarize", "their", "there", "these", "those", "which", "where", "while", "workspace", "would", "write"}
+_COMMON_WORDS = re.compile(
+    "about|after|answer|every|files|folder|found|other|please|report|search|summari[sz]e"
+    "|their|there|these|those|which|where|while|workspace|would|write"
 )
 
 
@@ -65,7 +52,10 @@ def agent(conversation: Conversation, _: Parameters) -> Turn:
     """The next turn: more calls, or the answer."""
     hands = Hands.of(conversation.functions)
     found = Findings.of(conversation, hands)
-    thought, calls = _next_calls(conversation, hands, found)
+    if forced := conversation.forced_function:
+        thought, calls = f"**Using {forced}**\n\nI was told to.", [hands.call(forced)]
+    else:
+        thought, calls = _next_calls(conversation, hands, found)
     think = SECONDS_OF_THOUGHT[conversation.request.effort]
     if calls:
         return Turn(think=think, summary=[thought], output=calls)
@@ -97,7 +87,7 @@ class Hands:
                     found.setdefault(verb, name)
         return cls(functions, **found)
 
-    def call(self, name: str | None, **hints: Any) -> FunctionCallStep:
+    def call(self, name: str | None, **hints: Any) -> Step:
         """A call of a function with arguments that fit its schema. Hints: path, query, content, url."""
         assert name is not None
         schema = self.schemas[name]
@@ -160,13 +150,18 @@ def _next_calls(conversation: Conversation, hands: Hands, found: Findings) -> tu
     if hands.write and found.texts and not found.written and _WANTS_REPORT.search(task):
         text = report(task, found)
         return "**Writing the report**\n\nThe task asks for it.", [
-            hands.call(hands.write, path=REPORT_PATH, content=text)
+            hands.call(hands.write, path=_report_path(task, found), content=text)
         ]
     if name := next((name for name in hands.schemas if name in task and not found.called[name]), None):
         url = re.search(r"https?://\S+", task)
         thought = f"**Using {name}**\n\nThe task asks for it by name."
         return thought, [hands.call(name, **({"url": url.group()} if url else {}))]
     return "", []
+
+
+def _report_path(task: str, found: Findings) -> str:
+    """The new file that the task names, if it names one."""
+    return next((path for path in _PATH.findall(task) if path not in found.listed), REPORT_PATH)
 
 
 def _answer(conversation: Conversation, text: str) -> list[Step]:
@@ -228,7 +223,7 @@ def _word_to_search(task: str, found: Findings) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in re.findall(r"[a-z]{5,}", text.lower()) if word not in _COMMON_WORDS]
+    return [word for word in re.findall(r"[a-z]{5,}", text.lower()) if not _COMMON_WORDS.fullmatch(word)]
 
 
 def _first_line(text: str) -> str:

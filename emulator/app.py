@@ -3,7 +3,6 @@
 import hmac
 from collections.abc import Awaitable, Callable
 
-from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
@@ -15,7 +14,17 @@ from emulator.errors import ApiError, ErrorBody, invalid, wrong_api_key
 from emulator.faults import Answer, BreakStream, Delay, Effect, Operation, RejectChain, Reset
 from emulator.lifecycle import StoredResponse
 from emulator.provider import Provider
-from emulator.requests import CreateBody, parse_create
+from emulator.requests import (
+    CompactBody,
+    CreateBody,
+    InputItemsQuery,
+    ModelInput,
+    StreamQuery,
+    parse,
+    parse_create,
+    parse_query,
+)
+from emulator.wire import Deletion, InputTokens, item_list
 from responses_api.models import ResponseStatus
 
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
@@ -36,6 +45,9 @@ class ResponsesApi:
             self._route("/v1/responses", self.create, "POST"),
             self._route(f"{one}/cancel", self.cancel, "POST"),
             self._route(one, self.delete, "DELETE"),
+            self._route(f"{one}/input_items", self.input_items, "GET"),
+            self._route("/v1/responses/input_tokens", self.input_tokens, "POST"),
+            self._route("/v1/responses/compact", self.compact, "POST"),
         ]
 
     async def create(self, request: Request) -> ASGIApp:
@@ -67,7 +79,8 @@ class ResponsesApi:
         if request.query_params.get("stream") != "true":
             return json_answer(response.body(self._provider.clock.now()))
         response.check_resume(self._provider.clock.now())
-        return await self._stream(response, request, _starting_after(request))
+        query = parse_query(StreamQuery, request.query_params)
+        return await self._stream(response, request, query.starting_after)
 
     async def cancel(self, request: Request) -> ASGIApp:
         """POST /responses/{id}/cancel."""
@@ -90,6 +103,24 @@ class ResponsesApi:
         if instead := await self._after(effect, request):
             return instead
         return json_answer(Deletion(id=response.id).model_dump_json().encode())
+
+    async def input_items(self, request: Request) -> ASGIApp:
+        """GET /responses/{id}/input_items: the items of this request alone, newest first unless `order=asc`."""
+        response = self._provider.store.get(request.path_params["id"], self._provider.clock.now())
+        query = parse_query(InputItemsQuery, request.query_params)
+        page = item_list(response.input_items, after=query.after, limit=query.limit, newest_first=query.order == "desc")
+        return json_answer(page.model_dump_json().encode())
+
+    async def input_tokens(self, request: Request) -> ASGIApp:
+        """POST /responses/input_tokens."""
+        wanted = parse(ModelInput, await request.body())
+        counted = InputTokens(input_tokens=self._provider.input_tokens(wanted))
+        return json_answer(counted.model_dump_json().encode())
+
+    async def compact(self, request: Request) -> ASGIApp:
+        """POST /responses/compact."""
+        compacted = self._provider.compact(parse(CompactBody, await request.body()))
+        return json_answer(compacted.model_dump_json().encode())
 
     # --- answering -----------------------------------------------------------------------------------------------
 
@@ -170,22 +201,6 @@ class ResponsesApi:
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self._api_key}".encode()):
             raise wrong_api_key()
-
-
-class Deletion(BaseModel):
-    """The answer to DELETE."""
-
-    id: str
-    object: str = "response"
-    deleted: bool = True
-
-
-def _starting_after(request: Request) -> int:
-    given = request.query_params.get("starting_after", "-1")
-    try:
-        return int(given)
-    except ValueError as error:
-        raise invalid(f"Invalid value for 'starting_after': '{given}'.", "starting_after", "invalid_value") from error
 
 
 def _no_tool_call_found(request: CreateBody) -> str:

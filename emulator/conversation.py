@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from emulator.errors import invalid
-from emulator.requests import CALL_OUTPUTS, CreateBody, Item
+from emulator.requests import CALL_OUTPUTS, CreateBody, Item, ModelInput
 from emulator.script import tokens_of
 
 MODEL_ITEMS = frozenset(
@@ -71,6 +71,14 @@ class Conversation:
         tools = self.request.tools or []
         return {tool["name"]: tool.get("parameters") or {} for tool in tools if tool.get("type") == "function"}
 
+    @property
+    def forced_function(self) -> str | None:
+        """The function that `tool_choice` says must be called."""
+        choice = self.request.tool_choice
+        if isinstance(choice, dict):
+            return choice["name"] if choice.get("type") == "function" else None
+        return next(iter(self.functions), None) if choice == "required" else None
+
 
 def check_calls(conversation: Conversation) -> None:
     """Every call has its answer and every answer its call. Raises: ApiError 400, worded as the real one."""
@@ -88,7 +96,7 @@ def tokens_of_items(items: Sequence[Item]) -> int:
     return sum(tokens_of(json.dumps(item, default=str)) if not _has_image(item) else 800 for item in items)
 
 
-def tokens_of_options(request: CreateBody) -> int:
+def tokens_of_options(request: ModelInput) -> int:
     """Tokens of what is sent with every request: instructions and tools."""
     tools = json.dumps(request.tools) if request.tools else ""
     return tokens_of(request.instructions or "") + tokens_of(tools)

@@ -18,7 +18,7 @@ from emulator.clock import Clock
 from emulator.conversation import tokens_of_options
 from emulator.errors import ApiError, ErrorBody, invalid
 from emulator.item_events import Moment
-from emulator.requests import CreateBody, Item
+from emulator.requests import CreateBody, Item, listed_item
 from emulator.script import Turn
 from emulator.timeline import Timeline
 from emulator.wire import ResponseObject, response_object, usage
@@ -170,6 +170,14 @@ class StoredResponse:
     def output(self) -> list[OutputItem]:
         """The output once it has ended."""
         return self.timeline.output(self._made)
+
+    @property
+    def input_items(self) -> list[Item]:
+        """The items of its request, each with an id and in full form, as the API lists them."""
+        key = self.id.removeprefix("resp_")
+        return [
+            listed_item(item, f"{key}{index:02x}") for index, item in enumerate(self.items, len(self.timeline.spans))
+        ]
 
     @property
     def usage(self) -> Usage:

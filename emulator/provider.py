@@ -27,10 +27,11 @@ from emulator.journal import (
     Stopped,
 )
 from emulator.lifecycle import Stop, StoredResponse
-from emulator.requests import CreateBody, Item, input_items
+from emulator.requests import CompactBody, CreateBody, Item, ModelInput, input_items, listed_item
 from emulator.scenarios import Scenario, ScenarioBook
 from emulator.script import Turn, within
 from emulator.store import Store
+from emulator.wire import CompactedResponse, usage
 
 UNKNOWN_MODEL_PREFIX = "unknown-"
 READS_ARE_WRITTEN_EVERY_SECONDS = 1.0
@@ -133,6 +134,30 @@ class Provider:
         if response.finished_at > now:
             self._record(Stopped(id=response_id, at=now, how=Stop.CANCEL))
         self._record(Deleted(id=response_id))
+
+    def input_tokens(self, request: ModelInput) -> int:
+        """How many tokens a request would give to the model. Raises: ApiError 400."""
+        previous = request.previous_response_id
+        before = self.store.previous(previous, self.clock.now()).context_tokens if previous else 0
+        return before + tokens_of_items(input_items(request.input)) + tokens_of_options(request)
+
+    def compact(self, request: CompactBody) -> CompactedResponse:
+        """A conversation in short: the user's messages and one item for all the rest. Raises: ApiError 400."""
+        previous = request.previous_response_id
+        before = self.store.context(self.store.previous(previous, self.clock.now()) if previous else None)
+        items = [*before, *input_items(request.input)]
+        key = secrets.token_hex(24)
+        kept = [listed_item(item, f"{key}{at:02x}") for at, item in enumerate(items) if item.get("role") == "user"]
+        compaction = {"type": "compaction", "id": f"cmp_{key}", "encrypted_content": secrets.token_urlsafe(32)}
+        cost = usage(
+            input_tokens=tokens_of_items(items),
+            cached_tokens=0,
+            output_tokens=tokens_of_items([compaction]),
+            reasoning_tokens=0,
+        )
+        return CompactedResponse(
+            id=f"resp_{key}", created_at=int(self.clock.now()), output=[*kept, compaction], usage=cost
+        )
 
     async def finished(self, response: StoredResponse) -> None:
         """Wait until a response has ended."""

@@ -1,6 +1,7 @@
 """What a client may ask for. Strict where the real API is strict, so that a wrong client fails here too."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -150,6 +151,20 @@ class CreateBody(ModelInput):
         return self.reasoning is not None and bool(self.reasoning.summary or self.reasoning.generate_summary)
 
 
+class StreamQuery(Options):
+    """The query of a resumed stream."""
+
+    starting_after: int = -1
+
+
+class InputItemsQuery(Options):
+    """The query of a list of input items."""
+
+    after: str | None = None
+    limit: int = Field(20, ge=1, le=100)
+    order: Literal["asc", "desc"] = "desc"
+
+
 def parse_create(body: bytes) -> CreateBody:
     """The create request in a body. Raises: ApiError 400 that names the parameter."""
     request = parse(CreateBody, body)
@@ -165,6 +180,14 @@ def parse(kind: type[Body], body: bytes) -> Body:
         raise from_validation(error) from error
 
 
+def parse_query(kind: type[Body], query: Mapping[str, str]) -> Body:
+    """The query parameters of a request; those that `kind` does not know are passed over. Raises: ApiError 400."""
+    try:
+        return kind.model_validate({name: query[name] for name in kind.model_fields if name in query})
+    except ValidationError as error:
+        raise from_validation(error) from error
+
+
 def check(request: CreateBody) -> None:
     """What a schema cannot say. Raises: ApiError 400."""
     if request.conversation is not None:
@@ -175,6 +198,7 @@ def check(request: CreateBody) -> None:
         _check_item(item, f"input[{index}]")
     for index, tool in enumerate(request.tools or []):
         _check_tool(tool, f"tools[{index}]")
+    _check_tool_choice(request)
 
 
 def _check_item(item: Item, param: str) -> None:
@@ -190,6 +214,16 @@ def _check_item(item: Item, param: str) -> None:
             raise invalid(message, f"{param}.{name}", "missing_required_parameter")
         if not isinstance(item[name], types):
             raise invalid(f"Invalid type for '{param}.{name}'.", f"{param}.{name}", "invalid_type")
+
+
+def _check_tool_choice(request: CreateBody) -> None:
+    choice = request.tool_choice
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        raise invalid(f"Invalid value: '{choice}' for 'tool_choice'.", "tool_choice", "invalid_value")
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        names = [tool.get("name") for tool in request.tools or []]
+        if choice.get("name") not in names:
+            raise invalid(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")
 
 
 def _check_tool(tool: Item, param: str) -> None:
@@ -238,3 +272,21 @@ def input_items(given: str | list[Item] | None) -> list[Item]:
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
     return [{"type": "message", **item} if "role" in item else item for item in given]
+
+
+_ID_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fc", "reasoning": "rs"}
+
+
+def listed_item(item: Item, key: str) -> Item:
+    """An input item as it is listed: with an id (made from `key` where it has none) and the fields it leaves out."""
+    kind = item.get("type", "item_reference")
+    listed = {"id": f"{_ID_PREFIXES.get(kind, 'item')}_{key}", "status": "completed", **item}
+    if kind == "message" and isinstance(item["content"], str):
+        listed["content"] = [_text_part(item["role"], item["content"])]
+    return listed
+
+
+def _text_part(role: str, text: str) -> Item:
+    if role == "assistant":
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "input_text", "text": text}

@@ -1,9 +1,11 @@
 """The response object as the API sends it: every field, nulls included."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from emulator.requests import CreateBody, TextFormat
+from emulator.requests import CreateBody, Item, TextFormat
 from responses_api.models import (
+    ApiModel,
     InputTokensDetails,
     OutputTokensDetails,
     Response,
@@ -40,6 +42,55 @@ class ResponseObject(Response):
     input_transformations: Any = None
     access_programs: Any = None
     tool_usage: Any = None
+
+
+class ItemList(ApiModel):
+    """A page of input items. `first_id` and `last_id` are empty where the page is."""
+
+    object: str = "list"
+    data: list[Item]
+    first_id: str
+    last_id: str
+    has_more: bool
+
+
+class InputTokens(ApiModel):
+    """How many tokens a request would give to the model."""
+
+    object: str = "response.input_tokens"
+    input_tokens: int
+
+
+class Deletion(ApiModel):
+    """The answer to a deletion."""
+
+    id: str
+    object: str = "response"
+    deleted: bool = True
+
+
+class CompactedResponse(ApiModel):
+    """A conversation cut down to the user's messages and one opaque item that stands for the rest."""
+
+    id: str
+    object: str = "response.compaction"
+    created_at: int
+    output: list[Item]
+    usage: Usage
+
+
+def item_list(items: Sequence[Item], *, after: str | None, limit: int, newest_first: bool) -> ItemList:
+    """A page of items that have ids: at most `limit` of those behind the item `after`."""
+    ordered = list(reversed(items)) if newest_first else list(items)
+    ids = [item["id"] for item in ordered]
+    start = ids.index(after) + 1 if after in ids else 0
+    page = ordered[start : start + limit]
+    return ItemList(
+        data=page,
+        first_id=page[0]["id"] if page else "",
+        last_id=page[-1]["id"] if page else "",
+        has_more=len(ordered) > start + limit,
+    )
 
 
 def response_object(request: CreateBody, **state: Any) -> ResponseObject:

@@ -1,0 +1,88 @@
+"""Judging what a server sends by the types of the official client, without its leniency.
+
+`AsyncOpenAI` constructs its models without validating them. Here every field of everything is validated in pydantic's
+strict mode, and fields that the published types do not know are reported.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeVar, cast
+
+from openai import AsyncOpenAI
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import BaseModel, TypeAdapter
+
+Model = TypeVar("Model", bound=BaseModel)
+# The API sends them; its published types forget them.
+_UNPUBLISHED = frozenset({"store", "billing"})
+_EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
+
+
+def read(kind: type[Model], body: bytes | str) -> Model:
+    """A body as one of the client's models. Raises: ValidationError, or AssertionError for unknown fields."""
+    model = kind.model_validate_json(body, strict=True)
+    unknown = list(_unknown_fields(model, kind.__name__))
+    assert not unknown, f"fields that the published types do not have: {', '.join(unknown)}"
+    return model
+
+
+def read_event(data: str) -> ResponseStreamEvent:
+    """One event, checked in the same way."""
+    event = _EVENT.validate_json(data, strict=True)
+    unknown = list(_unknown_fields(event, event.type))
+    assert not unknown, f"fields that the published types do not have: {', '.join(unknown)}"
+    return event
+
+
+async def create(client: AsyncOpenAI, **request: Any) -> Response:
+    """`client.responses.create`, strictly read."""
+    raw = await client.responses.with_raw_response.create(**request)
+    return read(Response, raw.content)
+
+
+async def retrieve(client: AsyncOpenAI, response_id: str) -> Response:
+    """`client.responses.retrieve`, strictly read."""
+    raw = await client.responses.with_raw_response.retrieve(response_id)
+    return read(Response, raw.content)
+
+
+async def cancel(client: AsyncOpenAI, response_id: str) -> Response:
+    """`client.responses.cancel`, strictly read."""
+    raw = await client.responses.with_raw_response.cancel(response_id)
+    return read(Response, raw.content)
+
+
+async def stream(client: AsyncOpenAI, **request: Any) -> AsyncIterator[ResponseStreamEvent]:
+    """`client.responses.create(stream=True)`, strictly read."""
+    async with client.responses.with_streaming_response.create(stream=True, **request) as raw:
+        async for event in _events(raw.iter_lines()):
+            yield event
+
+
+async def resume(client: AsyncOpenAI, response_id: str, starting_after: int) -> AsyncIterator[ResponseStreamEvent]:
+    """`client.responses.retrieve(stream=True)`, strictly read."""
+    options: Any = {"stream": True, "starting_after": starting_after}
+    async with client.responses.with_streaming_response.retrieve(response_id, **options) as raw:
+        async for event in _events(raw.iter_lines()):
+            yield event
+
+
+async def _events(lines: AsyncIterator[str]) -> AsyncIterator[ResponseStreamEvent]:
+    named = ""
+    async for line in lines:
+        if line.startswith("event: "):
+            named = line.removeprefix("event: ")
+        elif line.startswith("data: ") and line != "data: [DONE]":
+            event = read_event(line.removeprefix("data: "))
+            assert event.type == named
+            yield event
+
+
+def _unknown_fields(value: object, where: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _unknown_fields(item, where)
+    if not isinstance(value, BaseModel):
+        return
+    yield from (f"{where}.{name}" for name in value.model_extra or {} if name not in _UNPUBLISHED)
+    for name in type(value).model_fields:
+        yield from _unknown_fields(cast("object", getattr(value, name)), f"{where}.{name}")
