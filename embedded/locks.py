@@ -20,11 +20,8 @@ class HeldLock:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-
-    def write_pid(self, pid: int) -> None:
-        """Write down who holds the lock."""
-        os.ftruncate(self.fd, 0)
-        os.pwrite(self.fd, f"{pid}\n".encode(), 0)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Close this process's descriptor. The lock is free once no child holds it either."""
@@ -46,7 +43,7 @@ class LockFile:
         self.path = path
 
     async def take(self) -> HeldLock | None:
-        """The lock, or None when another process holds it."""
+        """The lock, with this process's pid written in it; None when another process holds it."""
         for _ in range(_TRIES):
             if (fd := self._try(fcntl.LOCK_EX)) is not None:
                 return HeldLock(fd)

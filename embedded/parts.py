@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ _DYNAMIC_CONFIG = (
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
 
 # A part that has never served is given up after this many starts: its settings are wrong, not its luck.
-_FIRST_STARTS = 3
+_FIRST_STARTS = 2
 _START_LIMIT = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
@@ -58,15 +59,13 @@ def our_command(module: str, *arguments: str) -> list[str]:
 class PartPlan:
     """How a part is started, and when it counts as serving.
 
-    `serves` is asked again and again, with the time of the start (seconds of the epoch). `after` is set when what the
-    part needs is there.
+    `serves` is asked again and again, with the time of the start (seconds of the epoch).
     """
 
     name: PartName
     command: list[str]
     environment: dict[str, str]
     serves: Callable[[float], Awaitable[bool]]
-    after: asyncio.Event | None = None
 
 
 class Part:
@@ -83,12 +82,15 @@ class Part:
         self._state = PartState()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def keep_alive(self) -> None:
-        """Start the part, and again whenever it ends. Raises `PartCannotStart` when it never comes to serve."""
-        if self._plan.after:
-            await self._plan.after.wait()
+    async def keep_alive(self, after: "Sequence[Part]" = ()) -> None:
+        """Start the part, and again whenever it ends, but only while those that it comes `after` serve.
+
+        Raises `PartCannotStart` when it never comes to serve.
+        """
         pause, has_served, starts = _FIRST_PAUSE, False, 0
         while True:
+            for part in after:
+                await part.serving.wait()
             began = time.monotonic()
             process = await self._start()
             starts += 1
@@ -168,10 +170,8 @@ async def end_holder(lock: LockFile, grace: float, hurry: asyncio.Event) -> None
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
     # A part leads its own session, so its group is its pid; only a holder of the lock is ever signalled.
-    try:
+    with suppress(ProcessLookupError):  # it has just ended
         os.killpg(pid, number)
-    except ProcessLookupError:
-        return
 
 
 def _writing_its_pid(lock: Path) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 
 from embedded import readiness
 from embedded.folder import StateFolder
@@ -68,15 +69,15 @@ async def stop(settings: Settings, say: Say) -> bool:
     be repeated, 40 s at most.
     """
     folder = StateFolder(settings)
-    if not folder.path.exists():
+    if not folder.path.is_dir():
         return False
     found = False
     while pid := folder.stack_lock.holder:
         say(f"Stopping the stack (process {pid}).")
         found = True
-        os.kill(pid, signal.SIGTERM)
+        _send(pid, signal.SIGTERM)
         if not await folder.stack_lock.wait_until_free(sum(GRACE.values()) + 5):
-            os.kill(pid, signal.SIGKILL)
+            _send(pid, signal.SIGKILL)
             await folder.stack_lock.wait_until_free(1)
     return await clean(settings) or found
 
@@ -92,6 +93,11 @@ async def clean(settings: Settings) -> bool:
         await end_parts(folder, asyncio.Event())
         StackFile.path(settings).unlink(missing_ok=True)
     return found
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has just ended
+        os.kill(pid, number)
 
 
 async def _has_worker(settings: Settings) -> bool:

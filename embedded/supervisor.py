@@ -22,7 +22,7 @@ from temporalio.service import RPCError
 
 from embedded import readiness
 from embedded.folder import StateFolder
-from embedded.parts import Part, PartPlan, Say, end_holder, our_command, temporal_command
+from embedded.parts import Part, PartCannotStart, PartPlan, Say, end_holder, our_command, temporal_command
 from embedded.temporal_cli import find_temporal_cli
 from runtime import (
     PartName,
@@ -65,7 +65,6 @@ async def up(
     if lock is None:
         raise StackRunning(_already(settings))
     with lock:
-        lock.write_pid(os.getpid())
         await _Supervisor(settings, folder, say, mode).run(ports or Ports())
 
 
@@ -108,9 +107,7 @@ class _Supervisor:
             finally:
                 self._serving.cancel()
                 await asyncio.wait([self._serving])
-                await end_parts(self._folder, self._hurry)
-                for part in self._parts:
-                    await part.reap()
+                await self._end_parts()
                 StackFile.path(self._settings).unlink(missing_ok=True)
         if not self._serving.cancelled():
             self._serving.result()
@@ -125,22 +122,39 @@ class _Supervisor:
         self._serving.cancel()
 
     async def _serve(self, usual: Ports) -> None:
-        await end_parts(self._folder, self._hurry)
-        ports = _choose_ports(self._settings, usual)
+        while True:
+            await self._end_parts()
+            ports = _choose_ports(self._settings, usual)
+            try:
+                return await self._run_parts(ports)
+            except PartCannotStart:
+                await self._end_parts()
+                if all(readiness.port_is_free(port) for _, port in ports):
+                    raise
+                self._say("Another program has taken a port in the meantime; choosing others.")
+
+    async def _run_parts(self, ports: Ports) -> None:
         plans = await self._plans(ports)
         self._write(self._describe(ports, plans))
         self._parts = [Part(plan, self._folder, say=self._say, changed=self._record) for plan in plans]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_warden())
-                for part in self._parts:
+                *others, worker = self._parts
+                for part in others:
                     group.create_task(part.keep_alive())
+                group.create_task(worker.keep_alive(after=others))
                 await self._announce()
                 if self._mode is StackMode.BACKGROUND:
                     await self._until_idle()
                     self._stop()
         except ExceptionGroup as several:
             raise several.exceptions[0] from None
+
+    async def _end_parts(self) -> None:
+        await end_parts(self._folder, self._hurry)
+        for part in self._parts:
+            await part.reap()
 
     async def _announce(self) -> None:
         for part in self._parts:

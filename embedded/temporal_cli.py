@@ -136,7 +136,8 @@ async def _build(folder: Path, say: Say) -> Path:
     say(f"Building the Temporal CLI {VERSION} with Go, once; this takes about three minutes.")
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
-        building = group.create_task(_output([*command, _PACKAGE], cwd=GO_MODULE))
+        # Without cgo no C compiler is needed; the CLI's SQLite is Go.
+        building = group.create_task(_output([*command, _PACKAGE], cwd=GO_MODULE, CGO_ENABLED="0"))
         while not (await asyncio.wait([building], timeout=_REPORT_EVERY))[0]:
             say(f"  … building the Temporal CLI, {time.monotonic() - began:.0f} s")
     code, text = building.result()
@@ -150,7 +151,9 @@ async def _build(folder: Path, say: Say) -> Path:
     return target
 
 
-async def _output(command: list[str], *, timeout: float | None = None, cwd: Path | None = None) -> tuple[int, str]:
+async def _output(
+    command: list[str], *, timeout: float | None = None, cwd: Path | None = None, **variables: str
+) -> tuple[int, str]:
     """Exit code and output of a command. Its whole process group ends with the call, however the call ends."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -158,7 +161,7 @@ async def _output(command: list[str], *, timeout: float | None = None, cwd: Path
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=cwd,
-        env=child_environment(),
+        env=child_environment(**variables),
         start_new_session=True,
     )
     try:

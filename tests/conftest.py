@@ -1,12 +1,28 @@
 """What every test may use: a Temporal dev server for the whole session, and a client of it."""
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 from temporalio.client import Client
 
+from runtime import child_environment
 from tests.emulator_control import emulator  # noqa: F401 a fixture for all
 from tests.processes import Process, TemporalServer
+
+_CONFIGURATION = ("AGENT_", "OPENAI_", "TEMPORAL_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unconfigured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nobody's key, server, settings or state folder is used; only the `temporal` binary is."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in child_environment():
+            if name.startswith(_CONFIGURATION) and name not in ("TEMPORAL_CLI", "AGENT_CACHE_FOLDER"):
+                environment.delenv(name)
+        home = tmp_path_factory.mktemp("unconfigured")
+        environment.setenv("TEMPORAL_CONFIG_FILE", str(home / "temporal.toml"))
+        environment.setenv("AGENT_STATE_FOLDER", str(home / "state"))
+        yield
 
 
 @pytest.fixture(scope="session")

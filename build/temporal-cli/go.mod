@@ -1,6 +1,6 @@
 module durable-responses/temporal-cli
 
-go 1.26
+go 1.25.0
 
 require github.com/temporalio/cli v1.5.1
 
