@@ -1,0 +1,63 @@
+"""Composition root of the MCP server. `python -m mcp_server --help`, or the console script `durable-responses-mcp`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+from mcp_server.backend import Backend
+from mcp_server.server import build_server
+from mcp_server.transports import PATH, serve_http, serve_stdio
+from runtime import Settings, SetupError, setup_telemetry
+
+logger = logging.getLogger("mcp_server")
+
+
+async def serve(settings: Settings, *, http: bool) -> None:
+    """Serve until the client has gone, over HTTP until a signal. Runs go on."""
+    async with Backend(settings) as backend:
+        server = build_server(backend, settings, _version())
+        if http:
+            logger.info("MCP at http://%s:%d%s", settings.mcp_host, settings.mcp_port, PATH)
+            await serve_http(server, settings)
+        else:
+            await serve_stdio(server)
+
+
+def _version() -> str:
+    try:
+        return version("durable-responses")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return ""
+
+
+def main() -> None:
+    """The program: one MCP server, configured by the environment."""
+    parser = argparse.ArgumentParser(
+        prog="durable-responses-mcp",
+        description="MCP server of durable agent runs: over standard input and output, or over streamable HTTP.",
+    )
+    parser.add_argument("--http", action="store_true", help="serve HTTP at AGENT_MCP_HOST:AGENT_MCP_PORT")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.load()
+        setup_telemetry(settings)
+        asyncio.run(serve(settings, http=arguments.http))
+    except SetupError as error:
+        sys.exit(f"durable-responses-mcp: {error}")
+    except KeyboardInterrupt:
+        _leave(130)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    # The Temporal client can abort in interpreter shutdown, and a thread may still wait for standard input.
+    logging.shutdown()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
