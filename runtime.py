@@ -217,7 +217,7 @@ class Settings(BaseSettings):
 
     def fingerprints(self) -> dict[str, str]:
         """What a worker is started with: a hash by variable, so that differences can be named without their values."""
-        fields = [name for name in type(self).model_fields if name not in _NOT_OF_THE_WORKER]
+        fields = [name for name in type(self).model_fields if not _NOT_OF_THE_WORKER.fullmatch(name)]
         told = {self.variable(name): self._told(name) for name in fields}
         told |= {"TEMPORAL_ADDRESS": configured_address() or "", "TEMPORAL_NAMESPACE": temporal_namespace()}
         return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in told.items()}
@@ -231,10 +231,7 @@ class Settings(BaseSettings):
         return repr(value)
 
 
-_NOT_OF_THE_WORKER = {
-    *{"temporal_cli", "retention", "idle_stop", "state_folder", "cache_folder", "log_level"},
-    *{"mcp_wait", "mcp_cancel_with_request", "mcp_host", "mcp_port", "mcp_token"},
-}
+_NOT_OF_THE_WORKER = re.compile("temporal_cli|retention|idle_stop|state_folder|cache_folder|log_level|mcp_.*")
 
 
 def _last_change(module: str) -> int | None:

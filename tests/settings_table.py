@@ -33,7 +33,8 @@ def _default(name: str, value: Any) -> str:
 
 def _short(time: timedelta) -> str:
     seconds = int(time.total_seconds())
-    return f"{seconds // 3600}h" if seconds % 3600 == 0 else f"{seconds // 60}m"
+    size, unit = next((size, unit) for size, unit in ((3600, "h"), (60, "m"), (1, "s")) if seconds % size == 0)
+    return f"{seconds // size}{unit}"
 
 
 if __name__ == "__main__":

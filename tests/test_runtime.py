@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runtime import (
+    LogLevel,
     Ports,
     Provider,
     ProviderKind,
@@ -148,6 +149,13 @@ def test_a_difference_between_settings_is_found_without_their_values(monkeypatch
     after = Settings.load().fingerprints()
     assert {name for name in after if after[name] != before[name]} == {"OPENAI_API_KEY", "TEMPORAL_ADDRESS"}
     assert "sk-not" not in str(after)
+
+
+def test_what_only_other_programs_read_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Settings.load().fingerprints()
+    for variable, value in (("AGENT_LOG_LEVEL", "debug"), ("AGENT_IDLE_STOP", "1m"), ("AGENT_MCP_PORT", "1")):
+        monkeypatch.setenv(variable, value)
+    assert Settings.load().fingerprints() == before
 
 
 def test_an_edited_tool_module_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +308,7 @@ def test_a_child_gets_our_environment_with_the_changes(monkeypatch: pytest.Monke
 def test_the_log_level_is_set_for_everything_but_single_requests() -> None:
     root, level = logging.getLogger(), logging.getLogger().level
     try:
-        setup_telemetry(Settings(log_level="DEBUG"))
+        setup_telemetry(Settings(log_level=LogLevel.DEBUG))
         assert root.level == logging.DEBUG
         assert logging.getLogger("httpx").getEffectiveLevel() == logging.WARNING
     finally:
