@@ -51,7 +51,7 @@ class RequestBuilder:
         try:
             return definitions(self.registry, names)
         except UnknownToolError as error:
-            raise invalid_input(InputError("tools", str(error))) from error
+            raise invalid_input(InputError("tools", str(error))) from None
 
     async def _input(self, create: CreateResponse) -> str | list[Any]:
         if create.opening is None:
@@ -59,10 +59,10 @@ class RequestBuilder:
         try:
             opening = await asyncio.to_thread(opening_input, create.opening, self.files_roots)
         except InputError as error:
-            raise invalid_input(error) from error
+            raise invalid_input(error) from None
         if not create.rebuild_from:
             return opening if isinstance(opening, str) else list(opening)
         try:
             return await full_input(self.client, create, opening)
         except ResponsesError as error:
-            raise failed_read(error, create.rebuild_from[-1]) from error
+            raise failed_read(error, create.rebuild_from[-1]) from None

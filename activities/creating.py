@@ -23,6 +23,7 @@ T = TypeVar("T")
 _PATIENCE = 120.0  # seconds that a create holds its slot while it is turned away; then Temporal retries it
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
+_A_BEAT_ARRIVES = 0.2  # seconds: longer than the throttle of the create worker
 
 
 def response_of_earlier_attempt(beat: Beat | None, attempt: int) -> str | None:
@@ -42,16 +43,16 @@ def response_of_earlier_attempt(beat: Beat | None, attempt: int) -> str | None:
 
 @dataclass
 class Sending:
-    """The sending of one create. `beat` is what its heartbeats say; times in seconds since the epoch."""
+    """The sending of one create. `beat` is what its heartbeats say; times in seconds since the epoch.
+
+    Beats are throttled, and one on its way dies with the worker. So nothing is said before the first POST: a worker
+    that dies with it leaves no beat, or one that says `posting`, never one that allows another POST. `beat` is at first
+    the last one of an earlier attempt.
+    """
 
     deadline: datetime | None
     now: Callable[[], float]
-    beat: Beat
-
-    @classmethod
-    def not_yet(cls, deadline: datetime | None, now: Callable[[], float]) -> "Sending":
-        """Nothing is sent so far."""
-        return cls(deadline, now, Beat(phase=CreatePhase.NOT_SENT))
+    beat: Beat | None = None
 
     async def until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
         """Send the request, again for as long as the provider provably did not take it. Raises `ApplicationError`."""
@@ -59,7 +60,7 @@ class Sending:
         delay = _FIRST_DELAY
         while True:
             self._check_deadline(self.now())
-            self._tell(CreatePhase.POSTING, pulse)
+            await self._announce(pulse)
             try:
                 return await send()
             except NotProcessed as error:
@@ -67,14 +68,21 @@ class Sending:
                 wait = error.retry_after if error.retry_after is not None else delay
                 self._check_deadline(self.now() + wait)
                 if self.now() + wait > give_up_at or not await _still_wanted(wait):
-                    raise failed_create(error) from error
+                    raise failed_create(error) from None
             except ResponsesError as error:
-                raise failed_create(error) from error
+                raise failed_create(error) from None
             delay = min(delay * 2, _LONGEST_DELAY)
 
     def _check_deadline(self, then: float) -> None:
         if self.deadline is not None and then >= self.deadline.timestamp():
             raise deadline_passed()
+
+    async def _announce(self, pulse: Pulse) -> None:
+        """Tell of the POST to come. Where a retry was allowed until now, the beat must arrive before the POST does."""
+        retry_was_allowed = self.beat is not None
+        self._tell(CreatePhase.POSTING, pulse)
+        if retry_was_allowed:
+            await asyncio.sleep(_A_BEAT_ARRIVES)
 
     def _tell(self, phase: CreatePhase, pulse: Pulse) -> None:
         self.beat = Beat(phase=phase)

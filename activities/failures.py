@@ -1,4 +1,7 @@
-"""Errors of the Responses API as Temporal failures: one table, which a test holds against the tree of errors."""
+"""Errors of the Responses API as Temporal failures: one table, which a test holds against the tree of errors.
+
+Raise them `from None`: history stores the causes of a failure too, and theirs are texts that nobody redacted (A25).
+"""
 
 from datetime import timedelta
 

@@ -35,7 +35,7 @@ class Reads:
             retrieved = await self.client.retrieve(self.response_id)
         except ResponsesError as error:
             if not self._passes(error, now):
-                raise self._failure(error) from error
+                raise self._failure(error) from None
             self._failures += 1
             self._asked_to_wait = error.retry_after or 0.0
             return None

@@ -57,7 +57,7 @@ class ResponsesActivities:
         if adopted is not None:
             self.in_flight.started(adopted)
             return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
-        sending = Sending.not_yet(create.deadline, self.now)
+        sending = Sending(create.deadline, self.now, earlier_beat())
         async with Pulse(lambda: sending.beat) as pulse:
             request = await self.requests.build(create, background=True, stream=create.options.live_preview)
             response = await sending.until_taken(lambda: to_its_end(self._create(request)), pulse)
@@ -81,7 +81,7 @@ class ResponsesActivities:
         reads = Reads(self.client, wait.response_id, wait.created_at.timestamp(), self.cadence)
         with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
             waiting = ResponseWait(wait, reads, self.budget, told, self.now)
-            async with self._preview(wait, waiting):
+            async with waiting.pulse(), self._preview(wait, waiting):
                 record = await waiting.until_finished()
         if record.is_finished:
             self.in_flight.ended(wait.response_id)
@@ -109,7 +109,7 @@ class ResponsesActivities:
             try:
                 response = await self._cancelled(cancel.response_id)
             except ResponsesError as error:
-                raise failed_read(error, cancel.response_id) from error
+                raise failed_read(error, cancel.response_id) from None
         record = record_of(response)
         if record.is_finished:
             self.in_flight.ended(cancel.response_id)
@@ -140,5 +140,5 @@ class ResponsesActivities:
         except ResponsesError as error:
             response = turn.streamed.response
             if response is None:
-                raise failed_create(error) from error
+                raise failed_create(error) from None
             return await read_after_cut(self.client, response.id, str(error), self.now)

@@ -64,7 +64,7 @@ async def result_of(run: WorkflowHandle[Any, Any]) -> AgentResult:
 
 async def progress(run: WorkflowHandle[Any, Any]) -> AgentState:
     """The run's answer to the query `progress`."""
-    return await run.query("progress", result_type=AgentState)
+    return AgentState.model_validate(await run.query("progress"))
 
 
 async def reached(run: WorkflowHandle[Any, Any], condition: Callable[[AgentState], bool]) -> AgentState:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from activities.messages import InputFile
 from emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
 from emulator.scenarios import Scenario
-from emulator.script import Ending, FunctionCallStep, Text, Turn
+from emulator.script import Ending, FunctionCallStep, Step, Text, Turn
 from responses_api.models import ResponseStatus
 from tests.workflows.runs import Agents, progress, reached, result_of, until
 from workflows.contract import AgentInput, AgentStatus, CallStatus, IncompleteReason, TransportChoice
@@ -110,7 +111,7 @@ async def test_files_are_read_by_the_worker_and_never_enter_history(agents: Agen
     (tmp_path / "secret.txt").write_text("the file's own words")
     run = await agents.start(
         AgentInput(
-            task="Read.", files=[{"path": "secret.txt"}], files_root=str(tmp_path), metadata={"scenario": "echo"}
+            task="Read.", files=[InputFile(path="secret.txt")], files_root=str(tmp_path), metadata={"scenario": "echo"}
         )
     )
     result = await result_of(run)
@@ -434,7 +435,9 @@ async def test_after_each_iteration_the_preview_is_the_tail_of_all_text(
 ) -> None:
     """A15."""
     texts = ["a" * 1500, "b" * 1500, "c" * 2500]
-    steps = [[Text(text=text), FunctionCallStep(name="add", arguments={"a": 1, "b": 1})] for text in texts[:2]]
+    steps: list[list[Step]] = [
+        [Text(text=text), FunctionCallStep(name="add", arguments={"a": 1, "b": 1})] for text in texts[:2]
+    ]
     turns = [*(Turn(write=0, output=step) for step in steps), Turn(write=0, output=[Text(text=texts[2])])]
     await agents.emulator.control.add_scenario(Scenario(name="talkative", turns=turns))
     run = await agents.start(asks("talkative", transport))

@@ -1,6 +1,7 @@
 """History stays flat, and a long run goes on in a new one."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
@@ -45,7 +46,7 @@ async def test_an_iteration_costs_the_same_however_long_the_conversation_is(
     assert late < early * 1.25
 
 
-async def _cost_per_iteration(run: WorkflowHandle[object, object]) -> list[tuple[int, int]]:
+async def _cost_per_iteration(run: WorkflowHandle[Any, Any]) -> list[tuple[int, int]]:
     """Events and bytes of each iteration, from one create to the next."""
     costs: list[tuple[int, int]] = []
     async for event in run.fetch_history_events():
@@ -80,7 +81,7 @@ async def restless(
         yield Agents(client, emulator, settings)
 
 
-async def _runs_of(client: Client, run: WorkflowHandle[object, object]) -> list[WorkflowExecutionStatus | None]:
+async def _runs_of(client: Client, run: WorkflowHandle[Any, Any]) -> list[WorkflowExecutionStatus | None]:
     return [found.status async for found in client.list_workflows(f"WorkflowId = '{run.id}'")]
 
 

@@ -76,9 +76,10 @@ def test_usage_is_summed_over_all_responses_whatever_their_end() -> None:
 def test_a_run_is_queued_until_its_first_response_has_an_id() -> None:
     """A18, A19."""
     run = ledger()
-    assert run.state.status is AgentStatus.QUEUED
+    statuses = [run.state.status]
     run.response_created("a", "queued", "m-1")
-    assert run.state.status is AgentStatus.RUNNING
+    statuses.append(run.state.status)
+    assert statuses == [AgentStatus.QUEUED, AgentStatus.RUNNING]
     assert (run.state.response_id, run.state.response_status, run.state.model) == ("a", "queued", "m-1")
 
 
@@ -106,6 +107,16 @@ def test_the_preview_is_the_tail_of_all_text_so_far() -> None:
     assert run.state.preview == "a" * 3000 + "b" * 500
     run.response_ended(response("b", "b" * 2000))
     assert run.state.preview == "a" * 2000 + "b" * 2000
+
+
+def test_a_report_that_comes_after_the_end_of_its_response_is_void() -> None:
+    """Else the text would stand twice in the preview, or a lost response would come back."""
+    run = ledger()
+    run.response_ended(response("a", "text of a"))
+    run.begin_iteration()
+    run.progress_reported(ProgressReport(response_id="b", response_status="in_progress", preview="text"))
+    run.progress_reported(ProgressReport(response_id="a", response_status="in_progress", preview="text of a"))
+    assert (run.state.response_id, run.state.preview) == ("b", "text of atext")
 
 
 def test_the_calls_shown_are_the_newest_hundred_with_their_status() -> None:

@@ -1,0 +1,218 @@
+"""Record the histories that `test_replay` replays: `python -m tests.workflows.record_histories [name …]`.
+
+Run it when a scenario is added. Files that are there already are left alone: they are the histories of yesterday's
+runs, which every later version has to replay.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+
+from emulator.faults import Fault, Operation, RejectChain, Reset
+from runtime import Provider, ProviderKind, Settings
+from tests.emulator_control import running_emulator
+from tests.processes import TemporalServer
+from tests.workflows.runs import Agents, progress, until, working
+
+HISTORIES = Path(__file__).parent / "histories"
+QUEUE = "agents"
+TOOL = 'calls?iterations=2&parallel=2&tool=add&arguments={"a":1,"b":2}'
+
+Scenario = Callable[[Agents], Awaitable[WorkflowHandle[Any, Any]]]
+
+
+def asks(scenario: str, **fields: Any) -> dict[str, Any]:
+    return {"task": "Do it.", "metadata": {"scenario": scenario}, **fields}
+
+
+async def _finished(run: WorkflowHandle[Any, Any]) -> WorkflowHandle[Any, Any]:
+    with contextlib.suppress(WorkflowFailureError):
+        await run.result()
+    return run
+
+
+async def _started(agents: Agents, request: Any) -> WorkflowHandle[Any, Any]:
+    run = await agents.start(request)
+
+    async def has_response() -> bool:
+        return bool(await agents.responses(run))
+
+    await until(has_response)
+    return run
+
+
+async def background(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start(asks(TOOL, reasoning_effort="high")))
+
+
+async def stream(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start(asks(TOOL)))
+
+
+async def slow_stream_with_reports(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start(asks("write?words=500&seconds=8")))
+
+
+async def live_preview(agents: Agents) -> WorkflowHandle[Any, Any]:
+    request = asks("write?words=500&seconds=8", transport="background", live_preview=True)
+    return await _finished(await agents.start(request))
+
+
+async def cancelled_by_signal(agents: Agents) -> WorkflowHandle[Any, Any]:
+    run = await _started(agents, asks("think?seconds=60", transport="background"))
+    await run.signal("cancel", "enough")
+    return await _finished(run)
+
+
+async def cancelled_by_temporal(agents: Agents) -> WorkflowHandle[Any, Any]:
+    run = await _started(agents, asks("think?seconds=60", transport="background"))
+    await run.cancel()
+    return await _finished(run)
+
+
+async def cancelled_stream(agents: Agents) -> WorkflowHandle[Any, Any]:
+    run = await _started(agents, asks("think?seconds=60"))
+    await run.signal("cancel")
+    return await _finished(run)
+
+
+async def cancelled_tool(agents: Agents) -> WorkflowHandle[Any, Any]:
+    run = await agents.start(asks("calls?tool=wait_long&arguments={}"))
+
+    async def calling() -> bool:
+        return bool((await progress(run)).function_calls)
+
+    await until(calling)
+    await run.signal("cancel")
+    return await _finished(run)
+
+
+async def deadline(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start(asks("think?seconds=60", transport="background", deadline=1.0)))
+
+
+async def ambiguous_create(agents: Agents) -> WorkflowHandle[Any, Any]:
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=Reset(processed=True)))
+    return await _finished(await agents.start(asks("echo", transport="background")))
+
+
+async def refused_chain(agents: Agents) -> WorkflowHandle[Any, Any]:
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=RejectChain()))
+    return await _finished(await agents.start(asks(TOOL, transport="background")))
+
+
+async def unknown_model(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start({"task": "Do it.", "model": "unknown-model"}))
+
+
+async def invalid_input(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start({"task": ""}))
+
+
+async def saved(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start(asks("echo", save={"filename": "answer"})))
+
+
+async def continued_as_new(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The last of the runs, which begins with what was carried over."""
+    request = asks('calls?iterations=9&tool=add&arguments={"a":1,"b":2}', max_iterations=20)
+    run = await _finished(await agents.start(request))
+    return agents.client.get_workflow_handle(run.id)
+
+
+async def continues_as_new(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The first of the runs, which ends by going on in a new one."""
+    request = asks('calls?iterations=9&tool=add&arguments={"a":1,"b":2}', max_iterations=20)
+    run = await _finished(await agents.start(request))
+    return agents.client.get_workflow_handle(run.id, run_id=run.first_execution_run_id)
+
+
+SCENARIOS: list[Scenario] = [
+    background,
+    stream,
+    slow_stream_with_reports,
+    live_preview,
+    cancelled_by_signal,
+    cancelled_by_temporal,
+    cancelled_stream,
+    cancelled_tool,
+    deadline,
+    ambiguous_create,
+    refused_chain,
+    unknown_model,
+    invalid_input,
+    saved,
+    continued_as_new,
+    continues_as_new,
+]
+
+
+async def record(scenarios: list[Scenario]) -> None:
+    """Run each scenario with a real worker and write its history."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = await TemporalServer.on(Path(folder))
+        server.command += ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=80"]
+        async with server, running_emulator() as emulator:
+            client = await server.client()
+            settings = _settings(Path(folder))
+            provider = Provider(
+                kind=ProviderKind.COMPATIBLE, base_url=emulator.base_url, websocket_base_url=emulator.base_url
+            )
+            async with working(client, provider, settings):
+                agents = Agents(client, emulator, settings)
+                for scenario in scenarios:
+                    run = await scenario(agents)
+                    _write(scenario.__name__, (await run.fetch_history()).to_json())
+
+
+def _settings(folder: Path) -> Settings:
+    (folder / "workspace").mkdir()
+    return Settings(
+        task_queue=QUEUE,
+        state_folder=folder / "state",
+        workspace=folder / "workspace",
+        files_root=folder,
+        output_root=folder,
+        tool_modules=["tests.workflows.tools_under_test"],
+    )
+
+
+def _write(name: str, history: str) -> None:
+    """Store the events, without what names the machine they were recorded on."""
+    HISTORIES.mkdir(exist_ok=True)
+    process = rf"\d+@{re.escape(socket.gethostname())}"  # in the names of sticky queues
+    events = json.loads(re.sub(process, "1@worker", history))
+    _scrub(events)
+    (HISTORIES / f"{name}.json").write_text(json.dumps(events, indent=1) + "\n")
+    print(f"recorded {name}: {len(events['events'])} events")
+
+
+def _scrub(value: Any) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _scrub(item)
+    elif isinstance(value, dict):
+        value.pop("stackTrace", None)
+        if "identity" in value:
+            value["identity"] = "worker"
+        for item in value.values():
+            _scrub(item)
+
+
+def main(names: list[str]) -> None:
+    wanted = [scenario for scenario in SCENARIOS if not names or scenario.__name__ in names]
+    missing = [scenario for scenario in wanted if not (HISTORIES / f"{scenario.__name__}.json").exists()]
+    asyncio.run(record(missing))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
