@@ -437,8 +437,6 @@ async def test_after_each_iteration_the_preview_is_the_tail_of_all_text(
     texts = ["a" * 1500, "b" * 1500, "c" * 2500]
     step = FunctionCallStep(name="add", arguments={"a": 1, "b": 1})
     steps: list[list[Step]] = [[Text(text=text), step] for text in texts[:2]]
-        [Text(text=text), FunctionCallStep(name="add", arguments={"a": 1, "b": 1})] for text in texts[:2]
-    ]
     turns = [*(Turn(write=0, output=step) for step in steps), Turn(write=0, output=[Text(text=texts[2])])]
     await agents.emulator.control.add_scenario(Scenario(name="talkative", turns=turns))
     run = await agents.start(asks("talkative", transport))
