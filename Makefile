@@ -1,7 +1,8 @@
 # Everything runs in .venv, which `make setup` creates; every other target sees to that first.
 
 # The agent of `make run`: high effort, so that each response runs in the background, at the provider.
-TASK = What is still open before Fernwick 2.0 can ship? Look through the files; name the owner of each point.
+TASK = What is still open before Fernwick 2.0 can ship? Read the release checklist, the last meeting and the tickets, \
+	and name the owner of each point.
 EFFORT = high
 TESTS = tests
 

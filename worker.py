@@ -7,6 +7,7 @@ import signal
 import sys
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
@@ -158,6 +159,8 @@ def main() -> None:
         "--queues", nargs="+", type=Queue, choices=list(Queue), default=list(Queue), help="what to serve (default: all)"
     )
     arguments = parser.parse_args()
+    # A user's tool modules lie where the program was started; last, so that no file of theirs hides one of ours.
+    sys.path.append(str(Path.cwd()))
     try:
         settings = Settings.load()
         setup_telemetry(settings)

@@ -151,7 +151,8 @@ class Part:
 
     def _why_it_cannot_start(self) -> str:
         name = self._plan.name
-        return f"The {name} does not start: {self._folder.last_words(name)} (its log is {self._folder.log(name)})"
+        words = self._folder.last_words(name).removeprefix(f"{name}: ")
+        return f"The {name} does not start: {words} (its log is {self._folder.log(name)})"
 
 
 async def end_holder(lock: LockFile, grace: float, hurry: asyncio.Event) -> None:

@@ -132,6 +132,20 @@ async def test_a_stack_with_open_runs_and_a_small_difference_is_used_with_a_word
     assert standing.said[-1].startswith("The running stack was started with another AGENT_MAX_TOOLS;")
 
 
+async def test_tools_of_the_folder_one_works_in_are_found_and_files_named_like_ours_are_not_run(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_tools.py").write_text(
+        "from tools.registry import Effect, tool\n\n\n@tool(effect=Effect.PURE)\n"
+        'def shout(text: str) -> str:\n    """Say it louder."""\n    return text.upper()\n'
+    )
+    for name in ("worker", "runtime", "emulator", "embedded"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AGENT_TOOL_MODULES", "my_tools")
+    assert (await stack.ensure_running()).is_ready
+
+
 async def test_a_worker_that_cannot_start_is_told_in_one_sentence(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
