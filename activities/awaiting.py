@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from temporalio import activity
 
-from activities.heartbeats import RunReports, send_beat
+from activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
 from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
 from activities.reading import Reads
 from activities.records import record_of, unfinished_record
@@ -28,12 +28,16 @@ class ResponseWait:
     now: Callable[[], float]
 
     def __post_init__(self) -> None:
-        timeout = activity.info().heartbeat_timeout
-        self._beat_every = timeout.total_seconds() * _OF_THE_TIMEOUT if timeout else 60.0
         self._beaten_at = 0.0
         self._reports = RunReports(ReportSchedule(self.now()))
-        self._beat = Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
+        # Where an earlier attempt left off: what was seen of the text must not get lost with a worker.
+        self._beat = earlier_beat() or Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
         self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
+
+    def pulse(self) -> Pulse:
+        """The heartbeats that go on whatever the wait is doing: a GET may take longer than the timeout."""
+        timeout = activity.info().heartbeat_timeout
+        return Pulse(lambda: self._beat, timeout.total_seconds() * _OF_THE_TIMEOUT if timeout else 60.0)
 
     async def until_finished(self) -> ResponseRecord:
         """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6)."""
@@ -51,33 +55,25 @@ class ResponseWait:
         return record_of(response)
 
     def show(self, status: str | None, text: str) -> None:
-        """Beat, and tell the run from time to time, how far the response has come."""
+        """Tell how far the response has come: by a beat soon, the run itself from time to time."""
         before = (self._beat.response_status, self._beat.preview)
         if status is not None:
             self._beat.response_status = status
-        if text:
+        if len(text) > len(self._beat.preview or ""):  # a stream that is followed again starts at the beginning
             self._beat.preview = text[-PREVIEW_CHARACTERS:]
         news = before != (self._beat.response_status, self._beat.preview)
-        self._keep_alive(_OFTEN_ENOUGH if news else self._beat_every)
-        self._reports.tell(self._beat, self.now())
-
-    def _keep_alive(self, every: float) -> None:
-        """Beat, unless the last beat is more recent than `every` seconds. Each beat is a call to Temporal."""
-        if self.now() - self._beaten_at >= every:
+        if news and self.now() - self._beaten_at >= _OFTEN_ENOUGH:
             self._beaten_at = self.now()
             send_beat(self._beat)
+        self._reports.tell(self._beat, self.now())
 
     async def _pause(self) -> ResponseRecord | None:
-        """Sleep until the next GET, beating; at most to the deadline. The response, if somebody else saw its end."""
+        """Sleep until the next GET, at most to the deadline. The response, if somebody else saw its end meanwhile."""
         until = self.now() + self.reads.wait(self.now(), self.budget.fair_share)
         if self._deadline is not None:
             until = min(until, self._deadline)
-        while (left := until - self.now()) > 0:
-            await asyncio.wait((self.told,), timeout=min(left, self._beat_every))
-            if self.told.done():
-                return self.told.result()
-            self._keep_alive(self._beat_every)
-        return None
+        await asyncio.wait((self.told,), timeout=max(0.0, until - self.now()))
+        return self.told.result() if self.told.done() else None
 
     def _is_past_deadline(self) -> bool:
         return self._deadline is not None and self.now() >= self._deadline

@@ -179,7 +179,6 @@ class ProgressReport(Record):
 class CreatePhase(StrEnum):
     """How far a create has come, in its heartbeats. What a second attempt may do depends on it."""
 
-    NOT_SENT = "not_sent"
     POSTING = "posting"
     REJECTED = "rejected"
     CREATED = "created"

@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities.creating import Sending
 from activities.failures import deadline_passed, lost_response
-from activities.heartbeats import Pulse, RunReports
+from activities.heartbeats import Pulse, RunReports, earlier_beat
 from activities.messages import Beat, CreatePhase, ResponseRecord
 from activities.preview import text_in
 from activities.reading import Reads
@@ -57,7 +57,7 @@ class StreamTurn:
     streamed: StreamedResponse = field(default_factory=StreamedResponse)
 
     def __post_init__(self) -> None:
-        self._sending = Sending.not_yet(self.deadline, self.now)
+        self._sending = Sending(self.deadline, self.now, earlier_beat())
         self._reports = RunReports(ReportSchedule(self.now()))
         self._taken_at: float | None = None
 
@@ -109,7 +109,7 @@ class StreamTurn:
     def _time_left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline.timestamp() - self.now())
 
-    def _beat(self) -> Beat:
+    def _beat(self) -> Beat | None:
         response = self.streamed.response
         if response is None:
             return self._sending.beat

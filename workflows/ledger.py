@@ -78,7 +78,9 @@ class Ledger(BaseModel):
         self.state.model = model or self.state.model
 
     def progress_reported(self, report: ProgressReport) -> None:
-        """An activity told what a running response has written so far."""
+        """An activity told what a running response has written so far. A report that comes after its end is void."""
+        if any(entry.response_id == report.response_id for entry in self.responses):
+            return
         if report.response_id is not None and report.response_id != self.state.response_id:
             self.response_created(report.response_id, report.response_status or "in_progress", None)
         if report.response_status is not None:
