@@ -117,7 +117,9 @@ class Findings:
         for call, output in conversation.answered_calls:
             name = call["name"]
             found.called[name] += 1
-            if name == hands.list:
+            if name != hands.read and output.lower().startswith("error"):
+                found.others.append((name, output))
+            elif name == hands.list:
                 found.listed += [path for path in _PATH.findall(output) if path not in found.listed]
             elif name == hands.read:
                 found.texts[_argument(call, _PATH_NAMES)] = output
@@ -141,13 +143,13 @@ def _next_calls(conversation: Conversation, hands: Hands, found: Findings) -> tu
     task = conversation.task
     if hands.list and not found.called[hands.list]:
         return "**Looking around**\n\nFirst I need to know which files there are.", [hands.call(hands.list, path=".")]
-    if hands.read and not found.texts and (paths := found.worth_reading(task)[:MOST_FILES_READ]):
+    if hands.read and not found.called[hands.read] and (paths := found.worth_reading(task)[:MOST_FILES_READ]):
         thought = f"**Reading**\n\nOf {len(found.listed)} files I read {len(paths)} side by side."
         return thought, [hands.call(hands.read, path=path) for path in paths]
-    if hands.search and found.texts and not found.searches and (word := _word_to_search(task, found)):
+    if hands.search and found.texts and not found.called[hands.search] and (word := _word_to_search(task, found)):
         thought = f"**Searching**\n\nWhere else does “{word}” occur?"
         return thought, [hands.call(hands.search, query=word, path=".")]
-    if hands.write and found.texts and not found.written and _WANTS_REPORT.search(task):
+    if hands.write and found.texts and not found.called[hands.write] and _WANTS_REPORT.search(task):
         text = report(task, found)
         return "**Writing the report**\n\nThe task asks for it.", [
             hands.call(hands.write, path=_report_path(task, found), content=text)

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from emulator.answers import EventStream, connection_reset, error_answer, json_answer, no_answer, unless_gone
 from emulator.control import control_routes
 from emulator.errors import ApiError, ErrorBody, invalid, wrong_api_key
-from emulator.faults import Answer, BreakStream, Delay, Effect, Operation, RejectChain, Reset
+from emulator.faults import AddHeaders, Answer, BreakStream, Delay, Effect, Operation, RejectChain, Reset
 from emulator.lifecycle import StoredResponse
 from emulator.provider import Provider
 from emulator.requests import (
@@ -66,18 +66,17 @@ class ResponsesApi:
         if instead := await self._after(effect, request):
             self._provider.hang_up(response)
             return instead
-        return await self._answer_create(response, request)
+        return await self._answer_create(response, request, effect)
 
     async def retrieve(self, request: Request) -> ASGIApp:
         """GET /responses/{id}, as JSON or, with `stream=true`, as events."""
         response = self._provider.retrieve(request.path_params["id"])
         metadata = response.request.metadata or {}
-        if self._provider.faults.pending:
-            effect = self._provider.take_fault(Operation.RETRIEVE, metadata)
-            if instead := await self._before(effect, request) or await self._after(effect, request):
-                return instead
+        effect = self._provider.take_fault(Operation.RETRIEVE, metadata)
+        if instead := await self._before(effect, request) or await self._after(effect, request):
+            return instead
         if request.query_params.get("stream") != "true":
-            return json_answer(response.body(self._provider.clock.now()))
+            return json_answer(response.body(self._provider.clock.now()), headers=_added(effect))
         response.check_resume(self._provider.clock.now())
         query = parse_query(StreamQuery, request.query_params)
         return await self._stream(response, request, query.starting_after)
@@ -91,7 +90,7 @@ class ResponsesApi:
         response = self._provider.cancel(response.id, effect)
         if instead := await self._after(effect, request):
             return instead
-        return json_answer(response.body(self._provider.clock.now()))
+        return json_answer(response.body(self._provider.clock.now()), headers=_added(effect))
 
     async def delete(self, request: Request) -> ASGIApp:
         """DELETE /responses/{id}."""
@@ -124,15 +123,15 @@ class ResponsesApi:
 
     # --- answering -----------------------------------------------------------------------------------------------
 
-    async def _answer_create(self, response: StoredResponse, request: Request) -> ASGIApp:
+    async def _answer_create(self, response: StoredResponse, request: Request, effect: Effect | None) -> ASGIApp:
         if response.request.stream:
             return await self._stream(response, request)
         if response.request.background:
-            return json_answer(response.body_as(ResponseStatus.QUEUED))
+            return json_answer(response.body_as(ResponseStatus.QUEUED), headers=_added(effect))
         if not await unless_gone(request.receive, self._finished(response)):
             self._provider.hang_up(response)
             raise ClientDisconnect
-        return json_answer(response.body(self._provider.clock.now()))
+        return json_answer(response.body(self._provider.clock.now()), headers=_added(effect))
 
     async def _finished(self, response: StoredResponse) -> bool:
         await self._provider.finished(response)
@@ -140,7 +139,12 @@ class ResponsesApi:
 
     async def _stream(self, response: StoredResponse, request: Request, starting_after: int = -1) -> ASGIApp:
         effect = self._provider.take_fault(Operation.STREAM, response.request.metadata or {})
-        if instead := await self._before(effect, request) or await self._after(effect, request):
+        try:
+            instead = await self._before(effect, request) or await self._after(effect, request)
+        except ApiError:
+            self._provider.hang_up(response)
+            raise
+        if instead:
             self._provider.hang_up(response)
             return instead
         events = self._provider.follow(response, starting_after)
@@ -201,6 +205,10 @@ class ResponsesApi:
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self._api_key}".encode()):
             raise wrong_api_key()
+
+
+def _added(effect: Effect | None) -> dict[str, str]:
+    return effect.headers if isinstance(effect, AddHeaders) else {}
 
 
 def _no_tool_call_found(request: CreateBody) -> str:

@@ -48,6 +48,13 @@ class Delay(Scripted):
     processed: bool = False
 
 
+class AddHeaders(Scripted):
+    """`create`, `retrieve`, `cancel`: all is well, and the answer has these headers: `openai-poll-after-ms`, say."""
+
+    type: Literal["add_headers"] = "add_headers"
+    headers: dict[str, str]
+
+
 class RejectChain(Scripted):
     """`create` with `previous_response_id`: the server says that it does not know the calls being answered."""
 
@@ -91,7 +98,8 @@ class BreakStream(Scripted):
 
 
 Effect = Annotated[
-    Answer | Reset | Delay | RejectChain | Stuck | End | FinishFirst | BreakStream, Field(discriminator="type")
+    Answer | Reset | Delay | AddHeaders | RejectChain | Stuck | End | FinishFirst | BreakStream,
+    Field(discriminator="type"),
 ]
 
 

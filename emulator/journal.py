@@ -129,17 +129,20 @@ class Journal:
 
     def replay(self) -> Iterator[Entry]:
         """Every entry so far, oldest first; cuts off an unfinished last line."""
-        self._file.seek(0)
         complete = 0
-        for number, line in enumerate(self._file.readlines(), 1):
-            if not line.endswith(b"\n"):
-                break
-            complete += len(line)
-            try:
-                yield _ENTRY.validate_json(line)
-            except ValueError as error:
-                raise RuntimeError(f"The state file {self.path} cannot be read at line {number}: {error}") from error
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    break
+                yield self._read(line, number)
+                complete += len(line)
         self._file.truncate(complete)
+
+    def _read(self, line: bytes, number: int) -> Entry:
+        try:
+            return _ENTRY.validate_json(line)
+        except ValueError as error:
+            raise RuntimeError(f"The state file {self.path} cannot be read at line {number}: {error}") from error
 
     def append(self, entry: Entry) -> None:
         """Write one entry."""

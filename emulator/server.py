@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from pydantic import ValidationError
 
 from emulator.app import create_app
 from emulator.connections import BreakableProtocol
@@ -30,12 +31,22 @@ class EmulatorOptions:
 
 
 def build_provider(options: EmulatorOptions) -> Provider:
-    """A provider with the built-in scenarios, those of the folder, and what the state file remembers."""
+    """A provider with the built-in scenarios, those of the folder, and what the state file remembers.
+
+    Raises: RuntimeError for a file that cannot be used, OSError for a port or a folder that cannot.
+    """
     book = ScenarioBook(BUILT_IN, options.scenario)
     for path in sorted(options.scenario_dir.glob("*.json")) if options.scenario_dir else []:
-        book.register(Scenario.model_validate_json(path.read_bytes()))
+        book.register(_scenario(path))
     journal = Journal(options.state_file) if options.state_file else None
     return Provider(book, journal=journal, pace=options.pace)
+
+
+def _scenario(path: Path) -> Scenario:
+    try:
+        return Scenario.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RuntimeError(f"The scenario file {path} cannot be used: {error}") from error
 
 
 class EmulatorServer:
