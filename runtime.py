@@ -354,7 +354,7 @@ class StackFile(BaseModel):
             return None
         except ValidationError:
             raise SetupError(
-                f"{path} is not a stack file of this version: stop that stack, then remove the file."
+                f"{path} was written by another version of this program: run `durable-responses down` first."
             ) from None
 
 

@@ -113,13 +113,14 @@ class _Supervisor:
             self._serving.result()
 
     def _stop(self) -> None:
+        # Said last: after SIGHUP there is no terminal to say it to.
         if self._stop_requested:
-            self._say("Ending what still runs.")
             self._hurry.set()
-            return
-        self._stop_requested = True
-        self._say("Stopping. Open runs are kept, and go on at the next start.")
-        self._serving.cancel()
+            self._say("Ending what still runs.")
+        else:
+            self._stop_requested = True
+            self._serving.cancel()
+            self._say("Stopping. Open runs are kept, and go on at the next start.")
 
     async def _serve(self, usual: Ports) -> None:
         while True:

@@ -99,7 +99,8 @@ async def _fetch(folder: Path, say: Say) -> Path | None:
     await asyncio.wait([fetching])
     problem = "nothing arrived" if fetching.cancelled() else fetching.exception()
     if problem:
-        say(f"The Temporal CLI could not be fetched ({_last_words(str(problem))}).")
+        reason = str(problem).removeprefix("Failed starting Temporal dev server: ").partition(" for url ")[0]
+        say(f"The Temporal CLI could not be fetched ({reason}).")
     return _cached(folder)
 
 

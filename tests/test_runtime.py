@@ -254,7 +254,7 @@ def test_a_configuration_file_that_cannot_be_read_is_named(folder: Path, monkeyp
 
 def test_a_stack_file_of_another_version_is_named(folder: Path) -> None:
     (folder / "stack.json").write_text("{}")
-    with pytest.raises(SetupError, match=r"stack\.json is not a stack file of this version"):
+    with pytest.raises(SetupError, match=r"stack\.json was written by another version"):
         temporal_address(Settings.load())
 
 
