@@ -12,7 +12,8 @@ from activities.messages import FailureDetail, FailureType
 from responses_api import errors
 from responses_api.errors import ResponsesError
 
-# The failure of a create, by the error's class. An ambiguous create is never sent again by a retry.
+# The failure of a create, by the error's class; a class without a row does as the one it is derived from. An ambiguous
+# create is never sent again by a retry.
 OF_CREATES: dict[type[ResponsesError], FailureType] = {
     errors.Unreachable: FailureType.TRY_LATER,
     errors.Busy: FailureType.TRY_LATER,
@@ -20,6 +21,7 @@ OF_CREATES: dict[type[ResponsesError], FailureType] = {
     errors.ServerFailed: FailureType.CREATE_AMBIGUOUS,
     errors.MalformedAnswer: FailureType.CREATE_AMBIGUOUS,
     errors.ChainRejected: FailureType.CHAIN_REJECTED,
+    errors.Misconfigured: FailureType.BAD_REQUEST,
     errors.BadRequest: FailureType.BAD_REQUEST,
     errors.AuthenticationFailed: FailureType.AUTHENTICATION_FAILED,
     errors.QuotaExhausted: FailureType.QUOTA_EXHAUSTED,
@@ -37,15 +39,17 @@ OF_READS: dict[type[ResponsesError], FailureType] = {
     errors.NotFound: FailureType.RESPONSE_LOST,
 }
 
+_LONGEST_DELAY = 86_400.0  # seconds
+
 
 def failed_create(error: ResponsesError) -> ApplicationError:
     """The failure of `create_response` or `stream_response`; only `try_later` lets Temporal try again."""
-    return _failure(OF_CREATES[type(error)], error, error.response_id)
+    return _failure(_row(OF_CREATES, error), error, error.response_id)
 
 
 def failed_read(error: ResponsesError, response_id: str) -> ApplicationError:
     """The failure of `await_response` or `cancel_response`; only `try_later` lets Temporal try again."""
-    return _failure(OF_READS[type(error)], error, response_id)
+    return _failure(_row(OF_READS, error), error, response_id)
 
 
 def invalid_input(error: InputError) -> ApplicationError:
@@ -83,11 +87,16 @@ def lost_response(response_id: str, why: str) -> ApplicationError:
     )
 
 
+def _row(table: dict[type[ResponsesError], FailureType], error: ResponsesError) -> FailureType:
+    return next(table[kind] for kind in type(error).__mro__ if kind in table)
+
+
 def _failure(kind: FailureType, error: ResponsesError, response_id: str | None) -> ApplicationError:
     detail = FailureDetail(
         code=error.code, http_status=error.status, request_id=error.request_id, response_id=response_id
     )
-    delay = timedelta(seconds=error.retry_after) if error.retry_after is not None else None
+    # A delay of 0 would switch Temporal's back-off off; one of centuries does not fit into a timedelta.
+    delay = timedelta(seconds=min(error.retry_after, _LONGEST_DELAY)) if error.retry_after else None
     return ApplicationError(
         str(error),
         detail,
