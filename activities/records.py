@@ -1,6 +1,7 @@
 """Cutting a response to what the loop needs, so that history stays flat. Plain Python."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from activities.messages import ResponseRecord
 from responses_api.models import (
@@ -16,7 +17,7 @@ from responses_api.models import (
     UrlCitation,
 )
 
-_LARGEST_TEXT = 640 * 1024  # bytes of one response's text, and as much of arguments: together they fit a payload
+LARGEST_TEXT = 640 * 1024  # bytes of one response's text, and as much of arguments: together they fit a payload
 
 
 def record_of(response: Response, *, status: str | None = None) -> ResponseRecord:
@@ -36,36 +37,43 @@ def record_of(response: Response, *, status: str | None = None) -> ResponseRecor
 
 def unfinished_record(response_id: str, text: str, status: str = ResponseStatus.IN_PROGRESS) -> ResponseRecord:
     """A response of which only the text so far is known."""
-    return ResponseRecord(id=response_id, status=status, output=[_message(text, [])] if text else [])
+    return ResponseRecord(id=response_id, status=status, output=[_message(_Room().fit(text), [])] if text else [])
+
+
+@dataclass
+class _Room:
+    """What all texts of a response, or all arguments, may still take. Bytes."""
+
+    left: int = LARGEST_TEXT
+
+    def fit(self, text: str) -> str:
+        encoded = text.encode()
+        kept = encoded[: self.left]
+        self.left -= len(kept)
+        if len(kept) == len(encoded):
+            return text
+        return kept.decode(errors="ignore") + f"\n[cut: the first {len(kept)} of {len(encoded)} bytes]"
 
 
 def _items(output: list[OutputItem]) -> Iterable[OutputItem]:
+    texts, arguments = _Room(), _Room()
     for item in output:
         match item:
             case Message():
-                yield _message(item.text, item.citations)
+                yield _message(texts.fit(item.text), item.citations)
             case FunctionCall():
-                yield FunctionCall(call_id=item.call_id, name=item.name, arguments=_cut(item.arguments))
+                yield FunctionCall(call_id=item.call_id, name=item.name, arguments=arguments.fit(item.arguments))
             case Reasoning() if item.summary:
-                yield Reasoning(summary=[SummaryText(text=part.text) for part in item.summary])
+                yield Reasoning(summary=[SummaryText(text=texts.fit(part.text)) for part in item.summary])
             case OtherItem():
                 yield _trace(item)
 
 
 def _message(text: str, citations: list[UrlCitation]) -> Message:
-    return Message(content=[OutputText(text=_cut(text), annotations=list(citations))])
+    return Message(content=[OutputText(text=text, annotations=list(citations))])
 
 
 def _trace(item: OtherItem) -> OtherItem:
     """Kind and ids of an item: enough to see whether it waits for an answer."""
     call_id = (item.model_extra or {}).get("call_id")
     return OtherItem.model_validate({"type": item.type, "id": item.id, **({"call_id": call_id} if call_id else {})})
-
-
-def _cut(text: str) -> str:
-    encoded = text.encode()
-    if len(encoded) <= _LARGEST_TEXT:
-        return text
-    return (
-        encoded[:_LARGEST_TEXT].decode(errors="ignore") + f"\n[cut: the first {_LARGEST_TEXT} of {len(encoded)} bytes]"
-    )

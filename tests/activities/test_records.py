@@ -1,0 +1,171 @@
+"""What of a response is kept in history."""
+
+from typing import Any
+
+import pytest
+
+from activities.messages import ResponseRecord
+from activities.records import LARGEST_TEXT, record_of, unfinished_record
+from responses_api.models import Response, ResponseStatus
+from workflows import turns
+
+PAYLOAD = 2 * 1024 * 1024  # bytes; Temporal takes no larger result
+CITATION = {"type": "url_citation", "url": "https://example.com", "title": "Example", "start_index": 0, "end_index": 2}
+
+
+def response(*output: dict[str, Any], **fields: Any) -> Response:
+    return Response.model_validate({"id": "resp_1", "status": "completed", "output": list(output), **fields})
+
+
+def message(text: str, *annotations: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "id": "msg_1",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": [1, 2, 3]}],
+    }
+
+
+def call(arguments: str = "{}", call_id: str = "call_1") -> dict[str, Any]:
+    return {
+        "type": "function_call",
+        "id": "fc_1",
+        "call_id": call_id,
+        "name": "add",
+        "arguments": arguments,
+        "status": "completed",
+    }
+
+
+def kept(*output: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return record_of(response(*output, **fields)).model_dump(mode="json", exclude_none=True)
+
+
+def test_the_echo_of_the_request_is_left_out() -> None:
+    echo = {"instructions": "x" * 10_000, "tools": [{"type": "function"}], "metadata": {"a": "b"}, "top_p": 1.0}
+    assert kept(**echo) == kept()
+
+
+def test_model_times_usage_and_ending_are_kept() -> None:
+    """A10, A11: what the loop needs."""
+    facts = {
+        "model": "gpt-5.4",
+        "created_at": 1.0,
+        "completed_at": 2.0,
+        "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+        "error": {"code": "server_error", "message": "It broke."},
+        "incomplete_details": {"reason": "max_output_tokens"},
+    }
+    record = record_of(response(status="incomplete", **facts))
+    whole = response(status="incomplete", **facts)
+    assert (record.status, record.model, record.created_at, record.completed_at) == ("incomplete", "gpt-5.4", 1, 2)
+    assert (record.usage, record.error) == (whole.usage, whole.error)
+    assert record.incomplete_details == whole.incomplete_details
+
+
+def test_of_a_message_text_and_citations_are_kept() -> None:
+    other = {"type": "file_citation", "file_id": "file_1"}
+    [item] = kept(message("Hi", CITATION, other))["output"]
+    assert item["content"] == [{"type": "output_text", "text": "Hi", "annotations": [CITATION]}]
+    assert "id" not in item
+
+
+def test_a_refusal_is_kept_as_text() -> None:
+    refusal = {"type": "message", "content": [{"type": "refusal", "refusal": "I will not."}]}
+    assert record_of(response(refusal)).output_text == "I will not."
+
+
+def test_of_a_function_call_nothing_that_the_answer_needs_is_lost() -> None:
+    """A12."""
+    assert kept(call('{"a": 1}'))["output"] == [
+        {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": '{"a": 1}'}
+    ]
+
+
+def test_of_reasoning_the_summary_is_kept() -> None:
+    reasoning = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "I thought."}],
+        "encrypted_content": "x" * 10_000,
+    }
+    assert kept(reasoning)["output"] == [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "I thought."}]}
+    ]
+
+
+def test_reasoning_without_a_summary_is_left_out() -> None:
+    assert (
+        kept({"type": "reasoning", "id": "rs_1", "summary": []}, message("Hi"))["output"]
+        == kept(message("Hi"))["output"]
+    )
+
+
+def test_of_other_items_kind_and_ids_are_kept() -> None:
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"sources": ["x" * 10_000]}}
+    assert kept(search)["output"] == [{"type": "web_search_call", "id": "ws_1"}]
+
+
+@pytest.mark.parametrize("kind", ["custom_tool_call", "computer_call", "mcp_approval_request"])
+def test_a_call_that_we_cannot_answer_is_still_seen_as_one(kind: str) -> None:
+    """The rules look at records, not at what the provider sent."""
+    record = record_of(response({"type": kind, "id": "x_1", "call_id": "call_1", "name": "n", "input": "i"}))
+    assert [item.type for item in turns.unanswerable_calls(record)] == [kind]
+
+
+def test_a_call_that_was_answered_at_the_provider_is_still_seen_as_answered() -> None:
+    shell = [{"type": "shell_call", "id": "sh_1", "call_id": "c"}, {"type": "shell_call_output", "call_id": "c"}]
+    assert turns.unanswerable_calls(record_of(response(*shell))) == []
+
+
+def test_an_unknown_status_is_kept() -> None:
+    """A5."""
+    assert record_of(response(status="archived")).status == "archived"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        [message("ä" * LARGEST_TEXT)],
+        [message("x" * LARGEST_TEXT) for _ in range(5)],
+        [call("x" * LARGEST_TEXT, f"call_{number}") for number in range(5)],
+        [message("x\n" * LARGEST_TEXT), call('{"a": "' + "x" * LARGEST_TEXT + '"}')],
+        [{"type": "reasoning", "summary": [{"text": "x" * LARGEST_TEXT}] * 3}, message("x" * LARGEST_TEXT)],
+    ],
+    ids=["one text", "many texts", "many calls", "text and call", "summary"],
+)
+def test_a_record_of_whatever_size_fits_a_payload(output: list[dict[str, Any]]) -> None:
+    """Else the run would fail for an answer that is already paid for."""
+    assert len(record_of(response(*output)).model_dump_json().encode()) < PAYLOAD
+
+
+def test_what_is_cut_says_so() -> None:
+    text = record_of(response(message("x" * (LARGEST_TEXT + 1)))).output_text
+    assert text == "x" * LARGEST_TEXT + f"\n[cut: the first {LARGEST_TEXT} of {LARGEST_TEXT + 1} bytes]"
+
+
+def test_a_text_is_not_cut_within_a_character() -> None:
+    text = record_of(response(message("x" + "ä" * LARGEST_TEXT))).output_text
+    assert text.startswith("x" + "ä" * (LARGEST_TEXT // 2 - 1) + "\n[cut")
+
+
+def test_all_calls_are_kept_when_their_arguments_are_cut() -> None:
+    """A12: each has to be answered."""
+    record = record_of(response(*(call("x" * LARGEST_TEXT, f"call_{number}") for number in range(3))))
+    assert [each.call_id for each in record.function_calls] == ["call_0", "call_1", "call_2"]
+
+
+def test_of_a_response_that_is_not_finished_the_text_so_far_is_kept() -> None:
+    """A6."""
+    record = unfinished_record("resp_1", "Half a sen")
+    assert (record.id, record.status, record.output_text) == ("resp_1", ResponseStatus.IN_PROGRESS, "Half a sen")
+
+
+def test_without_text_so_far_there_is_no_empty_message() -> None:
+    assert unfinished_record("resp_1", "").output == []
+
+
+def test_a_record_survives_its_way_through_history() -> None:
+    record = record_of(response(message("Hi", CITATION), call(), {"type": "web_search_call", "id": "ws_1"}))
+    assert ResponseRecord.model_validate_json(record.model_dump_json()) == record
