@@ -64,7 +64,7 @@ _EXIT_CODES = {
 
 
 class StartedJob(BaseModel):
-    """`start --json`: the job, and its page in the Web UI where there is one."""
+    """`start --json`, and `run --json` left by Ctrl-C: the job, and its page in the Web UI where there is one."""
 
     job_id: str
     web_ui: str | None
@@ -218,7 +218,7 @@ def start(options: RunOptions) -> None:
         if output.as_json:
             output.object(StartedJob(job_id=job_id, web_ui=connection.web_ui(job_id)))
         else:
-            output.say(f"Follow it: durable-responses watch {job_id}")
+            output.say_all([*filter(None, [connection.web_ui(job_id)]), f"Follow it: durable-responses watch {job_id}"])
         return ExitCode.COMPLETED
 
     _execute(work, as_json=options.as_json)
@@ -282,6 +282,8 @@ async def _follow(connection: Connection, job_id: str, output: Output) -> ExitCo
         with LiveScreen(output.console, web_ui) if output.is_screen else PlainLines(output.console) as display:
             view = await follow(connection.jobs, job_id, display, asks=output.asks)
     except Left:
+        if output.as_json:
+            output.object(StartedJob(job_id=job_id, web_ui=web_ui))
         output.say(f"\nThe run goes on. Follow it: durable-responses watch {job_id}")
         return ExitCode.LEFT
     return _show_end(view, connection, output)
@@ -293,10 +295,19 @@ def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCo
     assert view.result is not None, "a run is followed until it is closed"
     if output.as_json:
         output.object(_job_result(connection, view.job_id, view.result))
-    elif view.result.output_text:
-        output.answer(f"\n{view.result.output_text.strip()}\n")
+    else:
+        _show_answer(view.result, output)
     output.say_all([*head_of(view, connection.web_ui(view.job_id), _now()), *particulars(view.result)])
     return _EXIT_CODES[view.result.status]
+
+
+def _show_answer(outcome: AgentResult, output: Output) -> None:
+    from command_line.screen import printable
+
+    if outcome.reasoning_summary:
+        output.say(Text(f"\n{printable(outcome.reasoning_summary)}", style="dim"))
+    if outcome.output_text:
+        output.answer(f"\n{outcome.output_text.strip()}\n")
 
 
 def _job_result(connection: Connection, job_id: str, outcome: AgentResult) -> JobResult:
@@ -454,7 +465,7 @@ _READER_GONE = 141  # as a shell says of a process that SIGPIPE ended
 
 def _command_line() -> int:
     try:
-        code: Any = app(standalone_mode=False)
+        code: Any = app(prog_name="durable-responses", standalone_mode=False)
     except typer.TyperException as error:
         _complain(f"{error.format_message()} `durable-responses --help` shows what there is.")
         return ExitCode.USAGE

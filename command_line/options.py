@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -35,6 +36,11 @@ def _option(*names: str, text: str, panel: str | None = None, metavar: str | Non
     return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
 
 
+def _one_of(choices: type[StrEnum]) -> str:
+    *others, last = choices
+    return f"{', '.join(others)} or {last}"
+
+
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object on standard output, everything else on standard error."),
@@ -58,24 +64,37 @@ class RunOptions:
         ),
     ] = None
     as_json: AsJson = False
-    job_id: Annotated[str | None, _option("--job-id", text="An id of your own; it can be used once.")] = None
-    model: Annotated[str | None, _option("--model", "-m", text="Model name (AGENT_MODEL).", panel=_MODEL)] = None
-    effort: Annotated[
-        ReasoningEffort | None, _option("--effort", "-e", text="How hard it thinks (medium).", panel=_MODEL)
+    job_id: Annotated[
+        str | None, _option("--job-id", text="An id of your own; it can be used once.", metavar="JOB")
     ] = None
-    verbosity: Annotated[Verbosity | None, _option("--verbosity", text="How long its answer is.", panel=_MODEL)] = None
+    model: Annotated[
+        str | None, _option("--model", "-m", text="Model name (AGENT_MODEL).", panel=_MODEL, metavar="NAME")
+    ] = None
+    effort: Annotated[
+        ReasoningEffort | None,
+        _option(
+            "--effort",
+            "-e",
+            text=f"How hard it thinks: {_one_of(ReasoningEffort)} (medium).",
+            panel=_MODEL,
+            metavar="LEVEL",
+        ),
+    ] = None
+    verbosity: Annotated[
+        Verbosity | None,
+        _option("--verbosity", text=f"How long its answer is: {_one_of(Verbosity)}.", panel=_MODEL, metavar="LEVEL"),
+    ] = None
     instructions: Annotated[
-        str | None, _option("--instructions", text="Added to the default instructions.", panel=_MODEL)
+        str | None, _option("--instructions", text="Added to the default instructions.", panel=_MODEL, metavar="TEXT")
     ] = None
     context: Annotated[
-        str | None, _option("--context", text="Background, given to the model after the task.", panel=_MODEL)
+        str | None,
+        _option("--context", text="Background, given to the model after the task.", panel=_MODEL, metavar="TEXT"),
     ] = None
-    web_search: Annotated[
-        bool | None, _option("--web-search/--no-web-search", text="Let it search the web.", panel=_MODEL)
-    ] = None
+    web_search: Annotated[bool | None, _option("--web-search", text="Let it search the web.", panel=_MODEL)] = None
     code_interpreter: Annotated[
         bool | None,
-        _option("--code-interpreter/--no-code-interpreter", text="Let it run code at the provider.", panel=_MODEL),
+        _option("--code-interpreter", text="Let it run code at the provider.", panel=_MODEL),
     ] = None
     tool: Annotated[
         list[str] | None,
@@ -89,19 +108,17 @@ class RunOptions:
     ] = None
     reasoning_summary: Annotated[
         bool | None,
-        _option("--reasoning-summary/--no-reasoning-summary", text="Ask for a summary of its reasoning.", panel=_MODEL),
+        _option("--reasoning-summary", text="Ask for a summary of its reasoning.", panel=_MODEL),
     ] = None
     previous_response_id: Annotated[
         str | None,
-        _option(
-            "--previous-response-id", "--continue", text="Go on from this response.", panel=_MODEL, metavar="RESPONSE"
-        ),
+        _option("--previous-response-id", text="Go on from this response.", panel=_MODEL, metavar="RESPONSE"),
     ] = None
     max_iterations: Annotated[
-        int | None, _option("--max-iterations", text="Model responses at most (by effort).", panel=_LIMITS)
+        int | None, _option("--max-iterations", text="Model responses at most (by effort).", panel=_LIMITS, metavar="N")
     ] = None
     max_output_tokens: Annotated[
-        int | None, _option("--max-output-tokens", text="Tokens of one response at most.", panel=_LIMITS)
+        int | None, _option("--max-output-tokens", text="Tokens of one response at most.", panel=_LIMITS, metavar="N")
     ] = None
     deadline: Annotated[
         str | None,
@@ -113,12 +130,18 @@ class RunOptions:
         str | None, _option("--tool-timeout", text="Time for one function call (300s).", panel=_LIMITS, metavar="TIME")
     ] = None
     transport: Annotated[
-        TransportChoice | None, _option("--transport", text="How responses are obtained (auto).", panel=_LIMITS)
+        TransportChoice | None,
+        _option(
+            "--transport",
+            text=f"How responses are obtained: {_one_of(TransportChoice)} (auto).",
+            panel=_LIMITS,
+            metavar="HOW",
+        ),
     ] = None
     live_preview: Annotated[
         bool | None,
         _option(
-            "--live-preview/--no-live-preview",
+            "--live-preview",
             text="Follow the text of background responses while it is written.",
             panel=_LIMITS,
         ),
@@ -133,14 +156,19 @@ class RunOptions:
             metavar="PATH[:LABEL]",
         ),
     ] = None
-    save: Annotated[bool | None, _option("--save/--no-save", text="Save the result as Markdown.", panel=_FILES)] = None
+    save: Annotated[bool | None, _option("--save", text="Save the result as Markdown.", panel=_FILES)] = None
     save_folder: Annotated[
-        str | None, _option("--save-folder", text="Where, under AGENT_OUTPUT_ROOT (_gpt5_docs).", panel=_FILES)
+        str | None,
+        _option("--save-folder", text="Where, under AGENT_OUTPUT_ROOT (_gpt5_docs).", panel=_FILES, metavar="FOLDER"),
     ] = None
-    save_name: Annotated[str | None, _option("--save-name", text="Under what file name.", panel=_FILES)] = None
+    save_name: Annotated[
+        str | None, _option("--save-name", text="Under what file name.", panel=_FILES, metavar="NAME")
+    ] = None
     save_format: Annotated[
         ArtifactFormat | None,
-        _option("--save-format", text="standard: with task and footer. clean: the text only.", panel=_FILES),
+        _option(
+            "--save-format", text="standard: with task and footer; clean: the text only.", panel=_FILES, metavar="FORM"
+        ),
     ] = None
 
 
@@ -258,8 +286,6 @@ def _save(options: RunOptions, from_json: Any) -> Any:
     """What `--save…` says on top of the JSON; a malformed one is left to the check of the input."""
     said = {"folder": options.save_folder, "filename": options.save_name, "format": options.save_format}
     said = {name: value for name, value in said.items() if value is not None}
-    if options.save is False:
-        return None
     if not said and not options.save:
         return from_json
     return {**(from_json if isinstance(from_json, dict) else {}), **said}

@@ -99,7 +99,6 @@ def test_a_link_that_leads_out_of_the_root_is_refused(settings: Settings, root: 
     ("said", "save"),
     [
         ({}, None),
-        ({"save": False, "save_name": "a"}, None),
         ({"save": True}, {}),
         ({"save_folder": "reports"}, {"folder": "reports"}),
         ({"save_name": "a", "save_format": ArtifactFormat.CLEAN}, {"filename": "a", "format": "clean"}),

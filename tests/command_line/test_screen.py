@@ -24,7 +24,6 @@ from responses_api.models import UrlCitation
 from workflows.contract import (
     AgentError,
     AgentResult,
-    AgentState,
     AgentStatus,
     AgentUsage,
     CallRecord,
