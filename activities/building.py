@@ -7,14 +7,14 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.failures import failed_read, invalid_input
+from activities.failures import broken_chain, failed_read, invalid_input
 from activities.inputs import InputError, opening_input
 from activities.messages import CreateResponse
 from activities.rebuild import full_input
 from activities.requests import create_request
 from activities.tools import definitions
 from responses_api.client import ResponsesClient
-from responses_api.errors import ResponsesError
+from responses_api.errors import NotFound, ResponsesError
 from responses_api.models import CreateRequest, FunctionTool
 from tools.registry import Registry, UnknownToolError
 
@@ -64,5 +64,7 @@ class RequestBuilder:
             return opening if isinstance(opening, str) else list(opening)
         try:
             return await full_input(self.client, create, opening)
+        except NotFound as error:
+            raise broken_chain(error) from None
         except ResponsesError as error:
             raise failed_read(error, create.rebuild_from[-1]) from None

@@ -67,6 +67,11 @@ def ambiguous_create(why: str) -> ApplicationError:
     )
 
 
+def broken_chain(error: ResponsesError) -> ApplicationError:
+    """The provider refused the chain, and a response of it can no longer be read to send the full input instead."""
+    return _failure(FailureType.CHAIN_REJECTED, error, error.response_id)
+
+
 def deadline_passed() -> ApplicationError:
     """The run's time was over before the provider had taken the request."""
     return ApplicationError(

@@ -1,0 +1,23 @@
+"""Providers for activities: one scripted byte by byte, and the emulator, each with a client of it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from responses_api.client import ResponsesClient
+from tests.activities.attempts import Reports
+from tests.emulator_control import RunningEmulator
+from tests.responses_api.conftest import api, provider  # noqa: F401 fixtures: a scripted provider and its client
+
+
+@pytest.fixture
+async def emulated(emulator: RunningEmulator) -> AsyncIterator[ResponsesClient]:
+    """A client of the emulator."""
+    async with ResponsesClient(emulator.base_url, None) as client:
+        yield client
+
+
+@pytest.fixture
+async def reports() -> Reports:
+    """What activities report to their run."""
+    return await Reports.begin()
