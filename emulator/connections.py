@@ -18,6 +18,8 @@ class BreakableProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Remember the transport."""
         super().connection_made(transport)
+        # asyncio leaves this out for sockets of `socket.create_server`; without it an answer may wait 40 ms for an ACK.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _open[transport.get_extra_info("peername")[:2]] = transport
         self._peer = transport.get_extra_info("peername")[:2]
 
