@@ -21,7 +21,10 @@ class HeldLock:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+    def write_pid(self) -> None:
+        """Write down that this process holds the lock."""
+        os.pwrite(self.fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Close this process's descriptor. The lock is free once no child holds it either."""
@@ -43,7 +46,7 @@ class LockFile:
         self.path = path
 
     async def take(self) -> HeldLock | None:
-        """The lock, with this process's pid written in it; None when another process holds it."""
+        """The lock, with no pid in it; None when another process holds it."""
         for _ in range(_TRIES):
             if (fd := self._try(fcntl.LOCK_EX)) is not None:
                 return HeldLock(fd)
@@ -62,7 +65,7 @@ class LockFile:
 
     @property
     def holder(self) -> int | None:
-        """The process that holds the lock; None when it is free, or taken a moment ago."""
+        """The process that wrote its pid into the lock; None when the lock is free, or taken a moment ago."""
         if not self.is_held:
             return None
         pid = self.path.read_text().strip()

@@ -157,16 +157,16 @@ class Part:
 
 async def end_holder(lock: LockFile, grace: float, hurry: asyncio.Event) -> None:
     """End the part that holds a lock, whoever started it: SIGTERM, then SIGKILL after `grace` seconds or on `hurry`."""
-    if (pid := lock.holder) is None:
-        return
-    _signal_group(pid, signal.SIGTERM)
-    waits = [asyncio.create_task(lock.wait_until_free(grace)), asyncio.create_task(hurry.wait())]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
+    give_up = time.monotonic() + grace
+    asked: int | None = None
     while lock.is_held:
-        _signal_group(pid, signal.SIGKILL)
-        await lock.wait_until_free(0.2)
+        pid = lock.holder  # None while the part is on its way from fork to exec
+        if pid and (hurry.is_set() or time.monotonic() > give_up):
+            _signal_group(pid, signal.SIGKILL)
+        elif pid and pid != asked:
+            _signal_group(pid, signal.SIGTERM)
+            asked = pid
+        await asyncio.sleep(0.02)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
@@ -177,7 +177,7 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 def _writing_its_pid(lock: Path) -> list[str]:
     # The part writes its own pid before it becomes the real program: whenever its lock is held, the pid is known.
-    return ["/bin/sh", "-c", 'echo $$ > "$0"; exec "$@"', str(lock)]
+    return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(lock)]
 
 
 def _how_it_ended(code: int) -> str:

@@ -89,6 +89,7 @@ async def clean(settings: Settings) -> bool:
     if lock is None:
         return False
     with lock:
+        lock.write_pid()
         found = any(folder.part_lock(name).is_held for name in GRACE)
         await end_parts(folder, asyncio.Event())
         StackFile.path(settings).unlink(missing_ok=True)

@@ -65,6 +65,7 @@ async def up(
     if lock is None:
         raise StackRunning(_already(settings))
     with lock:
+        lock.write_pid()
         await _Supervisor(settings, folder, say, mode).run(ports or Ports())
 
 

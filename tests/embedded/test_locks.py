@@ -21,11 +21,22 @@ async def test_a_released_lock_can_be_taken(tmp_path: Path) -> None:
     assert await lock.take() is not None
 
 
-async def test_the_holder_is_the_process_that_took_it(tmp_path: Path) -> None:
+async def test_a_lock_that_was_just_taken_does_not_name_its_last_holder(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("1\n")
     lock = LockFile(tmp_path / "lock")
     held = await lock.take()
     assert held is not None
     with held:
+        assert lock.is_held
+        assert lock.holder is None
+
+
+async def test_the_holder_is_the_process_that_wrote_its_pid(tmp_path: Path) -> None:
+    lock = LockFile(tmp_path / "lock")
+    held = await lock.take()
+    assert held is not None
+    with held:
+        held.write_pid()
         assert lock.holder == os.getpid()
 
 

@@ -1,3 +1,4 @@
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -33,6 +34,14 @@ async def test_ctrl_c_stops_everything_cleanly(up: Process, stack: Stack) -> Non
     ports = stack.file.ports
     assert await up.stop(signal.SIGINT) == 0
     assert not any(port_serves(port) for _, port in ports)
+    assert not any(lock.is_held for lock in stack.locks)
+
+
+async def test_a_second_ctrl_c_waits_for_nothing(up: Process, stack: Stack) -> None:
+    os.kill(stack.pid(PartName.WORKER), signal.SIGSTOP)  # so that SIGTERM does not reach it
+    os.kill(up.pid, signal.SIGINT)
+    await up.wait_for_line("Stopping.")
+    assert await up.stop(signal.SIGINT, timeout=10) == 0
     assert not any(lock.is_held for lock in stack.locks)
 
 
