@@ -91,8 +91,10 @@ class UnanswerableCall(Parameters):
 
 def unanswerable_call(_: Conversation, given: UnanswerableCall) -> Turn:
     """Asks for a call of a kind that a client may have no way to answer."""
-    item = {"type": given.kind, "call_id": "call_unanswerable", "status": "completed", **_FIELDS.get(given.kind, {})}
-    return Turn(output=[ItemStep(item=item)])
+    fields = _FIELDS.get(given.kind, {})
+    if given.kind != "mcp_approval_request":
+        fields = {"call_id": "call_unanswerable", "status": "completed", **fields}
+    return Turn(output=[ItemStep(item={"type": given.kind, **fields})])
 
 
 _FIELDS: dict[str, dict[str, Any]] = {

@@ -198,7 +198,7 @@ class StoredResponse:
 
     @cached_property
     def output_items(self) -> list[Item]:
-        """The output as items of a chained response's input. Only for a response that has ended."""
+        """The output as JSON objects, which are also items of a chained response's input. Only once it has ended."""
         return [item.model_dump(mode="json", exclude_none=True) for item in self.output]
 
     def body(self, now: float) -> bytes:
@@ -215,7 +215,7 @@ class StoredResponse:
         state: dict[str, Any] = {"id": self.id, "created_at": int(self.created_at), "status": status}
         if status in UNFINISHED:
             return response_object(self.request, **state)
-        state |= {"output": self.output, "usage": self.usage}
+        state |= {"output": self.output_items, "usage": self.usage}
         ending = self.turn.ending
         if status == ResponseStatus.COMPLETED:
             state["completed_at"] = int(self.finished_at)

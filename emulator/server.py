@@ -1,6 +1,7 @@
 """Serving the emulator: composition, sockets, start and stop."""
 
 import asyncio
+import os
 import signal
 import socket
 from dataclasses import dataclass
@@ -39,7 +40,12 @@ def build_provider(options: EmulatorOptions) -> Provider:
     for path in sorted(options.scenario_dir.glob("*.json")) if options.scenario_dir else []:
         book.register(_scenario(path))
     journal = Journal(options.state_file) if options.state_file else None
-    return Provider(book, journal=journal, pace=options.pace)
+    try:
+        return Provider(book, journal=journal, pace=options.pace)
+    except RuntimeError:
+        if journal is not None:
+            journal.close()
+        raise
 
 
 def _scenario(path: Path) -> Scenario:
@@ -55,7 +61,7 @@ class EmulatorServer:
 
     def __init__(self, options: EmulatorOptions) -> None:
         self.provider = build_provider(options)
-        self._socket = socket.create_server((options.host, options.port), backlog=2048)
+        self._socket = _listen(options.host, options.port)
         self.port: int = self._socket.getsockname()[1]
         self.base_url = f"http://{options.host}:{self.port}/v1"
         self._uvicorn = uvicorn.Server(
@@ -100,6 +106,13 @@ async def serve(options: EmulatorOptions, port_file: Path | None = None) -> None
         _write_port(port_file, server.port)
     await ended.wait()
     await server.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise RuntimeError(f"Port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}.") from error
 
 
 def _write_port(path: Path, port: int) -> None:

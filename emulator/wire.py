@@ -3,19 +3,37 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import Field
+
 from emulator.requests import CreateBody, Item, TextFormat
 from responses_api.models import (
     ApiModel,
+    ErrorDetail,
+    IncompleteDetails,
     InputTokensDetails,
     OutputTokensDetails,
-    Response,
+    ResponseStatus,
     Usage,
 )
 
 
-class ResponseObject(Response):
-    """A `Response` with the fields that only a server has to fill in."""
+class ResponseObject(ApiModel):
+    """The response with every field that the API sends. Items hold the fields that they have, and no nulls."""
 
+    id: str
+    object: str = "response"
+    created_at: int
+    completed_at: int | None = None
+    status: ResponseStatus
+    background: bool
+    error: ErrorDetail | None = None
+    incomplete_details: IncompleteDetails | None = None
+    model: str
+    output: list[Item] = Field(default_factory=list)
+    usage: Usage | None = None
+    previous_response_id: str | None = None
+    store: bool
+    metadata: dict[str, str]
     instructions: str | None = None
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None

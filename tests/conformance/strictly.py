@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 Model = TypeVar("Model", bound=BaseModel)
 # The API sends them; its published types forget them.
-_UNPUBLISHED = frozenset({"store", "billing"})
+_UNPUBLISHED = frozenset({"Response.store", "Response.billing", "ResponseCustomToolCall.status"})
 _EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
 
 
@@ -83,6 +83,7 @@ def _unknown_fields(value: object, where: str) -> Iterator[str]:
             yield from _unknown_fields(item, where)
     if not isinstance(value, BaseModel):
         return
-    yield from (f"{where}.{name}" for name in value.model_extra or {} if name not in _UNPUBLISHED)
+    kind = type(value).__name__
+    yield from (f"{where}.{name}" for name in value.model_extra or {} if f"{kind}.{name}" not in _UNPUBLISHED)
     for name in type(value).model_fields:
         yield from _unknown_fields(cast("object", getattr(value, name)), f"{where}.{name}")

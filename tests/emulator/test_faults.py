@@ -271,7 +271,7 @@ def test_faults_are_taken_in_the_order_they_were_ordered() -> None:
 
 
 async def test_a_misspelt_fault_is_refused(emulator: RunningEmulator) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=False) as http:
         url = emulator.base_url.replace("/v1", "/control/faults")
         answer = await http.post(url, json={"operation": "create", "effect": {"type": "anser"}})
     assert answer.status_code == 400
