@@ -445,6 +445,9 @@ def down() -> None:
 # --- main --------------------------------------------------------------------------------------------------------
 
 
+_READER_GONE = 141  # as a shell says of a process that SIGPIPE ended
+
+
 def main() -> NoReturn:
     """Run the command that the arguments name, and leave the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -453,14 +456,11 @@ def main() -> NoReturn:
     try:
         code = _command_line()
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich turns the one into the other
         code = _READER_GONE
     sys.stderr.flush()
     # Temporal's SDK can abort in the interpreter's shutdown, after all is done (sdk-python #300).
     os._exit(code)
-
-
-_READER_GONE = 141  # as a shell says of a process that SIGPIPE ended
 
 
 def _command_line() -> int:

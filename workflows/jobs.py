@@ -66,6 +66,7 @@ _QUERY_TIMEOUT = timedelta(seconds=2)  # without a worker the server would answe
 _START_TIMEOUT = 15.0
 _POLL_WINDOW = timedelta(seconds=70)  # a worker asks again after at most 60 s
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.5, 3.0, 1.3
+_READ_AT_ONCE = 20
 _SUMMARY_CHARACTERS, _DETAIL_CHARACTERS = 90, 4000
 
 
@@ -152,7 +153,7 @@ class Jobs:
         shared = idempotency_key is not None
         chosen = job_id_for(idempotency_key) if idempotency_key is not None else job_id or agent_workflow_id()
         try:
-            async with asking_temporal(chosen, _START_TIMEOUT):
+            async with asking_temporal(seconds=_START_TIMEOUT):
                 await self._client.start_workflow(
                     WORKFLOW_TYPE,
                     request,
@@ -215,10 +216,11 @@ class Jobs:
         """
         condition = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"'
         query = f"{condition} AND ({where})" if where else condition
-        async with asking_temporal("list"):
+        async with asking_temporal():
             ids = [execution.id async for execution in self._client.list_workflows(query, limit=limit)]
-        answer = await self._look_for_worker()
-        return list(await asyncio.gather(*(self._recorded(job_id, answer) for job_id in dict.fromkeys(ids))))
+        answer, turn = await self._look_for_worker(), asyncio.Semaphore(_READ_AT_ONCE)
+        views = await asyncio.gather(*(self._recorded(job_id, answer, turn) for job_id in dict.fromkeys(ids)))
+        return [view for view in views if view is not None]
 
     async def watch(self, job_id: str, *, patience: float = 120.0) -> AsyncGenerator[JobView, None]:
         """The job now, then each time something has changed, until its end; continue-as-new is followed.
@@ -239,8 +241,9 @@ class Jobs:
                 if now - silent_since >= patience:
                     raise
                 seen = view.model_copy(update={"source": Source.EARLIER})
-            pause = next_pause(pause, changed=seen != view)
-            if seen != view:
+            changed = is_news(seen, view)
+            pause = next_pause(pause, changed=changed)
+            if changed:
                 view = seen
                 yield view
 
@@ -275,19 +278,23 @@ class Jobs:
         lately = seen_at is not None and datetime.now(UTC) - seen_at < _POLL_WINDOW
         return _Answer(worker_running=lately, worker_seen_at=seen_at)
 
-    async def _recorded(self, job_id: str, answer: _Answer) -> JobView:
-        return await self._view(await self._records.describe(job_id), answer)
+    async def _recorded(self, job_id: str, answer: _Answer, turn: asyncio.Semaphore) -> JobView | None:
+        async with turn:
+            try:
+                return await self._view(await self._records.describe(job_id), answer)
+            except JobNotFound:  # its retention has ended since it was listed
+                return None
 
     async def _view(self, described: WorkflowExecutionDescription, answer: _Answer) -> JobView:
         result = None
         if is_closed(described):
-            state = answer.state or await self._records.open_state(described)
+            state = answer.state or await self._records.state(described)
             result = full_result(await self._records.outcome(described), state)
             state = closed_state(state, result, described.close_time)
         elif answer.state is not None:
             state = await self._while_open(answer.state, described)
         else:
-            state = await self._records.open_state(described)
+            state = await self._records.state(described)
         return JobView(
             job_id=described.id,
             run_id=described.run_id,
@@ -303,12 +310,15 @@ class Jobs:
         )
 
     async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
-        """Heartbeats carry the text that is being written sooner and longer than the signals to the workflow do."""
+        """Heartbeats tell of the response under way and of its text, sooner and more than signals to the run do."""
         if state.status.is_final:  # not before it has closed: its result would be missing
             state = state.model_copy(update={"status": AgentStatus.RUNNING})
         for beat in await self._records.beats(described):
-            if beat.preview and beat.response_id == state.response_id:
-                return state.model_copy(update={"preview": with_live_text(state.preview, beat.preview)})
+            if beat.response_id is None or beat.response_id != state.response_id:
+                continue
+            preview = with_live_text(state.preview, beat.preview) if beat.preview else state.preview
+            response_status = beat.response_status or state.response_status
+            return state.model_copy(update={"preview": preview, "response_status": response_status})
         return state
 
     async def _closing(self, described: WorkflowExecutionDescription) -> WorkflowExecutionDescription:
@@ -337,6 +347,11 @@ class Jobs:
 def next_pause(pause: float, *, changed: bool) -> float:
     """Seconds until a run is looked at again: often while something happens, less and less while nothing does."""
     return _SHORTEST_PAUSE if changed else min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+def is_news(view: JobView, before: JobView) -> bool:
+    """Whether anything has changed, except that a worker has asked for work again."""
+    return view.model_copy(update={"worker_seen_at": before.worker_seen_at}) != before
 
 
 def with_what_was_known(view: JobView, before: JobView) -> JobView:

@@ -80,10 +80,10 @@ class TemporalRefused(JobError):
 
 
 @asynccontextmanager
-async def asking_temporal(job_id: str, seconds: float = _PATIENCE) -> AsyncIterator[None]:
+async def asking_temporal(job_id: str | None = None, seconds: float = _PATIENCE) -> AsyncIterator[None]:
     """Bound calls to the server in time, and turn its errors into ours.
 
-    Raises `JobNotFound`, `TemporalNotAnswering`, `TemporalRefused`.
+    Raises `TemporalNotAnswering`, `TemporalRefused`, and `JobNotFound` where the calls are about one job.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -96,12 +96,15 @@ _UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCS
 _NO_SUCH_ID = {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}
 
 
-def _meaning(error: RPCError | TimeoutError, job_id: str) -> JobError:
-    if isinstance(error, RPCError) and error.status in _NO_SUCH_ID and "namespace" not in error.message.lower():
-        return JobNotFound(job_id)
+def _meaning(error: RPCError | TimeoutError, job_id: str | None) -> JobError:
     if isinstance(error, RPCError) and error.status not in _UNREACHABLE:
-        return TemporalRefused(f"Temporal refused to answer: {error.message}.")
+        unknown = error.status in _NO_SUCH_ID and "namespace" not in error.message.lower()
+        return JobNotFound(job_id) if job_id is not None and unknown else _refusal(error)
     return TemporalNotAnswering("Temporal does not answer; runs are not lost, the server keeps them until it is back.")
+
+
+def _refusal(error: RPCError) -> TemporalRefused:
+    return TemporalRefused(f"Temporal refused: {error.message.rstrip('.')}.")
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ class Records:
             task_queue=TaskQueue(name=task_queue),
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         )
-        async with asking_temporal(task_queue):
+        async with asking_temporal():
             answer = await self._client.workflow_service.describe_task_queue(request)
         return max((_time(poller.last_access_time) for poller in answer.pollers), default=None)
 
@@ -156,8 +159,8 @@ class Records:
             return _failed("unreadable_result", "The run closed with a result that is not an agent's.")
         return result
 
-    async def open_state(self, described: WorkflowExecutionDescription) -> AgentState:
-        """An open run as far as the records tell: tokens and function calls of this execution are not among it."""
+    async def state(self, described: WorkflowExecutionDescription) -> AgentState:
+        """Where a run stands, or stood, as far as the records tell: not its tokens, its function calls and its end."""
         state = await self._at_the_start(described)
         events = await self._newest_events(described)
         await _read_events(state, described, events)

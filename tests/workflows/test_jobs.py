@@ -40,7 +40,9 @@ from workflows.jobs import (
     JobView,
     Source,
     TemporalNotAnswering,
+    TemporalRefused,
     closed_state,
+    is_news,
     job_id_for,
     next_pause,
     static_details_of,
@@ -185,6 +187,13 @@ async def test_an_unknown_id_is_not_found(jobs: Jobs, job_id: str) -> None:
     for look in (jobs.state, jobs.result, jobs.cancel):
         with pytest.raises(JobNotFound):
             await look(job_id)
+
+
+async def test_what_temporal_refuses_is_not_taken_for_an_unknown_job(jobs: Jobs) -> None:
+    with pytest.raises(TemporalRefused, match="length"):
+        await jobs.start(asks("echo"), job_id="x" * 2000)
+    with pytest.raises(TemporalRefused):
+        await jobs.recent(where="no such language")
 
 
 async def test_a_workflow_of_another_type_is_not_found_and_not_touched(jobs: Jobs, client: Client) -> None:
@@ -408,6 +417,12 @@ def test_a_run_is_looked_at_less_and_less_while_nothing_happens() -> None:
 
 def view_of(source: Source = Source.WORKER, **state: Any) -> JobView:
     return JobView(job_id="agent-1", run_id="r", state=AgentState(**state), source=source, worker_running=True)
+
+
+def test_a_worker_that_asks_for_work_is_no_news() -> None:
+    before = view_of(response_id="r1")
+    assert not is_news(before.model_copy(update={"worker_seen_at": datetime(2026, 1, 1, tzinfo=UTC)}), before)
+    assert is_news(view_of(response_id="r2"), before)
 
 
 def test_a_lost_worker_takes_nothing_off_the_screen() -> None:
