@@ -159,6 +159,10 @@ class Settings(BaseSettings):
     max_tools: int = Field(50, ge=1, description="Function calls that one worker executes at once.")
     gets_per_second: float = Field(200, gt=0, description="GETs that one worker sends to the provider in a second.")
 
+    connection_age: float = Field(
+        30, gt=0, description="Seconds for which a connection to the provider is used; gateways cut older ones."
+    )
+
     poll_first: float = Field(0.4, gt=0, description="Seconds between the first two GETs of a response.")
     poll_factor: float = Field(1.35, ge=1, description="By how much each further wait is longer.")
     poll_cap: float = Field(2.5, gt=0, description="The longest wait in a response's first minute.")

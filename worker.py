@@ -51,7 +51,9 @@ async def run_worker(
     """Serve the queues until `stop` is set, then let what runs come to its end. Raises `RegistryError`."""
     registry = Registry.from_modules([*TOOL_MODULES, *settings.tool_modules])
     with IdFile.claim(settings.state_folder) as ids:
-        async with ResponsesClient(provider.base_url, provider.api_key) as responses_client:
+        async with ResponsesClient(
+            provider.base_url, provider.api_key, connection_age=settings.connection_age
+        ) as responses_client:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
             responses = ResponsesActivities(
                 client=responses_client,

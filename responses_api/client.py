@@ -28,6 +28,7 @@ from responses_api.errors import (
 from responses_api.events import ErrorEvent, Event, ResponseEvent, parse_event
 from responses_api.models import CreateRequest, InputItem, InputItemList, Response, read_json
 from responses_api.transport import (
+    CONNECTION_AGE,
     TRANSPORT_FAILURES,
     environment_proxy,
     error_for_failure,
@@ -65,6 +66,7 @@ class ResponsesClient:
         create_timeout: float = CREATE_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         max_connections: int = 1000,
+        connection_age: float = CONNECTION_AGE,
     ) -> None:
         self._create_timeout = create_timeout
         self._read_timeout = read_timeout
@@ -76,9 +78,9 @@ class ResponsesClient:
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         self._reads = httpx.AsyncClient(
-            base_url=url, headers=headers, transport=pooled_transport(tls, proxy, max_connections)
+            base_url=url, headers=headers, transport=pooled_transport(tls, proxy, max_connections, connection_age)
         )
-        self._posts = httpx.AsyncClient(
+        self._single = httpx.AsyncClient(
             base_url=url, headers=headers, transport=single_use_transport(tls, proxy, max_connections)
         )
 
@@ -91,7 +93,7 @@ class ResponsesClient:
     async def aclose(self) -> None:
         """Close all connections, those of open streams included."""
         await self._reads.aclose()
-        await self._posts.aclose()
+        await self._single.aclose()
 
     async def create(self, request: CreateRequest) -> Response:
         """POST a request that does not stream. The response is queued, in progress or finished."""
@@ -176,7 +178,7 @@ class ResponsesClient:
 
     async def _send(self, request: httpx.Request, timeout: float, *, stream: bool = False) -> httpx.Response:
         """Send it once. `timeout` seconds bound all of it; with `stream`, all but reading the body."""
-        http = self._posts if request.method == "POST" else self._reads
+        http = self._single if stream or request.method == "POST" else self._reads
         try:
             async with asyncio.timeout(timeout):
                 answer = await http.send(request, stream=stream)

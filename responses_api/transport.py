@@ -9,8 +9,10 @@ that combination matter here:
   never does; but the POST that was lost on a dead connection may have arrived. So a POST gets a new connection each.
 """
 
+import asyncio
 import ipaddress
 import urllib.request
+from collections.abc import AsyncIterator, Callable
 from ssl import SSLContext
 
 import aiohttp
@@ -28,17 +30,18 @@ from responses_api.errors import (
 
 # --- making connections ------------------------------------------------------------------------------------------
 
-KEEP_ALIVE = 60.0
+CONNECTION_AGE = 30.0
+"""Seconds after which a connection is not used again: gateways cut theirs after 60, and a request may take 20."""
 
 
-def pooled_transport(tls: SSLContext, proxy: str | None, max_connections: int) -> AiohttpTransport:
-    """Connections that are kept for `KEEP_ALIVE` seconds, for requests that may be repeated."""
-    return AiohttpTransport(
-        verify=tls,
-        client=lambda: _session(
-            aiohttp.TCPConnector(ssl=tls, limit=max_connections, keepalive_timeout=KEEP_ALIVE), proxy
-        ),
-    )
+def pooled_transport(tls: SSLContext, proxy: str | None, max_connections: int, age: float) -> httpx.AsyncBaseTransport:
+    """Connections that are kept for `age` seconds, for short requests that may be repeated."""
+
+    def connections() -> AiohttpTransport:
+        connector = aiohttp.TCPConnector(ssl=tls, limit=max_connections, keepalive_timeout=age)
+        return AiohttpTransport(verify=tls, client=_session(connector, proxy))
+
+    return RenewedTransport(connections, age)
 
 
 def single_use_transport(tls: SSLContext, proxy: str | None, max_connections: int) -> AiohttpTransport:
@@ -51,6 +54,87 @@ def single_use_transport(tls: SSLContext, proxy: str | None, max_connections: in
 
 def _session(connector: aiohttp.TCPConnector, proxy: str | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, proxy=proxy, cookie_jar=aiohttp.DummyCookieJar())
+
+
+class RenewedTransport(httpx.AsyncBaseTransport):
+    """Uses one transport for `age` seconds, then a new one; the old one is closed when its last request has ended.
+
+    So a gateway that cuts connections by age finds none to cut: none is older than `age` and a request's own time.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], age: float) -> None:
+        self._make = make
+        self._age = age
+        self._current: _Generation | None = None
+        self._living: set[asyncio.Task[None]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request over the current transport."""
+        if self._current is None:
+            self._current = _Generation(self._make())
+            life = asyncio.create_task(self._live(self._current))
+            self._living.add(life)
+            life.add_done_callback(self._living.discard)
+        return await self._current.send(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for life in list(self._living):
+            life.cancel()
+        await asyncio.gather(*self._living, return_exceptions=True)
+
+    async def _live(self, generation: "_Generation") -> None:
+        try:
+            await asyncio.sleep(self._age)
+            self._current = None
+            await generation.unused.wait()
+        finally:
+            await generation.transport.aclose()
+
+
+class _Generation:
+    """A transport, and whether any request over it is under way."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self.transport = transport
+        self.unused = asyncio.Event()
+        self.unused.set()
+        self._requests = 0
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        self._requests += 1
+        self.unused.clear()
+        try:
+            answer = await self.transport.handle_async_request(request)
+        except BaseException:
+            self._ended()
+            raise
+        assert isinstance(answer.stream, httpx.AsyncByteStream)
+        answer.stream = _Body(answer.stream, self._ended)
+        return answer
+
+    def _ended(self) -> None:
+        self._requests -= 1
+        if not self._requests:
+            self.unused.set()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer; says when it is closed."""
+
+    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
+        self._body = body
+        self._closed = closed
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    async def aclose(self) -> None:
+        closed, self._closed = self._closed, lambda: None
+        try:
+            await self._body.aclose()
+        finally:
+            closed()
 
 
 def environment_proxy(url: httpx.URL) -> str | None:

@@ -1,3 +1,4 @@
+import asyncio
 import inspect
 from collections.abc import AsyncIterator
 
@@ -5,6 +6,7 @@ import aiohttp
 import httpx
 import pytest
 
+from emulator.faults import Delay, Fault, Operation
 from responses_api.client import ResponsesClient
 from responses_api.errors import (
     AuthenticationFailed,
@@ -16,11 +18,37 @@ from responses_api.errors import (
 )
 from responses_api.models import CreateRequest
 from responses_api.transport import TRANSPORT_FAILURES, environment_proxy, error_for_failure, what_it_proves
+from tests.emulator_control import RunningEmulator
 from tests.responses_api.conftest import KEY
 from tests.responses_api.provider import Provider, answer, running
 
 QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "output": []}
 REQUEST = CreateRequest(model="m", input="hello")
+
+# --- the age of connections ---------------------------------------------------------------------------------------
+
+
+async def test_a_connection_is_kept_for_the_next_read(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer(QUEUED), answer(QUEUED))
+    await api.retrieve("resp_1")
+    await api.retrieve("resp_1")
+    assert provider.connections == 1
+
+
+async def test_a_connection_that_has_its_age_is_not_used_again(provider: Provider) -> None:
+    """Gateways cut old ones."""
+    async with ResponsesClient(provider.url, KEY, connection_age=0.1) as api, asyncio.timeout(10):
+        while provider.connections < 2:
+            provider.will(answer(QUEUED))
+            await api.retrieve("resp_1")
+
+
+async def test_a_read_that_takes_longer_than_the_age_is_not_cut_short(emulator: RunningEmulator) -> None:
+    async with ResponsesClient(emulator.base_url, None, connection_age=0.1) as api:
+        created = await api.create(CreateRequest(model="scenario:echo", input="hello", background=True))
+        await emulator.control.add_fault(Fault(operation=Operation.RETRIEVE, effect=Delay(seconds=0.4)))
+        assert (await api.retrieve(created.id)).response.id == created.id
+
 
 # --- proxies ------------------------------------------------------------------------------------------------------
 
