@@ -35,6 +35,7 @@ class ResponsesApi:
 
     def __init__(self, provider: Provider, api_key: str | None = None) -> None:
         self._provider = provider
+        self._clock = provider.state.clock
         self._api_key = api_key
 
     def routes(self) -> list[Route]:
@@ -76,25 +77,25 @@ class ResponsesApi:
         if instead := await self._before(effect, request) or await self._after(effect, request):
             return instead
         if request.query_params.get("stream") != "true":
-            return json_answer(response.body(self._provider.clock.now()), headers=_added(effect))
-        response.check_resume(self._provider.clock.now())
+            return json_answer(response.body(self._clock.now()), headers=_added(effect))
+        response.check_resume(self._clock.now())
         query = parse_query(StreamQuery, request.query_params)
         return await self._stream(response, request, query.starting_after)
 
     async def cancel(self, request: Request) -> ASGIApp:
         """POST /responses/{id}/cancel."""
-        response = self._provider.store.get(request.path_params["id"], self._provider.clock.now())
+        response = self._provider.state.store.get(request.path_params["id"], self._clock.now())
         effect = self._provider.take_fault(Operation.CANCEL, response.request.metadata or {})
         if instead := await self._before(effect, request):
             return instead
         response = self._provider.cancel(response.id, effect)
         if instead := await self._after(effect, request):
             return instead
-        return json_answer(response.body(self._provider.clock.now()), headers=_added(effect))
+        return json_answer(response.body(self._clock.now()), headers=_added(effect))
 
     async def delete(self, request: Request) -> ASGIApp:
         """DELETE /responses/{id}."""
-        response = self._provider.store.get(request.path_params["id"], self._provider.clock.now())
+        response = self._provider.state.store.get(request.path_params["id"], self._clock.now())
         effect = self._provider.take_fault(Operation.DELETE, response.request.metadata or {})
         if instead := await self._before(effect, request):
             return instead
@@ -105,7 +106,7 @@ class ResponsesApi:
 
     async def input_items(self, request: Request) -> ASGIApp:
         """GET /responses/{id}/input_items: the items of this request alone, newest first unless `order=asc`."""
-        response = self._provider.store.get(request.path_params["id"], self._provider.clock.now())
+        response = self._provider.state.store.get(request.path_params["id"], self._clock.now())
         query = parse_query(InputItemsQuery, request.query_params)
         page = item_list(response.input_items, after=query.after, limit=query.limit, newest_first=query.order == "desc")
         return json_answer(page.model_dump_json().encode())
@@ -131,7 +132,7 @@ class ResponsesApi:
         if not await unless_gone(request.receive, self._finished(response)):
             self._provider.hang_up(response)
             raise ClientDisconnect
-        return json_answer(response.body(self._provider.clock.now()), headers=_added(effect))
+        return json_answer(response.body(self._clock.now()), headers=_added(effect))
 
     async def _finished(self, response: StoredResponse) -> bool:
         await self._provider.finished(response)
@@ -182,7 +183,7 @@ class ResponsesApi:
         return None
 
     async def _passed(self, seconds: float) -> bool:
-        await self._provider.clock.sleep(seconds)
+        await self._clock.sleep(seconds)
         return True
 
     # --- around every request ------------------------------------------------------------------------------------
@@ -219,4 +220,4 @@ def _no_tool_call_found(request: CreateBody) -> str:
 
 def create_app(provider: Provider, api_key: str | None = None) -> Starlette:
     """The emulator as an ASGI application."""
-    return Starlette(routes=[*ResponsesApi(provider, api_key).routes(), *control_routes(provider)])
+    return Starlette(routes=[*ResponsesApi(provider, api_key).routes(), *control_routes(provider.state)])

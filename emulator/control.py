@@ -19,10 +19,11 @@ from starlette.routing import Route
 from emulator.answers import error_answer, json_answer
 from emulator.errors import ApiError
 from emulator.faults import Fault
-from emulator.provider import Provider
+from emulator.journal import ClockAdvanced, FaultQueued, FaultsCleared, ScenarioRegistered
 from emulator.requests import parse
 from emulator.scenarios import Scenario
 from emulator.script import Scripted
+from emulator.state import State
 
 
 class Advance(Scripted):
@@ -31,30 +32,30 @@ class Advance(Scripted):
     seconds: float = Field(ge=0)
 
 
-def control_routes(provider: Provider) -> list[Route]:
+def control_routes(state: State) -> list[Route]:
     """The routes of the table above."""
 
     async def billing(request: Request) -> HttpAnswer:
-        return json_answer(provider.bill(dict(request.query_params)).model_dump_json().encode())
+        return json_answer(state.bill(dict(request.query_params)).model_dump_json().encode())
 
     async def add_scenario(request: Request) -> HttpAnswer:
-        provider.register(parse(Scenario, await request.body()))
+        state.record(ScenarioRegistered(scenario=parse(Scenario, await request.body())))
         return HttpAnswer(status_code=204)
 
     async def add_fault(request: Request) -> HttpAnswer:
-        provider.add_fault(parse(Fault, await request.body()))
+        state.record(FaultQueued(fault=parse(Fault, await request.body())))
         return HttpAnswer(status_code=204)
 
     async def clear_faults(_: Request) -> HttpAnswer:
-        provider.clear_faults()
+        state.record(FaultsCleared())
         return HttpAnswer(status_code=204)
 
     async def advance(request: Request) -> HttpAnswer:
-        provider.advance(parse(Advance, await request.body()).seconds)
+        state.record(ClockAdvanced(seconds=parse(Advance, await request.body()).seconds))
         return HttpAnswer(status_code=204)
 
     async def reset(_: Request) -> HttpAnswer:
-        provider.reset()
+        state.reset()
         return HttpAnswer(status_code=204)
 
     return [

@@ -16,6 +16,7 @@ from emulator.journal import Journal
 from emulator.library import BUILT_IN, DEFAULT
 from emulator.provider import Provider
 from emulator.scenarios import Scenario, ScenarioBook
+from emulator.state import State
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def build_provider(options: EmulatorOptions) -> Provider:
         book.register(_scenario(path))
     journal = Journal(options.state_file) if options.state_file else None
     try:
-        return Provider(book, journal=journal, pace=options.pace)
+        return Provider(State(book, journal=journal), pace=options.pace)
     except RuntimeError:
         if journal is not None:
             journal.close()
@@ -85,7 +86,7 @@ class EmulatorServer:
 
     async def stop(self) -> None:
         """Cut all connections and close the state file. What is under way goes on at the next start."""
-        self.provider.close()
+        self.provider.state.close()
         for listener in self._uvicorn.servers:
             listener.close()
         for connection in list(self._uvicorn.server_state.connections):

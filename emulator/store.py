@@ -38,9 +38,10 @@ class Store:
             raise invalid(message, "previous_response_id")
         return response
 
-    def context(self, response: StoredResponse | None) -> list[Item]:
+    def context(self, last: StoredResponse) -> list[Item]:
         """Everything said up to the end of a response: input and output of it and all before it, oldest first."""
         chain: list[StoredResponse] = []
+        response: StoredResponse | None = last
         while response is not None:
             chain.append(response)
             response = response.previous

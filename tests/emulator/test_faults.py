@@ -137,7 +137,7 @@ async def test_an_answer_is_late(emulator: RunningEmulator, official: AsyncOpenA
     await order(emulator, Operation.CREATE, Delay(seconds=3600, processed=True))
     waiting = asyncio.create_task(start(official))
     async with asyncio.timeout(5):
-        while not emulator.provider.store.all:
+        while not emulator.provider.state.store.all:
             await asyncio.sleep(0.01)
     assert not waiting.done()
     await emulator.control.advance(3600)

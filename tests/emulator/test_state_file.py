@@ -15,6 +15,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from emulator.errors import ApiError, invalid
 from emulator.faults import Answer, Fault, Operation, Stuck
+from emulator.journal import ClockAdvanced, FaultQueued, ScenarioRegistered
 from emulator.lifecycle import StoredResponse
 from emulator.provider import Provider
 from emulator.scenarios import Scenario
@@ -49,7 +50,7 @@ class Kept:
 
     def close(self) -> None:
         for provider in self._opened:
-            provider.close()
+            provider.state.close()
 
 
 @pytest.fixture
@@ -61,24 +62,24 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 
 async def test_a_response_under_way_goes_on(kept: Kept) -> None:
     response = kept.create()
-    again = kept.survivor().store.all[response.id]
+    again = kept.survivor().state.store.all[response.id]
     assert (again.created_at, again.finished_at) == (response.created_at, response.finished_at)
 
 
 async def test_a_finished_response_is_the_same_to_the_byte(kept: Kept) -> None:
     response = kept.create("scenario:web_search", text={"format": {"type": "json_schema", "name": "n", "schema": {}}})
-    assert kept.survivor().store.all[response.id].body(1e12) == response.body(1e12)
+    assert kept.survivor().state.store.all[response.id].body(1e12) == response.body(1e12)
 
 
 async def test_a_cancelled_response_stays_cancelled(kept: Kept) -> None:
     response = kept.create()
     kept.provider.cancel(response.id)
-    assert kept.survivor().store.all[response.id].body(1e12) == response.body(1e12)
+    assert kept.survivor().state.store.all[response.id].body(1e12) == response.body(1e12)
 
 
 async def test_a_stuck_response_stays_stuck(kept: Kept) -> None:
     response = kept.provider.create(request(background=True), Stuck())
-    assert kept.survivor().store.all[response.id].status(1e12) == "queued"
+    assert kept.survivor().state.store.all[response.id].status(1e12) == "queued"
 
 
 async def test_a_deleted_response_stays_deleted(kept: Kept) -> None:
@@ -98,16 +99,18 @@ async def test_a_chain_can_be_continued(kept: Kept) -> None:
 async def test_the_bill_is_the_same(kept: Kept) -> None:
     kept.provider.cancel(kept.create(metadata={"workflow_id": "w"}).id)
     kept.provider.reject(invalid("No."), {"workflow_id": "w"})
-    assert kept.survivor().bill({}) == kept.provider.bill({})
+    assert kept.survivor().state.bill({}) == kept.provider.state.bill({})
 
 
 async def test_scenarios_are_kept(kept: Kept) -> None:
-    kept.provider.register(Scenario(name="mine", turns=[Turn(output=[Text(text="Mine.")])]))
+    kept.provider.state.record(
+        ScenarioRegistered(scenario=Scenario(name="mine", turns=[Turn(output=[Text(text="Mine.")])]))
+    )
     assert said(kept.survivor().create(request(model="scenario:mine")).turn) == "Mine."
 
 
 async def test_faults_that_are_still_to_happen_are_kept(kept: Kept) -> None:
-    kept.provider.add_fault(Fault(operation=Operation.CREATE, effect=Answer(status=503), times=2))
+    kept.provider.state.record(FaultQueued(fault=Fault(operation=Operation.CREATE, effect=Answer(status=503), times=2)))
     kept.provider.take_fault(Operation.CREATE, {})
     again = kept.survivor()
     assert again.take_fault(Operation.CREATE, {}) is not None
@@ -115,20 +118,20 @@ async def test_faults_that_are_still_to_happen_are_kept(kept: Kept) -> None:
 
 
 async def test_a_clock_that_was_pushed_forward_stays_so(kept: Kept) -> None:
-    kept.provider.advance(1000)
-    assert kept.survivor().clock.offset == 1000
+    kept.provider.state.record(ClockAdvanced(seconds=1000))
+    assert kept.survivor().state.clock.offset == 1000
 
 
 async def test_a_write_that_was_interrupted_was_never_confirmed(kept: Kept) -> None:
     response = kept.create()
     again = kept.survivor(leftover=b'{"entry":"stopped","id":')
-    assert list(again.store.all) == [response.id]
+    assert list(again.state.store.all) == [response.id]
     again.cancel(response.id)
 
 
 async def test_after_a_reset_the_file_is_empty(kept: Kept) -> None:
     kept.create()
-    kept.provider.reset()
+    kept.provider.state.reset()
     assert kept.path.stat().st_size == 0
 
 
@@ -136,8 +139,8 @@ async def test_reads_are_counted_when_it_is_closed(kept: Kept) -> None:
     response = kept.create()
     for _ in range(5):
         kept.provider.retrieve(response.id)
-    kept.provider.close()
-    assert kept.survivor().bill({}).counts.gets == 5
+    kept.provider.state.close()
+    assert kept.survivor().state.bill({}).counts.gets == 5
 
 
 def test_a_file_in_use_is_refused(kept: Kept) -> None:
