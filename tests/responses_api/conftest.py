@@ -1,4 +1,4 @@
-"""A scripted provider on a real socket, and a client of it."""
+"""Scripted providers on real sockets, over HTTP and WebSocket, and what their tests need."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,9 @@ import pytest
 from pydantic import SecretStr
 
 from responses_api.client import ResponsesClient
+from tests.responses_api import websocket_server
 from tests.responses_api.provider import Provider, running
+from tests.responses_api.websocket_server import ManualClock, Server, nothing_left_behind
 
 KEY = SecretStr("sk-test-0123456789abcdef")
 
@@ -21,3 +23,21 @@ async def provider() -> AsyncIterator[Provider]:
 async def api(provider: Provider) -> AsyncIterator[ResponsesClient]:
     async with ResponsesClient(provider.url, KEY) as api:
         yield api
+
+
+@pytest.fixture
+async def leak_free() -> AsyncIterator[None]:
+    """The test ends with no task and no socket more than it began with."""
+    async with nothing_left_behind():
+        yield
+
+
+@pytest.fixture
+async def server(leak_free: None) -> AsyncIterator[Server]:
+    async with websocket_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
