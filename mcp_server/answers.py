@@ -175,8 +175,8 @@ def cancel_answer(view: JobView) -> CancelAnswer:
     return CancelAnswer(job_id=view.job_id, status=status, notices=notices(view))
 
 
-def list_answer(views: list[JobView]) -> ListAnswer:
-    """A list of jobs; what is true of several is said once."""
+def list_answer(views: list[JobView], asked: JobView | None) -> ListAnswer:
+    """A list of jobs. `asked`: an open one whose worker was asked, which shows whether any is running."""
     jobs = [
         JobSummary(
             job_id=view.job_id,
@@ -189,8 +189,7 @@ def list_answer(views: list[JobView]) -> ListAnswer:
         )
         for view in views
     ]
-    idle = next((view for view in views if not view.worker_running and not view.is_closed), None)
-    return ListAnswer(jobs=jobs, notices=[_NO_WORKER] if idle else [])
+    return ListAnswer(jobs=jobs, notices=_outages(asked) if asked else [])
 
 
 def next_poll_ms(view: JobView, now: datetime) -> int | None:
@@ -212,16 +211,18 @@ _SILENT_TEMPORAL = "Temporal does not answer: this is what was known before; the
 
 def notices(view: JobView) -> list[str]:
     """What is out of the ordinary with a job, a sentence each."""
-    told = []
-    if view.source is Source.EARLIER:
-        told.append(_SILENT_TEMPORAL)
-    elif not view.worker_running and not view.is_closed:
-        told.append(_NO_WORKER)
+    told = _outages(view)
     if view.state.ambiguous_creates:
         told.append(f"{view.state.ambiguous_creates} create(s) with an unknown outcome may have cost tokens.")
     if view.result and view.result.artifact_error:
         told.append(redact(f"The result was not saved: {view.result.artifact_error}"))
     return told
+
+
+def _outages(view: JobView) -> list[str]:
+    if view.source is Source.EARLIER:
+        return [_SILENT_TEMPORAL]
+    return [] if view.worker_running or view.is_closed else [_NO_WORKER]
 
 
 def _iterations(view: JobView) -> int:

@@ -171,7 +171,10 @@ class AgentTools:
 
     async def _list(self, arguments: ListArguments, _: Report) -> CallToolResult:
         jobs = await self._backend.to_read()
-        answer = list_answer(await jobs.recent(limit=arguments.limit))
+        views = await jobs.recent(limit=arguments.limit)
+        # The records show a worker for minutes after its death: only asking one tells that it is there.
+        an_open_one = next((view.job_id for view in views if not view.is_closed), None)
+        answer = list_answer(views, await jobs.state(an_open_one) if an_open_one else None)
         return result_of(answer, wording.list_text(answer))
 
     async def _cancel_unasked(self, job_id: str) -> None:
