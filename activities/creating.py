@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.failures import ambiguous_create, deadline_passed, failed_create
 from activities.heartbeats import Pulse
@@ -54,6 +55,14 @@ class Sending:
     now: Callable[[], float]
     beat: Beat | None = None
 
+    async def prepared(self, request: Awaitable[T], pulse: Pulse) -> T:
+        """What is to be sent. Where making it fails, nothing was sent: so another attempt may send."""
+        try:
+            return await request
+        except ApplicationError:
+            self._tell(CreatePhase.REJECTED, pulse)
+            raise
+
     async def until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
         """Send the request, again for as long as the provider provably did not take it. Raises `ApplicationError`."""
         give_up_at = self.now() + _PATIENCE
@@ -65,7 +74,7 @@ class Sending:
                 return await send()
             except NotProcessed as error:
                 self._tell(CreatePhase.REJECTED, pulse)
-                wait = error.retry_after if error.retry_after is not None else delay
+                wait = error.retry_after or delay  # 0 would have us send as fast as we can
                 self._check_deadline(self.now() + wait)
                 if self.now() + wait > give_up_at or not await _still_wanted(wait):
                     raise failed_create(error) from None
@@ -92,10 +101,10 @@ class Sending:
 async def to_its_end(request: Awaitable[T]) -> T:
     """Await a request that a cancel must not cut off: what it creates must not become an orphan (A9)."""
     sending = asyncio.ensure_future(request)
-    try:
-        return await asyncio.shield(sending)
-    except asyncio.CancelledError:
-        return await sending
+    while not sending.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((sending,))
+    return sending.result()
 
 
 async def _still_wanted(seconds: float) -> bool:

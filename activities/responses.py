@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from temporalio import activity
 
@@ -28,17 +29,18 @@ from activities.reading import Reads
 from activities.records import record_of
 from activities.streaming import StreamTurn, read_after_cut
 from activities.waiting import Cadence, GetBudget, Waiters
-from responses_api.client import ResponsesClient
-from responses_api.errors import GiveUp, OutcomeUnknown, ResponsesError
+from responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
+from responses_api.errors import ConnectionLost, GiveUp, OutcomeUnknown, ResponsesError
 from responses_api.events import ResponseEvent
 from responses_api.models import CreateRequest, Response, ResponseStatus
-
-_FIRST_EVENT = 30.0  # seconds for a create that streams only to be previewed
 
 
 @dataclass
 class ResponsesActivities:
-    """The activities about responses. What they need comes in here; they read no settings."""
+    """The activities about responses. What they need comes in here; they read no settings.
+
+    Seconds: `first_event` for a create that streams only to be previewed, `silence` after which a stream is lost.
+    """
 
     client: ResponsesClient
     requests: RequestBuilder
@@ -46,6 +48,8 @@ class ResponsesActivities:
     budget: GetBudget
     cadence: Cadence = field(default_factory=Cadence)
     waiters: Waiters = field(default_factory=Waiters)
+    first_event: float = CREATE_TIMEOUT
+    silence: float = SILENCE_LIMIT
     now: Callable[[], float] = time.time
 
     # --- background ----------------------------------------------------------------------------------------------
@@ -59,7 +63,8 @@ class ResponsesActivities:
             return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
         sending = Sending(create.deadline, self.now, earlier_beat())
         async with Pulse(lambda: sending.beat) as pulse:
-            request = await self.requests.build(create, background=True, stream=create.options.live_preview)
+            building = self.requests.build(create, background=True, stream=create.options.live_preview)
+            request = await sending.prepared(building, pulse)
             response = await sending.until_taken(lambda: to_its_end(self._create(request)), pulse)
             self.in_flight.started(response.id)
             sending.beat = Beat(phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status)
@@ -69,10 +74,13 @@ class ResponsesActivities:
     async def _create(self, request: CreateRequest) -> Response:
         if not request.stream:
             return await self.client.create(request)
-        async with self.client.stream(request, silence=_FIRST_EVENT) as events:
-            async for event in events:
-                if isinstance(event, ResponseEvent):
-                    return event.response
+        try:
+            async with asyncio.timeout(self.first_event), self.client.stream(request) as events:
+                async for event in events:
+                    if isinstance(event, ResponseEvent):
+                        return event.response
+        except TimeoutError:
+            raise ConnectionLost(f"No response began within {self.first_event:g} seconds.") from None
         raise AssertionError("a stream that ends without its terminal event raises")
 
     @activity.defn
@@ -133,8 +141,8 @@ class ResponsesActivities:
         earlier = response_of_earlier_attempt(earlier_beat(), activity.info().attempt)
         if earlier is not None:
             return await read_after_cut(self.client, earlier, "the worker that followed it was lost", self.now)
-        request = await self.requests.build(create, background=False, stream=True)
-        turn = StreamTurn(self.client, request, create.deadline, self.now)
+        build = partial(self.requests.build, create, background=False, stream=True)
+        turn = StreamTurn(self.client, build, create.deadline, self.silence, self.now)
         try:
             return await turn.run()
         except ResponsesError as error:

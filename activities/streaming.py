@@ -1,7 +1,7 @@
 """One response over a stream that lives no longer than its connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,7 @@ from temporalio import activity
 from activities.creating import Sending
 from activities.failures import deadline_passed, lost_response
 from activities.heartbeats import Pulse, RunReports, earlier_beat
-from activities.messages import Beat, CreatePhase, ResponseRecord
+from activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
 from activities.preview import text_in
 from activities.reading import Reads
 from activities.records import record_of, unfinished_record
@@ -48,11 +48,15 @@ class StreamedResponse:
 
 @dataclass
 class StreamTurn:
-    """The creation of one response and the following of its stream. `now`: seconds since the epoch."""
+    """The creation of one response and the following of its stream.
+
+    `silence`: seconds without an event after which it is lost; `now`: seconds since the epoch.
+    """
 
     client: ResponsesClient
-    request: CreateRequest
+    build: Callable[[], Awaitable[CreateRequest]]
     deadline: datetime | None
+    silence: float
     now: Callable[[], float]
     streamed: StreamedResponse = field(default_factory=StreamedResponse)
 
@@ -72,7 +76,8 @@ class StreamTurn:
                 asyncio.timeout(self._time_left()),
                 AsyncExitStack() as connection,
             ):
-                events = await self._sending.until_taken(lambda: self._open(connection), pulse)
+                request = await self._sending.prepared(self.build(), pulse)
+                events = await self._sending.until_taken(lambda: self._open(request, connection), pulse)
                 self._taken_at = self.now()
                 pulse.beat()
                 async for event in events:
@@ -89,10 +94,10 @@ class StreamTurn:
         assert self.streamed.response is not None
         return record_of(self.streamed.response)
 
-    async def _open(self, connection: AsyncExitStack) -> AsyncIterator[Event]:
+    async def _open(self, request: CreateRequest, connection: AsyncExitStack) -> AsyncIterator[Event]:
         """Send the request and read until the response has an id; leave the connection open."""
         async with AsyncExitStack() as attempt:
-            events = await attempt.enter_async_context(self.client.stream(self.request))
+            events = await attempt.enter_async_context(self.client.stream(request, silence=self.silence))
             async for event in events:
                 self.streamed.take(event)
                 if self.streamed.response is not None:
@@ -117,7 +122,7 @@ class StreamTurn:
             phase=CreatePhase.CREATED,
             response_id=response.id,
             response_status=response.status,
-            preview=self.streamed.text or None,
+            preview=self.streamed.text[-PREVIEW_CHARACTERS:] or None,
         )
         self._report(beat)
         return beat

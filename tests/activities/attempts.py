@@ -1,7 +1,6 @@
 """One attempt of an activity, without a worker, and what it tells while it runs."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
@@ -88,10 +87,10 @@ class Reports(OutboundInterceptor, Interceptor):
         self.told += [report.model_copy() for report in input.args]
 
 
-def activities_of(client: ResponsesClient, registry: Sequence[Any] = (), **parts: Any) -> ResponsesActivities:
+def activities_of(client: ResponsesClient, **parts: Any) -> ResponsesActivities:
     """The activities of one worker that looks often; `parts` replaces any of the rest."""
     given: dict[str, Any] = {
-        "requests": RequestBuilder(client, Registry(list(registry)), "gpt-5.4", []),
+        "requests": RequestBuilder(client, Registry([]), "gpt-5.4", []),
         "in_flight": ResponsesInFlight(10),
         "budget": GetBudget(1000),
         "cadence": QUICK,

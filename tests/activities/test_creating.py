@@ -1,90 +1,383 @@
-"""What the heartbeats of a create say before, between and after its POSTs, so that no other attempt repeats one."""
+"""Creating a response in the background: sent once, and again only where the provider provably did not take it."""
 
+import asyncio
 import time
-from dataclasses import replace
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
 
 from activities.admission import ResponsesInFlight
-from activities.building import RequestBuilder
-from activities.creating import response_of_earlier_attempt
-from activities.messages import Beat, CreatePhase, CreateResponse, FailureType, ModelOptions, Opening
-from activities.responses import ResponsesActivities
-from activities.waiting import GetBudget
-from emulator.faults import Answer, Fault, Operation
+from activities.creating import response_of_earlier_attempt, to_its_end
+from activities.messages import (
+    Beat,
+    CreatedResponse,
+    CreatePhase,
+    CreateResponse,
+    FailureType,
+    ModelOptions,
+    Opening,
+)
+from emulator.faults import Answer, Delay, Fault, Operation, Reset
 from responses_api.client import ResponsesClient
-from tests.emulator_control import RunningEmulator
-from tools.registry import Registry
+from tests.activities.attempts import Attempt, activities_of
+from tests.emulator_control import EmulatorControl, RunningEmulator
+from tests.processes import free_port
+from tests.responses_api.conftest import KEY
+from tests.responses_api.provider import Answer as Bytes
+from tests.responses_api.provider import Provider, Then, answer, event_stream
+
+QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "model": "gpt-5.4", "output": []}
+CREATED = {"type": "response.created", "sequence_number": 0, "response": QUEUED}
+DROPPED = Bytes(then=Then.CLOSE)  # taken by the provider, who does not answer
+SILENT = Bytes(then=Then.HOLD)
 
 
-class Beats(ActivityEnvironment):
-    """Runs activities, and keeps their heartbeats with the time of each (seconds since the epoch)."""
-
-    def __init__(self, *, attempt: int = 1, earlier: Beat | None = None) -> None:
-        super().__init__()
-        details = [] if earlier is None else [earlier]
-        self.info = replace(self.info, attempt=attempt, heartbeat_details=details)
-        self.told: list[tuple[float, Beat]] = []
-        self.on_heartbeat = self._keep
-
-    def _keep(self, *details: Beat) -> None:
-        self.told += [(time.time(), beat) for beat in details]
-
-    @property
-    def phases(self) -> list[CreatePhase | None]:
-        return [beat.phase for _, beat in self.told]
+def request(**fields: object) -> CreateResponse:
+    given = {"options": ModelOptions(), "iteration": 1, "opening": Opening(task="Go on."), **fields}
+    return CreateResponse.model_validate(given)
 
 
-async def create(environment: ActivityEnvironment, emulator: RunningEmulator) -> str:
-    """Run `create_response` against the emulator; returns the response's id."""
-    async with ResponsesClient(emulator.base_url, None) as client:
-        activities = ResponsesActivities(
-            client=client,
-            requests=RequestBuilder(client, Registry([]), "gpt-5.4", [Path.cwd()]),
-            in_flight=ResponsesInFlight(10),
-            budget=GetBudget(100),
-        )
-        request = CreateResponse(options=ModelOptions(), iteration=1, opening=Opening(task="Go on."))
-        return (await environment.run(activities.create_response, request)).response_id
+async def create(
+    client: ResponsesClient, attempt: Attempt | None = None, wanted: CreateResponse | None = None, **parts: Any
+) -> CreatedResponse:
+    """Run `create_response`."""
+    activities = activities_of(client, **parts)
+    return await (attempt or Attempt()).run(activities.create_response, wanted or request())
 
 
-async def test_the_first_beat_of_a_create_says_that_it_is_being_sent(emulator: RunningEmulator) -> None:
+async def failure(
+    client: ResponsesClient, attempt: Attempt | None = None, wanted: CreateResponse | None = None, **parts: Any
+) -> ApplicationError:
+    with pytest.raises(ApplicationError) as caught:
+        await create(client, attempt, wanted, **parts)
+    return caught.value
+
+
+def phases(attempt: Attempt) -> list[CreatePhase | None]:
+    return [beat.phase for beat in attempt.beats]
+
+
+async def refuse(control: EmulatorControl, *, times: int = 1, status: int = 503, **headers: str) -> None:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    fault = Fault(operation=Operation.CREATE, effect=Answer(status=status, headers=named), times=times)
+    await control.add_fault(fault)
+
+
+# --- one create --------------------------------------------------------------------------------------------------
+
+
+async def test_the_id_is_known_as_soon_as_the_create_returned(emulated: ResponsesClient) -> None:
+    """A19: long before the response is finished."""
+    created = await create(emulated, wanted=request(options=ModelOptions(metadata={"scenario": "think?seconds=60"})))
+    assert (created.status, created.model) == ("queued", "gpt-5.4")
+    assert (await emulated.retrieve(created.response_id)).response.status == "in_progress"
+
+
+async def test_a_create_runs_in_the_background_and_is_stored(provider: Provider, api: ResponsesClient) -> None:
+    """A2: `background: true`, `store: true`, `stream: false`."""
+    provider.will(answer(QUEUED))
+    await create(api)
+    body = provider.asked[0].json
+    assert (body["background"], body["store"], body["stream"]) == (True, True, False)
+
+
+async def test_a_create_streams_only_to_be_previewed(provider: Provider, api: ResponsesClient) -> None:
+    """A2: `stream: true` only with `live_preview`; the id is known without waiting for the stream's end."""
+    provider.will(event_stream(CREATED, then=Then.HOLD))
+    created = await create(api, wanted=request(options=ModelOptions(live_preview=True)))
+    body = provider.asked[0].json
+    assert (body["background"], body["store"], body["stream"]) == (True, True, True)
+    assert created == CreatedResponse(response_id="resp_1", status="queued", model="gpt-5.4")
+
+
+async def test_a_response_that_was_created_counts_as_in_flight(emulated: ResponsesClient) -> None:
+    """A21."""
+    in_flight = ResponsesInFlight(10)
+    created = await create(emulated, in_flight=in_flight)
+    assert in_flight.ids == [created.response_id]
+
+
+# --- what its heartbeats say -------------------------------------------------------------------------------------
+
+
+async def test_the_first_beat_of_a_create_says_that_it_is_being_sent(emulated: ResponsesClient) -> None:
     """Anything else could still be the last word at the server when the worker dies with the POST under way."""
-    beats = Beats()
-    await create(beats, emulator)
-    assert beats.phases == [CreatePhase.POSTING, CreatePhase.CREATED]
+    attempt = Attempt()
+    created = await create(emulated, attempt)
+    assert phases(attempt) == [CreatePhase.POSTING, CreatePhase.CREATED]
+    assert attempt.beats[-1].response_id == created.response_id
 
 
-async def test_a_further_post_waits_for_its_beat_to_arrive(emulator: RunningEmulator) -> None:
-    await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=Answer(status=503)))
-    beats = Beats()
-    await create(beats, emulator)
-    assert beats.phases == [CreatePhase.POSTING, CreatePhase.REJECTED, CreatePhase.POSTING, CreatePhase.CREATED]
-    (created,) = await emulator.control.responses()
-    announced = beats.told[2][0]
-    assert created.created_at - announced > 0.15
+async def test_a_further_post_waits_for_its_beat_to_arrive(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    await refuse(emulator.control)
+    attempt = Attempt()
+    await create(emulated, attempt)
+    assert phases(attempt) == [
+        CreatePhase.POSTING,
+        CreatePhase.REJECTED,
+        CreatePhase.POSTING,
+        CreatePhase.CREATED,
+    ]
+    assert await seconds_before_post(emulator, attempt) > 0.15
 
 
-async def test_an_attempt_after_a_rejected_one_waits_for_its_beat_to_arrive(emulator: RunningEmulator) -> None:
-    beats = Beats(attempt=2, earlier=Beat(phase=CreatePhase.REJECTED))
-    await create(beats, emulator)
-    (created,) = await emulator.control.responses()
-    announced = next(at for at, beat in beats.told if beat.phase is CreatePhase.POSTING)
-    assert created.created_at - announced > 0.15
+async def test_an_attempt_after_a_rejected_one_waits_for_its_beat_to_arrive(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    attempt = Attempt(2, earlier=Beat(phase=CreatePhase.REJECTED))
+    await create(emulated, attempt)
+    assert await seconds_before_post(emulator, attempt) > 0.15
 
 
-async def test_an_attempt_that_finds_an_id_creates_nothing(emulator: RunningEmulator) -> None:
-    earlier = Beat(phase=CreatePhase.CREATED, response_id="resp_1")
-    assert await create(Beats(attempt=2, earlier=earlier), emulator) == "resp_1"
+async def seconds_before_post(emulator: RunningEmulator, attempt: Attempt) -> float:
+    """How long before the accepted POST its beat was sent."""
+    announced = [at for at, beat in attempt.told if beat is not None and beat.phase is CreatePhase.POSTING]
+    [response] = await emulator.control.responses()
+    return response.created_at - announced[-1]
+
+
+# --- what another attempt may do ---------------------------------------------------------------------------------
+
+
+async def test_an_attempt_that_finds_an_id_creates_nothing(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    """A9: the response is looked after all the same."""
+    in_flight = ResponsesInFlight(10)
+    attempt = Attempt(2, earlier=Beat(phase=CreatePhase.CREATED, response_id="resp_1"))
+    assert (await create(emulated, attempt, in_flight=in_flight)).response_id == "resp_1"
+    assert in_flight.ids == ["resp_1"]
     assert await emulator.control.responses() == []
 
 
-@pytest.mark.parametrize("beat", [None, Beat(phase=CreatePhase.POSTING)])
-def test_an_attempt_whose_forerunner_may_have_sent_does_not_send(beat: Beat | None) -> None:
-    with pytest.raises(ApplicationError) as caught:
-        response_of_earlier_attempt(beat, attempt=2)
-    assert caught.value.type == FailureType.CREATE_AMBIGUOUS
-    assert caught.value.non_retryable
+@pytest.mark.parametrize("beat", [None, Beat(phase=CreatePhase.POSTING)], ids=["no beat", "posting"])
+async def test_an_attempt_whose_forerunner_may_have_sent_does_not_send(
+    emulator: RunningEmulator, emulated: ResponsesClient, beat: Beat | None
+) -> None:
+    error = await failure(emulated, Attempt(2, earlier=beat))
+    assert (error.type, error.non_retryable) == (FailureType.CREATE_AMBIGUOUS, True)
+    assert await emulator.control.responses() == []
+
+
+def test_a_first_attempt_has_no_forerunner() -> None:
+    assert response_of_earlier_attempt(None, attempt=1) is None
+
+
+async def test_an_attempt_that_failed_before_it_sent_anything_lets_the_next_one_send(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    """A stored response could not be read for now: that is no ambiguous create."""
+    stored = await create(emulated)
+    await emulator.control.add_fault(Fault(operation=Operation.RETRIEVE, effect=Answer(status=500)))
+    first = Attempt()
+    wanted = request(rebuild_from=[stored.response_id])
+    error = await failure(emulated, first, wanted)
+    second = Attempt(2, earlier=first.beats[-1])
+    assert error.type == FailureType.TRY_LATER
+    assert (await create(emulated, second, wanted)).response_id != stored.response_id
+
+
+# --- turned away -------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_provider_turned_away_is_sent_again(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    await refuse(emulator.control, status=429, retry_after="0.3")
+    await create(emulated)
+    counts = (await emulator.control.billing()).counts
+    assert (counts.creates_rejected, counts.creates_accepted) == (1, 1)
+
+
+async def test_it_is_sent_again_when_the_provider_says(emulator: RunningEmulator, emulated: ResponsesClient) -> None:
+    await refuse(emulator.control, retry_after="0.8")
+    since = time.monotonic()
+    await create(emulated)
+    assert time.monotonic() - since > 0.8
+
+
+async def test_a_provider_that_asks_for_no_delay_is_not_flooded(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    await refuse(emulator.control, retry_after="0")
+    since = time.monotonic()
+    await create(emulated)
+    assert time.monotonic() - since > 0.5
+
+
+async def test_a_provider_that_is_not_there_is_tried_again() -> None:
+    """The attempts go on, until the worker is shut down."""
+    attempt = Attempt()
+    async with ResponsesClient(f"http://127.0.0.1:{free_port()}/v1", KEY) as client:
+        creating = asyncio.create_task(failure(client, attempt))
+        await reached(attempt, [CreatePhase.POSTING, CreatePhase.REJECTED, CreatePhase.POSTING, CreatePhase.REJECTED])
+        attempt.worker_shutdown()
+        assert (await creating).type == FailureType.TRY_LATER
+
+
+async def reached(attempt: Attempt, said: list[CreatePhase]) -> None:
+    async with asyncio.timeout(5):
+        while phases(attempt) != said:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_create_does_not_hold_its_slot_for_minutes(provider: Provider, api: ResponsesClient) -> None:
+    """A21: Temporal sends it again after the delay that the provider asks for."""
+    provider.will(answer({}, 429, retry_after="300"))
+    attempt = Attempt()
+    error = await failure(api, attempt)
+    assert (error.type, error.next_retry_delay) == (FailureType.TRY_LATER, timedelta(seconds=300))
+    assert attempt.beats[-1].phase is CreatePhase.REJECTED
+
+
+async def test_a_create_is_handed_over_when_its_worker_shuts_down(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer({}, 503, retry_after="60"))
+    attempt = Attempt()
+    creating = asyncio.create_task(failure(api, attempt))
+    await reached(attempt, [CreatePhase.POSTING, CreatePhase.REJECTED])
+    attempt.worker_shutdown()
+    assert (await creating).type == FailureType.TRY_LATER
+
+
+async def test_a_create_that_is_cancelled_while_turned_away_is_not_sent_again(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    """A9."""
+    provider.will(answer({}, 503, retry_after="60"))
+    attempt = Attempt()
+    creating = asyncio.create_task(create(api, attempt))
+    await reached(attempt, [CreatePhase.POSTING, CreatePhase.REJECTED])
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert len(provider.asked) == 1
+
+
+# --- the deadline ------------------------------------------------------------------------------------------------
+
+
+def seconds_from_now(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+async def test_nothing_is_sent_past_the_deadline(provider: Provider, api: ResponsesClient) -> None:
+    """A6."""
+    error = await failure(api, wanted=request(deadline=seconds_from_now(-1)))
+    assert (error.type, error.non_retryable) == (FailureType.DEADLINE_PASSED, True)
+    assert provider.asked == []
+
+
+async def test_a_create_is_not_held_back_beyond_the_deadline(provider: Provider, api: ResponsesClient) -> None:
+    """A6."""
+    provider.will(answer({}, 503, retry_after="60"))
+    error = await failure(api, wanted=request(deadline=seconds_from_now(30)))
+    assert error.type == FailureType.DEADLINE_PASSED
+
+
+# --- ambiguous, and final ----------------------------------------------------------------------------------------
+
+AMBIGUOUS: dict[str, Bytes] = {
+    "500": answer({}, 500),
+    "502": answer(b"<html>Bad gateway</html>", 502),
+    "504": answer({}, 504),
+    "408": answer({}, 408),
+    "closed": DROPPED,
+    "reset": Bytes(then=Then.RESET),
+    "cut": Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", Then.CLOSE),
+    "no response": answer({"object": "list"}),
+    "no JSON": answer(b"<html>"),
+    "silent": SILENT,
+}
+PERMANENT: dict[str, tuple[Bytes, FailureType]] = {
+    "400": (answer({"error": {"message": "No."}}, 400), FailureType.BAD_REQUEST),
+    "401": (answer({}, 401), FailureType.AUTHENTICATION_FAILED),
+    "403": (answer({}, 403), FailureType.AUTHENTICATION_FAILED),
+    "model": (answer({"error": {"message": "No such model."}}, 404), FailureType.NOT_FOUND),
+    "endpoint": (answer(b"", 404), FailureType.UNSUPPORTED_BY_PROVIDER),
+    "quota": (
+        answer({"error": {"message": "Pay.", "code": "insufficient_quota"}}, 429),
+        FailureType.QUOTA_EXHAUSTED,
+    ),
+    "chain": (
+        answer({"error": {"message": "Gone.", "code": "previous_response_not_found"}}, 400),
+        FailureType.CHAIN_REJECTED,
+    ),
+}
+
+
+@pytest.mark.parametrize("said", AMBIGUOUS.values(), ids=AMBIGUOUS)
+async def test_a_create_that_may_have_been_taken_is_not_sent_again(provider: Provider, said: Bytes) -> None:
+    """A2: after the create's timeout too. The run decides what becomes of it."""
+    provider.will(said)
+    async with ResponsesClient(provider.url, KEY, create_timeout=0.2) as client:
+        error = await failure(client)
+    assert (error.type, error.non_retryable) == (FailureType.CREATE_AMBIGUOUS, True)
+    assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize("said", [DROPPED, SILENT, event_stream(then=Then.CLOSE), event_stream(then=Then.DRIP)])
+async def test_a_create_for_a_preview_that_may_have_been_taken_is_not_sent_again(
+    provider: Provider, api: ResponsesClient, said: Bytes
+) -> None:
+    """A2: the total timeout holds for its first event."""
+    provider.will(said)
+    error = await failure(api, wanted=request(options=ModelOptions(live_preview=True)), first_event=0.2)
+    assert (error.type, error.non_retryable) == (FailureType.CREATE_AMBIGUOUS, True)
+    assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize(("said", "kind"), PERMANENT.values(), ids=PERMANENT)
+async def test_a_refusal_for_good_is_not_sent_again(
+    provider: Provider, api: ResponsesClient, said: Bytes, kind: FailureType
+) -> None:
+    provider.will(said)
+    error = await failure(api)
+    assert (error.type, error.non_retryable) == (kind, True)
+    assert len(provider.asked) == 1
+
+
+async def test_a_connection_that_is_reset_after_the_provider_took_the_request_is_one_create(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=Reset(processed=True)))
+    assert (await failure(emulated)).type == FailureType.CREATE_AMBIGUOUS
+    assert len(await emulator.control.responses()) == 1
+
+
+# --- cancelled in the middle -------------------------------------------------------------------------------------
+
+
+async def test_a_create_that_is_cancelled_while_it_is_sent_still_tells_its_id(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    """A9: so that the run can cancel the response that was created."""
+    await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=Delay(seconds=0.3, processed=True)))
+    attempt = Attempt()
+    creating = asyncio.create_task(create(emulated, attempt))
+    async with asyncio.timeout(5):
+        while not (responses := await emulator.control.responses()):
+            await asyncio.sleep(0.01)
+    attempt.cancel()
+    assert (await creating).response_id == responses[0].id
+
+
+async def test_a_request_is_taken_to_its_end_however_often_it_is_cancelled() -> None:
+    """A9: once for the run's cancel, and once more for the worker's shutdown."""
+    sent, answered = asyncio.Event(), asyncio.Event()
+
+    async def post() -> str:
+        sent.set()
+        await answered.wait()
+        return "resp_1"
+
+    creating = asyncio.create_task(to_its_end(post()))
+    await sent.wait()
+    for _ in range(2):
+        creating.cancel()
+        await asyncio.wait((creating,), timeout=0.01)
+    answered.set()
+    assert await creating == "resp_1"
