@@ -29,6 +29,8 @@ SECONDS_OF_THOUGHT = {
 }
 MOST_FILES_READ = 4
 REPORT_PATH = "report.md"
+PASSAGES_OF_A_FILE = 4
+PASSAGE_CHARACTERS = 200
 
 _PATH_NAMES = ("path", "file_path", "filename", "file", "folder", "directory")
 _QUERY_NAMES = ("query", "text", "regex", "needle", "word", "pattern")
@@ -192,21 +194,36 @@ def report(task: str, found: Findings) -> str:
     if found.listed:
         parts.append(f"There are {len(found.listed)} files; I read {len(found.texts)} of them.")
     if found.texts:
-        parts.append("\n".join(_about(path, text) for path, text in found.texts.items()))
+        parts.append("\n".join(_about(path, text, task) for path, text in found.texts.items()))
     parts += [_about_search(word, output) for word, output in found.searches.items()]
     parts += [f"The report is in `{path}`." for path in found.written]
     parts += [f"`{name}` returned: {_first_line(output)}" for name, output in found.others]
     return "\n\n".join(parts)
 
 
-def _about(path: str, text: str) -> str:
+def _about(path: str, text: str, task: str) -> str:
     if text.lower().startswith("error"):
         return f"- `{path}`: could not be read ({_first_line(text)})"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    heading = next((line.lstrip("# ") for line in lines if line.startswith("#")), lines[0] if lines else "empty")
-    body = next((line for line in lines if not line.startswith(("#", "---")) and line != heading), "")
-    shape = f"{len(text.split())} words in {len(lines)} lines"
-    return f"- `{path}` ({shape}): **{heading[:80]}**" + (f". {body[:140]}" if body else "")
+    passages = _passages(text)
+    heading = passages[0].lstrip("# ") if passages else "empty"
+    shape = f"{len(text.split())} words in {len(text.splitlines())} lines"
+    said = "".join(f"\n  - {passage[:PASSAGE_CHARACTERS]}" for passage in _telling(passages[1:], task))
+    return f"- `{path}` ({shape}): **{heading[:80]}**{said}"
+
+
+def _passages(text: str) -> list[str]:
+    """Headings, list items and paragraphs, each on one line."""
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*#|]|\d+\.) )", text)
+    return [" ".join(part.split()) for part in parts if part.strip()]
+
+
+def _telling(passages: list[str], task: str) -> list[str]:
+    """The passages that speak of what the task does, points still open among them; the first one when none does."""
+    words = {word for word in re.findall(r"[a-z]{4,}", task.lower()) if not _COMMON_WORDS.fullmatch(word)}
+    scores = {at: len(words & set(re.findall(r"[a-z]+", passage.lower()))) for at, passage in enumerate(passages)}
+    scores |= {at: scores[at] + 1 for at, passage in enumerate(passages) if "[ ]" in passage}
+    best = sorted((at for at in scores if scores[at]), key=lambda at: -scores[at])[:PASSAGES_OF_A_FILE]
+    return [passages[at].removeprefix("- ") for at in sorted(best)] or passages[:1]
 
 
 def _about_search(word: str, output: str) -> str:
