@@ -8,14 +8,15 @@ from emulator.errors import invalid
 from emulator.requests import CALL_OUTPUTS, CreateBody, Item, ModelInput
 from emulator.script import tokens_of
 
-MODEL_ITEMS = frozenset(
-    {"reasoning", "function_call", "custom_tool_call", "web_search_call", "code_interpreter_call", "compaction"}
+CLIENT_ITEMS = frozenset(
+    {"message", "item_reference", "mcp_approval_response", "additional_tools", "compaction_trigger"}
 )
 
 
 def is_models(item: Item) -> bool:
     """Whether the model made this item."""
-    return item.get("type") in MODEL_ITEMS or item.get("role") == "assistant"
+    kind = item.get("type", "item_reference")
+    return item.get("role") == "assistant" or (kind not in CLIENT_ITEMS and not kind.endswith("_output"))
 
 
 def text_of(item: Item) -> str:

@@ -234,7 +234,7 @@ def _check_tool(tool: Item, param: str) -> None:
     name = tool.get("name")
     if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
         raise invalid(f"Invalid '{param}.name': expected 1 to 64 of a-z, A-Z, 0-9, '_', '-'.", f"{param}.name")
-    if tool.get("strict") is not False:
+    if tool.get("strict"):
         _check_strict(tool.get("parameters"), name, param, ())
 
 

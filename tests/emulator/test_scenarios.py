@@ -61,6 +61,14 @@ def test_the_turn_is_the_same_when_the_conversation_is_sent_in_full() -> None:
     assert said(scenarios.turn(full)) == "Done."
 
 
+def test_calls_of_any_kind_are_turns_of_the_model() -> None:
+    scenarios = book()
+    scenarios.register(TWO)
+    call = {"type": "computer_call", "call_id": "call_1"}
+    answer = {"type": "computer_call_output", "call_id": "call_1"}
+    assert said(scenarios.turn(conversation(model="scenario:two", before=[call], input=[answer]))) == "Done."
+
+
 def test_the_last_turn_repeats() -> None:
     scenarios = book()
     scenarios.register(TWO)
