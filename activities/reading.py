@@ -6,7 +6,7 @@ from random import Random
 from activities.failures import failed_read, lost_response
 from activities.waiting import Cadence
 from responses_api.client import ResponsesClient
-from responses_api.errors import NotFound, ResponsesError
+from responses_api.errors import NoSuchEndpoint, NotFound, ResponsesError
 from responses_api.models import Response
 
 _NOT_FOUND_YET = 30.0  # seconds after its create in which a response need not be found
@@ -53,6 +53,8 @@ class Reads:
         return self.cadence.jittered(max(wait, fair_share, self._asked_to_wait), self.random)
 
     def _passes(self, error: ResponsesError, now: float) -> bool:
+        if isinstance(error, NoSuchEndpoint):
+            return self.last is not None  # it is there: something between us and the provider is out of order
         just_created = self.last is None and now - self.created_at < _NOT_FOUND_YET
         return error.retry_read or (isinstance(error, NotFound) and just_created)
 

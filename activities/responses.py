@@ -86,7 +86,7 @@ class ResponsesActivities:
     @activity.defn
     async def await_response(self, wait: AwaitResponse) -> ResponseRecord:
         """Wait until the response is finished, or for its state at the deadline. Re-attaches by id after any crash."""
-        reads = Reads(self.client, wait.response_id, wait.created_at.timestamp(), self.cadence)
+        reads = self._reads(wait.response_id, wait.created_at.timestamp())
         with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
             waiting = ResponseWait(wait, reads, self.budget, told, self.now)
             async with waiting.pulse(), self._preview(wait, waiting):
@@ -140,7 +140,7 @@ class ResponsesActivities:
         """Create a response and follow its stream to the end, to the deadline, or until the run is cancelled."""
         earlier = response_of_earlier_attempt(earlier_beat(), activity.info().attempt)
         if earlier is not None:
-            return await read_after_cut(self.client, earlier, "the worker that followed it was lost", self.now)
+            return await read_after_cut(self._reads(earlier), "the worker that followed it was lost", self.now)
         build = partial(self.requests.build, create, background=False, stream=True)
         turn = StreamTurn(self.client, build, create.deadline, self.silence, self.now)
         try:
@@ -149,4 +149,8 @@ class ResponsesActivities:
             response = turn.streamed.response
             if response is None:
                 raise failed_create(error) from None
-            return await read_after_cut(self.client, response.id, str(error), self.now)
+            return await read_after_cut(self._reads(response.id), str(error), self.now)
+
+    def _reads(self, response_id: str, created_at: float | None = None) -> Reads:
+        """The GETs of a response created at that time (seconds since the epoch), or now."""
+        return Reads(self.client, response_id, created_at or self.now(), self.cadence)

@@ -15,7 +15,7 @@ from activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseR
 from activities.preview import text_in
 from activities.reading import Reads
 from activities.records import record_of, unfinished_record
-from activities.waiting import Cadence, ReportSchedule
+from activities.waiting import ReportSchedule
 from responses_api.client import ResponsesClient
 from responses_api.events import Event, ResponseEvent
 from responses_api.models import CreateRequest, Response, ResponseStatus
@@ -136,21 +136,17 @@ class StreamTurn:
             self._reports.tell(beat, now)
 
 
-async def read_after_cut(
-    client: ResponsesClient, response_id: str, why: str, now: Callable[[], float]
-) -> ResponseRecord:
+async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> ResponseRecord:
     """Read by id a response whose stream broke: if it finishes all the same, it is used (A27).
 
     Raises `ApplicationError` of type `response_lost`.
     """
-    broke_at = now()
-    reads = Reads(client, response_id, broke_at, Cadence())
-    async with Pulse(lambda: Beat(phase=CreatePhase.CREATED, response_id=response_id)):
-        while now() - broke_at < _AFTER_A_CUT:
+    async with Pulse(lambda: Beat(phase=CreatePhase.CREATED, response_id=reads.response_id)):
+        while now() - reads.created_at < _AFTER_A_CUT:
             response = await reads.read(now())
             if response is not None and response.status == ResponseStatus.CANCELLED:
                 break
             if response is not None and response.is_finished:
                 return record_of(response)
             await asyncio.sleep(reads.wait(now(), 0.0))
-    raise lost_response(response_id, f"it did not finish after its stream broke: {why}")
+    raise lost_response(reads.response_id, f"it did not finish after its stream broke: {why}")

@@ -106,12 +106,12 @@ class ReportSchedule:
     def __init__(self, started_at: float) -> None:
         self._started_at = started_at
         self._due = started_at + _FIRST_REPORT
-        self._told: ProgressReport | None = None
+        self._told: str | None = None
 
     def due(self, report: ProgressReport, now: float) -> bool:
         """Whether to send this report now; if so, it counts as sent."""
-        if not report.preview or now < self._due or (self._told and self._told.preview == report.preview):
+        if not report.preview or now < self._due or report.preview == self._told:
             return False
-        self._told = report
+        self._told = report.preview
         self._due = min(self._started_at + (now - self._started_at) * _GROWTH, now + _LONGEST_SILENCE)
         return True
