@@ -14,6 +14,7 @@ from emulator.errors import ApiError, ErrorBody, invalid, wrong_api_key
 from emulator.faults import AddHeaders, Answer, BreakStream, Delay, Effect, Operation, RejectChain, Reset
 from emulator.lifecycle import StoredResponse
 from emulator.provider import Provider
+from emulator.request_checks import parse_create
 from emulator.requests import (
     CompactBody,
     CreateBody,
@@ -21,7 +22,6 @@ from emulator.requests import (
     ModelInput,
     StreamQuery,
     parse,
-    parse_create,
     parse_query,
 )
 from emulator.wire import Deletion, InputTokens, item_list
