@@ -121,7 +121,7 @@ RETRYABLE_CLOSE_CODES = frozenset(CloseCode) - {CloseCode.NORMAL_CLOSURE}
 
 @dataclass(frozen=True)
 class Close:
-    """How a connection ended: a close code of RFC 6455 and the reason given with it."""
+    """How a connection ended: a close code of RFC 6455, and the reason given with it or, for 1006, what broke it."""
 
     code: int
     reason: str = ""

@@ -526,31 +526,49 @@ async def test_leaving_the_context_closes(managers: Managers) -> None:
     assert manager.state == "closed"
 
 
+class ClingingSocket:
+    """A real socket that goes on receiving whatever its owner does to end it."""
+
+    def __init__(self, socket: LibrarySocket) -> None:
+        self._socket = socket
+        self.is_open = True
+        self.receive = socket.receive
+        self.send = socket.send
+
+    async def close(self, code: int, reason: str) -> None:  # noqa: ARG002 - as `Socket` has it
+        await asyncio.Event().wait()
+
+    def abort(self) -> None:
+        """Not yet."""
+
+    def really_abort(self) -> None:
+        self._socket.abort()
+
+
 async def test_a_superseded_socket_does_not_touch_the_state(managers: Managers, server: Server) -> None:
     """W7: events from a superseded socket never touch the state."""
-    speak = asyncio.Event()
+    clinging: list[ClingingSocket] = []
 
-    async def late(peer: Peer) -> None:
-        await speak.wait()
-        await peer.completed("r_old", store=True)
-        await peer.gone()
+    async def factory(handshake: Handshake) -> Socket:
+        opened = await open_socket(handshake)
+        if clinging:
+            return opened
+        clinging.append(ClingingSocket(opened))
+        return clinging[0]
 
-    server.will(late)
-    manager = await managers.open(close_timeout=30)
+    manager = await managers.open(socket_factory=factory)
     journal = Journal(manager)
-    old = await server.peer()
-    old.connection.transport.pause_reading()
     closing = asyncio.create_task(manager.close())
     await until(lambda: manager.state is ConnectionState.CLOSED)
-    connecting_again = asyncio.create_task(manager.connect())
-    speak.set()
-    await connecting_again
-    await closing
-    await manager.send(CREATE)
-    await journal.has("response.completed")
-    assert manager.previous_response_id != "r_old"
-    assert manager.last_close is None
-    assert manager.is_connected
+    await manager.connect()
+    await server.peers[0].completed("r_old", store=True)
+    await (await server.peers[0].connection.ping())
+    clinging[0].really_abort()
+    closing.cancel()
+    await until(lambda: any(entry[:2] == ("close", 1006) for entry in journal.entries))
+    assert manager.previous_response_id is None
+    assert ("response.completed",) not in journal.entries
+    assert (manager.state, manager.last_close) == ("open", None)
 
 
 # --- reconnecting -------------------------------------------------------------------------------------------------
