@@ -74,6 +74,7 @@ class Part:
     def __init__(
         self, plan: PartPlan, folder: StateFolder, *, say: Say, changed: Callable[[PartName, PartState], None]
     ) -> None:
+        self.name = plan.name
         self.serving = asyncio.Event()
         self._plan = plan
         self._folder = folder
@@ -99,22 +100,23 @@ class Part:
             self.serving.clear()
             if not has_served and starts >= _FIRST_STARTS:
                 raise PartCannotStart(self._why_it_cannot_start())
-            self._say(f"The {self._plan.name} (process {process.pid}) {_how_it_ended(code)}; starting it again.")
+            self._say(f"The {self.name} (process {process.pid}) {_how_it_ended(code)}; starting it again.")
             self._tell(PartStatus.ENDED, restarts=self._state.restarts + 1)
             pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
-    async def reap(self) -> None:
-        """Wait for the process, which somebody has ended, and clear away what is left of it."""
-        if self._process:
-            await self._process.wait()
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds or on `hurry`; returns when the process has ended."""
+        # By the process and not by its lock: somebody may have removed the state folder.
+        if process := self._process:
+            await _end(lambda: process.returncode is None, lambda: process.pid, grace, hurry)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        lock = self._folder.part_lock(self._plan.name)
+        lock = self._folder.part_lock(self.name)
         held = await lock.take()
         if held is None:
-            raise PartCannotStart(f"Another {self._plan.name} holds {lock.path}: `durable-responses down` ends it.")
-        with held, self._folder.open_log(self._plan.name) as log:
+            raise PartCannotStart(f"Another {self.name} holds {lock.path}: `durable-responses down` ends it.")
+        with held, self._folder.open_log(self.name) as log:
             process = await asyncio.create_subprocess_exec(
                 *_writing_its_pid(lock.path),
                 *self._plan.command,
@@ -139,7 +141,7 @@ class Part:
                 self.serving.set()
                 return True
             if time.time() - began > _START_LIMIT:
-                self._say(f"The {self._plan.name} does not serve after {_START_LIMIT:.0f} s; ending it.")
+                self._say(f"The {self.name} does not serve after {_START_LIMIT:.0f} s; ending it.")
                 _signal_group(process.pid, signal.SIGKILL)
                 return False
             await asyncio.sleep(0.05)
@@ -147,20 +149,26 @@ class Part:
 
     def _tell(self, status: PartStatus, **changes: int) -> None:
         self._state = self._state.model_copy(update={"status": status, **changes})
-        self._changed(self._plan.name, self._state)
+        self._changed(self.name, self._state)
 
     def _why_it_cannot_start(self) -> str:
-        name = self._plan.name
-        words = self._folder.last_words(name).removeprefix(f"{name}: ")
-        return f"The {name} does not start: {words} (its log is {self._folder.log(name)})"
+        words = self._folder.last_words(self.name).removeprefix(f"{self.name}: ")
+        return f"The {self.name} does not start: {words} (its log is {self._folder.log(self.name)})"
 
 
 async def end_holder(lock: LockFile, grace: float, hurry: asyncio.Event) -> None:
     """End the part that holds a lock, whoever started it: SIGTERM, then SIGKILL after `grace` seconds or on `hurry`."""
+    # No pid is known for the instant from fork to exec.
+    await _end(lambda: lock.is_held, lambda: lock.holder, grace, hurry)
+
+
+async def _end(
+    is_alive: Callable[[], bool], find_pid: Callable[[], int | None], grace: float, hurry: asyncio.Event
+) -> None:
     give_up = time.monotonic() + grace
     asked: int | None = None
-    while lock.is_held:
-        pid = lock.holder  # None while the part is on its way from fork to exec
+    while is_alive():
+        pid = find_pid()
         if pid and (hurry.is_set() or time.monotonic() > give_up):
             _signal_group(pid, signal.SIGKILL)
         elif pid and pid != asked:

@@ -110,8 +110,12 @@ class _Supervisor:
                 await asyncio.wait([self._serving])
                 await self._end_parts()
                 StackFile.path(self._settings).unlink(missing_ok=True)
-        if not self._serving.cancelled():
+        if self._serving.cancelled():
+            return
+        try:
             self._serving.result()
+        except OSError as error:
+            raise SetupError(f"The state folder {self._folder.path} cannot be used any more: {error}.") from error
 
     def _stop(self) -> None:
         # Said last: after SIGHUP there is no terminal to say it to.
@@ -154,9 +158,9 @@ class _Supervisor:
             raise several.exceptions[0] from None
 
     async def _end_parts(self) -> None:
+        for part in reversed(self._parts):
+            await part.stop(GRACE[part.name], self._hurry)
         await end_parts(self._folder, self._hurry)
-        for part in self._parts:
-            await part.reap()
 
     async def _announce(self) -> None:
         for part in self._parts:

@@ -1,9 +1,12 @@
+import asyncio
 import os
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import psutil
 import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
@@ -111,6 +114,15 @@ async def test_an_idle_stack_in_the_background_ends_but_not_under_an_open_run(
     await run.terminate()
     await stack.until_gone()
     assert "No run was open for" in stack.log("stack")
+
+
+async def test_a_stack_whose_state_folder_is_removed_ends(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_IDLE_STOP", "2s")
+    file = await stack.ensure_running()
+    pids = [file.pid, *(stack.pid(name) for name in PartName)]
+    shutil.rmtree(stack.folder)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, [psutil.Process(pid) for pid in pids], timeout=20)
+    assert not alive
 
 
 async def test_a_part_that_cannot_start_ends_the_stack_with_its_last_words(
