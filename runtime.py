@@ -224,6 +224,7 @@ class Settings(BaseSettings):
         fields = [name for name in type(self).model_fields if not _NOT_OF_THE_WORKER.fullmatch(name)]
         told = {self.variable(name): self._told(name) for name in fields}
         told |= {"TEMPORAL_ADDRESS": configured_address() or "", "TEMPORAL_NAMESPACE": temporal_namespace()}
+        told["version of this program"] = str(_last_edit())
         return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in told.items()}
 
     def _told(self, field: str) -> str:
@@ -245,6 +246,20 @@ def _last_change(module: str) -> int | None:
         Path(base) / name for base in ("", *sys.path) for name in (inside.with_suffix(".py"), inside / "__init__.py")
     ]
     return next((path.stat().st_mtime_ns for path in candidates if path.is_file()), None)
+
+
+def _last_edit() -> int:
+    # After an update, or an edit, the worker in the background still runs the program as it was.
+    root = Path(__file__).parent
+    files = [
+        root / "runtime.py",
+        root / "worker.py",
+        *(path for name in _PACKAGES for path in (root / name).rglob("*.py")),
+    ]
+    return max(path.stat().st_mtime_ns for path in files)
+
+
+_PACKAGES = ("workflows", "activities", "tools", "responses_api", "emulator", "embedded")
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -28,7 +28,7 @@ from runtime import (
     temporal_address,
     temporal_namespace,
 )
-from tests.processes import TemporalServer, free_port
+from tests.processes import CHECKOUT, TemporalServer, free_port
 from tests.settings_table import settings_table
 
 EMULATOR = "http://127.0.0.1:8484/v1"
@@ -165,6 +165,14 @@ def test_an_edited_tool_module_is_a_difference(tmp_path: Path, monkeypatch: pyte
     before = Settings.load().fingerprints()
     (tmp_path / "my_tools.py").write_text("# two\n")
     assert Settings.load().fingerprints()["AGENT_TOOL_MODULES"] != before["AGENT_TOOL_MODULES"]
+
+
+def test_an_update_of_the_program_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Settings.load().fingerprints()
+    worker = CHECKOUT / "worker.py"
+    monkeypatch.setattr("runtime._last_edit", lambda: worker.stat().st_mtime_ns + 1)
+    after = Settings.load().fingerprints()
+    assert {name for name in after if after[name] != before[name]} == {"version of this program"}
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
