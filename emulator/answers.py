@@ -2,18 +2,29 @@
 
 import asyncio
 import contextlib
+import hmac
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+from starlette.datastructures import Headers
 from starlette.responses import Response as HttpAnswer
 from starlette.types import Receive, Scope, Send
 
 from emulator import connections
-from emulator.errors import ApiError, ErrorAnswer
+from emulator.errors import ApiError, ErrorAnswer, wrong_api_key
 from emulator.faults import BreakStream, How
 from emulator.provider import Sent
 
 JSON = "application/json"
+
+
+def check_key(headers: Headers, api_key: str | None) -> None:
+    """Whether a request may come in; with no key of our own, any may. Raises: ApiError 401."""
+    if api_key is None:
+        return
+    given = headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), f"Bearer {api_key}".encode()):
+        raise wrong_api_key()
 
 
 def api_headers() -> dict[str, str]:

@@ -1,19 +1,26 @@
 """The HTTP side of the emulator: the routes of the Responses API, and those that control the emulator itself."""
 
-import hmac
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from emulator.answers import EventStream, connection_reset, error_answer, json_answer, no_answer, unless_gone
+from emulator.answers import (
+    EventStream,
+    check_key,
+    connection_reset,
+    error_answer,
+    json_answer,
+    no_answer,
+    unless_gone,
+)
 from emulator.control import control_routes
-from emulator.errors import ApiError, ErrorBody, invalid, wrong_api_key
-from emulator.faults import AddHeaders, Answer, BreakStream, Delay, Effect, Operation, RejectChain, Reset
+from emulator.errors import ApiError
+from emulator.faults import AddHeaders, BreakStream, Delay, Effect, Operation, Reset
 from emulator.lifecycle import StoredResponse
-from emulator.provider import Provider
+from emulator.provider import Provider, check_refusal
 from emulator.request_checks import parse_create
 from emulator.requests import (
     CompactBody,
@@ -24,6 +31,7 @@ from emulator.requests import (
     parse,
     parse_query,
 )
+from emulator.websocket import WebSocketEndpoint
 from emulator.wire import Deletion, InputTokens, item_list
 from responses_api.models import ResponseStatus
 
@@ -158,11 +166,7 @@ class ResponsesApi:
         self, effect: Effect | None, request: Request, wanted: CreateBody | None = None
     ) -> ASGIApp | None:
         """What happens instead of the request, or delays it."""
-        if isinstance(effect, Answer):
-            error = ErrorBody(message=effect.message, type=effect.error_type, code=effect.code)
-            raise ApiError(effect.status, error, effect.headers)
-        if isinstance(effect, RejectChain) and wanted is not None:
-            raise invalid(_no_tool_call_found(wanted), "input")
+        check_refusal(effect, wanted)
         if isinstance(effect, Reset) and not effect.processed:
             return connection_reset
         if isinstance(effect, Delay) and not effect.processed:
@@ -191,7 +195,7 @@ class ResponsesApi:
     def _route(self, path: str, endpoint: Endpoint, method: str) -> Route:
         async def answer(request: Request) -> ASGIApp:
             try:
-                self._check_key(request)
+                check_key(request.headers, self._api_key)
                 return await endpoint(request)
             except ApiError as error:
                 return error_answer(error)
@@ -200,24 +204,17 @@ class ResponsesApi:
 
         return Route(path, answer, methods=[method])
 
-    def _check_key(self, request: Request) -> None:
-        if self._api_key is None:
-            return
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._api_key}".encode()):
-            raise wrong_api_key()
-
 
 def _added(effect: Effect | None) -> dict[str, str]:
     return effect.headers if isinstance(effect, AddHeaders) else {}
 
 
-def _no_tool_call_found(request: CreateBody) -> str:
-    items = request.input if isinstance(request.input, list) else []
-    call_id = next((item["call_id"] for item in items if "call_id" in item), "call_unknown")
-    return f"No tool call found for function call output with call_id {call_id}."
-
-
 def create_app(provider: Provider, api_key: str | None = None) -> Starlette:
     """The emulator as an ASGI application."""
-    return Starlette(routes=[*ResponsesApi(provider, api_key).routes(), *control_routes(provider.state)])
+    return Starlette(
+        routes=[
+            *ResponsesApi(provider, api_key).routes(),
+            WebSocketRoute("/v1/responses", WebSocketEndpoint(provider, api_key)),
+            *control_routes(provider.state),
+        ]
+    )

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from pydantic import BaseModel, ConfigDict
 
-from emulator.lifecycle import Stop, StoredResponse
+from emulator.lifecycle import Stop, StoredResponse, Transport
 from responses_api.models import UNFINISHED, ResponseStatus, Usage
 
 
@@ -28,6 +28,7 @@ class BilledResponse(Totals):
     status: ResponseStatus
     background: bool
     stream: bool
+    transport: Transport
     previous_response_id: str | None
     metadata: dict[str, str]
     created_at: float
@@ -54,6 +55,7 @@ class Rejection(BaseModel):
     code: str | None
     message: str
     metadata: dict[str, str]
+    transport: Transport = Transport.HTTP
 
 
 class Bill(BaseModel):
@@ -93,6 +95,7 @@ def _line(response: StoredResponse, now: float) -> BilledResponse:
         status=status,
         background=bool(response.request.background),
         stream=bool(response.request.stream),
+        transport=response.transport,
         previous_response_id=response.request.previous_response_id,
         metadata=response.request.metadata or {},
         created_at=response.created_at,

@@ -25,6 +25,21 @@ class ErrorAnswer(BaseModel):
     error: ErrorBody
 
 
+class EventError(ErrorBody):
+    """The `error` of an error event: that of HTTP, and the headers that HTTP would have had."""
+
+    headers: dict[str, str] | None = None
+
+
+class ErrorFrame(BaseModel):
+    """An error over a WebSocket. `stream_id` where it concerns one named lane."""
+
+    type: str = "error"
+    status: int
+    error: EventError
+    stream_id: str | None = None
+
+
 class ApiError(Exception):
     """The request ends with an HTTP error: a status, the API's error object and headers such as `Retry-After`."""
 

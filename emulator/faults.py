@@ -10,17 +10,24 @@ from emulator.script import Ending, Scripted
 
 
 class Operation(StrEnum):
-    """What a client does. A create or retrieve that is answered by a stream is also a `stream`."""
+    """What a client does. A create or retrieve that is answered by a stream is also a `stream`; a create over a
+    WebSocket is also a `turn`. An `upgrade` has no metadata."""
 
     CREATE = "create"
     RETRIEVE = "retrieve"
     CANCEL = "cancel"
     DELETE = "delete"
     STREAM = "stream"
+    UPGRADE = "upgrade"
+    TURN = "turn"
+    STEER = "steer"
 
 
 class Answer(Scripted):
-    """The request is refused with an HTTP status and the API's error object; it is not processed."""
+    """The request is refused with an HTTP status and the API's error object; it is not processed.
+
+    Over an open WebSocket the refusal is an error event.
+    """
 
     type: Literal["answer"] = "answer"
     status: int
@@ -97,8 +104,81 @@ class BreakStream(Scripted):
     survives: bool = False
 
 
+class SocketBreak(StrEnum):
+    """How a WebSocket breaks: TCP reset (the client sees 1006), a close frame, nothing more is sent, or the peer is
+    gone for all purposes though TCP does not know: it neither sends nor reads, so that pings go unanswered."""
+
+    RESET = "reset"
+    CLOSE = "close"
+    SILENCE = "silence"
+    HALF_OPEN = "half_open"
+
+
+class BreakSocket(Scripted):
+    """The WebSocket breaks. `upgrade`: as soon as it is open; `create`: instead of the create being processed; `turn`:
+    after so many events of the turn.
+
+    Everything under way on the connection dies with it, but not this turn's response where it `survives`. `code` and
+    `reason` belong to `close`; a `code` of None sends none, which the client sees as 1005.
+    """
+
+    type: Literal["break_socket"] = "break_socket"
+    after_events: int = Field(0, ge=0)
+    how: SocketBreak = SocketBreak.RESET
+    code: int | None = Field(1011, ge=0, le=65535)
+    reason: str = Field("", max_length=123)
+    survives: bool = False
+
+
+class ExtraFrame(Scripted):
+    """`turn`: after so many events there is one more frame, of `text` and as many spaces as make it `size` bytes."""
+
+    type: Literal["extra_frame"] = "extra_frame"
+    after_events: int = Field(0, ge=0)
+    text: str = "}{ this is not JSON"
+    size: int = Field(0, ge=0)
+    binary: bool = False
+
+
+class SlowFrames(Scripted):
+    """`turn`: each event comes in so many `fragments`, and before each of them `seconds` pass."""
+
+    type: Literal["slow_frames"] = "slow_frames"
+    seconds: float = Field(ge=0)
+    fragments: int = Field(1, ge=1)
+
+
+class Unpublished(Scripted):
+    """`turn`: the events hold what servers send though the API's catalogue does not have it: `rate_limits.updated`
+    after `response.created`, and the `call_id` with a function call's arguments."""
+
+    type: Literal["unpublished"] = "unpublished"
+
+
+class RefuseSteer(Scripted):
+    """`steer`: the input is handed back at once or, if it fails `after_acceptance`, when its time has come."""
+
+    type: Literal["refuse_steer"] = "refuse_steer"
+    code: str = "steering_not_supported"
+    message: str = "This is a scripted fault."
+    after_acceptance: bool = False
+
+
 Effect = Annotated[
-    Answer | Reset | Delay | AddHeaders | RejectChain | Stuck | End | FinishFirst | BreakStream,
+    Answer
+    | Reset
+    | Delay
+    | AddHeaders
+    | RejectChain
+    | Stuck
+    | End
+    | FinishFirst
+    | BreakStream
+    | BreakSocket
+    | ExtraFrame
+    | SlowFrames
+    | Unpublished
+    | RefuseSteer,
     Field(discriminator="type"),
 ]
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, field_serializer
 
 from emulator.billing import Rejection
 from emulator.faults import Fault
-from emulator.lifecycle import Stop
+from emulator.lifecycle import Stop, Transport
 from emulator.requests import CreateBody
 from emulator.scenarios import Scenario
 from emulator.script import Turn
@@ -28,6 +28,8 @@ class Created(BaseModel):
     at: float
     request: CreateBody
     turn: Turn
+    transport: Transport = Transport.HTTP
+    generate: bool = True
 
     @field_serializer("request")
     def _as_sent(self, request: CreateBody) -> dict[str, Any]:
@@ -48,6 +50,14 @@ class Stopped(BaseModel):
     id: str
     at: float
     how: Stop
+
+
+class Finished(BaseModel):
+    """The client of a WebSocket was told that a response has ended: a kill of the emulator no longer ends it."""
+
+    entry: Literal["finished"] = "finished"
+    id: str
+    at: float
 
 
 class Deleted(BaseModel):
@@ -102,6 +112,7 @@ Entry = Annotated[
     Created
     | Rejected
     | Stopped
+    | Finished
     | Deleted
     | Read
     | ScenarioRegistered

@@ -46,6 +46,13 @@ _LAST_EVENT = {
 }
 
 
+class Transport(StrEnum):
+    """How a response was asked for."""
+
+    HTTP = "http"
+    WEBSOCKET = "websocket"
+
+
 class Stop(StrEnum):
     """What ended a response before its time."""
 
@@ -56,7 +63,7 @@ class Stop(StrEnum):
 
 class StoredResponse:
     """A response and the request that it answers. `input_tokens` counts the whole context, `cached_tokens` its
-    part that came with the previous response."""
+    part that came with the previous response. With `generate` false the model does not work on it."""
 
     def __init__(
         self,
@@ -69,8 +76,12 @@ class StoredResponse:
         previous: "StoredResponse | None",
         input_tokens: int,
         cached_tokens: int,
+        transport: Transport = Transport.HTTP,
+        generate: bool = True,
     ) -> None:
         self.id = response_id
+        self.transport = transport
+        self.generate = generate
         self.created_at = created_at
         self.request = request
         self.items = items
@@ -81,6 +92,7 @@ class StoredResponse:
         self.stopped: Stop | None = None
         self.stopped_at = float("inf")
         self.deleted = False
+        self.confirmed = False
         self.gets = 0
         self.watchers: set[Callable[[], None]] = set()
         self._option_tokens = tokens_of_options(request)
@@ -88,7 +100,7 @@ class StoredResponse:
             turn,
             response_id.removeprefix("resp_"),
             background=bool(request.background),
-            reasons=request.effort is not ReasoningEffort.NONE,
+            reasons=generate and request.effort is not ReasoningEffort.NONE,
             shows_summary=request.wants_summary,
         )
         self._bodies: dict[str, bytes] = {}
@@ -110,7 +122,7 @@ class StoredResponse:
 
     def has_run(self, now: float) -> bool:
         """Whether the model has begun to work on it."""
-        return min(now - self.created_at, self._made) >= self.timeline.started
+        return self.generate and min(now - self.created_at, self._made) >= self.timeline.started
 
     def is_kept(self, now: float) -> bool:
         """Whether it can still be read by id. Unstored background responses can, for ten minutes."""

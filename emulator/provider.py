@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from emulator.billing import Rejection
 from emulator.conversation import Conversation, check_calls, tokens_of_items, tokens_of_options
-from emulator.errors import ApiError, model_not_found
-from emulator.faults import Effect, End, FinishFirst, Operation, Stuck
-from emulator.journal import Created, Deleted, FaultUsed, Rejected, Stopped
-from emulator.lifecycle import Stop, StoredResponse
+from emulator.errors import ApiError, ErrorBody, invalid, model_not_found
+from emulator.faults import Answer, Effect, End, FinishFirst, Operation, RejectChain, Stuck
+from emulator.item_events import Moment
+from emulator.journal import Created, Deleted, FaultUsed, Finished, Rejected, Stopped
+from emulator.lifecycle import Stop, StoredResponse, Transport
 from emulator.requests import CompactBody, CreateBody, Item, ModelInput, input_items, listed_item
 from emulator.script import Turn, within
 from emulator.state import State
@@ -36,24 +37,46 @@ class Provider:
 
     # --- operations ----------------------------------------------------------------------------------------------
 
-    def create(self, request: CreateBody, effect: Effect | None = None) -> StoredResponse:
-        """Accept a request. Raises: ApiError; see `reject`."""
+    def create(
+        self,
+        request: CreateBody,
+        effect: Effect | None = None,
+        *,
+        transport: Transport = Transport.HTTP,
+        generate: bool = True,
+        cached: StoredResponse | None = None,
+    ) -> StoredResponse:
+        """Accept a request. `cached` is the previous response, where its connection has kept it: then it need not be
+        stored. Raises: ApiError; see `reject`."""
         if request.model.startswith(UNKNOWN_MODEL_PREFIX):
             raise model_not_found(request.model)
-        turn = self.state.scenarios.turn(self.conversation(request)).scaled(self._pace)
+        turn = self.state.scenarios.turn(self.conversation(request, cached)).scaled(self._pace) if generate else Turn()
         turn = _affected(within(turn, request.max_output_tokens), request, effect)
-        response_id = f"resp_{secrets.token_hex(24)}"
-        self.state.record(Created(id=response_id, at=self.state.clock.now(), request=request, turn=turn))
-        return self.state.store.all[response_id]
+        created = Created(
+            id=f"resp_{secrets.token_hex(24)}",
+            at=self.state.clock.now(),
+            request=request,
+            turn=turn,
+            transport=transport,
+            generate=generate,
+        )
+        self.state.record(created)
+        return self.state.store.all[created.id]
 
-    def reject(self, error: ApiError, metadata: dict[str, str]) -> None:
+    def reject(self, error: ApiError, metadata: dict[str, str], transport: Transport = Transport.HTTP) -> None:
         """Note on the bill that a create was refused."""
-        refused = Rejection(status=error.status, code=error.error.code, message=error.error.message, metadata=metadata)
+        refused = Rejection(
+            status=error.status,
+            code=error.error.code,
+            message=error.error.message,
+            metadata=metadata,
+            transport=transport,
+        )
         self.state.record(Rejected(rejection=refused))
 
-    def conversation(self, request: CreateBody) -> Conversation:
+    def conversation(self, request: CreateBody, cached: StoredResponse | None = None) -> Conversation:
         """A request in its context, checked. Raises: ApiError 400."""
-        before = self._before(request.previous_response_id)
+        before = self.state.store.context(cached) if cached else self._before(request.previous_response_id)
         conversation = Conversation(request, before, input_items(request.input))
         check_calls(conversation)
         return conversation
@@ -62,6 +85,7 @@ class Provider:
         """Read a response; counted. Raises: ApiError 404."""
         response = self.state.store.get(response_id, self.state.clock.now())
         self.state.count_get(response)
+        self._confirm(response)
         return response
 
     def cancel(self, response_id: str, effect: Effect | None = None) -> StoredResponse:
@@ -80,6 +104,12 @@ class Provider:
         now = self.state.clock.now()
         if not self.state.closed and not response.request.background and response.finished_at > now:
             self.state.record(Stopped(id=response.id, at=now, how=Stop.HANG_UP))
+
+    def _confirm(self, response: StoredResponse) -> None:
+        """A client is about to be told that a WebSocket response has ended: that must stay true."""
+        now = self.state.clock.now()
+        if response.transport is Transport.WEBSOCKET and not response.confirmed and response.finished_at <= now:
+            self.state.record(Finished(id=response.id, at=now))
 
     def delete(self, response_id: str) -> None:
         """Delete a response; one that is under way stops. Raises: ApiError 404."""
@@ -135,6 +165,11 @@ class Provider:
 
     async def follow(self, response: StoredResponse, starting_after: int = -1) -> AsyncIterator[Sent]:
         """The events of a response as they happen, from the one after sequence number `starting_after`."""
+        async for number, moment in self.moments(response, starting_after):
+            yield Sent(number, moment.type, response.event(number, moment))
+
+    async def moments(self, response: StoredResponse, starting_after: int = -1) -> AsyncIterator[tuple[int, Moment]]:
+        """The same, not yet written as JSON."""
         number = starting_after + 1
         while True:
             moments = response.moments()
@@ -147,9 +182,21 @@ class Provider:
             if due > self.state.clock.now():
                 await response.wait(self.state.clock, due)
                 continue
-            moment = moments[number]
-            yield Sent(number, moment.type, response.event(number, moment))
+            if number == len(moments) - 1:
+                self._confirm(response)
+            yield number, moments[number]
             number += 1
+
+
+def check_refusal(effect: Effect | None, request: CreateBody | None = None) -> None:
+    """Raises: ApiError, for a fault that refuses the request."""
+    if isinstance(effect, Answer):
+        error = ErrorBody(message=effect.message, type=effect.error_type, code=effect.code)
+        raise ApiError(effect.status, error, effect.headers)
+    if isinstance(effect, RejectChain) and request is not None:
+        items = request.input if isinstance(request.input, list) else []
+        call_id = next((item["call_id"] for item in items if "call_id" in item), "call_unknown")
+        raise invalid(f"No tool call found for function call output with call_id {call_id}.", "input")
 
 
 def _affected(turn: Turn, request: CreateBody, effect: Effect | None) -> Turn:

@@ -18,6 +18,8 @@ from emulator.provider import Provider
 from emulator.scenarios import Scenario, ScenarioBook
 from emulator.state import State
 
+LARGEST_MESSAGE_BYTES = 64 * 2**20
+
 
 @dataclass(frozen=True)
 class EmulatorOptions:
@@ -70,6 +72,7 @@ class EmulatorServer:
                 create_app(self.provider, options.api_key),
                 http=BreakableProtocol,
                 ws="websockets-sansio",
+                ws_max_size=LARGEST_MESSAGE_BYTES,
                 lifespan="off",
                 log_level="warning",
                 access_log=False,

@@ -15,13 +15,14 @@ from emulator.journal import (
     FaultQueued,
     FaultsCleared,
     FaultUsed,
+    Finished,
     Journal,
     Read,
     Rejected,
     ScenarioRegistered,
     Stopped,
 )
-from emulator.lifecycle import StoredResponse
+from emulator.lifecycle import Stop, StoredResponse, Transport
 from emulator.requests import input_items
 from emulator.scenarios import ScenarioBook
 from emulator.store import Store
@@ -42,8 +43,10 @@ class State:
         self._journal = journal
         self._unwritten_gets: dict[str, int] = {}
         self._gets_written_at = 0.0
+        self._ran_at = 0.0
         for entry in journal.replay() if journal else ():
             self._apply(entry)
+        self._cut_websocket_responses()
 
     def record(self, entry: Entry) -> None:
         """Let something happen."""
@@ -92,7 +95,15 @@ class State:
         self._unwritten_gets = {}
         self._gets_written_at = self.clock.now()
 
+    def _cut_websocket_responses(self) -> None:
+        """No WebSocket outlives its process: what was under way when that last showed a sign of life has ended."""
+        for response in list(self.store.all.values()):
+            if response.transport is Transport.WEBSOCKET and response.finished_at > self._ran_at:
+                self.record(Stopped(id=response.id, at=self._ran_at, how=Stop.HANG_UP))
+
     def _apply(self, entry: Entry) -> None:
+        if isinstance(entry, Created | Stopped | Finished):
+            self._ran_at = max(self._ran_at, entry.at)
         match entry:
             case Created():
                 self.store.add(self._response(entry))
@@ -100,6 +111,8 @@ class State:
                 self.rejections.append(entry.rejection)
             case Stopped():
                 self.store.all[entry.id].stop(entry.how, entry.at)
+            case Finished():
+                self.store.all[entry.id].confirmed = True
             case Deleted():
                 self.store.all[entry.id].deleted = True
             case Read():
@@ -130,4 +143,6 @@ class State:
             previous=previous,
             input_tokens=cached + tokens_of_items(items) + tokens_of_options(request),
             cached_tokens=cached,
+            transport=created.transport,
+            generate=created.generate,
         )
