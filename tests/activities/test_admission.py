@@ -1,0 +1,218 @@
+"""No more than N responses in flight on one worker, and none forgotten when it is restarted."""
+
+import asyncio
+import errno
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+from temporalio.worker import SlotPermit, SlotReleaseContext, SlotReserveContext
+
+from activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
+
+
+async def is_waiting(task: "asyncio.Task[None]") -> bool:
+    done, _ = await asyncio.wait((task,), timeout=0.02)
+    return not done
+
+
+# --- the count ---------------------------------------------------------------------------------------------------
+
+
+def test_permits_are_given_up_to_the_limit() -> None:
+    """A21."""
+    in_flight = ResponsesInFlight(2)
+    assert [in_flight.try_permit() for _ in range(3)] == [True, True, False]
+
+
+def test_a_response_takes_the_place_of_the_create_that_brought_it() -> None:
+    """A21: it counts until it is known to be finished."""
+    in_flight = ResponsesInFlight(1)
+    in_flight.try_permit()
+    in_flight.started("resp_1")
+    in_flight.give_back()
+    assert not in_flight.try_permit()
+    in_flight.ended("resp_1")
+    assert in_flight.try_permit()
+
+
+def test_a_create_that_brought_nothing_gives_its_place_back() -> None:
+    """A21."""
+    in_flight = ResponsesInFlight(1)
+    in_flight.try_permit()
+    in_flight.give_back()
+    assert in_flight.try_permit()
+
+
+def test_a_response_counts_once_however_often_it_is_told_of() -> None:
+    """The wait, the cancel and the sweep may each see its end."""
+    in_flight = ResponsesInFlight(2)
+    for _ in range(2):
+        in_flight.started("resp_1")
+    assert len(in_flight) == 1
+    for _ in range(2):
+        in_flight.ended("resp_1")
+    assert len(in_flight) == 0
+
+
+def test_the_end_of_a_response_of_another_worker_is_no_matter() -> None:
+    in_flight = ResponsesInFlight(2)
+    in_flight.ended("resp_of_another")
+    assert len(in_flight) == 0
+
+
+async def test_who_waits_is_let_in_when_a_response_ends() -> None:
+    """A21."""
+    in_flight = ResponsesInFlight(1)
+    in_flight.started("resp_1")
+    waiting = asyncio.create_task(in_flight.permit())
+    assert await is_waiting(waiting)
+    in_flight.ended("resp_1")
+    await asyncio.wait_for(waiting, 2)
+
+
+async def test_one_place_lets_one_in() -> None:
+    """A21."""
+    in_flight = ResponsesInFlight(1)
+    in_flight.try_permit()
+    waiting = [asyncio.create_task(in_flight.permit()) for _ in range(3)]
+    in_flight.give_back()
+    done, pending = await asyncio.wait(waiting, timeout=0.05)
+    assert (len(done), len(pending)) == (1, 2)
+    for _ in pending:
+        in_flight.give_back()
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*pending), 2)
+
+
+async def test_who_stops_waiting_takes_no_place() -> None:
+    in_flight = ResponsesInFlight(1)
+    in_flight.try_permit()
+    waiting = asyncio.create_task(in_flight.permit())
+    assert await is_waiting(waiting)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    in_flight.give_back()
+    assert in_flight.try_permit()
+
+
+async def test_places_are_given_back_from_any_thread() -> None:
+    """Temporal's core calls from threads of its own."""
+    in_flight = ResponsesInFlight(1)
+    in_flight.try_permit()
+    waiting = asyncio.create_task(in_flight.permit())
+    assert await is_waiting(waiting)
+    thread = threading.Thread(target=in_flight.give_back)
+    thread.start()
+    await asyncio.wait_for(waiting, 2)
+    thread.join()
+
+
+def test_the_limit_holds_for_many_threads() -> None:
+    """A21."""
+    in_flight = ResponsesInFlight(50)
+    given: list[bool] = []
+    threads = [threading.Thread(target=lambda: given.append(in_flight.try_permit())) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert given.count(True) == 50
+
+
+# --- the slots of Temporal's worker ------------------------------------------------------------------------------
+
+
+class Asked(SlotReserveContext):
+    """What the slot is for makes no difference."""
+
+
+class Released(SlotReleaseContext):
+    """Neither does what it was for."""
+
+
+ASKED, RELEASED = Asked.__new__(Asked), Released.__new__(Released)
+
+
+async def test_a_slot_is_reserved_when_there_is_room() -> None:
+    """A21: what waits here is `queued` at Temporal, for any worker that has room."""
+    in_flight = ResponsesInFlight(1)
+    slots = AdmissionSlots(in_flight)
+    in_flight.started("resp_1")
+    reserving = asyncio.create_task(slots.reserve_slot(ASKED))
+    done, _ = await asyncio.wait((reserving,), timeout=0.02)
+    assert not done
+    in_flight.ended("resp_1")
+    assert isinstance(await asyncio.wait_for(reserving, 2), SlotPermit)
+
+
+def test_an_eager_create_gets_a_slot_only_when_there_is_room() -> None:
+    """A21."""
+    slots = AdmissionSlots(ResponsesInFlight(1))
+    assert isinstance(slots.try_reserve_slot(ASKED), SlotPermit)
+    assert slots.try_reserve_slot(ASKED) is None
+    slots.release_slot(RELEASED)
+    assert isinstance(slots.try_reserve_slot(ASKED), SlotPermit)
+
+
+# --- over a restart ----------------------------------------------------------------------------------------------
+
+
+def test_a_restarted_worker_knows_what_is_in_flight(tmp_path: Path) -> None:
+    """A21: else there would be up to 2 N."""
+    with IdFile.claim(tmp_path) as file:
+        before = ResponsesInFlight(2, file)
+        for response_id in ("resp_1", "resp_2"):
+            before.started(response_id)
+        before.ended("resp_1")
+    with IdFile.claim(tmp_path) as file:
+        after = ResponsesInFlight(2, file)
+    assert (after.ids, after.try_permit(), after.try_permit()) == (["resp_2"], True, False)
+
+
+def test_workers_side_by_side_have_a_file_each(tmp_path: Path) -> None:
+    with IdFile.claim(tmp_path) as one, IdFile.claim(tmp_path) as other:
+        ResponsesInFlight(2, one).started("resp_1")
+        ResponsesInFlight(2, other).started("resp_2")
+    with IdFile.claim(tmp_path) as one, IdFile.claim(tmp_path) as other:
+        assert (one.ids, other.ids) == (["resp_1"], ["resp_2"])
+
+
+def test_a_line_that_a_kill_cut_short_harms_no_other(tmp_path: Path) -> None:
+    """What is left of it counts as a response, which the provider will not know."""
+    (tmp_path / "responses-in-flight-0").write_text("+resp_1\n+resp_2\n-resp_1\n+res")
+    with IdFile.claim(tmp_path) as file:
+        assert file.ids == ["resp_2", "res"]
+        file.append("+", "resp_3")
+    with IdFile.claim(tmp_path) as file:
+        assert file.ids == ["resp_2", "res", "resp_3"]
+
+
+def test_the_file_of_a_worker_starts_with_what_is_in_flight(tmp_path: Path) -> None:
+    """It does not grow from restart to restart."""
+    with IdFile.claim(tmp_path) as file:
+        in_flight = ResponsesInFlight(10, file)
+        for number in range(100):
+            in_flight.started(f"resp_{number}")
+            in_flight.ended(f"resp_{number}")
+        in_flight.started("resp_last")
+    with IdFile.claim(tmp_path):
+        assert (tmp_path / "responses-in-flight-0").read_text() == "+resp_last\n"
+
+
+class OnAFullDisk(IdFile):
+    """A file that takes nothing more."""
+
+    def append(self, sign: str, response_id: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", f"{sign}{response_id}")
+
+
+def test_a_full_disk_does_not_stop_the_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """But it is said in the log."""
+    with OnAFullDisk.claim(tmp_path) as file, caplog.at_level(logging.WARNING, "activities.admission"):
+        in_flight = ResponsesInFlight(1, file)
+        in_flight.started("resp_1")
+    assert in_flight.ids == ["resp_1"]
+    assert "No space left on device" in caplog.text
