@@ -11,7 +11,7 @@ from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreateP
 from activities.reading import Reads
 from activities.records import record_of, unfinished_record
 from activities.waiting import GetBudget, ReportSchedule
-from responses_api.models import ResponseStatus
+from responses_api.models import Response, ResponseStatus
 
 _OF_THE_TIMEOUT = 0.75  # the rest is for a worker that is slow for a moment
 _OFTEN_ENOUGH = 1.0  # seconds between two beats with something new to see
@@ -32,6 +32,7 @@ class ResponseWait:
         self._reports = RunReports(ReportSchedule(self.now()))
         # Where an earlier attempt left off: what was seen of the text must not get lost with a worker.
         self._beat = earlier_beat() or Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
+        self._characters = len(self._beat.preview or "")
         self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
 
     def pulse(self) -> Pulse:
@@ -41,27 +42,38 @@ class ResponseWait:
 
     async def until_finished(self) -> ResponseRecord:
         """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6)."""
-        while True:
-            response = await self.reads.read(self.now())
-            if response is not None and response.is_finished:
-                break
-            if response is not None:
-                self.show(response.status, response.output_text)
-            if self._is_past_deadline():
-                return self._unfinished()
-            if (finished := await self._pause()) is not None:
-                return finished
-        await self._reports.finish()
-        return record_of(response)
+        try:
+            while True:
+                response = await self.reads.read(self.now())
+                if response is not None and response.is_finished:
+                    return record_of(response)
+                if response is not None:
+                    self._show(response)
+                if self._is_past_deadline():
+                    return self._unfinished()
+                if (finished := await self._pause()) is not None:
+                    return finished
+        finally:
+            await self._reports.finish()
 
-    def show(self, status: str | None, text: str) -> None:
-        """Tell how far the response has come: by a beat soon, the run itself from time to time."""
-        before = (self._beat.response_status, self._beat.preview)
-        if status is not None:
-            self._beat.response_status = status
-        if len(text) > len(self._beat.preview or ""):  # a stream that is followed again starts at the beginning
-            self._beat.preview = text[-PREVIEW_CHARACTERS:]
-        news = before != (self._beat.response_status, self._beat.preview)
+    def _show(self, response: Response) -> None:
+        news = response.status != self._beat.response_status
+        self._beat.response_status = response.status
+        text = response.output_text
+        self._tell(self._take(text[-PREVIEW_CHARACTERS:], len(text)) or news)
+
+    def show_text(self, end: str, characters: int) -> None:
+        """Tell of more text: its end, and how many characters there are in all."""
+        self._tell(self._take(end, characters))
+
+    def _take(self, end: str, characters: int) -> bool:
+        if characters <= self._characters:  # a stream that is followed again starts at the beginning
+            return False
+        self._beat.preview, self._characters = end, characters
+        return True
+
+    def _tell(self, news: bool) -> None:
+        """By a beat soon, the run itself from time to time."""
         if news and self.now() - self._beaten_at >= _OFTEN_ENOUGH:
             self._beaten_at = self.now()
             send_beat(self._beat)

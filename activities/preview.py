@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from activities.messages import PREVIEW_CHARACTERS
 from responses_api.client import ResponsesClient
 from responses_api.errors import GiveUp, ResponsesError
 from responses_api.events import Event, EventType, TextDelta
@@ -25,13 +26,17 @@ def text_in(event: Event) -> str:
 
 
 class PreviewFeed:
-    """Follows one response, which must have been created with `stream: true`. `on_text` gets all text so far."""
+    """Follows one response, which must have been created with `stream: true`.
 
-    def __init__(self, client: ResponsesClient, response_id: str, on_text: Callable[[str], None]) -> None:
+    `on_text` gets the end of the text so far, as much as a preview shows, and how many characters there are in all.
+    """
+
+    def __init__(self, client: ResponsesClient, response_id: str, on_text: Callable[[str, int], None]) -> None:
         self._client = client
         self._response_id = response_id
         self._on_text = on_text
-        self._text = ""
+        self._end = ""
+        self._characters = 0
         self._seen: int | None = None
 
     async def run(self, created_at: float, now: Callable[[], float]) -> None:
@@ -54,5 +59,6 @@ class PreviewFeed:
                 if event.sequence_number is not None:
                     self._seen = event.sequence_number
                 if text := text_in(event):
-                    self._text += text
-                    self._on_text(self._text)
+                    self._end = (self._end + text)[-PREVIEW_CHARACTERS:]
+                    self._characters += len(text)
+                    self._on_text(self._end, self._characters)

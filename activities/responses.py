@@ -101,7 +101,7 @@ class ResponsesActivities:
         if not wait.live_preview:
             yield
             return
-        feed = PreviewFeed(self.client, wait.response_id, lambda text: waiting.show(None, text))
+        feed = PreviewFeed(self.client, wait.response_id, waiting.show_text)
         following = asyncio.create_task(feed.run(wait.created_at.timestamp(), self.now))
         try:
             yield

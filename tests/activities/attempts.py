@@ -1,5 +1,6 @@
 """One attempt of an activity, without a worker, and what it tells while it runs."""
 
+import asyncio
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -7,6 +8,7 @@ from typing import Any, Self
 
 from temporalio.client import Client, Interceptor, OutboundInterceptor, SignalWorkflowInput
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
 from activities.admission import ResponsesInFlight
@@ -19,7 +21,7 @@ from tools.registry import Registry
 
 WORKFLOW_ID = "agent-1"
 RUN_ID = "run-1"
-QUICK = Cadence(first=0.01, factor=1.5, cap=0.05, jitter=0.005)
+QUICK = Cadence(first=0.01, factor=1.5, cap=0.05, jitter=0.005, old_age=float("inf"))
 
 
 class Attempt(ActivityEnvironment):
@@ -59,13 +61,19 @@ class Attempt(ActivityEnvironment):
 
 
 class Reports(OutboundInterceptor, Interceptor):
-    """The reports that activities send to their run, kept at the edge of a client that never connects."""
+    """The reports that activities send to their run, kept at the edge of a client that never connects.
+
+    They arrive once `arriving` is set, which it is at first; then `fails_with` is raised, if there is something.
+    """
 
     client: Client
 
     def __init__(self) -> None:
         self.told: list[ProgressReport] = []
         self.addressed: list[SignalWorkflowInput] = []
+        self.arriving = asyncio.Event()
+        self.arriving.set()
+        self.fails_with: RPCError | None = None
 
     @classmethod
     async def begin(cls) -> Self:
@@ -85,6 +93,9 @@ class Reports(OutboundInterceptor, Interceptor):
         """Keep it."""
         self.addressed.append(input)
         self.told += [report.model_copy() for report in input.args]
+        await self.arriving.wait()
+        if self.fails_with is not None:
+            raise self.fails_with
 
 
 def activities_of(client: ResponsesClient, **parts: Any) -> ResponsesActivities:
