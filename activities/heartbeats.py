@@ -44,7 +44,8 @@ def send_beat(beat: Beat | None) -> None:
 class Pulse:
     """Heartbeats beside an activity, so that a lost worker is noticed and a cancel arrives, whatever it waits for.
 
-    `beat` is asked for the details of each beat; `every` is in seconds.
+    `beat` is asked for the details of each beat; `every` is in seconds. The first beat comes after that time: what is
+    over sooner costs no call to Temporal.
     """
 
     def __init__(self, beat: Callable[[], Beat | None] = lambda: None, every: float = 1.0) -> None:
@@ -61,7 +62,6 @@ class Pulse:
             self.beat()
 
     async def __aenter__(self) -> Self:
-        self.beat()
         self._task = asyncio.create_task(self._run())
         return self
 

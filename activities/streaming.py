@@ -141,7 +141,8 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> Re
 
     Raises `ApplicationError` of type `response_lost`.
     """
-    async with Pulse(lambda: Beat(phase=CreatePhase.CREATED, response_id=reads.response_id)):
+    async with Pulse(lambda: Beat(phase=CreatePhase.CREATED, response_id=reads.response_id)) as pulse:
+        pulse.beat()
         while now() - reads.created_at < _AFTER_A_CUT:
             response = await reads.read(now())
             if response is not None and response.status == ResponseStatus.CANCELLED:
