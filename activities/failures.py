@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.inputs import InputError
 from activities.messages import FailureDetail, FailureType
 from responses_api import errors
-from responses_api.errors import ResponsesError
+from responses_api.errors import NotFound, ResponsesError
 
 # The failure of a create, by the error's class; a class without a row does as the one it is derived from. An ambiguous
 # create is never sent again by a retry.
@@ -50,6 +50,11 @@ def failed_create(error: ResponsesError) -> ApplicationError:
 def failed_read(error: ResponsesError, response_id: str) -> ApplicationError:
     """The failure of `await_response` or `cancel_response`; only `try_later` lets Temporal try again."""
     return _failure(_row(OF_READS, error), error, response_id)
+
+
+def not_found_yet(error: NotFound, response_id: str) -> ApplicationError:
+    """A response that was created a moment ago; Temporal tries again."""
+    return _failure(FailureType.TRY_LATER, error, response_id)
 
 
 def invalid_input(error: InputError) -> ApplicationError:

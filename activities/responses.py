@@ -13,7 +13,7 @@ from activities.admission import ResponsesInFlight
 from activities.awaiting import ResponseWait
 from activities.building import RequestBuilder
 from activities.creating import Sending, response_of_earlier_attempt, to_its_end
-from activities.failures import failed_create, failed_read
+from activities.failures import failed_create, failed_read, not_found_yet
 from activities.heartbeats import Pulse, earlier_beat
 from activities.messages import (
     AwaitResponse,
@@ -30,9 +30,11 @@ from activities.records import record_of
 from activities.streaming import StreamTurn, read_after_cut
 from activities.waiting import Cadence, GetBudget, Waiters
 from responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
-from responses_api.errors import ConnectionLost, GiveUp, OutcomeUnknown, ResponsesError
+from responses_api.errors import ConnectionLost, GiveUp, NotFound, OutcomeUnknown, ResponsesError
 from responses_api.events import ResponseEvent
 from responses_api.models import CreateRequest, Response, ResponseStatus
+
+_NOT_FOUND_YET = 10.0  # seconds in which a response that is to be cancelled may not be found, if it is a new one
 
 
 @dataclass
@@ -116,6 +118,11 @@ class ResponsesActivities:
         async with Pulse():
             try:
                 response = await self._cancelled(cancel.response_id)
+            except NotFound as error:
+                asked_at = activity.info().scheduled_time.timestamp()
+                if self.now() - asked_at < _NOT_FOUND_YET:
+                    raise not_found_yet(error, cancel.response_id) from None
+                raise failed_read(error, cancel.response_id) from None
             except ResponsesError as error:
                 raise failed_read(error, cancel.response_id) from None
         record = record_of(response)

@@ -1,0 +1,179 @@
+"""Cancelling a response at the provider, and saying what has become of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from activities.admission import ResponsesInFlight
+from activities.messages import CancelResponse, FailureType, ResponseRecord
+from activities.waiting import Waiters
+from emulator.faults import Fault, FinishFirst, Operation
+from responses_api.client import ResponsesClient
+from responses_api.models import CreateRequest
+from tests.activities.attempts import Attempt, activities_of
+from tests.emulator_control import RunningEmulator
+from tests.responses_api.conftest import KEY
+from tests.responses_api.provider import Answer, Provider, Then, answer
+
+USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+RUNNING: dict[str, Any] = {"id": "resp_1", "status": "in_progress", "output": []}
+CANCELLED = RUNNING | {"status": "cancelled", "usage": USAGE}
+COMPLETED = RUNNING | {"status": "completed", "usage": USAGE}
+NOT_FOUND = answer({"error": {"message": "Response with id 'resp_1' not found."}}, 404)
+
+
+async def cancel(
+    client: ResponsesClient, response_id: str = "resp_1", *, age: float = 3600.0, **parts: Any
+) -> ResponseRecord:
+    """Run `cancel_response`, asked for so many seconds ago."""
+    attempt = Attempt()
+    attempt.info = replace(attempt.info, scheduled_time=datetime.now(UTC) - timedelta(seconds=age))
+    activities = activities_of(client, **parts)
+    return await attempt.run(activities.cancel_response, CancelResponse(response_id=response_id))
+
+
+async def failure(client: ResponsesClient, **parts: Any) -> ApplicationError:
+    with pytest.raises(ApplicationError) as caught:
+        await cancel(client, **parts)
+    return caught.value
+
+
+async def create(client: ResponsesClient, scenario: str) -> str:
+    return (await client.create(CreateRequest(model=f"scenario:{scenario}", input="Go on.", background=True))).id
+
+
+# --- the truth ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_running_response_is_cancelled(emulator: RunningEmulator, emulated: ResponsesClient) -> None:
+    """A8: and what it has cost is known."""
+    response = await create(emulated, "think?seconds=60")
+    record = await cancel(emulated, response)
+    [bill] = await emulator.control.responses()
+    assert (record.status, bill.status) == ("cancelled", "cancelled")
+    assert record.usage is not None
+    assert record.usage.input_tokens == bill.input_tokens > 0
+
+
+async def test_a_cancel_may_be_repeated(emulated: ResponsesClient) -> None:
+    """A8: a further attempt does not know how far the one before came."""
+    response = await create(emulated, "think?seconds=60")
+    first = await cancel(emulated, response)
+    assert await cancel(emulated, response) == first
+
+
+async def test_a_response_that_had_completed_is_brought_with_its_usage(emulated: ResponsesClient) -> None:
+    """A8: the refusal of the cancel is no failure."""
+    response = await create(emulated, "echo")
+    record = await cancel(emulated, response)
+    assert (record.status, record.output_text) == ("completed", "Go on.")
+    assert record.usage is not None
+    assert record.usage.output_tokens > 0
+
+
+async def test_a_cancel_that_completion_outruns_tells_the_truth(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    """A8."""
+    response = await create(emulated, "think?seconds=60")
+    await emulator.control.add_fault(Fault(operation=Operation.CANCEL, effect=FinishFirst()))
+    assert (await cancel(emulated, response)).status == "completed"
+
+
+@pytest.mark.parametrize("status", [400, 404, 409])
+async def test_whatever_a_provider_says_of_a_finished_response_it_is_read(
+    provider: Provider, api: ResponsesClient, status: int
+) -> None:
+    """A8."""
+    provider.will(answer({"error": {"message": "It is finished."}}, status), answer(COMPLETED))
+    assert (await cancel(api)).status == "completed"
+    assert [asked.method for asked in provider.asked] == ["POST", "GET"]
+
+
+async def test_a_response_that_goes_on_all_the_same_is_brought_as_it_is(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    """A8: the returned status is looked at."""
+    provider.will(answer(RUNNING))
+    assert (await cancel(api)).status == "in_progress"
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+PASSING: dict[str, Answer] = {
+    **{str(status): answer({}, status) for status in (408, 429, 500, 502, 503)},
+    "closed": Answer(then=Then.CLOSE),
+    "reset": Answer(then=Then.RESET),
+    "silent": Answer(then=Then.HOLD),
+}
+
+
+@pytest.mark.parametrize("said", PASSING.values(), ids=PASSING)
+async def test_a_cancel_that_fails_for_now_is_tried_again_by_temporal(provider: Provider, said: Answer) -> None:
+    """A8: also after its timeout, shortened here."""
+    provider.will(said)
+    async with ResponsesClient(provider.url, KEY, read_timeout=0.1) as api:
+        error = await failure(api)
+    assert (error.type, error.non_retryable) == (FailureType.TRY_LATER, False)
+
+
+async def test_a_cancel_is_tried_again_when_the_provider_says(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer({}, 429, retry_after="7"))
+    assert (await failure(api)).next_retry_delay == timedelta(seconds=7)
+
+
+async def test_a_wrong_key_is_final(provider: Provider, api: ResponsesClient) -> None:
+    """A25: and is not in the text."""
+    key = KEY.get_secret_value()
+    provider.will(answer({"error": {"message": f"Bad key {key}."}}, 401))
+    error = await failure(api)
+    assert (error.type, error.non_retryable) == (FailureType.AUTHENTICATION_FAILED, True)
+    assert key not in error.message
+
+
+async def test_a_response_that_is_not_found_any_more_is_lost(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(NOT_FOUND, NOT_FOUND)
+    error = await failure(api)
+    assert (error.type, error.non_retryable) == (FailureType.RESPONSE_LOST, True)
+
+
+async def test_a_response_that_is_not_found_yet_is_cancelled_later(provider: Provider, api: ResponsesClient) -> None:
+    """A9: a response that is cancelled in the moment of its create must not run on."""
+    provider.will(NOT_FOUND, NOT_FOUND)
+    error = await failure(api, age=1)
+    assert (error.type, error.non_retryable) == (FailureType.TRY_LATER, False)
+
+
+# --- who else learns of it ---------------------------------------------------------------------------------------
+
+
+async def test_who_waits_for_the_response_on_this_worker_is_told(provider: Provider, api: ResponsesClient) -> None:
+    """A8: the wait ends with the cancel, not with its next GET."""
+    provider.will(answer(CANCELLED))
+    waiters = Waiters()
+    with waiters.waiting("resp_1") as told:
+        record = await cancel(api, waiters=waiters)
+        assert told.result() == record
+
+
+async def test_who_waits_is_not_told_of_a_response_that_goes_on(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer(RUNNING))
+    waiters = Waiters()
+    with waiters.waiting("resp_1") as told:
+        await cancel(api, waiters=waiters)
+        assert not told.done()
+
+
+@pytest.mark.parametrize(("said", "left"), [(CANCELLED, []), (COMPLETED, []), (RUNNING, ["resp_1"])])
+async def test_a_response_is_in_flight_until_it_is_finished(
+    provider: Provider, api: ResponsesClient, said: dict[str, Any], left: list[str]
+) -> None:
+    """A21."""
+    provider.will(answer(said))
+    in_flight = ResponsesInFlight(10)
+    in_flight.started("resp_1")
+    await cancel(api, in_flight=in_flight)
+    assert in_flight.ids == left
