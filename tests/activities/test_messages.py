@@ -1,0 +1,119 @@
+"""What travels through history: plain models, read the same by every worker and in every replay."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from enum import Enum
+from types import ModuleType
+from typing import Any, get_type_hints
+from uuid import uuid4
+
+import pytest
+from pydantic import BaseModel, Field, PrivateAttr
+from pydantic_core import PydanticUndefined
+from temporalio.activity import _Definition
+
+import activities
+import activities.messages
+import responses_api.models
+import workflows.contract
+import workflows.ledger
+from activities.messages import AwaitResponse, Beat, CreatePhase, CreateResponse, ModelOptions
+
+MODULES = [activities.messages, responses_api.models, workflows.contract, workflows.ledger]
+CONSTRUCTORS = {list, dict, set, tuple, str, int, float}
+
+
+def models_of(module: ModuleType) -> list[type[BaseModel]]:
+    classes = [item for _, item in inspect.getmembers(module, inspect.isclass) if issubclass(item, BaseModel)]
+    return [model for model in classes if model.__module__ == module.__name__]
+
+
+MODELS = [model for module in MODULES for model in models_of(module)]
+
+
+def computed_defaults(model: type[BaseModel]) -> Iterator[str]:
+    """The fields whose default is made at run time, or depends on the machine that imported the model."""
+    fields: dict[str, Any] = {**model.model_fields, **model.__private_attributes__}
+    for name, field in fields.items():
+        factory = field.default_factory
+        is_plain = factory in CONSTRUCTORS or (inspect.isclass(factory) and issubclass(factory, BaseModel))
+        if (factory is not None and not is_plain) or not _is_plain(field.default):
+            yield name
+
+
+def _is_plain(default: Any) -> bool:
+    if isinstance(default, list | tuple | dict):
+        return not default
+    return default in (None, PydanticUndefined) or isinstance(default, str | int | float | Enum | BaseModel)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_a_model_in_history_has_no_computed_default(model: type[BaseModel]) -> None:
+    """The models are passed through the workflow sandbox, which would not notice: a replay would read another value."""
+    assert list(computed_defaults(model)) == []
+
+
+def test_a_computed_default_would_be_noticed() -> None:
+    class Careless(BaseModel):
+        id: str = Field(default_factory=lambda: uuid4().hex)
+        at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+        fine: list[str] = []
+        _seen: datetime = PrivateAttr(default_factory=lambda: datetime.now(UTC))
+
+    assert list(computed_defaults(Careless)) == ["id", "at", "_seen"]
+
+
+# --- activities --------------------------------------------------------------------------------------------------
+
+
+def every_activity() -> Iterator[Callable[..., Any]]:
+    for found in pkgutil.iter_modules(activities.__path__, "activities."):
+        module = importlib.import_module(found.name)
+        for _, group in inspect.getmembers(module, inspect.isclass):
+            if group.__module__ == module.__name__:
+                methods = [method for _, method in inspect.getmembers(group, inspect.isfunction)]
+                yield from (method for method in methods if _Definition.from_callable(method) is not None)
+
+
+ACTIVITIES = list(every_activity())
+
+
+def test_all_activities_are_found() -> None:
+    names = {method.__name__ for method in ACTIVITIES}
+    assert {"create_response", "await_response", "cancel_response", "stream_response", "call_tool"} <= names
+
+
+@pytest.mark.parametrize("method", ACTIVITIES, ids=lambda method: method.__name__)
+def test_the_first_parameter_of_an_activity_method_is_called_self(method: Callable[..., Any]) -> None:
+    """The SDK knows a method by that name; under another it would be given dicts."""
+    assert next(iter(inspect.signature(method).parameters)) == "self"
+
+
+@pytest.mark.parametrize("method", ACTIVITIES, ids=lambda method: method.__name__)
+def test_an_activity_takes_one_message_and_answers_with_one(method: Callable[..., Any]) -> None:
+    """Nothing travels as a bare dict, and a message can grow by a field."""
+    hints = get_type_hints(method)
+    answer = hints.pop("return")
+    assert len(hints) == 1
+    assert all(issubclass(kind, BaseModel) for kind in (*hints.values(), answer))
+
+
+# --- bytes -------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_message_does_not_say_costs_no_bytes() -> None:
+    assert Beat(phase=CreatePhase.POSTING).model_dump_json() == '{"phase":"posting"}'
+
+
+def test_a_message_is_read_back_as_it_was() -> None:
+    message = AwaitResponse(response_id="resp_1", created_at=datetime(2026, 1, 1, tzinfo=UTC), live_preview=True)
+    assert AwaitResponse.model_validate_json(message.model_dump_json()) == message
+
+
+def test_a_message_of_an_older_version_is_read_with_the_defaults_of_this_one() -> None:
+    """Models only ever widen."""
+    oldest = '{"options": {}, "iteration": 1}'
+    assert CreateResponse.model_validate_json(oldest) == CreateResponse(options=ModelOptions(), iteration=1)
