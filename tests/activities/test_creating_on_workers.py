@@ -1,0 +1,72 @@
+"""Creates on real workers: what reaches the next attempt when one has failed or was cancelled."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.common import RetryPolicy
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities import creating
+from activities.messages import CreatedResponse, CreateResponse, ModelOptions, Opening
+from activities.responses import ResponsesActivities
+from emulator.faults import Answer, Fault, Operation
+from responses_api.client import ResponsesClient
+from tests.activities.attempts import activities_of
+from tests.emulator_control import RunningEmulator
+
+
+@workflow.defn
+class OneCreate:
+    """Creates one response, as an agent run does."""
+
+    @workflow.run
+    async def run(self, create: CreateResponse) -> CreatedResponse:
+        return await workflow.execute_activity_method(
+            ResponsesActivities.create_response,
+            create,
+            schedule_to_close_timeout=timedelta(seconds=20),
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=100)),
+        )
+
+
+async def created(client: Client, provider: ResponsesClient, create: CreateResponse) -> CreatedResponse:
+    queue = f"creates-{uuid.uuid4()}"
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=[OneCreate],
+        activities=[activities_of(provider).create_response],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+    ):
+        return await client.execute_workflow(OneCreate.run, create, id=f"one-create-{uuid.uuid4()}", task_queue=queue)
+
+
+def request(**fields: object) -> CreateResponse:
+    given = {"options": ModelOptions(), "iteration": 1, "opening": Opening(task="Go on."), **fields}
+    return CreateResponse.model_validate(given)
+
+
+async def test_a_create_that_gave_its_slot_back_is_sent_by_the_next_attempt(
+    client: Client, emulator: RunningEmulator, emulated: ResponsesClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A21: the word that nothing was taken reaches the next attempt, although beats are throttled."""
+    monkeypatch.setattr(creating, "_PATIENCE", 0.0)
+    busy = Answer(status=503, headers={"retry-after": "0.1"})
+    await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=busy, times=2))
+    await created(client, emulated, request())
+    counts = (await emulator.control.billing()).counts
+    assert (counts.creates_rejected, counts.creates_accepted) == (2, 1)
+
+
+async def test_a_create_that_failed_before_its_post_is_sent_by_the_next_attempt(
+    client: Client, emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    stored = await created(client, emulated, request())
+    await emulator.control.add_fault(Fault(operation=Operation.RETRIEVE, effect=Answer(status=500)))
+    rebuilt = await created(client, emulated, request(rebuild_from=[stored.response_id]))
+    assert rebuilt.response_id != stored.response_id
