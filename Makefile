@@ -28,7 +28,7 @@ setup: $(STAMP) ## Create .venv with the pinned dependencies
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=..." >&2; exit 1; }
-	@echo "Setting up .venv with $(PYTHON)."
+	@echo "Setting up .venv with $(PYTHON)." >&2
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
 	@$(IN_VENV) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(IN_VENV) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -50,7 +50,7 @@ check: setup ## Check format, lint, types and imports
 	@$(IN_VENV) ruff format --check .
 	@$(IN_VENV) ruff check .
 	@$(IN_VENV) mypy .
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 bench: setup temporal ## Measure speed and memory
 	@$(IN_VENV) bench $(ARGS)

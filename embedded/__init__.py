@@ -6,7 +6,7 @@ it is. All state is in the state folder of the settings.
 
 from embedded.parts import PartCannotStart, temporal_command
 from embedded.stack import StackError, ensure_running, running_stack, stop
-from embedded.supervisor import StackRunning, summary, up
+from embedded.supervisor import StackRunning, up
 from embedded.temporal_cli import TemporalCliMissing, find_temporal_cli
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "find_temporal_cli",
     "running_stack",
     "stop",
-    "summary",
     "temporal_command",
     "up",
 ]

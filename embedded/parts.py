@@ -12,10 +12,8 @@ from pathlib import Path
 
 from embedded.folder import StateFolder
 from embedded.locks import LockFile
+from embedded.temporal_cli import Say
 from runtime import PartName, PartState, PartStatus, SetupError
-
-Say = Callable[[str], None]
-"""Takes one line for a person."""
 
 # Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s for nothing.
 _DYNAMIC_CONFIG = (

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from embedded import readiness
 from embedded.folder import StateFolder
-from embedded.parts import Say, our_command
+from embedded.parts import our_command
 from embedded.supervisor import GRACE, end_parts
-from embedded.temporal_cli import find_temporal_cli
+from embedded.temporal_cli import Say, find_temporal_cli
 from runtime import (
     Settings,
     SetupError,

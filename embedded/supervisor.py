@@ -22,8 +22,8 @@ from temporalio.service import RPCError
 
 from embedded import readiness
 from embedded.folder import StateFolder
-from embedded.parts import Part, PartCannotStart, PartPlan, Say, end_holder, our_command, temporal_command
-from embedded.temporal_cli import find_temporal_cli
+from embedded.parts import Part, PartCannotStart, PartPlan, end_holder, our_command, temporal_command
+from embedded.temporal_cli import Say, find_temporal_cli
 from runtime import (
     PartName,
     PartState,
@@ -75,8 +75,7 @@ async def end_parts(folder: StateFolder, hurry: asyncio.Event) -> None:
         await end_holder(folder.part_lock(name), grace, hurry)
 
 
-def summary(stack: StackFile) -> list[str]:
-    """Where everything is, a line for each part."""
+def _whereabouts(stack: StackFile) -> list[str]:
     web_ui = f", Web UI {stack.web_ui}" if stack.web_ui else ""
     emulator = [f"Emulator at {stack.emulator_url}"] if stack.emulator_url else []
     return [f"Temporal at {stack.temporal_address}{web_ui}", *emulator]
@@ -165,7 +164,7 @@ class _Supervisor:
     async def _announce(self) -> None:
         for part in self._parts:
             await part.serving.wait()
-        for line in [*summary(self._stack), f"State and logs in {self._folder.path}"]:
+        for line in [*_whereabouts(self._stack), f"State and logs in {self._folder.path}"]:
             self._say(line)
 
     # --- the parts ---

@@ -23,6 +23,7 @@ _STALLED = 10.0
 _REPORT_EVERY = 15.0
 
 Say = Callable[[str], None]
+"""Takes one line for a person."""
 
 
 class TemporalCliMissing(SetupError):
@@ -59,8 +60,7 @@ def _cached(folder: Path) -> Path | None:
 
 
 async def _obtain(folder: Path, say: Say) -> Path:
-    _make(folder)
-    lock = LockFile(folder / "obtain.lock")
+    lock = _lock(folder)
     while (held := await lock.take()) is None:
         say("Another process is fetching or building the Temporal CLI; waiting for it.")
         await lock.wait_until_free(_REPORT_EVERY)
@@ -68,13 +68,16 @@ async def _obtain(folder: Path, say: Say) -> Path:
         return _cached(folder) or await _fetch(folder, say) or await _build(folder, say)
 
 
-def _make(folder: Path) -> None:
+def _lock(folder: Path) -> LockFile:
+    path = folder / "obtain.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
     except OSError as error:
         raise TemporalCliMissing(
-            f"The cache folder {folder} cannot be made ({error.strerror}): set AGENT_CACHE_FOLDER, or TEMPORAL_CLI."
+            f"The cache folder {folder} cannot be used ({error.strerror}): set AGENT_CACHE_FOLDER, or TEMPORAL_CLI."
         ) from None
+    return LockFile(path)
 
 
 async def _is_temporal(path: Path) -> bool:
@@ -91,6 +94,8 @@ async def _is_temporal(path: Path) -> bool:
 async def _fetch(folder: Path, say: Say) -> Path | None:
     """The binary that the SDK downloads for its own dev server; None when its server cannot be reached."""
     say("Fetching the Temporal CLI.")
+    for interrupted in folder.glob("*.downloading"):
+        interrupted.unlink()  # the SDK would wait for whoever left it
     fetching = asyncio.create_task(_start_once(folder))
     try:
         await _until_done_or_stalled(fetching, folder)
@@ -119,7 +124,10 @@ async def _start_once(folder: Path) -> None:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    except FileNotFoundError:  # renamed in between
+        return -1
 
 
 # --- the build ---------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ async def test_without_any_way_to_have_it_the_message_says_what_to_install(machi
         await machine.find()
 
 
-async def test_a_cache_folder_that_cannot_be_made_is_named(machine: Machine) -> None:
+async def test_a_cache_folder_that_cannot_be_used_is_named(machine: Machine) -> None:
     machine.cache.write_text("a file")
-    with pytest.raises(TemporalCliMissing, match=r"cache folder .*/cache/bin cannot be made .* set AGENT_CACHE_FOLDER"):
+    with pytest.raises(TemporalCliMissing, match=r"cache folder .*/cache/bin cannot be used .* set AGENT_CACHE_FOLDER"):
         await machine.find()
