@@ -94,8 +94,7 @@ async def _is_temporal(path: Path) -> bool:
 async def _fetch(folder: Path, say: Say) -> Path | None:
     """The binary that the SDK downloads for its own dev server; None when its server cannot be reached."""
     say("Fetching the Temporal CLI.")
-    for interrupted in folder.glob("*.downloading"):
-        interrupted.unlink()  # the SDK would wait for whoever left it
+    _clear_interrupted(folder)
     fetching = asyncio.create_task(_start_once(folder))
     try:
         await _until_done_or_stalled(fetching, folder)
@@ -107,6 +106,12 @@ async def _fetch(folder: Path, say: Say) -> Path | None:
         reason = str(problem).removeprefix("Failed starting Temporal dev server: ").partition(" for url ")[0]
         say(f"The Temporal CLI could not be fetched ({reason}).")
     return _cached(folder)
+
+
+def _clear_interrupted(folder: Path) -> None:
+    # The SDK would wait for whoever left them. Nobody fetches at this moment: our lock is held.
+    for path in folder.glob("*.downloading"):
+        path.unlink()
 
 
 async def _until_done_or_stalled(fetching: asyncio.Task[None], folder: Path) -> None:
