@@ -6,13 +6,13 @@ https://platform.openai.com/docs/guides/websocket-mode
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from emulator.errors import ApiError, from_validation, invalid
 from emulator.request_checks import check
-from emulator.requests import CreateBody
+from emulator.requests import CreateBody, Item, Options, input_items
 from responses_api.models import read_json
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
@@ -40,6 +40,27 @@ class ResponseCreate:
 
     request: CreateBody
     generate: bool
+
+
+class SteerMessage(Options):
+    """A message that steers."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user"]
+    content: str | list[Item]
+
+
+class ResponseSteer(Options):
+    """A checked `response.steer`."""
+
+    previous_response_id: str
+    input: str | Annotated[list[SteerMessage], Field(min_length=1)]
+
+    @property
+    def items(self) -> list[Item]:
+        """The input as items."""
+        given = self.input if isinstance(self.input, str) else [message.model_dump() for message in self.input]
+        return input_items(given)
 
 
 def parse_event(message: str | bytes) -> ClientEvent:
@@ -86,6 +107,16 @@ def parse_create(event: ClientEvent) -> ResponseCreate:
         raise from_validation(error) from error
     check(request)
     return ResponseCreate(request, generate is not False)
+
+
+def parse_steer(event: ClientEvent) -> ResponseSteer:
+    """The input in a `response.steer`. Raises: ApiError 400."""
+    if event.stream_id is not None:
+        raise invalid("Unknown parameter: 'stream_id'.", "stream_id", "unknown_parameter")
+    try:
+        return ResponseSteer.model_validate(event.fields)
+    except ValidationError as error:
+        raise from_validation(error) from error
 
 
 def stream_limit_reached(limit: int) -> ApiError:

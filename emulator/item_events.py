@@ -84,6 +84,33 @@ def moments_of(span: Span, index: int) -> Iterator[Moment]:
     yield Moment(span.end, OutputItemEvent(type=EventType.OUTPUT_ITEM_DONE, item=span.item, output_index=index))
 
 
+def closed_at(elapsed: float, span: Span, index: int) -> tuple[Span, list[Moment]]:
+    """An item that is closed as it stands after `elapsed` seconds, and the events that announce it."""
+    moments = list(moments_of(span, index))
+    if span.end <= elapsed:
+        return span, moments
+    sent = [moment for moment in moments if moment.at <= elapsed]
+    text = "".join(moment.event.delta for moment in sent if isinstance(moment.event, TextDelta))
+    paragraphs = sum(isinstance(moment.event, SummaryTextDone) for moment in sent)
+    closed = Span(_cut(span.item, text, paragraphs), span.start, elapsed, text)
+    return closed, [*sent, *(moment for moment in moments_of(closed, index) if moment.type in _CLOSING)]
+
+
+_CLOSING = frozenset(
+    {EventType.OUTPUT_TEXT_DONE, EventType.REFUSAL_DONE, EventType.CONTENT_PART_DONE, EventType.OUTPUT_ITEM_DONE}
+)
+
+
+def _cut(item: OutputItem, text: str, paragraphs: int) -> OutputItem:
+    if isinstance(item, Message):
+        is_refusal = isinstance(item.content[0], Refusal)
+        part = Refusal(refusal=text) if is_refusal else output_text(text)
+        return item.model_copy(update={"content": [part], "status": "incomplete"})
+    if isinstance(item, Reasoning):
+        return item.model_copy(update={"summary": item.summary[:paragraphs]})
+    return item
+
+
 def output_text(text: str, annotations: list[dict[str, object]] | None = None) -> OutputText:
     """A piece of text with all the fields that the API sends."""
     return OutputText.model_validate({"text": text, "annotations": annotations or [], "logprobs": []})

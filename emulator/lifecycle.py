@@ -18,7 +18,7 @@ from emulator.clock import Clock
 from emulator.conversation import tokens_of_options
 from emulator.errors import ApiError, ErrorBody, invalid
 from emulator.item_events import Moment
-from emulator.requests import CreateBody, Item, listed_item
+from emulator.requests import CALL_OUTPUTS, CreateBody, Item, listed_item
 from emulator.script import Turn
 from emulator.timeline import Timeline
 from emulator.wire import ResponseObject, response_object, usage
@@ -59,6 +59,7 @@ class Stop(StrEnum):
     CANCEL = "cancel"
     HANG_UP = "hang_up"  # the client of a foreground response is gone
     FINISH_NOW = "finish_now"  # a fault: everything is there at once
+    STEER = "steer"  # it ends with what it has, and another response goes on from there
 
 
 class StoredResponse:
@@ -134,7 +135,11 @@ class StoredResponse:
 
     def stop(self, how: Stop, at: float) -> None:
         """End it now. Whoever waits for it is woken."""
-        self.stopped, self.stopped_at = how, at
+        if how is Stop.STEER:
+            self.timeline = self.timeline.cut(at - self.created_at)
+            self.turn = self.timeline.turn
+        else:
+            self.stopped, self.stopped_at = how, at
         self._bodies.clear()
         for wake in list(self.watchers):
             wake()
@@ -182,6 +187,12 @@ class StoredResponse:
     def output(self) -> list[OutputItem]:
         """The output once it has ended."""
         return self.timeline.output(self._made)
+
+    @property
+    def calls(self) -> list[Item]:
+        """The calls that it makes, or will make, and that its client must answer."""
+        items = (span.item for span in self.timeline.spans)
+        return [it.model_dump(exclude_none=True) for it in items if it.type in CALL_OUTPUTS.values()]
 
     @property
     def input_items(self) -> list[Item]:

@@ -17,6 +17,8 @@ from emulator.state import State
 from emulator.wire import CompactedResponse, usage
 
 UNKNOWN_MODEL_PREFIX = "unknown-"
+# Seconds; more than the rounding of times, less than anyone notices.
+AFTER_WHAT_WAS_SENT = 1e-5
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,12 @@ class Provider:
         now = self.state.clock.now()
         if not self.state.closed and not response.request.background and response.finished_at > now:
             self.state.record(Stopped(id=response.id, at=now, how=Stop.HANG_UP))
+
+    def steer(self, response: StoredResponse) -> None:
+        """End a response with what it has, so that another can go on from there; not one whose calls are awaited."""
+        at = self.state.clock.now() + AFTER_WHAT_WAS_SENT
+        if response.finished_at > at and not response.calls:
+            self.state.record(Stopped(id=response.id, at=at, how=Stop.STEER))
 
     def _confirm(self, response: StoredResponse) -> None:
         """A client is about to be told that a WebSocket response has ended: that must stay true."""

@@ -10,13 +10,14 @@ from emulator import connections
 from emulator.answers import api_headers
 from emulator.clock import Clock
 from emulator.errors import ApiError, ErrorAnswer, ErrorFrame, EventError
-from emulator.faults import BreakSocket, ExtraFrame, SlowFrames, SocketBreak
+from emulator.faults import BreakSocket, Delay, Effect, ExtraFrame, Reset, SlowFrames, SocketBreak
 
 
 class SocketWire:
     """An ASGI WebSocket. Faults write their frames past ASGI, which knows neither fragments nor unusual closes."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
+        self._clock = clock
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -62,13 +63,13 @@ class SocketWire:
         frame = ErrorFrame(status=error.status, error=shown, stream_id=stream_id)
         await self.send(frame.model_dump_json(exclude_none=True).encode())
 
-    async def send_slowly(self, event: bytes, slow: SlowFrames, clock: Clock) -> None:
+    async def send_slowly(self, event: bytes, slow: SlowFrames) -> None:
         """Send one event in fragments, each after a pause."""
         size = -(-len(event) // slow.fragments) or 1
         pieces = [event[at : at + size] for at in range(0, len(event), size)]
         async with self._writing:
             for number, piece in enumerate(pieces):
-                await clock.sleep(slow.seconds)
+                await self._clock.sleep(slow.seconds)
                 await self._check()
                 opcode = Opcode.CONT if number else Opcode.TEXT
                 self._write(Frame(opcode, piece, fin=number == len(pieces) - 1))
@@ -85,8 +86,15 @@ class SocketWire:
             await self._check()
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
-    def break_(self, broken: BreakSocket) -> None:
-        """Break it: nothing else will be sent."""
+    async def meet(self, effect: Effect | None, *, processed: bool) -> None:
+        """Meet a fault that delays or resets before or after a request is `processed`."""
+        if isinstance(effect, Delay) and effect.processed is processed:
+            await (for_ever() if effect.seconds is None else self._clock.sleep(effect.seconds))
+        if isinstance(effect, Reset) and effect.processed is processed:
+            await self.break_(BreakSocket(how=SocketBreak.RESET))
+
+    async def break_(self, broken: BreakSocket) -> None:
+        """Break it. Nothing else will be sent, so this never returns."""
         self._silent = True
         transport = connections.transport_of(self._scope)
         if broken.how is SocketBreak.RESET:
@@ -96,6 +104,7 @@ class SocketWire:
         elif broken.how is SocketBreak.CLOSE:
             payload = b"" if broken.code is None else struct.pack("!H", broken.code) + broken.reason.encode()
             self._write(Frame(Opcode.CLOSE, payload))
+        await for_ever()
 
     async def _check(self) -> None:
         if self._silent:

@@ -4,13 +4,15 @@ Nothing here waits or remembers. A response that was read, cut off or restarted 
 """
 
 import json
+from copy import copy
 from functools import cached_property
 from typing import Any, Literal
 
-from emulator.item_events import Moment, Span, moments_of, output_text
+from emulator.item_events import Moment, Span, closed_at, moments_of, output_text
 from emulator.script import (
     Citation,
     CustomToolCallStep,
+    Ending,
     FunctionCallStep,
     Refuse,
     Step,
@@ -96,6 +98,19 @@ class Timeline:
             return first
         first.append(Moment(self.started, EventType.IN_PROGRESS))
         return first + [moment for index, span in enumerate(self.spans) for moment in moments_of(span, index)]
+
+    def cut(self, elapsed: float) -> "Timeline":
+        """The same up to a moment at which it ends for steering: what is being written then is closed as it stands."""
+        cut = copy(self)
+        ending = Ending(status=ResponseStatus.INCOMPLETE, reason="steered")
+        cut.turn = self.turn.model_copy(update={"ending": ending, "reasoning_tokens": self.reasoning_tokens(elapsed)})
+        cut.thought = min(self.thought, elapsed)
+        cut.finished = elapsed
+        closed = [closed_at(elapsed, span, index) for index, span in enumerate(self.spans) if span.start <= elapsed]
+        cut.spans = [span for span, _ in closed]
+        lifecycle = [it for it in self.moments if isinstance(it.event, EventType) and it.at <= elapsed]
+        cut.moments = [*lifecycle, *(moment for _, moments in closed for moment in moments)]
+        return cut
 
     def _id(self, prefix: str, index: int) -> str:
         return f"{prefix}_{self._key}{index:02x}"

@@ -1,12 +1,12 @@
 """Sending the events of one response over a WebSocket, with the faults that were ordered for it."""
 
-from emulator.faults import BreakSocket, Effect, ExtraFrame, SlowFrames, Unpublished
+from emulator.faults import BreakSocket, Effect, ExtraFrame, Operation, SlowFrames, Unpublished
 from emulator.item_events import Moment
 from emulator.lanes import Lane
 from emulator.lifecycle import StoredResponse
 from emulator.provider import Provider
-from emulator.socket_wire import SocketWire, for_ever
-from responses_api.events import ArgumentsDelta, ArgumentsDone, EventType, RateLimit, RateLimitsUpdated
+from emulator.socket_wire import SocketWire
+from responses_api.events import ArgumentsDelta, ArgumentsDone, EventType, RateLimit, RateLimitsUpdated, StreamEvent
 from responses_api.models import FunctionCall
 
 RATE_LIMITS = [
@@ -15,34 +15,50 @@ RATE_LIMITS = [
 ]
 
 
-class TurnEvents:
-    """The events of one response on their way to the client."""
+class Turn:
+    """One response and its events on their way to the client. `created` is the fault that its create has met."""
 
     def __init__(
-        self, provider: Provider, wire: SocketWire, lane: Lane, response: StoredResponse, effect: Effect | None
+        self, provider: Provider, wire: SocketWire, lane: Lane, response: StoredResponse, created: Effect | None
     ) -> None:
+        self.lane = lane
+        self.response = response
         self._provider = provider
         self._wire = wire
-        self._lane = lane
-        self._response = response
-        self._effect = effect
+        self._created = created
+        self._effect = provider.take_fault(Operation.TURN, response.request.metadata or {})
         self._sent = 0
+        self._announced = 0
 
     async def send_all(self) -> None:
-        """Send every event when it is due. Never returns once the socket is broken."""
-        async for number, moment in self._provider.moments(self._response):
+        """Send every event when it is due. Cancelled, or once the socket is broken, the response stops."""
+        try:
+            await self._wire.meet(self._created, processed=True)
+            await self._send_all()
+        finally:
+            self._hang_up()
+
+    async def announce(self, event: StreamEvent) -> None:
+        """Send another event between those of the response, numbered as one of them."""
+        number = self._sent + self._announced
+        self._announced += 1
+        numbered = event.model_copy(update={"sequence_number": number})
+        await self._send(numbered.model_dump_json(exclude_none=True).encode())
+
+    async def _send_all(self) -> None:
+        async for number, moment in self._provider.moments(self.response):
             await self._meet_fault()
-            await self._send(self._response.event(number, self._published(moment)))
             self._sent += 1
+            await self._send(self.response.event(number + self._announced, self._published(moment)))
             if isinstance(self._effect, Unpublished) and moment.type == EventType.CREATED:
                 await self._send(RateLimitsUpdated(rate_limits=RATE_LIMITS).model_dump_json(exclude_none=True).encode())
         await self._meet_fault()
 
     async def _send(self, event: bytes) -> None:
-        if self._lane.stream_id is not None:
-            event = b'%s,"stream_id":"%s"}' % (event[:-1], self._lane.stream_id.encode())
+        if self.lane.stream_id is not None:
+            event = b'%s,"stream_id":"%s"}' % (event[:-1], self.lane.stream_id.encode())
         if isinstance(self._effect, SlowFrames):
-            await self._wire.send_slowly(event, self._effect, self._provider.state.clock)
+            await self._wire.send_slowly(event, self._effect)
         else:
             await self._wire.send(event)
 
@@ -51,15 +67,17 @@ class TurnEvents:
         if isinstance(effect, ExtraFrame) and effect.after_events == self._sent:
             await self._wire.send_extra(effect)
         if isinstance(effect, BreakSocket) and effect.after_events == self._sent:
-            if not effect.survives:
-                self._provider.hang_up(self._response)
-            self._wire.break_(effect)
-            await for_ever()
+            self._hang_up()
+            await self._wire.break_(effect)
+
+    def _hang_up(self) -> None:
+        if not (isinstance(self._effect, BreakSocket) and self._effect.survives):
+            self._provider.hang_up(self.response)
 
     def _published(self, moment: Moment) -> Moment:
         event = moment.event
         if not isinstance(self._effect, Unpublished) or not isinstance(event, ArgumentsDelta | ArgumentsDone):
             return moment
-        items = (span.item for span in self._response.timeline.spans)
+        items = (span.item for span in self.response.timeline.spans)
         call_id = next(it.call_id for it in items if isinstance(it, FunctionCall) and it.id == event.item_id)
         return Moment(moment.at, event.model_copy(update={"call_id": call_id}))

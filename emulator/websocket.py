@@ -15,12 +15,13 @@ from emulator.client_events import (
     parse_event,
 )
 from emulator.errors import ApiError
-from emulator.faults import BreakSocket, Delay, Effect, Operation, Reset, SocketBreak
+from emulator.faults import BreakSocket, Effect, Operation
 from emulator.lanes import Lane, Lanes
 from emulator.lifecycle import StoredResponse, Transport
 from emulator.provider import Provider, check_refusal
-from emulator.socket_wire import SocketWire, for_ever
-from emulator.turn import TurnEvents
+from emulator.socket_wire import SocketWire
+from emulator.steering import Steering, Successor
+from emulator.turn import Turn
 
 LIFETIME_SECONDS = 3600
 GOING_AWAY = 1001
@@ -35,7 +36,7 @@ class WebSocketEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        wire = SocketWire(scope, receive, send)
+        wire = SocketWire(scope, receive, send, self._provider.state.clock)
         async with asyncio.TaskGroup() as group:
             opening = group.create_task(self._open(Headers(scope=scope), wire))
             session = Session(self._provider, wire, group)
@@ -51,10 +52,11 @@ class WebSocketEndpoint:
         except ApiError as error:
             await wire.refuse(error)
             return
-        await _meet(effect, wire, self._provider, processed=False)
+        await wire.meet(effect, processed=False)
         await wire.accept()
-        await _meet(effect, wire, self._provider, processed=True)
-        await _break(effect, wire)
+        await wire.meet(effect, processed=True)
+        if isinstance(effect, BreakSocket):
+            await wire.break_(effect)
 
 
 class Session:
@@ -65,6 +67,7 @@ class Session:
         self._clock = provider.state.clock
         self._wire = wire
         self._lanes = Lanes(group, self._answer)
+        self._steering = Steering(provider, wire)
         self._expires_at = self._clock.now() + LIFETIME_SECONDS
         self._expiry = group.create_task(self._expire())
 
@@ -91,44 +94,50 @@ class Session:
         except ApiError as error:
             await self._wire.send_error(error)
             return
-        if event.type is ClientEventType.CREATE:
-            try:
-                self._lanes.put(event)
-            except ApiError as error:
-                await self._wire.send_error(error, event.stream_id)
+        if event.type is ClientEventType.STEER:
+            await self._steering.hear(event)
+            return
+        try:
+            self._lanes.put(event)
+        except ApiError as error:
+            await self._wire.send_error(error, event.stream_id)
 
     async def _answer(self, lane: Lane, event: ClientEvent) -> None:
         try:
             if self._clock.now() >= self._expires_at:
                 raise connection_limit_reached()
-            create = parse_create(event)
-            await self._respond(lane, create)
+            turn = await self._begin(lane, self._steering.with_pending(lane, parse_create(event)))
         except ApiError as error:
             lane.forget(event.fields.get("previous_response_id"))
             await self._wire.send_error(error, lane.stream_id)
+            return
+        while successor := await self._carry_out(turn):
+            try:
+                turn = await self._begin(lane, successor.create)
+            except ApiError as error:
+                await successor.hand_back(error)
+                return
 
-    async def _respond(self, lane: Lane, create: ResponseCreate) -> None:
-        metadata = create.request.metadata or {}
-        chained = create.request.previous_response_id is not None
+    async def _begin(self, lane: Lane, create: ResponseCreate) -> Turn:
+        request = create.request
+        metadata = request.metadata or {}
         try:
-            effect = self._provider.take_fault(Operation.CREATE, metadata, chained=chained)
-            response = await self._create(create, effect)
+            effect = self._provider.take_fault(
+                Operation.CREATE, metadata, chained=request.previous_response_id is not None
+            )
+            check_refusal(effect, request)
+            await self._wire.meet(effect, processed=False)
+            if isinstance(effect, BreakSocket):
+                await self._wire.break_(effect)
+            response = self._create(create, effect)
         except ApiError as error:
             self._provider.reject(error, metadata, Transport.WEBSOCKET)
             raise
-        broken = self._provider.take_fault(Operation.TURN, metadata)
-        try:
-            await _meet(effect, self._wire, self._provider, processed=True)
-            await TurnEvents(self._provider, self._wire, lane, response, broken).send_all()
-            lane.remember(response, self._clock.now())
-        finally:
-            if not (isinstance(broken, BreakSocket) and broken.survives):
-                self._provider.hang_up(response)
+        turn = Turn(self._provider, self._wire, lane, response, effect)
+        self._steering.begin(turn)
+        return turn
 
-    async def _create(self, create: ResponseCreate, effect: Effect | None) -> StoredResponse:
-        check_refusal(effect, create.request)
-        await _meet(effect, self._wire, self._provider, processed=False)
-        await _break(effect, self._wire)
+    def _create(self, create: ResponseCreate, effect: Effect | None) -> StoredResponse:
         return self._provider.create(
             create.request,
             effect,
@@ -137,20 +146,7 @@ class Session:
             cached=self._lanes.cached(create.request.previous_response_id),
         )
 
-
-async def _meet(effect: Effect | None, wire: SocketWire, provider: Provider, *, processed: bool) -> None:
-    """Meet a fault that delays or breaks the connection before or after something was `processed`."""
-    if isinstance(effect, Delay) and effect.processed is processed:
-        if effect.seconds is None:
-            await for_ever()
-        else:
-            await provider.state.clock.sleep(effect.seconds)
-    if isinstance(effect, Reset) and effect.processed is processed:
-        wire.break_(BreakSocket(how=SocketBreak.RESET))
-        await for_ever()
-
-
-async def _break(effect: Effect | None, wire: SocketWire) -> None:
-    if isinstance(effect, BreakSocket):
-        wire.break_(effect)
-        await for_ever()
+    async def _carry_out(self, turn: Turn) -> Successor | None:
+        await turn.send_all()
+        turn.lane.remember(turn.response, self._clock.now())
+        return await self._steering.end(turn)
