@@ -43,18 +43,24 @@ class ResponseWait:
     async def until_finished(self) -> ResponseRecord:
         """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6)."""
         try:
-            while True:
-                response = await self.reads.read(self.now())
-                if response is not None and response.is_finished:
-                    return record_of(response)
-                if response is not None:
-                    self._show(response)
+            while (finished := await self._look()) is None:
                 if self._is_past_deadline():
                     return self._unfinished()
                 if (finished := await self._pause()) is not None:
-                    return finished
+                    break
+            return finished
         finally:
             await self._reports.finish()
+
+    async def _look(self) -> ResponseRecord | None:
+        """GET the response and tell of it; what it has become, once it is finished. The whole of it is not kept."""
+        response = await self.reads.read(self.now())
+        if response is None:
+            return None
+        if response.is_finished:
+            return record_of(response)
+        self._show(response)
+        return None
 
     def _show(self, response: Response) -> None:
         news = response.status != self._beat.response_status
@@ -92,5 +98,5 @@ class ResponseWait:
 
     def _unfinished(self) -> ResponseRecord:
         if self.reads.last is not None and self.reads.last.output_text:
-            return record_of(self.reads.last)
+            return self.reads.last
         return unfinished_record(self.wait.response_id, self._beat.preview or "", ResponseStatus.IN_PROGRESS)

@@ -1,9 +1,11 @@
 """Reading one response by id until it is finished: which failures pass, and how long to wait for the next GET."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from activities.failures import failed_read, lost_response
+from activities.messages import ResponseRecord
+from activities.records import record_of
 from activities.waiting import Cadence
 from responses_api.client import ResponsesClient
 from responses_api.errors import NoSuchEndpoint, NotFound, ResponsesError
@@ -12,18 +14,22 @@ from responses_api.models import Response
 _NOT_FOUND_YET = 30.0  # seconds after its create in which a response need not be found
 _FIRST_BACK_OFF = 0.5
 _LONGEST_BACK_OFF = 30.0
+_RANDOM = Random()  # one for all: the state of each takes 2.5 KB
 
 
 @dataclass
 class Reads:
-    """The GETs of one response. Times in seconds since the epoch."""
+    """The GETs of one response. Times in seconds since the epoch.
+
+    `last` is what was read last, without the echo of the request: thousands may be waited for at once.
+    """
 
     client: ResponsesClient
     response_id: str
     created_at: float
     cadence: Cadence
-    random: Random = field(default_factory=Random)
-    last: Response | None = None
+    random: Random = _RANDOM
+    last: ResponseRecord | None = None
     _gets: int = 0
     _failures: int = 0
     _asked_to_wait: float = 0.0
@@ -41,7 +47,7 @@ class Reads:
             return None
         self._failures = 0
         self._asked_to_wait = retrieved.poll_after or 0.0
-        self.last = retrieved.response
+        self.last = record_of(retrieved.response)
         return retrieved.response
 
     def wait(self, now: float, fair_share: float) -> float:

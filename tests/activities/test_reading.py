@@ -5,6 +5,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.messages import FailureDetail, FailureType
 from activities.reading import Reads
+from activities.records import record_of
 from activities.waiting import Cadence
 from responses_api.client import ResponsesClient
 from tests.responses_api.conftest import KEY
@@ -32,7 +33,7 @@ async def test_a_read_brings_the_response(provider: Provider, reads: Reads) -> N
     provider.will(answer(RUNNING))
     response = await reads.read(CREATED_AT)
     assert response is not None
-    assert (response.id, response.status, reads.last) == ("resp_1", "in_progress", response)
+    assert (response.id, response.status, reads.last) == ("resp_1", "in_progress", record_of(response))
 
 
 # --- failures ----------------------------------------------------------------------------------------------------
