@@ -131,16 +131,16 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy_running(tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+async def proxy_running(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Proxy]:
     proxy = Proxy()
     serving: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.add(asyncio.create_task(proxy.serve(reader, writer)))
 
-    async with await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls) as listening:
+    async with await asyncio.start_server(accept, host, 0, ssl=tls) as listening:
         port = listening.sockets[0].getsockname()[1]
-        proxy.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        proxy.url = f"{'https' if tls else 'http'}://{host}:{port}"
         yield proxy
         await until(lambda: all(task.done() for task in serving))
 
@@ -191,6 +191,12 @@ async def test_a_proxy_that_refuses_is_an_error(server: Server, status: str, kin
         with pytest.raises(kind):
             await open_socket(handshake(server.url, proxy=through(proxy.url)))
     assert server.requests == []
+
+
+async def test_a_proxy_may_have_a_private_address(server: Server) -> None:
+    """W16: the rule about private addresses is about the server."""
+    async with proxy_running(host=_own_address()) as proxy:
+        await opens(handshake(server.url, proxy=through(proxy.url)))
 
 
 async def test_a_proxy_that_is_not_there_is_an_error(server: Server) -> None:

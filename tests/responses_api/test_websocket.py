@@ -386,6 +386,19 @@ async def test_connect_clears_the_last_close_and_restores_the_budget(
     assert manager.is_connected
 
 
+async def test_connect_while_open_clears_the_close_before(
+    managers: Managers, server: Server, clock: ManualClock
+) -> None:
+    """W3: `connect()` clears `last_close`."""
+    server.will(closing_with(1012))
+    manager = await managers.open()
+    await manager.send(CREATE)
+    await clock.waits(1)
+    await until(lambda: manager.is_connected)
+    await manager.connect()
+    assert manager.last_close is None
+
+
 async def test_a_cancelled_connect_leaves_nothing_running(managers: Managers) -> None:
     """W3: nothing runs on."""
     manager = managers(url="ws://127.0.0.1:1")
@@ -508,7 +521,7 @@ async def test_a_cancelled_close_hangs_up(managers: Managers, server: Server) ->
     closing = asyncio.create_task(manager.close())
     await until(lambda: manager.state is ConnectionState.CLOSED)
     closing.cancel()
-    await asyncio.wait({closing})
+    await until(lambda: manager.last_close is not None)
     assert closing.cancelled()
 
 

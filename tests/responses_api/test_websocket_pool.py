@@ -642,6 +642,23 @@ async def test_cancelling_who_waits_aborts_the_socket(pools: Pools, pool: WebSoc
     assert len(server.peers) == 2
 
 
+async def test_a_wait_that_is_cut_short_aborts_the_socket_at_once(
+    pools: Pools, pool: WebSocketPool, server: Server
+) -> None:
+    """W19: not only when the lease ends."""
+    server.will(starts("r1"))
+    async with pools.lease(pool) as lease:
+        turn = lease.turn(REQUEST)
+        await begun(turn)
+        waiting = asyncio.create_task(begun(turn))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await server.peers[0].gone()
+        with pytest.raises(TurnLost) as caught:
+            await anext(turn)
+    assert caught.value.loss is LossCause.ABANDONED
+
+
 async def test_leaving_a_turn_in_the_middle_aborts_the_socket(
     pools: Pools, pool: WebSocketPool, server: Server
 ) -> None:
@@ -799,8 +816,8 @@ async def test_a_limit_told_while_idle_is_heeded(pools: Pools, pool: WebSocketPo
     await answered(pools, pool)
     await server.peers[0].tell(error("websocket_connection_limit_reached"))
     await (await server.peers[0].connection.ping())
-    await answered(pools, pool)
-    assert len(server.peers) == 2
+    async with pools.lease(pool):
+        assert len(server.peers) == 2
 
 
 async def test_closing_the_pool_closes_what_is_idle(pools: Pools, pool: WebSocketPool, server: Server) -> None:
