@@ -4,17 +4,22 @@
 strict mode, and fields that the published types do not know are reported.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from openai import AsyncOpenAI
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.resources.responses.responses import AsyncResponsesConnection
+from openai.types.responses import Response, ResponsesServerEvent, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
 Model = TypeVar("Model", bound=BaseModel)
 # The API sends them; its published types forget them.
 _UNPUBLISHED = frozenset({"Response.store", "Response.billing", "ResponseCustomToolCall.status"})
 _EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
+_SERVER_EVENT: TypeAdapter[ResponsesServerEvent] = TypeAdapter(ResponsesServerEvent)
+_ENDS_A_TURN = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
 
 
 def read(kind: type[Model], body: bytes | str) -> Model:
@@ -28,6 +33,14 @@ def read(kind: type[Model], body: bytes | str) -> Model:
 def read_event(data: str) -> ResponseStreamEvent:
     """One event, checked in the same way."""
     event = _EVENT.validate_json(data, strict=True)
+    unknown = list(_unknown_fields(event, event.type))
+    assert not unknown, f"fields that the published types do not have: {', '.join(unknown)}"
+    return event
+
+
+def read_server_event(data: str | bytes) -> ResponsesServerEvent:
+    """One event of a WebSocket, checked in the same way."""
+    event = _SERVER_EVENT.validate_json(data, strict=True)
     unknown = list(_unknown_fields(event, event.type))
     assert not unknown, f"fields that the published types do not have: {', '.join(unknown)}"
     return event
@@ -64,6 +77,44 @@ async def resume(client: AsyncOpenAI, response_id: str, starting_after: int) -> 
     async with client.responses.with_streaming_response.retrieve(response_id, **options) as raw:
         async for event in _events(raw.iter_lines()):
             yield event
+
+
+class Socket:
+    """`client.responses.connect()`, strictly read."""
+
+    def __init__(self, connection: AsyncResponsesConnection) -> None:
+        self.connection = connection
+
+    async def event(self) -> ResponsesServerEvent:
+        """The next event."""
+        async with asyncio.timeout(120):
+            return read_server_event(await self.connection.recv_bytes())
+
+    async def events(self) -> AsyncIterator[ResponsesServerEvent]:
+        """The events of one turn, up to its end."""
+        while True:
+            event = await self.event()
+            yield event
+            if event.type in _ENDS_A_TURN:
+                return
+
+    async def turn(self, **request: Any) -> list[ResponsesServerEvent]:
+        """Ask for a response; all events of the answer."""
+        await self.connection.response.create(**request)
+        return [event async for event in self.events()]
+
+    async def answer(self, **request: Any) -> Response:
+        """Ask for a response that completes."""
+        last = (await self.turn(**request))[-1]
+        assert last.type == "response.completed", last
+        return last.response
+
+
+@asynccontextmanager
+async def connected(client: AsyncOpenAI, **options: Any) -> AsyncIterator[Socket]:
+    """An open WebSocket."""
+    async with client.responses.connect(**options) as connection:
+        yield Socket(connection)
 
 
 async def _events(lines: AsyncIterator[str]) -> AsyncIterator[ResponseStreamEvent]:
