@@ -5,6 +5,7 @@ to stay connected uses `websocket.py`, who wants one response after the other us
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
@@ -50,6 +51,10 @@ from responses_api.protocol import (
     RetryBudget,
     TurnState,
 )
+
+# At level DEBUG the library writes every header of the handshake, the key among them, and every frame.
+_library_log = logging.getLogger(f"{__name__}.websockets")
+_library_log.setLevel(logging.INFO)
 
 # --- time --------------------------------------------------------------------------------------------------------
 
@@ -227,6 +232,7 @@ async def open_socket(handshake: Handshake) -> LibrarySocket:
             ping_interval=options.ping_interval,
             ping_timeout=options.ping_timeout,
             max_size=options.max_message_bytes,
+            logger=_library_log,
             create_connection=_Connection,
             **{name: value for name, value in (tls | names).items() if value is not None},
         )
@@ -271,7 +277,8 @@ def _refused(status: int, headers: dict[str, str], body: bytes) -> ResponsesErro
 async def dial(handshake: Handshake, factory: SocketFactory, budget: RetryBudget, clock: Clock, tap: Tap) -> Socket:
     """Open a socket, with as many attempts as the budget allows.
 
-    Raises RetriesExhausted, from the last failure, or at once what no further attempt can help.
+    Raises RetriesExhausted, from the last failure, or at once what no further attempt can help; nothing but
+    ResponsesError, whatever the factory raises.
     """
     while True:
         try:
@@ -279,6 +286,10 @@ async def dial(handshake: Handshake, factory: SocketFactory, budget: RetryBudget
         except NotProcessed as failure:
             tap.failed(failure)
             await back_off(budget, clock, failure)
+        except ResponsesError:
+            raise
+        except Exception as error:
+            raise Unreachable(f"The socket factory failed: {error!r}") from error
 
 
 async def back_off(budget: RetryBudget, clock: Clock, failure: ResponsesError) -> None:

@@ -178,8 +178,7 @@ class Continuation:
 
     def receive(self, incoming: "Incoming") -> None:
         """Learn from an event: `response.completed`, and nothing else, makes a response one to continue from."""
-        response_id = response_id_of(incoming.event)
-        if incoming.event.type == EventType.COMPLETED and response_id is not None:
+        if incoming.event.type == EventType.COMPLETED and (response_id := response_id_of(incoming.event)):
             self.response_id = response_id
             self._stored = incoming.stored
 

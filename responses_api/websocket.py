@@ -320,7 +320,7 @@ class _Session:
         self._end(ClosedByClient("The attempt to open the WebSocket was given up."))
         self._task.cancel()
 
-    def _end(self, reason: Exception) -> None:
+    def _end(self, reason: ResponsesError) -> None:
         self.state = ConnectionState.CLOSED
         if not self._opened.done():
             self._opened.set_exception(reason)
@@ -338,11 +338,6 @@ class _Session:
                 socket = await self._dial()
         except ResponsesError as error:
             self._fail(error)
-        except Exception as error:
-            # Not foreseen, such as an error of a socket factory's own: whoever waits must not wait for ever.
-            if self._opened.done():
-                raise
-            self._end(error)
         finally:
             self._end(ClosedByClient("The attempt to open the WebSocket was given up."))
 

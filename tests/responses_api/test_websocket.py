@@ -352,9 +352,20 @@ async def test_an_error_of_a_socket_factory_reaches_connect(managers: Managers) 
         raise LookupError("no socket today")
 
     manager = managers(socket_factory=factory)
-    with pytest.raises(LookupError, match="no socket today"):
+    with pytest.raises(Unreachable, match="no socket today"):
         await manager.connect()
     assert manager.state == "closed"
+
+
+async def test_the_key_is_not_logged_at_any_level(managers: Managers, caplog: pytest.LogCaptureFixture) -> None:
+    """A25: the `websockets` library would write every header at level DEBUG."""
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "websockets"):
+        manager = await managers.open()
+        await manager.send(CREATE)
+        await until(lambda: manager.previous_response_id is not None)
+        await manager.close()
+    ours = [record.getMessage() for record in caplog.records if "server" not in record.name]
+    assert KEY not in "".join(ours)
 
 
 async def test_connect_again_while_open_changes_nothing(managers: Managers, server: Server) -> None:
