@@ -15,16 +15,17 @@ from responses_api.models import (
     ResponseStatus,
     SummaryText,
     UrlCitation,
+    Usage,
 )
 
 LARGEST_TEXT = 640 * 1024  # bytes of one response's text, and as much of arguments: together they fit a payload
 
 
-def record_of(response: Response, *, status: str | None = None) -> ResponseRecord:
+def record_of(response: Response) -> ResponseRecord:
     """The response without its echo of the request, its reasoning and what hosted tools found."""
     return ResponseRecord(
         id=response.id,
-        status=status or response.status,
+        status=response.status,
         model=response.model,
         created_at=response.created_at,
         completed_at=response.completed_at,
@@ -35,9 +36,13 @@ def record_of(response: Response, *, status: str | None = None) -> ResponseRecor
     )
 
 
-def unfinished_record(response_id: str, text: str, status: str = ResponseStatus.IN_PROGRESS) -> ResponseRecord:
-    """A response of which only the text so far is known."""
-    return ResponseRecord(id=response_id, status=status, output=[_message(_Room().fit(text), [])] if text else [])
+def unfinished_record(
+    response_id: str, text: str, status: str = ResponseStatus.IN_PROGRESS, usage: Usage | None = None
+) -> ResponseRecord:
+    """A response of which only the text so far is known, and perhaps what it has cost."""
+    return ResponseRecord(
+        id=response_id, status=status, output=[_message(_Room().fit(text), [])] if text else [], usage=usage
+    )
 
 
 @dataclass

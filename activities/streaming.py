@@ -1,6 +1,7 @@
 """One response over a stream that lives no longer than its connection."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from activities.reading import Reads
 from activities.records import record_of, unfinished_record
 from activities.waiting import ReportSchedule
 from responses_api.client import ResponsesClient
+from responses_api.errors import ResponsesError
 from responses_api.events import Event, ResponseEvent
 from responses_api.models import CreateRequest, Response, ResponseStatus
 
 _BEAT_EVERY = 0.5
 _SHORT = 0.2  # seconds; a response that ends sooner needs no report of its id, which comes with its end
+_LET_IT_END = 0.5  # seconds for a response that we left, so that its usage is known
+_LOOK_AGAIN = 0.1
 _AFTER_A_CUT = 15.0  # seconds in which a response may still finish whose stream was cut
 
 
@@ -83,12 +87,12 @@ class StreamTurn:
                 async for event in events:
                     self.streamed.take(event)
         except TimeoutError:
-            return self._left(ResponseStatus.IN_PROGRESS, deadline_passed())
+            return await self._left(ResponseStatus.IN_PROGRESS, deadline_passed())
         except asyncio.CancelledError as cancelled:
             details = activity.cancellation_details()
             if details is None or not details.cancel_requested:
                 raise  # this worker is shutting down: the retry looks the response up by its id
-            return self._left(ResponseStatus.CANCELLED, cancelled)
+            return await self._left(ResponseStatus.CANCELLED, cancelled)
         finally:
             await self._reports.finish()
         assert self.streamed.response is not None
@@ -105,11 +109,28 @@ class StreamTurn:
             connection.push_async_exit(attempt.pop_all())
         return events
 
-    def _left(self, status: ResponseStatus, otherwise: BaseException) -> ResponseRecord:
+    async def _left(self, status: ResponseStatus, otherwise: BaseException) -> ResponseRecord:
+        """The response whose stream was left: completed if it was, else its text so far and what that has cost."""
         response = self.streamed.response
         if response is None:
             raise otherwise
-        return unfinished_record(response.id, self.streamed.text, status)
+        ended = response if response.is_finished else await self._end_of(response.id)
+        if ended is None:
+            return unfinished_record(response.id, self.streamed.text, status)
+        if ended.status == ResponseStatus.COMPLETED:
+            return record_of(ended)
+        return unfinished_record(response.id, self.streamed.text, status, ended.usage)
+
+    async def _end_of(self, response_id: str) -> Response | None:
+        """The response, which ends because nobody follows it; None if the provider does not say so soon."""
+        with contextlib.suppress(ResponsesError, TimeoutError):
+            async with asyncio.timeout(_LET_IT_END):
+                while True:
+                    response = (await self.client.retrieve(response_id)).response
+                    if response.is_finished:
+                        return response
+                    await asyncio.sleep(_LOOK_AGAIN)
+        return None
 
     def _time_left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline.timestamp() - self.now())

@@ -124,8 +124,8 @@ async def test_what_the_provider_turned_away_is_sent_again(
 async def held(
     provider: Provider, api: ResponsesClient, attempt: Attempt, *events: dict[str, Any], **fields: Any
 ) -> "asyncio.Task[ResponseRecord]":
-    """A stream that stays open after these events, followed up to the last of them."""
-    provider.will(event_stream(CREATED, *events, then=Then.HOLD))
+    """A stream that stays open after these events, followed up to the last of them; left, its response goes on."""
+    provider.will(event_stream(CREATED, *events, then=Then.HOLD), *[answer(RUNNING)] * 20)
     streaming = asyncio.create_task(stream(api, attempt, asks(**fields)))
     text = "".join(event["delta"] for event in events)[-PREVIEW_CHARACTERS:] or None
     await until(
@@ -324,6 +324,34 @@ async def test_a_cancel_closes_the_connection_and_keeps_the_text_so_far(
     record = await streaming
     assert (record.id, record.status, record.output_text) == ("resp_1", "cancelled", "Half a sen")
     await asyncio.wait_for(provider.client_left.wait(), 2)
+
+
+async def test_what_a_cancelled_stream_has_cost_is_recorded(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
+) -> None:
+    """A11: read by id, since the stream tells it only at its end."""
+    attempt = Attempt(reports=reports)
+    streaming = asyncio.create_task(stream(emulated, attempt, asks("write?words=1000&seconds=60")))
+    await until(lambda: attempt.beats and attempt.beats[-1].preview)
+    attempt.cancel()
+    record = await streaming
+    [bill] = await emulator.control.responses()
+    assert (record.status, bill.status) == ("cancelled", "cancelled")
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (bill.input_tokens, bill.output_tokens)
+
+
+async def test_a_response_that_was_completed_when_its_stream_was_left_is_used(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    """A6, A8: it is paid for."""
+    attempt = Attempt()
+    provider.will(event_stream(CREATED, then=Then.HOLD), answer(RUNNING), answer(DONE))
+    streaming = asyncio.create_task(stream(api, attempt))
+    await until(lambda: attempt.beats and attempt.beats[-1].response_id)
+    attempt.cancel()
+    record = await streaming
+    assert (record.status, record.output_text) == ("completed", "Hello.")
 
 
 async def test_a_cancel_before_the_id_is_known_closes_the_connection(provider: Provider, api: ResponsesClient) -> None:
