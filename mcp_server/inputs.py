@@ -86,6 +86,7 @@ def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:
         opening_input(opening, [surroundings.files_root])
     except InputError as error:
         field = re.sub(r"files\[(\d+)\]", lambda match: list(given)[int(match[1])], error.field)
+        field = field.replace("file_path.path", "file_path")
         raise ArgumentsError(f"The arguments cannot be used: {field} {error.message}") from None
     if save := _save(arguments, surroundings):
         try:

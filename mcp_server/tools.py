@@ -160,13 +160,20 @@ class AgentTools:
         return result_of(answer, wording.started_text(answer))
 
     async def _poll(self, arguments: PollArguments, _: Report) -> CallToolResult:
-        check_job_id(arguments.job_id)
-        return job_result(await next_change(await self._backend.to_read(), arguments.job_id, arguments.wait_seconds))
+        try:
+            check_job_id(arguments.job_id)
+            jobs = await self._backend.to_read()
+            return job_result(await next_change(jobs, arguments.job_id, arguments.wait_seconds))
+        except JobNotFound as error:
+            return result_of(JobNotFoundAnswer(), str(error))
 
     async def _cancel(self, arguments: CancelArguments, _: Report) -> CallToolResult:
-        check_job_id(arguments.job_id)
-        jobs = await self._backend.to_read()
-        answer = cancel_answer(await jobs.cancel(arguments.job_id, "cancelled over MCP"))
+        try:
+            check_job_id(arguments.job_id)
+            jobs = await self._backend.to_read()
+            answer = cancel_answer(await jobs.cancel(arguments.job_id, "cancelled over MCP"))
+        except JobNotFound as error:
+            return result_of(JobNotFoundAnswer(), str(error))
         return result_of(answer, wording.cancelled_text(answer))
 
     async def _list(self, arguments: ListArguments, _: Report) -> CallToolResult:
@@ -255,11 +262,11 @@ class AgentTools:
 
 
 async def guarded(name: str, call: Awaitable[R]) -> R | CallToolResult:
-    """What a call of the tool `name` comes to. What goes wrong is a result, which the model can read (A17, A25)."""
+    """What a call of the tool `name` comes to. What goes wrong is a result, which the model can read and mend (A25)."""
     try:
         return await call
-    except JobNotFound as error:
-        return result_of(JobNotFoundAnswer(), str(error))
+    except JobNotFound:  # started just now, so its key is the id of something else
+        return problem(ProblemCode.INVALID_ARGUMENTS, "idempotency_key cannot be used: its job id is taken.")
     except (ArgumentsError, InvalidInput) as error:
         return problem(ProblemCode.INVALID_ARGUMENTS, str(error))
     except (SetupError, RegistryError, JobError) as error:

@@ -1,0 +1,144 @@
+"""What the tools take: defaults, checks, and the schemas that clients are shown."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mcp_server.arguments import (
+    AgentArguments,
+    ArgumentsError,
+    CancelArguments,
+    ListArguments,
+    PollArguments,
+    ToolArguments,
+    input_schema,
+    read_arguments,
+)
+
+DEFAULTS: dict[str, Any] = {
+    "reasoning_effort": "medium",
+    "verbosity": "medium",
+    "model": None,
+    "enable_web_search": True,
+    "enable_code_interpreter": False,
+    "enable_file_operations": False,
+    "max_iterations": None,
+    "max_execution_time_seconds": None,
+    "tool_timeout_seconds": None,
+    "show_reasoning_summary": True,
+    "system_prompt": None,
+    "context": None,
+    "previous_response_id": None,
+    "quality_over_cost": False,
+    "save_to_file": True,
+    "save_format": "standard",
+    "output_folder": None,
+    "output_filename": None,
+    "display_in_chat": True,
+    "file_path": None,
+    "files": [],
+    "idempotency_key": None,
+    "show_preambles": True,
+}
+
+
+def test_only_the_task_is_required() -> None:
+    """A23: the declared defaults are applied."""
+    arguments = read_arguments(AgentArguments, {"task": "Think."})
+    assert arguments.model_dump(mode="json") == {"task": "Think.", **DEFAULTS}
+
+
+def test_the_published_schema_declares_the_same_defaults() -> None:
+    """A23."""
+    properties = input_schema(AgentArguments)["properties"]
+    assert {name: field.get("default") for name, field in properties.items()} == {"task": None, **DEFAULTS}
+
+
+def test_the_model_of_the_settings_is_the_published_default() -> None:
+    """A23: `AGENT_MODEL`."""
+    assert input_schema(AgentArguments, model="gpt-5.4")["properties"]["model"]["default"] == "gpt-5.4"
+
+
+@pytest.mark.parametrize("kind", [AgentArguments, PollArguments, CancelArguments, ListArguments])
+def test_the_published_schema_refuses_unknown_arguments(kind: type[ToolArguments]) -> None:
+    """A23."""
+    assert input_schema(kind)["additionalProperties"] is False
+
+
+def test_every_argument_is_described() -> None:
+    described = input_schema(AgentArguments)["properties"].values()
+    assert all(field.get("description") for field in described)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({}, "task is missing"),
+    ({"task": ""}, "task: "),
+    ({"task": " \n"}, "task: is blank"),
+    ({"task": 5}, "task: "),
+    ({"task": ["a"]}, "task: "),
+    ({"reasoning_effort": "extreme"}, "reasoning_effort: "),
+    ({"verbosity": "loud"}, "verbosity: "),
+    ({"enable_web_search": "yes"}, "enable_web_search: "),
+    ({"max_iterations": 0}, "max_iterations: "),
+    ({"max_iterations": 21}, "max_iterations: "),
+    ({"max_iterations": "5"}, "max_iterations: "),
+    ({"max_iterations": 2.5}, "max_iterations: "),
+    ({"max_execution_time_seconds": 29}, "max_execution_time_seconds: "),
+    ({"max_execution_time_seconds": 86_401}, "max_execution_time_seconds: "),
+    ({"tool_timeout_seconds": 4}, "tool_timeout_seconds: "),
+    ({"tool_timeout_seconds": 301}, "tool_timeout_seconds: "),
+    ({"save_format": "pdf"}, "save_format: "),
+    ({"files": "notes.md"}, "files: "),
+    ({"files": [{"label": "no path"}]}, "files[0].path is missing"),
+    ({"files": [{"path": "a"}, {"path": "b", "mode": "r"}]}, "there is no argument 'files[1].mode'"),
+    ({"idempotency_key": ""}, "idempotency_key: "),
+    ({"temperature": 1}, "there is no argument 'temperature'"),
+]
+
+
+@pytest.mark.parametrize(("given", "named"), REFUSED, ids=[json.dumps(given) for given, _ in REFUSED])
+def test_what_cannot_be_used_is_refused_by_name(given: dict[str, Any], named: str) -> None:
+    """A23."""
+    said = given if not given or "task" in given else {"task": "Think.", **given}
+    with pytest.raises(ArgumentsError) as refusal:
+        read_arguments(AgentArguments, said)
+    assert named in str(refusal.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """A23."""
+    with pytest.raises(ArgumentsError) as refusal:
+        read_arguments(AgentArguments, {"max_iterations": 99, "speed": "fast"})
+    assert all(name in str(refusal.value) for name in ("task", "max_iterations", "speed"))
+
+
+def test_no_value_is_repeated() -> None:
+    """A25: an argument may hold a secret by mistake."""
+    with pytest.raises(ArgumentsError) as refusal:
+        read_arguments(AgentArguments, {"task": {"key": "sk-secret"}, "verbosity": "sk-secret"})
+    assert "sk-secret" not in str(refusal.value)
+
+
+def test_a_thousand_problems_make_a_short_sentence() -> None:
+    with pytest.raises(ArgumentsError) as refusal:
+        read_arguments(AgentArguments, {f"unknown_{number}": number for number in range(1000)})
+    assert len(str(refusal.value)) < 1000
+
+
+def test_null_stands_for_the_default() -> None:
+    """Models send null for what they leave out."""
+    arguments = read_arguments(AgentArguments, {"task": "Think.", "verbosity": None, "max_iterations": None})
+    assert arguments.verbosity == "medium"
+
+
+@pytest.mark.parametrize("wait", [-1, 20.5, "5", True])
+def test_the_wait_of_a_poll_is_0_to_20_seconds(wait: object) -> None:
+    """A15."""
+    with pytest.raises(ArgumentsError, match="wait_seconds"):
+        read_arguments(PollArguments, {"job_id": "agent-1", "wait_seconds": wait})
+
+
+def test_a_poll_does_not_wait_by_default() -> None:
+    """A15."""
+    assert read_arguments(PollArguments, {"job_id": "agent-1"}).wait_seconds == 0

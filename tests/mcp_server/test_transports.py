@@ -1,0 +1,159 @@
+"""How clients reach the server, and what they cannot do to it."""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mcp_server.transports import is_loopback
+from runtime import child_environment
+from tests.mcp_server.clients import LEGACY, MODERN, HttpServer, McpServer, StdioServer
+from tests.mcp_server.conftest import Deployment
+from tests.processes import Process
+
+TOKEN = "a-token-of-the-tests"
+TOOLS = ["gpt5_agent", "gpt5_agent_start", "gpt5_agent_poll", "gpt5_agent_cancel", "gpt5_agent_list"]
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "by hand", "version": "1"},
+    },
+}
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def call(number: int, tool: str, **arguments: object) -> dict[str, object]:
+    """A `tools/call` as it goes over the wire."""
+    params = {"name": tool, "arguments": arguments}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+
+# --- both --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [MODERN, LEGACY])
+async def test_the_tools_are_listed_with_schemas_and_annotations(server: McpServer, mode: str) -> None:
+    async with server.session(mode=mode) as session:
+        tools = (await session.client.list_tools()).tools
+    assert [tool.name for tool in tools] == TOOLS
+    assert all(tool.description and tool.output_schema and tool.annotations for tool in tools)
+    read_only = {tool.name for tool in tools if tool.annotations and tool.annotations.read_only_hint}
+    assert read_only == {"gpt5_agent_poll", "gpt5_agent_list"}
+    assert all("gpt5_agent_poll" in (tool.description or "") for tool in tools[:2])
+
+
+# --- stdio -------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_but_protocol_is_written_to_standard_output(stdio: StdioServer) -> None:
+    """Also with everything logged, and with errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mcp_server"),
+        env=child_environment(**stdio.settings, AGENT_LOG_LEVEL="debug"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    messages = [
+        INITIALIZE,
+        INITIALIZED,
+        call(2, "gpt5_agent", task="Think.", model="scenario:echo"),
+        call(3, "gpt5_agent", task="Fail.", model="scenario:no_such_scenario"),
+        call(4, "gpt5_agent_poll", job_id="unknown"),
+        call(5, "no_such_tool"),
+    ]
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("".join(json.dumps(message) + "\n" for message in messages).encode() + b"no JSON\n")
+    answers: set[int] = set()
+    async with asyncio.timeout(30):
+        while len(answers) < 5:
+            message = json.loads(await process.stdout.readline())
+            assert message["jsonrpc"] == "2.0"
+            if message.get("id") is not None:
+                answers.add(message["id"])
+    process.stdin.close()
+    rest, log = await asyncio.wait_for(process.communicate(), 30)
+    assert answers == {1, 2, 3, 4, 5}
+    assert all(json.loads(line)["jsonrpc"] == "2.0" for line in rest.splitlines())
+    assert b"DEBUG" in log
+    assert process.returncode == 0
+
+
+async def test_the_tools_are_listed_before_temporal_is_there(deployment: Deployment, tmp_path: Path) -> None:
+    """Clients give a server seconds to start; the first `temporal` binary may take minutes to build."""
+    slow = tmp_path / "temporal"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    state = tmp_path / "state"
+    settings = {"TEMPORAL_CLI": str(slow), "AGENT_STATE_FOLDER": str(state), "AGENT_MCP_WAIT": "1s"}
+    began = time.monotonic()
+    try:
+        async with StdioServer(settings, tmp_path).session() as session:
+            tools = (await session.client.list_tools()).tools
+            resources = (await session.client.list_resources()).resources
+            assert time.monotonic() - began < 10
+        assert [tool.name for tool in tools] == TOOLS
+        assert resources == []
+    finally:
+        await _stop_stack(settings, tmp_path)
+
+
+async def _stop_stack(settings: dict[str, str], folder: Path) -> None:
+    command = [sys.executable, "-P", "-m", "starter", "down"]
+    async with Process(command, log=folder / "down.log", env=child_environment(**settings), cwd=folder) as down:
+        await down.wait(timeout=60)
+
+
+# --- HTTP --------------------------------------------------------------------------------------------------------
+
+
+async def test_with_a_token_only_its_holders_are_served(deployment: Deployment, tmp_path: Path) -> None:
+    async with HttpServer(deployment.settings(), tmp_path, token=TOKEN) as server:
+        async with server.session() as session:
+            assert not (await session.call("gpt5_agent_list")).is_error
+        answers = [await post(server.url, {}), await post(server.url, {"Authorization": f"Bearer {TOKEN}x"})]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert all(answer.headers["www-authenticate"] == "Bearer" for answer in answers)
+    assert TOKEN not in server.output
+
+
+async def test_an_address_that_others_reach_needs_a_token(deployment: Deployment, tmp_path: Path) -> None:
+    environment = child_environment(**deployment.settings(AGENT_MCP_HOST="0.0.0.0"))
+    command = [sys.executable, "-m", "mcp_server", "--http"]
+    async with Process(command, log=tmp_path / "refused.log", env=environment) as process:
+        assert await process.wait() == 1
+    assert "AGENT_MCP_TOKEN" in process.output
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("header", ["Host", "Origin"])
+async def test_a_page_in_a_browser_cannot_reach_the_server_by_a_name_of_its_own(http: HttpServer, header: str) -> None:
+    """DNS rebinding."""
+    value = "evil.example" if header == "Host" else "http://evil.example"
+    assert (await post(http.url, {header: value})).status_code in (403, 421)
+
+
+async def post(url: str, headers: dict[str, str]) -> httpx.Response:
+    """An `initialize` by hand."""
+    accept = {"Accept": "application/json, text/event-stream"}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.post(url, json=INITIALIZE, headers={**accept, **headers})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_is_reached_by_this_machine_only(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", "localhost.example.com", ""])
+def test_everything_else_may_be_reached_by_others(host: str) -> None:
+    assert not is_loopback(host)
