@@ -99,7 +99,7 @@ def parse_create(event: ClientEvent) -> ResponseCreate:
     if fields.pop("background", None):
         raise invalid("'background' is not supported over WebSocket.", "background", "unsupported_parameter")
     generate = fields.pop("generate", None)
-    if generate not in (None, True, False):
+    if generate is not None and not isinstance(generate, bool):
         raise invalid("Invalid type for 'generate': expected a boolean.", "generate", "invalid_type")
     try:
         request = CreateBody.model_validate(fields)

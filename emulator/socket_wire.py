@@ -3,7 +3,7 @@
 import asyncio
 import struct
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from websockets.frames import Frame, Opcode
 
 from emulator import connections
@@ -28,15 +28,15 @@ class SocketWire:
     async def accept(self) -> None:
         """Open it."""
         headers = [(name.encode(), value.encode()) for name, value in api_headers().items()]
-        await self._send({"type": "websocket.accept", "headers": headers})
+        await self._put({"type": "websocket.accept", "headers": headers})
 
     async def refuse(self, error: ApiError) -> None:
         """Answer the upgrade with an error of the API instead."""
         headers = {"content-type": "application/json", **api_headers(), **error.headers}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self._send({"type": "websocket.http.response.start", "status": error.status, "headers": raw})
+        await self._put({"type": "websocket.http.response.start", "status": error.status, "headers": raw})
         body = ErrorAnswer(error=error.error).model_dump_json().encode()
-        await self._send({"type": "websocket.http.response.body", "body": body})
+        await self._put({"type": "websocket.http.response.body", "body": body})
 
     async def receive(self) -> str | bytes | None:
         """The next message; None when the client has gone."""
@@ -51,11 +51,7 @@ class SocketWire:
         """Send one event as a text frame. Never returns when nothing can be sent any more."""
         async with self._writing:
             await self._check()
-            try:
-                await self._send({"type": "websocket.send", "text": event.decode()})
-            except OSError:
-                # The reader is about to learn it too, and ends whoever waits here.
-                await for_ever()
+            await self._put({"type": "websocket.send", "text": event.decode()})
 
     async def send_error(self, error: ApiError, stream_id: str | None = None) -> None:
         """Send an error as an event."""
@@ -84,7 +80,8 @@ class SocketWire:
         """Close it in good order."""
         async with self._writing:
             await self._check()
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            self._silent = True
+            await self._put({"type": "websocket.close", "code": code, "reason": reason})
 
     async def meet(self, effect: Effect | None, *, processed: bool) -> None:
         """Meet a fault that delays or resets before or after a request is `processed`."""
@@ -105,6 +102,14 @@ class SocketWire:
             payload = b"" if broken.code is None else struct.pack("!H", broken.code) + broken.reason.encode()
             self._write(Frame(Opcode.CLOSE, payload))
         await for_ever()
+
+    async def _put(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except (OSError, RuntimeError):
+            # OSError: the client is gone. RuntimeError: uvicorn has closed, as its pings were not answered, and lets no
+            # message follow. The reader learns it too, and ends whoever waits here.
+            await for_ever()
 
     async def _check(self) -> None:
         if self._silent:

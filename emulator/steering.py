@@ -141,13 +141,12 @@ class Steering:
         raise invalid(f"Response '{response_id}' is not available on this connection.", code="response_not_found")
 
     async def _refuse(self, event: ClientEvent, error: ApiError) -> None:
-        known = {"previous_response_id": "", "input": "", **event.fields}
-        # Codes of parameters are not codes of steering.
-        code = error.error.code if error.error.param is None else None
-        failed = _failed(Steer.model_validate(known), code or "invalid_input", error.error.message)
-        await self._wire.send(
-            failed.model_copy(update={"sequence_number": 0}).model_dump_json(exclude_none=True).encode()
-        )
+        response_id, given = event.fields.get("previous_response_id"), event.fields.get("input")
+        steer = Steer(previous_response_id=response_id if isinstance(response_id, str) else "", input=given)
+        # An error that names a parameter comes from a check of the event; its code is none of steering's.
+        code = (error.error.code if error.error.param is None else None) or "invalid_input"
+        failed = _failed(steer, code, error.error.message).model_copy(update={"sequence_number": 0})
+        await self._wire.send(failed.model_dump_json(exclude_none=True).encode())
 
 
 async def _hand_back(turn: Turn, submission: Submission, code: str, message: str) -> None:

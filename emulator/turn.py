@@ -1,6 +1,6 @@
 """Sending the events of one response over a WebSocket, with the faults that were ordered for it."""
 
-from emulator.faults import BreakSocket, Effect, ExtraFrame, Operation, SlowFrames, Unpublished
+from emulator.faults import BreakSocket, Effect, ExtraFrame, SlowFrames, Unpublished
 from emulator.item_events import Moment
 from emulator.lanes import Lane
 from emulator.lifecycle import StoredResponse
@@ -16,24 +16,30 @@ RATE_LIMITS = [
 
 
 class Turn:
-    """One response and its events on their way to the client. `created` is the fault that its create has met."""
+    """One response and its events on their way to the client. `create_effect` is the fault that its create has met."""
 
     def __init__(
-        self, provider: Provider, wire: SocketWire, lane: Lane, response: StoredResponse, created: Effect | None
+        self,
+        provider: Provider,
+        wire: SocketWire,
+        lane: Lane,
+        response: StoredResponse,
+        create_effect: Effect | None,
+        effect: Effect | None,
     ) -> None:
         self.lane = lane
         self.response = response
         self._provider = provider
         self._wire = wire
-        self._created = created
-        self._effect = provider.take_fault(Operation.TURN, response.request.metadata or {})
+        self._create_effect = create_effect
+        self._effect = effect
         self._sent = 0
         self._announced = 0
 
     async def send_all(self) -> None:
         """Send every event when it is due. Cancelled, or once the socket is broken, the response stops."""
         try:
-            await self._wire.meet(self._created, processed=True)
+            await self._wire.meet(self._create_effect, processed=True)
             await self._send_all()
         finally:
             self._hang_up()

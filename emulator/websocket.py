@@ -69,16 +69,18 @@ class Session:
         self._lanes = Lanes(group, self._answer)
         self._steering = Steering(provider, wire)
         self._expires_at = self._clock.now() + LIFETIME_SECONDS
-        self._expiry = group.create_task(self._expire())
+        self._heard: asyncio.Queue[str | bytes] = asyncio.Queue()
+        self._tasks = [group.create_task(self._expire()), group.create_task(self._hear_all())]
 
     async def read(self) -> None:
-        """Take what the client says, until it leaves."""
+        """Take what the client says, until it leaves. Waits for nothing else, or it would not notice that."""
         while (message := await self._wire.receive()) is not None:
-            await self._hear(message)
+            self._heard.put_nowait(message)
 
     def end(self) -> None:
         """The client has left: stop all that is under way."""
-        self._expiry.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._lanes.cancel()
 
     async def _expire(self) -> None:
@@ -87,6 +89,10 @@ class Session:
         error = connection_limit_reached()
         await self._wire.send_error(error)
         await self._wire.close(GOING_AWAY, error.error.message)
+
+    async def _hear_all(self) -> None:
+        while True:
+            await self._hear(await self._heard.get())
 
     async def _hear(self, message: str | bytes) -> None:
         try:
@@ -133,7 +139,9 @@ class Session:
         except ApiError as error:
             self._provider.reject(error, metadata, Transport.WEBSOCKET)
             raise
-        turn = Turn(self._provider, self._wire, lane, response, effect)
+        turn = Turn(
+            self._provider, self._wire, lane, response, effect, self._provider.take_fault(Operation.TURN, metadata)
+        )
         self._steering.begin(turn)
         return turn
 

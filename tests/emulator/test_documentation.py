@@ -32,6 +32,6 @@ def test_the_effect_can_be_ordered(effect: str) -> None:
     EFFECT.validate_json(effect.replace('"ending": {…}', f'"ending": {ending}').replace("{…}", headers))
 
 
-def test_the_fault_can_be_ordered() -> None:
-    [fault] = re.findall(r"reads: `(.*?)`", PAGE)
+@pytest.mark.parametrize("fault", re.findall(r": `(\{\"operation.*?)`", PAGE))
+def test_the_fault_can_be_ordered(fault: str) -> None:
     Fault.model_validate(json.loads(fault))

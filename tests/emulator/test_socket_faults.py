@@ -27,6 +27,7 @@ from emulator.faults import (
 )
 from tests.emulator.sockets import SLOW, RawSocket, billed, open_socket
 from tests.emulator_control import RunningEmulator
+from tests.responses_api.websocket_server import nothing_left_behind
 
 
 @pytest.fixture
@@ -270,6 +271,15 @@ async def test_on_a_silent_socket_every_lane_is_silent(emulator: RunningEmulator
     await socket.create(stream_id="two")
     await billed(emulator.control, lambda bill: bill.counts.creates_accepted == 2)
     assert await is_silent(socket)
+
+
+async def test_a_client_can_leave_a_silent_socket_that_it_has_talked_to(emulator: RunningEmulator) -> None:
+    await order(emulator, Operation.TURN, BreakSocket(how=SocketBreak.SILENCE))
+    async with nothing_left_behind(), open_socket(emulator) as socket:
+        await socket.create(SLOW)
+        await billed(emulator.control, lambda bill: bill.counts.creates_accepted == 1)
+        await socket.connection.send("}{")
+        assert await is_silent(socket)
 
 
 async def test_a_half_open_peer_answers_no_ping(emulator: RunningEmulator) -> None:

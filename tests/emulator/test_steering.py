@@ -68,6 +68,23 @@ async def test_what_was_being_written_is_closed_before_the_end(socket: RawSocket
     assert kinds == ["response.output_text.done", "response.content_part.done", "response.output_item.done"]
 
 
+async def test_thoughts_are_closed_too(socket: RawSocket) -> None:
+    response_id = await begin(socket, "scenario:think?seconds=60", "response.output_item.added")
+    await socket.steer(response_id)
+    thought = (await socket.event("response.output_item.done"))["item"]
+    response = (await socket.event("response.incomplete"))["response"]
+    assert response["output"] == [thought]
+    assert thought["type"] == "reasoning"
+
+
+async def test_a_steered_response_costs_what_it_has_thought(socket: RawSocket, emulator: RunningEmulator) -> None:
+    response_id = await begin(socket, "scenario:think?seconds=60")
+    await emulator.control.advance(30)
+    await socket.steer(response_id)
+    usage = (await socket.event("response.incomplete"))["response"]["usage"]
+    assert usage["output_tokens_details"]["reasoning_tokens"] == pytest.approx(30 * 40, rel=0.05)
+
+
 async def test_the_events_of_a_steered_response_are_numbered_without_a_gap(socket: RawSocket) -> None:
     await socket.create(WRITE)
     numbers, response_id = [], ""
@@ -175,6 +192,11 @@ async def test_invalid_input_cannot_steer(socket: RawSocket, said: object, field
     await socket.steer(await begin(socket), said, **fields)
     event = await failed(socket)
     assert (event["error"]["code"], event["steer"]["input"]) == ("invalid_input", said)
+
+
+async def test_a_steer_that_names_no_response_fails(socket: RawSocket) -> None:
+    await socket.connection.send('{"type": "response.steer", "previous_response_id": 7, "input": "Stop."}')
+    assert (await failed(socket))["error"]["code"] == "invalid_input"
 
 
 async def test_messages_with_parts_can_steer(socket: RawSocket) -> None:
