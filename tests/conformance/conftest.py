@@ -1,6 +1,6 @@
 """The server under test: the emulator, or any other with `pytest tests/conformance --base-url URL --model NAME`.
 
-The key of another server is taken from `OPENAI_API_KEY`, by the client itself.
+The key of another server is taken from `OPENAI_API_KEY`.
 """
 
 from collections.abc import AsyncIterator
@@ -9,7 +9,11 @@ import pytest
 from openai import AsyncOpenAI
 
 from emulator.server import EmulatorOptions
+from runtime import child_environment
 from tests.emulator_control import running_emulator
+
+# Read before the tests begin: they run without anybody's key.
+KEY = child_environment().get("OPENAI_API_KEY")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +34,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncOpenAI]:
     # The options are unknown where the whole suite was asked for: then it is the emulator.
     base_url = request.config.getoption("--base-url", default=None)
     if base_url:
-        async with AsyncOpenAI(base_url=base_url) as official:
+        async with AsyncOpenAI(base_url=base_url, api_key=KEY) as official:
             yield official
         return
     async with (
