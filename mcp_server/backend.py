@@ -8,7 +8,7 @@ from typing import Generic, Self, TypeVar
 
 from temporalio.client import Client
 
-from embedded import ensure_running
+from embedded import ensure_running, running_stack
 from runtime import Settings, SetupError, configured_address, connect, temporal_address
 from workflows.jobs import Jobs
 
@@ -72,10 +72,10 @@ class Backend:
         self._address: str | None = None
         self._client: Client | None = None
         self._with_worker = Renewed(self._start_what_is_missing, fresh=_FRESH_SECONDS)
-        self._connected = Renewed(self._connect, fresh=float("inf"))
+        self._connected = Renewed(self._find, fresh=_FRESH_SECONDS)
 
     async def __aenter__(self) -> Self:
-        self._reading().begin()
+        self._connected.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,7 +85,7 @@ class Backend:
     @property
     def ready(self) -> Jobs | None:
         """The jobs, if they can be had without waiting."""
-        return self._reading().known
+        return self._connected.known
 
     async def to_start(self) -> Jobs:
         """The jobs, with a worker to carry them on. Raises `SetupError`."""
@@ -93,11 +93,7 @@ class Backend:
 
     async def to_read(self) -> Jobs:
         """The jobs. A configured Temporal may have no worker, the embedded one has. Raises `SetupError`."""
-        return await self._within_patience(self._reading())
-
-    def _reading(self) -> "Renewed[Jobs]":
-        # Looking at the jobs of somebody's server is no reason to start a worker for it.
-        return self._connected if configured_address() else self._with_worker
+        return await self._within_patience(self._connected)
 
     async def _within_patience(self, wanted: "Renewed[Jobs]") -> Jobs:
         task = wanted.begin()
@@ -112,6 +108,14 @@ class Backend:
     async def _start_what_is_missing(self) -> Jobs:
         await ensure_running(self._settings, self._say)
         return await self._connect()
+
+    async def _find(self) -> Jobs:
+        # Looking at jobs is no reason to start a worker for somebody's server, nor to start a stack again that serves,
+        # though with other settings than ours.
+        stack = running_stack(self._settings)
+        if configured_address() or (stack and stack.is_ready):
+            return await self._connect()
+        return await self._start_what_is_missing()
 
     async def _connect(self) -> Jobs:
         address = temporal_address(self._settings)

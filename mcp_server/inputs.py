@@ -35,13 +35,16 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the server adds to every run: the model, the roots (absolute), and the function tools by name."""
+    """What the server adds to every run: the model, the roots (absolute), the function tools by name, and
+    whether it may use the WebSocket.
+    """
 
     model: str
     files_root: Path
     output_root: Path
     tools: frozenset[str]
     file_tools: frozenset[str]
+    allow_websocket: bool = False
 
 
 def limits_for(effort: ReasoningEffort) -> Limits:
@@ -68,6 +71,7 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         deadline=arguments.max_execution_time_seconds or limits.execution,
         tool_timeout=arguments.tool_timeout_seconds or limits.tool,
         max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
+        allow_websocket=surroundings.allow_websocket,
         previous_response_id=arguments.previous_response_id,
         files=list(given.values()),
         files_root=str(surroundings.files_root) if given else None,

@@ -21,4 +21,5 @@ def look_around(settings: Settings) -> Surroundings:
         output_root=settings.output_root,
         tools=frozenset(Registry.from_modules([*TOOL_MODULES, *settings.tool_modules]).names),
         file_tools=frozenset(Registry.from_modules([_FILE_TOOLS]).names),
+        allow_websocket=settings.allow_websocket,
     )

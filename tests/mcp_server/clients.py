@@ -106,8 +106,12 @@ class StdioServer:
     def parameters(self) -> StdioServerParameters:
         """How a client starts it. Clients start servers in a folder of their own: ours."""
         command = ["-P", "-m", "mcp_server"]
-        environment = child_environment(**self.settings)
-        return StdioServerParameters(command=sys.executable, args=command, env=environment, cwd=self.folder)
+        return StdioServerParameters(command=sys.executable, args=command, env=self.environment, cwd=self.folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the server."""
+        return child_environment(**self.settings)
 
     @asynccontextmanager
     async def session(

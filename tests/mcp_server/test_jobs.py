@@ -133,6 +133,15 @@ async def test_a_job_goes_on_from_an_earlier_response(http: HttpServer, deployme
     assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"]
 
 
+async def test_a_run_that_is_cut_short_says_why_and_gives_what_it_has(http: HttpServer) -> None:
+    """A18, A23: `incomplete`, here by `max_iterations`."""
+    async with http.session() as session:
+        job_id = await session.start(model="scenario:calls?iterations=3&tool=fetch_url", max_iterations=2)
+        done = await session.ended(job_id)
+    assert (done["status"], done["incomplete_reason"], done["iterations"]) == ("incomplete", "max_iterations", 2)
+    assert "status: incomplete (max_iterations)" in done.text
+
+
 # --- idempotency -------------------------------------------------------------------------------------------------
 
 
