@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
+from openai.types.responses import ResponseSteerEventParam
 
 from emulator.faults import Answer, End, Fault, Operation, RefuseSteer
 from emulator.script import Ending
@@ -14,7 +15,8 @@ from tests.emulator.sockets import RawSocket, open_socket
 from tests.emulator_control import RunningEmulator
 
 WRITE = "scenario:write?seconds=60&words=60"
-CALL = "scenario:calls?tool=f&think=0.1"
+CALL = "scenario:calls?tool=f&think=60"
+THINK = "scenario:calls?iterations=0&think=60"
 
 
 @pytest.fixture
@@ -30,6 +32,15 @@ async def begin(socket: RawSocket, model: str = WRITE, until: str = "response.cr
     if until != "response.created":
         await socket.event(until)
     return str(created["response"]["id"])
+
+
+async def steered_to_the_end(emulator: RunningEmulator, socket: RawSocket, said: str = "Be quick.") -> str:
+    """Steer a response that calls a function, and let it complete; its id."""
+    response_id = await begin(socket, CALL)
+    await socket.steer(response_id, said)
+    await socket.event("response.steer.accepted")
+    await emulator.control.advance(61)
+    return response_id
 
 
 async def inputs(official: AsyncOpenAI, response_id: str) -> list[Any]:
@@ -52,10 +63,13 @@ async def test_a_steered_response_is_incomplete(socket: RawSocket) -> None:
 
 
 async def test_a_steered_response_keeps_what_was_written(socket: RawSocket) -> None:
-    response_id = await begin(socket, until="response.output_text.delta")
+    response_id = await begin(socket)
+    first = await socket.event("response.output_text.delta")
     await socket.steer(response_id)
+    done = await socket.event("response.output_text.done")
     response = (await socket.event("response.incomplete"))["response"]
-    assert response["output"][-1]["content"][0]["text"] == "word1"
+    assert done["text"].startswith(first["delta"])
+    assert response["output"][-1]["content"][0]["text"] == done["text"]
 
 
 async def test_what_was_being_written_is_closed_before_the_end(socket: RawSocket) -> None:
@@ -82,7 +96,7 @@ async def test_a_steered_response_costs_what_it_has_thought(socket: RawSocket, e
     await emulator.control.advance(30)
     await socket.steer(response_id)
     usage = (await socket.event("response.incomplete"))["response"]["usage"]
-    assert usage["output_tokens_details"]["reasoning_tokens"] == pytest.approx(30 * 40, rel=0.05)
+    assert 30 * 40 <= usage["output_tokens_details"]["reasoning_tokens"] < 60 * 40
 
 
 async def test_the_events_of_a_steered_response_are_numbered_without_a_gap(socket: RawSocket) -> None:
@@ -111,7 +125,7 @@ async def test_the_successor_follows_by_itself_with_the_input(socket: RawSocket,
 
 
 async def test_several_steers_make_one_successor(socket: RawSocket, official: AsyncOpenAI) -> None:
-    response_id = await begin(socket, CALL.replace("tool=f", "iterations=0"))
+    response_id = await begin(socket, THINK)
     for said in ("One.", "Two."):
         await socket.steer(response_id, said)
     await socket.event("response.steer.accepted")
@@ -119,18 +133,21 @@ async def test_several_steers_make_one_successor(socket: RawSocket, official: As
     assert [item.content[0].text for item in await inputs(official, successor["id"])] == ["One.", "Two."]
 
 
-async def test_the_next_create_of_the_lane_waits_for_the_successor(socket: RawSocket) -> None:
-    response_id = await begin(socket, CALL.replace("tool=f", "iterations=0"))
+async def test_the_next_create_of_the_lane_waits_for_the_successor(
+    emulator: RunningEmulator, socket: RawSocket
+) -> None:
+    response_id = await begin(socket, THINK)
     await socket.create("scenario:echo", "Last.")
     await socket.steer(response_id)
-    models = [(await socket.event("response.created"))["response"]["model"] for _ in range(2)]
-    assert models[1] == "scenario:echo"
+    assert (await socket.event("response.created"))["response"]["previous_response_id"] == response_id
+    await emulator.control.advance(61)
+    assert (await socket.event("response.created"))["response"]["model"] == "scenario:echo"
 
 
-async def test_a_steer_waits_for_the_answers_of_calls(socket: RawSocket) -> None:
-    response_id = await begin(socket, CALL)
-    await socket.steer(response_id)
+async def test_a_steer_waits_for_the_answers_of_calls(emulator: RunningEmulator, socket: RawSocket) -> None:
+    await socket.steer(await begin(socket, CALL))
     accepted = await socket.event("response.steer.accepted")
+    await emulator.control.advance(61)
     completed = await socket.event("response.completed")
     pending = await socket.event()
     [call] = [item for item in completed["response"]["output"] if item["type"] == "function_call"]
@@ -142,22 +159,24 @@ async def test_a_steer_waits_for_the_answers_of_calls(socket: RawSocket) -> None
     ]
 
 
-async def test_pending_input_goes_before_the_answers(socket: RawSocket, official: AsyncOpenAI) -> None:
-    response_id = await begin(socket, CALL)
-    await socket.steer(response_id, "Be quick.")
+async def test_pending_input_goes_before_the_answers(
+    emulator: RunningEmulator, socket: RawSocket, official: AsyncOpenAI
+) -> None:
+    response_id = await steered_to_the_end(emulator, socket)
     [stub] = (await socket.event("response.steer.pending"))["required_input"]
     answer = {"type": "function_call_output", "call_id": stub["call_id"], "output": "ok"}
-    successor = await socket.answer(CALL, [answer], previous_response_id=response_id)
+    successor = await socket.answer("scenario:calls", [answer], previous_response_id=response_id)
     assert [item.type for item in await inputs(official, successor["id"])] == ["message", "function_call_output"]
 
 
-async def test_pending_input_is_applied_once(socket: RawSocket, official: AsyncOpenAI) -> None:
-    response_id = await begin(socket, CALL)
-    await socket.steer(response_id, "Be quick.")
+async def test_pending_input_is_applied_once(
+    emulator: RunningEmulator, socket: RawSocket, official: AsyncOpenAI
+) -> None:
+    response_id = await steered_to_the_end(emulator, socket)
     [stub] = (await socket.event("response.steer.pending"))["required_input"]
     answer = {"type": "function_call_output", "call_id": stub["call_id"], "output": "ok"}
-    await socket.answer(CALL, [answer], previous_response_id=response_id)
-    again = await socket.answer(CALL, [answer], previous_response_id=response_id)
+    await socket.answer("scenario:calls", [answer], previous_response_id=response_id)
+    again = await socket.answer("scenario:calls", [answer], previous_response_id=response_id)
     assert [item.type for item in await inputs(official, again["id"])] == ["function_call_output"]
 
 
@@ -237,7 +256,7 @@ async def test_input_is_handed_back_when_there_can_be_no_successor(
 async def test_input_is_handed_back_when_the_response_fails(emulator: RunningEmulator, socket: RawSocket) -> None:
     end = End(ending=Ending(status=ResponseStatus.FAILED))
     await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=end))
-    await socket.steer(await begin(socket, CALL), "Stop.")
+    await steered_to_the_end(emulator, socket, "Stop.")
     await socket.event("response.failed")
     assert (await failed(socket))["error"]["code"] == "successor_creation_failed"
 
@@ -247,12 +266,37 @@ async def test_steering_is_read_strictly_by_the_official_client(
 ) -> None:
     seen: list[str] = []
     async with strictly.connected(official) as socket:
-        await socket.connection.response.create(model="scenario:calls?tool=f&think=0.2", input="Hi.")
+        await socket.connection.response.create(model=CALL, input="Hi.")
         while "response.steer.pending" not in seen:
             event = await socket.event()
             seen.append(event.type)
             if event.type == "response.created":
-                await socket.connection.send(
-                    {"type": "response.steer", "previous_response_id": event.response.id, "input": "Be quick."}
-                )
+                steer: ResponseSteerEventParam = {
+                    "type": "response.steer",
+                    "previous_response_id": event.response.id,
+                    "input": "Be quick.",
+                }
+                await socket.connection.send(steer)
+            if event.type == "response.steer.accepted":
+                await emulator.control.advance(61)
     assert "response.steer.accepted" in seen
+
+
+async def test_a_failed_steer_is_read_strictly_by_the_official_client(
+    emulator: RunningEmulator, official: AsyncOpenAI
+) -> None:
+    refusal = RefuseSteer(after_acceptance=True)
+    await emulator.control.add_fault(Fault(operation=Operation.STEER, effect=refusal))
+    async with strictly.connected(official) as socket:
+        await socket.connection.response.create(model=THINK, input="Hi.")
+        event = await socket.event()
+        while event.type != "response.steer.failed":
+            if event.type == "response.created":
+                steer: ResponseSteerEventParam = {
+                    "type": "response.steer",
+                    "previous_response_id": event.response.id,
+                    "input": [{"type": "message", "role": "user", "content": "Stop."}],
+                }
+                await socket.connection.send(steer)
+            event = await socket.event()
+    assert event.steer.id is not None

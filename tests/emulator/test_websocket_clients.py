@@ -191,13 +191,14 @@ async def test_a_steered_turn_ends_with_the_successor(lease: Lease, emulator: Ru
 
 async def test_a_refused_steer_does_not_end_the_turn(lease: Lease, emulator: RunningEmulator) -> None:
     await order(emulator, Operation.STEER, RefuseSteer())
-    turn = lease.turn(CreateRequest(model="scenario:think?seconds=0.2", input="Think."))
+    turn = lease.turn(CreateRequest(model="scenario:think?seconds=60", input="Think."))
     answers: list[Event] = []
     async for event in turn:
         if event.type == EventType.IN_PROGRESS:
             await turn.steer("Shorter.")
         if isinstance(event, SteerAccepted | SteerFailed):
             answers.append(event)
+            await emulator.control.advance(61)
     assert [answer.type for answer in answers] == [EventType.STEER_FAILED]
     assert turn.response is not None
     assert turn.response.status is ResponseStatus.COMPLETED
