@@ -18,7 +18,7 @@ IN_VENV := .venv/bin/python -m
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down test check bench temporal lock clean
+.PHONY: help setup run up down mcp test check bench temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -42,6 +42,11 @@ up: setup ## Run Temporal, emulator and worker in the foreground, whatever is no
 
 down: setup ## Stop what `make run` left in the background
 	@$(IN_VENV) starter down
+
+# Nothing but protocol may be written to standard output, so what the set-up says goes elsewhere.
+mcp: ## Serve agents as MCP tools over stdio; make mcp ARGS=--http
+	@$(MAKE) --no-print-directory setup >&2
+	@exec $(IN_VENV) mcp_server $(ARGS)
 
 test: setup temporal ## Run the tests: make test TESTS=tests/test_runtime.py
 	@$(IN_VENV) pytest $(TESTS)

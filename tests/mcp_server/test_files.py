@@ -1,13 +1,9 @@
 """Files in, results out, and what never leaves: rows A22, A24 and A25 seen through MCP."""
 
-import asyncio
 import re
 from pathlib import Path
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
 
 from tests.emulator_control import EmulatorProcess
 from tests.mcp_server.clients import HttpServer, Session
@@ -125,35 +121,6 @@ async def _save_as_taken(session: Session, task: str) -> Saved:
     job_id = await session.start(task, model="scenario:echo", output_folder="taken", output_filename="taken")
     done = await session.ended(job_id)
     return Saved(done["status"], done["result_path"], done.text)
-
-
-async def test_after_its_retention_a_job_is_gone_and_its_file_stays(http: HttpServer, deployment: Deployment) -> None:
-    """A20: what the server does to a finished run when its retention is over."""
-    async with http.session() as session:
-        done = await session.ended(await session.start("Forget me.", model="scenario:echo"))
-        await delete(deployment.client, done["job_id"])
-        forgotten = await session.poll(done["job_id"])
-    assert forgotten.content == {"error": "job_not_found"}
-    assert "Forget me." in Path(done["result_path"]).read_text()
-
-
-async def delete(client: Client, job_id: str) -> None:
-    """Have the server forget a run, and wait until it has."""
-    execution = WorkflowExecution(workflow_id=job_id)
-    request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
-    await client.workflow_service.delete_workflow_execution(request)
-    async with asyncio.timeout(20):
-        while await _is_known(client, job_id):
-            await asyncio.sleep(0.05)
-
-
-async def _is_known(client: Client, job_id: str) -> bool:
-    try:
-        await client.get_workflow_handle(job_id).describe()
-    except RPCError as error:
-        assert error.status is RPCStatusCode.NOT_FOUND
-        return False
-    return True
 
 
 # --- never out ---------------------------------------------------------------------------------------------------
