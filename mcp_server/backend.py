@@ -115,7 +115,7 @@ class Backend:
         stack = running_stack(self._settings)
         if configured_address() or (stack and stack.is_ready):
             return await self._connect()
-        return await self._start_what_is_missing()
+        return await asyncio.shield(self._with_worker.begin())
 
     async def _connect(self) -> Jobs:
         address = temporal_address(self._settings)

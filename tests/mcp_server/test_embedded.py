@@ -1,6 +1,7 @@
 """Without anything configured: the first server starts the stack, every other one shares it."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded import running_stack, stop
-from runtime import PartName, Settings
+from embedded import find_temporal_cli, running_stack, stop
+from runtime import PartName, Settings, child_environment
 from tests.mcp_server.clients import FINAL, Reply, Session, StdioServer
-from tests.processes import Process
+from tests.processes import CHECKOUT, Process
 
 
 class Home:
@@ -49,6 +50,26 @@ async def test_one_entry_is_all_the_set_up(home: Home) -> None:
         done = await session.call("gpt5_agent", task="Say hello.", reasoning_effort="low")
     assert done["status"] == "completed"
     assert Path(done["result_path"]).parent == home.folder / "_gpt5_docs"
+
+
+async def test_the_program_in_the_documentation_works(home: Home) -> None:
+    """docs/mcp.md: with nothing but a home and a `temporal` on the path."""
+    [program] = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "mcp.md").read_text(), re.DOTALL)
+    script = home.folder / "program.py"
+    script.write_text(program.replace(".venv/bin/durable-responses-mcp", f"{sys.prefix}/bin/durable-responses-mcp"))
+    (home.folder / "bin").mkdir()
+    (home.folder / "bin" / "temporal").symlink_to(await find_temporal_cli(home.settings, print))
+    # The SDK's client hands HOME and PATH on to the server, and not much else.
+    path = f"{home.folder / 'bin'}:{child_environment()['PATH']}"
+    environment = child_environment(HOME=str(home.folder), PATH=path)
+    state = Settings(state_folder=home.folder / ".local" / "state" / "durable-responses")
+    try:
+        command = [sys.executable, "-P", str(script)]
+        async with Process(command, log=home.folder / "program.log", env=environment, cwd=home.folder) as process:
+            assert await process.wait(timeout=60) == 0
+    finally:
+        await stop(state, print)
+    assert "You asked: Say hello." in process.output
 
 
 async def test_servers_share_one_stack(home: Home) -> None:
