@@ -168,6 +168,11 @@ class Settings(BaseSettings):
     poll_cap: float = Field(2.5, gt=0, description="The longest wait in a response's first minute.")
     max_cached_workflows: int = Field(500, ge=0, description="Runs that a worker keeps in memory; others are replayed.")
 
+    health_host: str = Field("127.0.0.1", description="Address of a worker's health over HTTP.")
+    health_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of a worker's health over HTTP, `/livez` and `/readyz`; off if unset."
+    )
+
     mcp_wait: Duration = Field(
         timedelta(seconds=45), gt=timedelta(0), description="How long the MCP tool `gpt5_agent` waits for its result."
     )

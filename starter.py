@@ -410,6 +410,25 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Look at everything that agents need: Temporal, workers, the provider, the key, the clock, the disk."""
+
+    async def work(output: Output) -> ExitCode:
+        from command_line.checks import lines_of
+        from health.doctor import examine
+        from runtime import Settings
+
+        report = await examine(Settings.load())
+        if output.as_json:
+            output.object(report)
+        else:
+            output.say_all(lines_of(report))
+        return ExitCode.COMPLETED if report.is_well else ExitCode.UNAVAILABLE
+
+    _execute(work, as_json=as_json)
+
+
 # --- the embedded stack ------------------------------------------------------------------------------------------
 
 

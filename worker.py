@@ -5,6 +5,8 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -72,7 +74,8 @@ async def run_worker(
             logger.info("Serving %s on namespace %s. %s", ", ".join(queues), client.namespace, provider.sentence)
             sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
             try:
-                await _serve(workers, stop)
+                async with health_of(workers, client, responses_client, provider, settings):
+                    await _serve(workers, stop)
             finally:
                 sweeping.cancel()
 
@@ -135,6 +138,23 @@ def tools_worker(client: Client, settings: Settings, registry: Registry) -> Work
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         graceful_shutdown_timeout=LET_TOOLS_END,
     )
+
+
+@asynccontextmanager
+async def health_of(
+    workers: list[Worker], client: Client, responses_client: ResponsesClient, provider: Provider, settings: Settings
+) -> AsyncIterator[None]:
+    """While inside, tell over HTTP how the worker does, where a port is set for it. Raises `SettingsError`."""
+    if settings.health_port is None:
+        yield
+        return
+    from health.server import Readiness, serving_health
+
+    queues, of_workflows = {worker.task_queue for worker in workers}, TaskQueue.AGENTS.under(settings.task_queue)
+    readiness = Readiness(client, responses_client, provider, queues & {of_workflows}, queues - {of_workflows})
+    async with serving_health(readiness, settings.health_host, settings.health_port) as url:
+        logger.info("Health at %s/livez and %s/readyz.", url, url)
+        yield
 
 
 async def _serve(workers: list[Worker], stop: asyncio.Event) -> None:
