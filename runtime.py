@@ -32,10 +32,16 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.plugin import SimplePlugin
+
+from telemetry.export import Content, Export, Protocol, SdkMetrics
+from telemetry.log_lines import LogFormat, log_handler
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 USUAL_TEMPORAL_ADDRESS = "localhost:7233"
@@ -153,7 +159,17 @@ class Settings(BaseSettings):
         False, description="Whether `fetch_url` may connect to private and loopback addresses."
     )
 
+    allow_websocket: bool = Field(
+        False, description="Whether runs with function tools may use the WebSocket when nothing else is asked for."
+    )
+
     task_queue: str = Field("agents", description="Queue of the workflows; those of the activities are named after it.")
+    deployment_name: str | None = Field(
+        None, description="Name of the Temporal worker deployment that a worker belongs to; with a build id."
+    )
+    build_id: str | None = Field(
+        None, description="Version of that deployment. A new one gets no work until it is made the current one."
+    )
     max_responses_in_flight: int = Field(100, ge=1, description="Responses that one worker has under way at once.")
     max_waiting: int = Field(5000, ge=1, description="Responses that one worker waits for at once.")
     max_tools: int = Field(50, ge=1, description="Function calls that one worker executes at once.")
@@ -209,6 +225,17 @@ class Settings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
         LogLevel.INFO, description="Least serious messages in the logs: debug, info, warning or error."
     )
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        LogFormat.TEXT, description="How log lines look: text, or json for one object each."
+    )
+
+    @field_validator("build_id")
+    @classmethod
+    def _with_a_deployment(cls, build_id: str | None, read: ValidationInfo) -> str | None:
+        # Half of it would be an unversioned worker, which takes the runs of every version.
+        if (build_id is None) != (read.data.get("deployment_name") is None):
+            raise ValueError("AGENT_DEPLOYMENT_NAME and AGENT_BUILD_ID are set together or not at all")
+        return build_id
 
     @classmethod
     def load(cls) -> Self:
@@ -241,7 +268,9 @@ class Settings(BaseSettings):
         return repr(value)
 
 
-_NOT_OF_THE_WORKER = re.compile("temporal_cli|retention|idle_stop|state_folder|cache_folder|log_level|mcp_.*")
+_NOT_OF_THE_WORKER = re.compile(
+    "temporal_cli|retention|idle_stop|state_folder|cache_folder|log_level|log_format|allow_websocket|mcp_.*"
+)
 
 
 def _last_change(module: str) -> int | None:
@@ -264,7 +293,7 @@ def _last_edit() -> int:
     return max(path.stat().st_mtime_ns for path in files)
 
 
-_PACKAGES = ("workflows", "activities", "tools", "responses_api", "emulator", "embedded")
+_PACKAGES = ("workflows", "activities", "tools", "responses_api", "emulator", "embedded", "telemetry")
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -280,16 +309,127 @@ def child_environment(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in environment.items() if changes.get(name, value) is not None}
 
 
-def setup_telemetry(settings: Settings) -> None:
-    """Log to standard error, from `AGENT_LOG_LEVEL` on."""
+# --- telemetry ---------------------------------------------------------------------------------------------------
+
+
+class OtelSettings(BaseSettings):
+    """OpenTelemetry's standard variables, as far as we do not leave them to its own exporters.
+
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/ and, for content, the GenAI semantic conventions.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="OTEL_", env_ignore_empty=True, frozen=True)
+
+    sdk_disabled: bool = False
+    traces_exporter: str = "otlp"
+    metrics_exporter: str = "otlp"
+    exporter_otlp_endpoint: WebAddress | None = None
+    exporter_otlp_traces_endpoint: WebAddress | None = None
+    exporter_otlp_metrics_endpoint: WebAddress | None = None
+    exporter_otlp_protocol: Protocol = Protocol.HTTP
+    exporter_otlp_traces_protocol: Protocol | None = None
+    exporter_otlp_metrics_protocol: Protocol | None = None
+    exporter_otlp_headers: SecretStr = SecretStr("")
+    exporter_otlp_metrics_headers: SecretStr | None = None
+    metric_export_interval: float = Field(60_000, gt=0, description="Milliseconds.")
+    instrumentation_genai_capture_message_content: Annotated[str, BeforeValidator(_lower)] = ""
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment. Raises `SettingsError`, which names the variable, for a value that cannot be used."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            variable = f"OTEL_{str(problem['loc'][0]).upper()}"
+            raise SettingsError(f"{variable} cannot be used: {problem['msg']}.") from None
+
+    def export(self) -> Export | None:
+        """What is to be exported; None unless an endpoint is set."""
+        traces, metrics = self._protocol_of_traces(), self._protocol_of_metrics()
+        if self.sdk_disabled or (traces is None and metrics is None):
+            return None
+        shown = self.instrumentation_genai_capture_message_content in ("true", "span_only", "span_and_event")
+        return Export(
+            traces=traces,
+            metrics=metrics,
+            sdk_metrics=self._sdk_metrics(metrics) if metrics else None,
+            content=Content.SPANS if shown else Content.NONE,
+        )
+
+    def _protocol_of_traces(self) -> Protocol | None:
+        endpoint = self.exporter_otlp_traces_endpoint or self.exporter_otlp_endpoint
+        wanted = endpoint is not None and self.traces_exporter != "none"
+        return (self.exporter_otlp_traces_protocol or self.exporter_otlp_protocol) if wanted else None
+
+    def _protocol_of_metrics(self) -> Protocol | None:
+        endpoint = self.exporter_otlp_metrics_endpoint or self.exporter_otlp_endpoint
+        wanted = endpoint is not None and self.metrics_exporter != "none"
+        return (self.exporter_otlp_metrics_protocol or self.exporter_otlp_protocol) if wanted else None
+
+    def _sdk_metrics(self, protocol: Protocol) -> SdkMetrics:
+        # Over HTTP each signal has a path of its own below the common endpoint.
+        below = "/v1/metrics" if protocol is Protocol.HTTP else ""
+        return SdkMetrics(
+            url=self.exporter_otlp_metrics_endpoint or f"{self.exporter_otlp_endpoint}{below}",
+            protocol=protocol,
+            headers=self.exporter_otlp_metrics_headers or self.exporter_otlp_headers,
+            interval=timedelta(milliseconds=self.metric_export_interval),
+        )
+
+
+def setup_logs(settings: Settings) -> None:
+    """Log to standard error, from `AGENT_LOG_LEVEL` on, in the form of `AGENT_LOG_FORMAT`."""
     logging.basicConfig(
-        stream=sys.stderr,
         level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[log_handler(settings.log_format)],
         force=True,
     )
     # One line for each request: thousands of waiting responses would write nothing else.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def setup_export(service: str) -> None:
+    """Send traces and metrics where OpenTelemetry's variables say, if they do; `service` is the name of this program.
+
+    Once in a process, and before `connect`. Raises `SettingsError`.
+    """
+    export = OtelSettings.load().export()
+    if export is None:
+        return
+    from telemetry import providers
+
+    try:
+        providers.begin(export, service)
+    except providers.ExporterMissing as error:
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error}.") from None
+
+
+def setup_telemetry(settings: Settings, service: str = "durable-responses") -> None:
+    """Logs, traces and metrics of this process. Raises `SettingsError`."""
+    setup_logs(settings)
+    setup_export(service)
+
+
+def end_telemetry() -> None:
+    """Send what has not been sent yet; takes at most a few seconds."""
+    if OtelSettings.load().export() is not None:
+        from telemetry import providers
+
+        providers.end()
+
+
+def _watching() -> SimplePlugin:
+    """What a client is given: spans where this process exports, else only the ids for its log lines."""
+    export = OtelSettings.load().export()
+    if export is not None:
+        from telemetry import plugin, providers
+
+        if providers.is_tracing():
+            return plugin.tracing_plugin(export.content)
+    from telemetry.activities import ActivityTelemetry
+
+    return SimplePlugin("durable_responses.log_ids", interceptors=[ActivityTelemetry()])
 
 
 # --- the embedded stack, as others see it ------------------------------------------------------------------------
@@ -303,9 +443,11 @@ class StackMode(StrEnum):
 
 
 class PartName(StrEnum):
-    """The processes of the stack."""
+    """The processes of the stack. PostgreSQL and a Web UI of its own are there with `make stack` only."""
 
+    POSTGRES = "postgres"
     TEMPORAL = "temporal"
+    WEB_UI = "web-ui"
     EMULATOR = "emulator"
     WORKER = "worker"
 
@@ -334,13 +476,15 @@ class Ports(BaseModel):
     temporal: int = 7233
     web_ui: int = 8233
     emulator: int = 8484
+    postgres: int = 5432
 
 
 class StackFile(BaseModel):
     """Where the embedded stack is. Its supervisor writes this; every command, of every terminal, reads it.
 
     `temporal_address` is the configured server's where one is configured, and then there is no `web_ui`; `emulator_url`
-    is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`).
+    is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`). `parts` by name: a
+    `PartName`, and from the second of its kind on its number, as in `worker-2`.
     """
 
     pid: int
@@ -352,7 +496,7 @@ class StackFile(BaseModel):
     web_ui: str | None = None
     emulator_url: str | None = None
     settings: dict[str, str] = {}
-    parts: dict[PartName, PartState] = {}
+    parts: dict[str, PartState] = {}
 
     @property
     def is_ready(self) -> bool:
@@ -477,7 +621,12 @@ async def connect(settings: Settings | None = None, *, patience: float = 0, **ov
         address = temporal_address(settings)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                config = {**temporal_config(), "target_host": address, "data_converter": pydantic_data_converter}
+                config = {
+                    **temporal_config(),
+                    "target_host": address,
+                    "data_converter": pydantic_data_converter,
+                    "plugins": [_watching()],
+                }
                 return await Client.connect(**{**config, **overrides})
         except (RuntimeError, TimeoutError) as error:
             if time.monotonic() >= give_up:

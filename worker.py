@@ -3,14 +3,17 @@
 import argparse
 import asyncio
 import logging
+import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -18,12 +21,18 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 from activities.artifacts import ArtifactActivities
 from activities.building import RequestBuilder
+from activities.cool_down import CoolDown
 from activities.responses import ResponsesActivities
+from activities.socket_turn import RunSockets
 from activities.sweeping import sweep
 from activities.tools import HEARTBEAT_SECONDS, ToolActivities
 from activities.waiting import Cadence, GetBudget
+from activities.websocket import WebSocketActivities
 from responses_api.client import ResponsesClient
-from runtime import Provider, Settings, SetupError, connect, find_provider, setup_telemetry
+from responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
+from responses_api.websocket_pool import WebSocketPool
+from runtime import Provider, ProviderKind, Settings, SetupError, connect, end_telemetry, find_provider, setup_telemetry
+from telemetry.instruments import observe_in_flight
 from tools.registry import Registry, RegistryError, ToolContext
 from workflows.agent import AgentWorkflow
 from workflows.contract import TaskQueue
@@ -36,6 +45,10 @@ SANDBOX = SandboxRestrictions.default.with_passthrough_modules("pydantic", "pyda
 # A POST takes 30 s at most; cut earlier, the provider would finish it all the same.
 LET_CREATES_END = timedelta(seconds=35)
 LET_TOOLS_END = timedelta(seconds=30)
+# A WebSocket is not opened without a key; a server that takes requests without one does not look at it.
+NO_KEY = SecretStr("none")
+# On the queue of a worker's own sockets, beside as many turns as there may be responses in flight.
+ROOM_FOR_TEXTS = 50
 
 
 class Queue(StrEnum):
@@ -53,10 +66,14 @@ async def run_worker(
     """Serve the queues until `stop` is set, then let what runs come to its end. Raises `RegistryError`."""
     registry = Registry.from_modules([*TOOL_MODULES, *settings.tool_modules])
     with IdFile.claim(settings.state_folder) as ids:
-        async with ResponsesClient(
-            provider.base_url, provider.api_key, connection_age=settings.connection_age
-        ) as responses_client:
+        async with (
+            ResponsesClient(
+                provider.base_url, provider.api_key, connection_age=settings.connection_age
+            ) as responses_client,
+            WebSocketPool(socket_options(provider)) as pool,
+        ):
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
+            observe_in_flight(in_flight)
             responses = ResponsesActivities(
                 client=responses_client,
                 requests=RequestBuilder(responses_client, registry, settings.model, [settings.files_root]),
@@ -64,13 +81,17 @@ async def run_worker(
                 budget=GetBudget(settings.gets_per_second),
                 cadence=Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap),
             )
+            websockets = websocket_activities(provider, settings, responses, pool)
             build = {
-                Queue.AGENTS: lambda: agents_worker(client, settings, responses),
-                Queue.CREATE: lambda: create_worker(client, settings, responses),
-                Queue.WAITING: lambda: waiting_worker(client, settings, responses),
-                Queue.TOOLS: lambda: tools_worker(client, settings, registry),
+                Queue.AGENTS: lambda: [agents_worker(client, settings, responses)],
+                Queue.CREATE: lambda: [
+                    create_worker(client, settings, responses, websockets),
+                    socket_worker(client, settings, websockets),
+                ],
+                Queue.WAITING: lambda: [waiting_worker(client, settings, responses)],
+                Queue.TOOLS: lambda: [tools_worker(client, settings, registry)],
             }
-            workers = [build[queue]() for queue in queues]
+            workers = [worker for queue in queues for worker in build[queue]()]
             logger.info("Serving %s on namespace %s. %s", ", ".join(queues), client.namespace, provider.sentence)
             sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
             try:
@@ -95,13 +116,15 @@ def agents_worker(client: Client, settings: Settings, responses: ResponsesActivi
     )
 
 
-def create_worker(client: Client, settings: Settings, responses: ResponsesActivities) -> Worker:
+def create_worker(
+    client: Client, settings: Settings, responses: ResponsesActivities, websockets: WebSocketActivities
+) -> Worker:
     """Creates, admitted only while fewer than N responses are in flight here."""
     some = FixedSizeSlotSupplier(1)
     return Worker(
         client,
         task_queue=TaskQueue.CREATE.under(settings.task_queue),
-        activities=[responses.create_response, responses.stream_response],
+        activities=[responses.create_response, responses.stream_response, websockets.websocket_turn],
         tuner=WorkerTuner.create_composite(
             workflow_supplier=some,
             activity_supplier=AdmissionSlots(responses.in_flight),
@@ -112,6 +135,43 @@ def create_worker(client: Client, settings: Settings, responses: ResponsesActivi
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=LET_CREATES_END,
     )
+
+
+def socket_worker(client: Client, settings: Settings, websockets: WebSocketActivities) -> Worker:
+    """Further turns over the sockets that this worker holds, and texts for the responses under way on them."""
+    return Worker(
+        client,
+        task_queue=websockets.queue,
+        activities=[websockets.websocket_turn, websockets.steer_response],
+        max_concurrent_activities=settings.max_responses_in_flight + ROOM_FOR_TEXTS,
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        graceful_shutdown_timeout=LET_CREATES_END,
+    )
+
+
+def websocket_activities(
+    provider: Provider, settings: Settings, responses: ResponsesActivities, pool: WebSocketPool
+) -> WebSocketActivities:
+    """The activities of the WebSocket, with a task queue that only this process serves."""
+    url = responses_url(provider.websocket_base_url)
+    return WebSocketActivities(
+        client=responses.client,
+        requests=responses.requests,
+        in_flight=responses.in_flight,
+        sockets=RunSockets(pool, url, provider.api_key or NO_KEY, CoolDown(time.monotonic)),
+        queue=f"{settings.task_queue}-socket-{secrets.token_hex(8)}",
+        now=time.time,
+        cadence=responses.cadence,
+    )
+
+
+def socket_options(provider: Provider) -> ConnectOptions:
+    """One attempt to connect: HTTP is there where it fails. A socket may go wherever requests over HTTP go."""
+    overrides = RequestOverrides(
+        allow_plaintext=provider.base_url.startswith("http:"),
+        allow_private_network=provider.kind is not ProviderKind.OPENAI,
+    )
+    return ConnectOptions(max_retries=0, overrides=overrides)
 
 
 def waiting_worker(client: Client, settings: Settings, responses: ResponsesActivities) -> Worker:
@@ -185,8 +245,11 @@ def main() -> None:
     sys.path.append(str(Path.cwd()))
     try:
         settings = Settings.load()
-        setup_telemetry(settings)
-        asyncio.run(_main(settings, arguments.queues))
+        setup_telemetry(settings, "durable-responses-worker")
+        try:
+            asyncio.run(_main(settings, arguments.queues))
+        finally:
+            end_telemetry()
     except (SetupError, RegistryError) as error:
         sys.exit(f"worker: {error}")
 

@@ -54,6 +54,13 @@ class RequestBuilder:
             raise invalid_input(InputError("tools", str(error))) from None
 
     async def _input(self, create: CreateResponse) -> str | list[Any]:
+        before = await self._input_before_texts(create)
+        if not create.texts:
+            return before
+        items = [{"role": "user", "content": before}] if isinstance(before, str) else before
+        return [*items, *({"role": "user", "content": text} for text in create.texts)]
+
+    async def _input_before_texts(self, create: CreateResponse) -> str | list[Any]:
         if create.opening is None:
             return list(create.new_items)
         try:

@@ -8,7 +8,8 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError
 
 from activities.inputs import InputError
-from activities.messages import FailureDetail, FailureType
+from activities.lost_worker import failure_of_lost_create
+from activities.messages import Beat, FailureDetail, FailureType
 from responses_api import errors
 from responses_api.errors import NotFound, ResponsesError
 
@@ -83,6 +84,16 @@ def deadline_passed() -> ApplicationError:
         "The run's deadline passed before the provider took the request.",
         FailureDetail(),
         type=FailureType.DEADLINE_PASSED,
+        non_retryable=True,
+    )
+
+
+def stopped_worker(beat: Beat | None) -> ApplicationError:
+    """This worker shuts down in the middle of a create that no second attempt follows; `beat`: how far it had come."""
+    return ApplicationError(
+        "The worker was stopped in the middle of this create.",
+        FailureDetail(response_id=beat.response_id if beat else None),
+        type=failure_of_lost_create(beat),
         non_retryable=True,
     )
 

@@ -100,7 +100,9 @@ def _short(report: ProgressReport) -> ProgressReport:
     text = report.preview
     if text is not None and len(text) > SIGNAL_PREVIEW_CHARACTERS:
         text = "…" + text[-SIGNAL_PREVIEW_CHARACTERS:]
-    return ProgressReport(response_id=report.response_id, response_status=report.response_status, preview=text)
+    return ProgressReport(
+        response_id=report.response_id, response_status=report.response_status, preview=text, queue=report.queue
+    )
 
 
 async def _signal(report: ProgressReport) -> None:

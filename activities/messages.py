@@ -78,6 +78,7 @@ class FailureType(StrEnum):
     """The `type` of every `ApplicationError` that an activity raises: what the workflow decides by."""
 
     TRY_LATER = "try_later"
+    TURN_INTERRUPTED = "turn_interrupted"
     CREATE_AMBIGUOUS = "create_ambiguous"
     CHAIN_REJECTED = "chain_rejected"
     RESPONSE_LOST = "response_lost"
@@ -103,16 +104,23 @@ class FailureDetail(Record):
 
 
 class CreateResponse(Record):
-    """Ask for the next response of a run."""
+    """Ask for the next response of a run.
+
+    `lost_response_id` and `warm_up` are for a WebSocket: a response to be read by its id before anything is created,
+    and whether tools and instructions are sent ahead.
+    """
 
     options: ModelOptions
     iteration: int
     attempt: int = 1
     opening: Opening | None = None
     new_items: list[FunctionCallOutput] = []
+    texts: list[str] = Field([], description="Messages of the user that came while the run was under way.")
     previous_response_id: str | None = None
     rebuild_from: list[str] = Field([], description="Stored responses to read back when the chain was refused.")
     deadline: datetime | None = None
+    lost_response_id: str | None = None
+    warm_up: bool = False
 
 
 class CreatedResponse(Record):
@@ -168,12 +176,60 @@ class ToolResult(Record):
     outcome: ToolOutcome = ToolOutcome.SUCCEEDED
 
 
+class SteerStatus(StrEnum):
+    """What has become of a text that was sent to a run under way.
+
+    `pending`: it waits, here or at the provider. `accepted`: the provider has put it into the response under way.
+    `failed`: the provider refused it, or the run ended first. `next_input`: it is part of the next create's input.
+    `unknown`: it was sent, and what became of it cannot be known; it is never sent again.
+    """
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    NEXT_INPUT = "next_input"
+    UNKNOWN = "unknown"
+
+
+class SteerResponse(Record):
+    """Send a text into the response that is under way over a WebSocket. `id` is ours."""
+
+    id: str
+    text: str
+
+
+class SteerOutcome(Record):
+    """What the provider says of such a text."""
+
+    id: str
+    status: SteerStatus
+    reason: str | None = None
+
+
+class WebSocketTurn(Record):
+    """One turn over a WebSocket: its response, and where the next one finds the socket.
+
+    `queue` and `connection` name the worker's own queue and the socket; None when the turn went over HTTP. `superseded`
+    are the responses that a text ended early, in order; `response` is what the provider made of it then.
+    """
+
+    response: ResponseRecord
+    queue: str | None = None
+    connection: str | None = None
+    superseded: list[ResponseRecord] = []
+    steers: list[SteerOutcome] = []
+
+
 class ProgressReport(Record):
-    """What an activity tells the workflow while a response is under way (signal `report_progress`)."""
+    """What an activity tells the workflow while a response is under way (signal `report_progress`).
+
+    `queue`: where a worker that follows the response over a WebSocket takes texts for it.
+    """
 
     response_id: str | None = None
     response_status: str | None = None
     preview: str | None = None
+    queue: str | None = None
 
 
 class CreatePhase(StrEnum):

@@ -149,7 +149,8 @@ class ResponsesActivities:
         if earlier is not None:
             return await read_after_cut(self._reads(earlier), "the worker that followed it was lost", self.now)
         build = partial(self.requests.build, create, background=False, stream=True)
-        turn = StreamTurn(self.client, build, create.deadline, self.silence, self.now)
+        stream = partial(self.client.stream, silence=self.silence)
+        turn = StreamTurn(self.client, stream, build, create.deadline, self.now)
         try:
             return await turn.run()
         except ResponsesError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,6 +21,9 @@ from responses_api.client import ResponsesClient
 from responses_api.errors import ResponsesError
 from responses_api.events import Event, ResponseEvent
 from responses_api.models import CreateRequest, Response, ResponseStatus
+
+OpenEvents = Callable[[CreateRequest], AbstractAsyncContextManager[AsyncIterator[Event]]]
+"""Sends a request and gives the events that answer it, up to the response's last one. Leaving it ends the response."""
 
 _BEAT_EVERY = 0.5
 _SHORT = 0.2  # seconds; a response that ends sooner needs no report of its id, which comes with its end
@@ -52,20 +55,23 @@ class StreamedResponse:
 
 @dataclass
 class StreamTurn:
-    """The creation of one response and the following of its stream.
+    """The creation of one response and the following of its stream, over HTTP or a WebSocket: `open_events` knows.
 
-    `silence`: seconds without an event after which it is lost; `now`: seconds since the epoch.
+    `waited`: the last beat of this very attempt, if it has beaten before; `texts_taken_at`: the queue of texts for the
+    response, if there is one; `now`: seconds since the epoch.
     """
 
     client: ResponsesClient
+    open_events: OpenEvents
     build: Callable[[], Awaitable[CreateRequest]]
     deadline: datetime | None
-    silence: float
     now: Callable[[], float]
+    waited: Beat | None = None
+    texts_taken_at: Callable[[], str | None] = lambda: None
     streamed: StreamedResponse = field(default_factory=StreamedResponse)
 
     def __post_init__(self) -> None:
-        self._sending = Sending(self.deadline, self.now, earlier_beat())
+        self._sending = Sending(self.deadline, self.now, self.waited or earlier_beat())
         self._reports = RunReports(ReportSchedule(self.now()))
         self._taken_at: float | None = None
 
@@ -76,7 +82,7 @@ class StreamTurn:
         """
         try:
             async with (
-                Pulse(self._beat, _BEAT_EVERY) as pulse,
+                Pulse(self._told_beat, _BEAT_EVERY) as pulse,
                 asyncio.timeout(self._time_left()),
                 AsyncExitStack() as connection,
             ):
@@ -101,7 +107,7 @@ class StreamTurn:
     async def _open(self, request: CreateRequest, connection: AsyncExitStack) -> AsyncIterator[Event]:
         """Send the request and read until the response has an id; leave the connection open."""
         async with AsyncExitStack() as attempt:
-            events = await attempt.enter_async_context(self.client.stream(request, silence=self.silence))
+            events = await attempt.enter_async_context(self.open_events(request))
             async for event in events:
                 self.streamed.take(event)
                 if self.streamed.response is not None:
@@ -135,17 +141,24 @@ class StreamTurn:
     def _time_left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline.timestamp() - self.now())
 
-    def _beat(self) -> Beat | None:
+    @property
+    def beat(self) -> Beat | None:
+        """How far it has come, as its heartbeats say."""
         response = self.streamed.response
         if response is None:
             return self._sending.beat
-        beat = Beat(
+        return Beat(
             phase=CreatePhase.CREATED,
             response_id=response.id,
             response_status=response.status,
             preview=self.streamed.text[-PREVIEW_CHARACTERS:] or None,
+            queue=self.texts_taken_at(),
         )
-        self._report(beat)
+
+    def _told_beat(self) -> Beat | None:
+        beat = self.beat
+        if beat is not None and beat.response_id is not None:
+            self._report(beat)
         return beat
 
     def _report(self, beat: Beat) -> None:

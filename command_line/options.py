@@ -225,6 +225,7 @@ def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> 
         given["files"] = [_input_file(said, settings.files_root, started_in) for said in options.file]
     if given.get("files"):
         given.setdefault("files_root", str(settings.files_root))
+    given.setdefault("allow_websocket", settings.allow_websocket)
     given["save"] = _save(options, given.get("save"))
     if isinstance(given["save"], dict):
         given["save"].setdefault("root", str(settings.output_root))

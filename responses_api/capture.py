@@ -58,7 +58,7 @@ class Tap:
 
     def __init__(self, hook: CaptureHook | None) -> None:
         self._hook = hook
-        self._flow_id = secrets.token_hex(8)
+        self.flow_id = secrets.token_hex(8)
 
     def opened(self) -> None:
         """The connection is open."""
@@ -93,6 +93,6 @@ class Tap:
         if self._hook is None:
             return
         try:
-            self._hook(CaptureRecord(self._flow_id, direction, kind, preview, size, close_code, error))
+            self._hook(CaptureRecord(self.flow_id, direction, kind, preview, size, close_code, error))
         except Exception:
             _log.exception("The capture hook failed.")

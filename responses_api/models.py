@@ -376,6 +376,12 @@ class Response(ApiModel):
         return self.status not in UNFINISHED
 
     @property
+    def is_steered(self) -> bool:
+        """Whether it ended early because of a `response.steer`: its successor continues from it."""
+        reason = self.incomplete_details.reason if self.incomplete_details else None
+        return self.status == ResponseStatus.INCOMPLETE and reason == "steered"
+
+    @property
     def output_text(self) -> str:
         """The text of all messages, one after the other."""
         return "".join(item.text for item in self.output if isinstance(item, Message))

@@ -198,6 +198,7 @@ class WebSocketPool:
             raise NotConnected("The pool was closed while the WebSocket was being opened: nothing was sent.")
         kept = _Kept(self, key)
         kept.connection = Connection(socket, kept, tap)
+        kept.flow_id = tap.flow_id
         self._leased.add(kept)
         return kept
 
@@ -222,6 +223,7 @@ class _Kept:
     """A socket of a pool: its connection, what can be continued on it, and the turn that is under way on it."""
 
     connection: Connection
+    flow_id: str
 
     def __init__(self, pool: WebSocketPool, key: PoolKey) -> None:
         self.key = key
@@ -269,6 +271,11 @@ class Lease:
     def previous_response_id(self) -> str | None:
         """The response that the socket last completed, to be continued from once. None after a turn that failed."""
         return self._kept.continuation.response_id if self._kept else None
+
+    @property
+    def flow_id(self) -> str | None:
+        """Which socket it is, as in the capture; None when the lease has ended."""
+        return self._kept.flow_id if self._kept else None
 
     def turn(self, request: CreateRequest, *, rebuild: Rebuild | None = None, deadline: float | None = None) -> "Turn":
         """The turn of one request, to be iterated over; it is sent when its first event is asked for.

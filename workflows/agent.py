@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.contract import (
         CANCEL_SIGNAL,
         PROGRESS_QUERY,
+        STEER_SIGNAL,
         WORKFLOW_TYPE,
         AgentError,
         AgentInput,
@@ -39,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.ledger import Ledger
     from workflows.obtain import Obtain
     from workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest
+    from workflows.texts import Texts
     from workflows.turns import Fail, Finish, Incomplete, RunTools
 
 _SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
@@ -64,6 +66,7 @@ class AgentWorkflow:
     def __init__(self) -> None:
         self._stop = StopRequest()
         self._ledger = Ledger(state=AgentState())
+        self._texts = Texts(self._ledger)
 
     @workflow.run
     async def run(self, request: Any = None, carried: Any = None) -> AgentResult:
@@ -87,7 +90,7 @@ class AgentWorkflow:
         try:
             agent_input = turns.parse_input(request)
             if carried is not None:
-                self._ledger = Ledger.model_validate(carried)
+                self._carry_on(Ledger.model_validate(carried))
         except ValidationError:
             raise self._refused("The run takes one argument, its input; give no second one.") from None
         except ValueError as error:
@@ -96,6 +99,12 @@ class AgentWorkflow:
             self._ledger.begin(agent_input, workflow.now())
         self._changed()
         return agent_input
+
+    def _carry_on(self, ledger: Ledger) -> None:
+        early = list(self._ledger.texts.values())  # signals are handled before the run begins
+        self._ledger, self._texts = ledger, Texts(ledger)
+        for text in early:
+            self._texts.receive(text)
 
     def _refused(self, why: str) -> ApplicationError:
         result = AgentResult(status=AgentStatus.FAILED, error=AgentError(type=FailureType.INVALID_INPUT, message=why))
@@ -113,7 +122,7 @@ class AgentWorkflow:
             return Fail(failure.error)
 
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
-        obtain = Obtain(agent_input, self._ledger, self._stop, self._changed)
+        obtain = Obtain(agent_input, self._ledger, self._texts, self._stop, self._changed)
         calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
         while not workflow.info().is_continue_as_new_suggested():
             if self._stop.requested:
@@ -122,10 +131,12 @@ class AgentWorkflow:
             self._changed()
             response = await obtain.next_response()
             state = self._ledger.state
-            step = turns.next_step(response, iteration=state.iteration, max_iterations=state.max_iterations)
-            if not isinstance(step, RunTools):
+            limits = {"iteration": state.iteration, "max_iterations": state.max_iterations}
+            step = turns.next_step(response, **limits)
+            if isinstance(step, RunTools):
+                await calls.answer(step.calls)
+            elif not (self._texts.are_waiting and turns.goes_on_with_texts(step, **limits)):
                 return step
-            await calls.answer(step.calls)
         return ContinueAsNew()
 
     async def _done(self, loop: "asyncio.Task[Ending | ContinueAsNew]") -> None:
@@ -188,6 +199,7 @@ class AgentWorkflow:
             result.artifact_path = saved.path
 
     def _show_end(self, result: AgentResult) -> None:
+        self._texts.run_ended()
         self._ledger.state.status = result.status
         self._ledger.state.error = result.error
         self._changed()
@@ -206,6 +218,12 @@ class AgentWorkflow:
     def cancel(self, reason: Any = None, *_: Any) -> None:
         """End the run with status `cancelled`. `reason`: text, shown in the result."""
         self._stop.make(reason if isinstance(reason, str) else None)
+        self._changed()
+
+    @workflow.signal(name=STEER_SIGNAL)
+    def steer(self, text: Any = None, *_: Any) -> None:
+        """Tell the model something while it works. `text`: shown in the state with what became of it."""
+        self._texts.receive(text)
         self._changed()
 
     @workflow.signal(name=REPORT_PROGRESS)

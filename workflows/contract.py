@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from activities.messages import InputFile, ModelOptions, SaveOptions, ToolOutcome
+from activities.messages import InputFile, ModelOptions, SaveOptions, SteerStatus, ToolOutcome
 from responses_api.models import UrlCitation
 
 WORKFLOW_TYPE = "AgentWorkflow"
 PROGRESS_QUERY = "progress"
 CANCEL_SIGNAL = "cancel"
+STEER_SIGNAL = "steer"
 
 
 class TaskQueue(StrEnum):
@@ -44,6 +45,7 @@ class TransportChoice(StrEnum):
     AUTO = "auto"
     BACKGROUND = "background"
     STREAM = "stream"
+    WEBSOCKET = "websocket"
 
 
 class OnAmbiguousCreate(StrEnum):
@@ -64,6 +66,10 @@ class AgentInput(ModelOptions):
     deadline: float | None = Field(None, gt=0, description="Seconds for the whole run.")
     tool_timeout: float = Field(300, gt=0, description="Seconds for one function call; a tool's own limit may be less.")
     transport: TransportChoice = TransportChoice.AUTO
+    allow_websocket: bool = Field(
+        False, description="Let `auto` take the WebSocket for runs with function tools that would stream otherwise."
+    )
+    warm_up: bool = Field(False, description="Send tools and instructions ahead, over a WebSocket only.")
     previous_response_id: str | None = None
     files: list[InputFile] = Field([], description="Text files and images given to the model.")
     files_root: str | None = Field(None, description="Absolute folder that `files` are relative to.")
@@ -157,8 +163,17 @@ class AgentError(BaseModel):
     request_id: str | None = None
 
 
+class Steer(BaseModel):
+    """One text that was sent to the run under way (signal `steer`), its beginning, and what has become of it."""
+
+    id: str
+    text: str
+    status: SteerStatus = SteerStatus.PENDING
+    reason: str | None = None
+
+
 class AgentState(BaseModel):
-    """The answer to the query `progress`. Function calls: the newest hundred, in order."""
+    """The answer to the query `progress`. Function calls and steers: the newest hundred, in order."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -171,6 +186,7 @@ class AgentState(BaseModel):
     preview: str = ""
     usage: AgentUsage = AgentUsage()
     function_calls: list[CallRecord] = []
+    steers: list[Steer] = []
     cancel_requested: bool = False
     ambiguous_creates: int = 0
     error: AgentError | None = None

@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import BaseModel, PrivateAttr
 
 from activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
-from responses_api.models import FunctionCall, FunctionCallOutput, Response, ResponseStatus, Usage
+from responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
 from workflows import turns
 from workflows.contract import (
     AgentInput,
@@ -47,8 +47,10 @@ def add_usage(left: AgentUsage, right: AgentUsage) -> AgentUsage:
 class Ledger(BaseModel):
     """The memory of one run.
 
-    `text_before`: the tail of the text of earlier responses. `chain`: the completed responses of this run, in order.
-    `answers`: what the next create carries.
+    `text_before`: the tail of the text of earlier responses. `chain`: the responses of this run that were continued
+    from, or can be, in order. `answers`: what the next create carries. `socket_queue`: the own queue of the worker that
+    holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and `texts_received` are kept
+    by `workflows.texts`.
     """
 
     state: AgentState
@@ -57,6 +59,11 @@ class Ledger(BaseModel):
     responses: list[ResponseUsage] = []
     chain: list[str] = []
     answers: list[FunctionCallOutput] = []
+    socket_queue: str | None = None
+    connection: str | None = None
+    texts: dict[str, str] = {}
+    texts_received: int = 0
+    _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
 
     def begin(self, request: AgentInput, now: datetime) -> None:
@@ -85,15 +92,26 @@ class Ledger(BaseModel):
             self.response_created(report.response_id, report.response_status or "in_progress", None)
         if report.response_status is not None:
             self.state.response_status = report.response_status
+        if report.queue is not None:
+            self._steering_queue = report.queue
         if report.preview is not None:
             self._show(report.preview)
+
+    @property
+    def steering_queue(self) -> str | None:
+        """Where the worker that follows the response under way takes texts for it; None when there is no such one."""
+        return self._steering_queue
+
+    def turn_ended(self) -> None:
+        """No response is under way: texts can no longer be sent into one."""
+        self._steering_queue = None
 
     def response_ended(self, response: Response) -> None:
         """Record what a response cost and said, whatever its end."""
         self.response_created(response.id, response.status, response.model or None)
         self._last = response
         self._record_usage(response.id, response.status, usage_of(response.usage))
-        if response.status == ResponseStatus.COMPLETED:
+        if turns.may_be_continued(response):
             self.chain.append(response.id)
         self._show(response.output_text)
         self.text_before = self.state.preview

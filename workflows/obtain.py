@@ -1,4 +1,4 @@
-"""How a run obtains one response: create and wait, or stream; and how it stops one that is under way.
+"""How a run obtains one response: create and wait, stream, or a WebSocket; and how it stops one that is under way.
 
 Part of the workflow: deterministic, owned by `AgentWorkflow`. A step that is to stop raises `Stopped` once nothing of
 it is left at the provider.
@@ -7,7 +7,7 @@ it is left at the provider.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypedDict, TypeVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -30,10 +30,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows import stopping, turns
     from workflows.contract import AgentInput, TaskQueue
     from workflows.ledger import Ledger
+    from workflows.socket_turns import CreateOptions, SocketTurns
     from workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
+    from workflows.texts import Texts
     from workflows.turns import AfterFailedCreate, CreateHistory
-
-T = TypeVar("T")
 
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
@@ -45,23 +45,18 @@ _CREATE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_int
 _CANCEL_RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
 
 
-class _CreateOptions(TypedDict):
-    task_queue: str
-    cancellation_type: ActivityCancellationType
-    schedule_to_close_timeout: timedelta
-    schedule_to_start_timeout: timedelta | None
-    heartbeat_timeout: timedelta
-    retry_policy: RetryPolicy
-
-
 @dataclass
 class Obtain:
     """Obtains the responses of one run, one at a time. `changed` is called whenever the ledger has changed."""
 
     request: AgentInput
     ledger: Ledger
+    texts: Texts
     stop: StopRequest
     changed: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._socket_turns = SocketTurns(self.ledger, self.texts, self.stop, self.changed)
 
     async def next_response(self) -> Response:
         """One response, finished or cut off by the deadline, and recorded in the ledger.
@@ -73,9 +68,10 @@ class Obtain:
             try:
                 response = await self._obtain(self._create_request(creates))
             except ActivityError as error:
-                self._after_failed_create(error, creates)
+                await self._after_failed_create(error, creates)
             else:
                 self.ledger.answers = []
+                self.texts.given()
                 return response
 
     async def _obtain(self, create: CreateResponse) -> Response:
@@ -84,8 +80,8 @@ class Obtain:
                 return await self._wait_for(await self._create(create))
             case Transport.STREAM:
                 return await self._stream(create)
-            case Transport.WEBSOCKET:  # the seam for `websocket_turn`; the contract does not offer it yet
-                raise NotImplementedError("transport websocket")
+            case Transport.WEBSOCKET:
+                return await self._over_websocket(create)
 
     def _create_request(self, creates: CreateHistory) -> CreateResponse:
         ledger, full = self.ledger, creates.chain_rejected
@@ -96,18 +92,21 @@ class Obtain:
             attempt=creates.attempt,
             opening=self._opening() if full or not ledger.chain else None,
             new_items=ledger.answers,
+            texts=self.texts.for_next_create(),
             previous_response_id=None if full else previous,
             rebuild_from=ledger.chain if full else [],
             deadline=ledger.deadline,
+            lost_response_id=creates.interrupted,
+            warm_up=self.request.warm_up and not ledger.chain and not full,
         )
 
     def _opening(self) -> Opening:
         request = self.request
         return Opening(task=request.task, context=request.context, files=request.files, files_root=request.files_root)
 
-    def _create_options(self) -> _CreateOptions:
+    def _create_options(self) -> CreateOptions:
         left = time_left(self.ledger.deadline)
-        return _CreateOptions(
+        return CreateOptions(
             task_queue=self._queue(TaskQueue.CREATE),
             # The POST ends even when the run is cancelled meanwhile: its response must not become an orphan (A9).
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -127,7 +126,7 @@ class Obtain:
             **self._create_options(),
         )
         try:
-            created = await self._ended(handle)
+            created = await stopping.ended(handle, self.stop)
         except ActivityError as error:
             created = _adopted(error)
         self.ledger.response_created(created.response_id, created.status, created.model)
@@ -188,23 +187,23 @@ class Obtain:
             summary=f"stream response {create.iteration}",
             **self._create_options(),
         )
-        response = await self._ended(handle)
+        response = await stopping.ended(handle, self.stop)
         self._record(response)
         if self.stop.requested:
             raise Stopped
         return response
 
-    # --- stopping ------------------------------------------------------------------------------------------------
+    # --- websocket -----------------------------------------------------------------------------------------------
 
-    async def _ended(self, handle: ActivityHandle[T]) -> T:
-        """The activity's result. When the run is to stop, the activity is told so, and may still have a result."""
-        await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
-        if not handle.done():
-            handle.cancel()
-            await workflow.wait_condition(handle.done)
-        if stopping.was_cancelled(handle.exception()):
+    async def _over_websocket(self, create: CreateResponse) -> Response:
+        turn = await self._socket_turns.run(create, self._create_options())
+        for response in (*turn.superseded, turn.response):
+            self._record(response)
+        if self.stop.requested:
             raise Stopped
-        return await handle
+        return turn.response
+
+    # --- stopping ------------------------------------------------------------------------------------------------
 
     async def _cancel_at_provider(self, response_id: str) -> ResponseRecord | None:
         """Tell the provider to stop, and record what it says the response has become (A8); None: nothing was said."""
@@ -226,14 +225,14 @@ class Obtain:
         self._record(response)
         return response
 
-    def _after_failed_create(self, error: ActivityError, creates: CreateHistory) -> None:
+    async def _after_failed_create(self, error: ActivityError, creates: CreateHistory) -> None:
         """Note what became of the create, and return when the response is to be created again."""
-        failure = stopping.failure_type_of(error)
-        decision = creates.after(failure, self.request.on_ambiguous_create)
+        failure, response_id = stopping.failure_type_of(error), stopping.detail_of(error).response_id
+        decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
         if failure is FailureType.CREATE_AMBIGUOUS:
             self.ledger.state.ambiguous_creates += 1
         if failure is FailureType.RESPONSE_LOST:
-            self.ledger.response_lost(stopping.detail_of(error).response_id)
+            self.ledger.response_lost(response_id)
         self.changed()
         if self.stop.requested:
             raise Stopped from error
@@ -241,6 +240,22 @@ class Obtain:
             raise DeadlinePassed from error
         if decision is AfterFailedCreate.FAIL:
             raise RunFailed(stopping.error_of(error)) from error
+        if failure is FailureType.TRY_LATER:
+            await self._pause(creates.pause)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before what was turned away is sent again. Raises `Stopped`, `DeadlinePassed`."""
+        pause = timedelta(seconds=seconds)
+        left = time_left(self.ledger.deadline)
+        try:
+            await workflow.wait_condition(
+                lambda: self.stop.requested,
+                timeout=min(pause, left or pause),
+                timeout_summary="the provider did not take the create",
+            )
+        except TimeoutError:
+            return
+        raise Stopped
 
     def _record(self, response: ResponseRecord) -> None:
         self.ledger.response_ended(response)

@@ -2,14 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, RetryState, TimeoutError  # noqa: A004
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    RetryState,
+    TimeoutError,  # noqa: A004
+    TimeoutType,
+)
+from temporalio.workflow import ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
+    from activities.lost_worker import failure_of_lost_create
     from activities.messages import Beat, FailureDetail, FailureType
     from workflows import turns
     from workflows.contract import AgentError
+
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -41,6 +53,20 @@ class StopRequest:
         self.reason = self.reason or reason
 
 
+async def ended(handle: ActivityHandle[T], stop: StopRequest) -> T:
+    """The activity's result. When the run is to stop, the activity is told so, and may still have a result.
+
+    Raises `Stopped`, `ActivityError`.
+    """
+    await workflow.wait_condition(lambda: handle.done() or stop.requested)
+    if not handle.done():
+        handle.cancel()
+        await workflow.wait_condition(handle.done)
+    if was_cancelled(handle.exception()):
+        raise Stopped
+    return await handle
+
+
 def time_left(deadline: datetime | None) -> timedelta | None:
     """What is left of the run's time, None without a deadline. Raises `DeadlinePassed` when nothing is."""
     if deadline is None:
@@ -53,7 +79,19 @@ def time_left(deadline: datetime | None) -> timedelta | None:
 
 def ran_out_of_time(error: ActivityError) -> bool:
     """Whether an activity ended because the time it was given is over, while it ran or between two attempts."""
-    return isinstance(error.cause, TimeoutError) or error.retry_state is RetryState.TIMEOUT
+    if isinstance(error.cause, TimeoutError) and error.cause.type is not TimeoutType.HEARTBEAT:
+        return True
+    return error.retry_state is RetryState.TIMEOUT
+
+
+def nobody_took(error: ActivityError) -> bool:
+    """Whether no worker started an activity in time."""
+    return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START
+
+
+def worker_was_lost(error: ActivityError) -> bool:
+    """Whether the only attempt of an activity died with its worker."""
+    return not ran_out_of_time(error) and isinstance(error.cause, TimeoutError)
 
 
 def was_cancelled(error: BaseException | None) -> bool:
@@ -62,19 +100,30 @@ def was_cancelled(error: BaseException | None) -> bool:
 
 
 def failure_type_of(error: ActivityError) -> FailureType | None:
-    """What an activity called its failure; None for a time-out and for anything we did not raise ourselves."""
+    """What an activity called its failure, or what the loss of its worker means for the create that it was.
+
+    None for any other time-out, and for anything we did not raise ourselves.
+    """
+    if worker_was_lost(error):
+        return failure_of_lost_create(last_beat_of(error))
     kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
     return FailureType(kind) if kind in set(FailureType) else None
 
 
 def detail_of(error: ActivityError) -> FailureDetail:
-    """What the provider said of an activity's failure."""
+    """What the provider said of an activity's failure, or the response that was under way when its worker was lost."""
+    if worker_was_lost(error):
+        beat = last_beat_of(error)
+        return FailureDetail(response_id=beat.response_id if beat else None)
     details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
     return FailureDetail.model_validate(details[0]) if details and isinstance(details[0], dict) else FailureDetail()
 
 
 def error_of(error: ActivityError) -> AgentError:
     """An activity's failure as the run shows it."""
+    if worker_was_lost(error):
+        kind = failure_of_lost_create(last_beat_of(error))
+        return turns.error_of(kind, "The worker was lost in the middle of the create.", detail_of(error))
     if isinstance(error.cause, ApplicationError):
         return turns.error_of(error.cause.type or "error", error.cause.message, detail_of(error))
     return turns.error_of("error", str(error.cause or error), None)

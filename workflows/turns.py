@@ -79,13 +79,19 @@ _LONGEST_DEADLINE = timedelta(days=3650)  # a datetime cannot hold much more
 
 
 def transport_for(request: AgentInput) -> Transport:
-    """The transport of every iteration: the caller's, or by effort and web search (A1)."""
+    """The transport of every iteration: the caller's, or by effort and web search (A1).
+
+    Where it may be a WebSocket it is one for runs with function tools, whose many short turns it is there for.
+    """
     if request.transport is not TransportChoice.AUTO:
         return Transport(request.transport.value)
     effort = _EFFORTS.index(request.reasoning_effort)
     slow = effort >= _EFFORTS.index(ReasoningEffort.HIGH)
     searches = request.enable_web_search and effort >= _EFFORTS.index(ReasoningEffort.MEDIUM)
-    return Transport.BACKGROUND if slow or searches else Transport.STREAM
+    if slow or searches:
+        return Transport.BACKGROUND
+    has_functions = request.tools is None or bool(request.tools)
+    return Transport.WEBSOCKET if request.allow_websocket and has_functions else Transport.STREAM
 
 
 def max_iterations_for(request: AgentInput) -> int:
@@ -145,12 +151,15 @@ _HOSTED_CALLS = frozenset(
 def next_step(response: Response, *, iteration: int, max_iterations: int) -> NextStep:
     """What follows from a response, all of its output items considered (A5, A10, A12).
 
-    An unfinished response means that the deadline has passed. Only a completed response is chained from.
+    An unfinished response means that the deadline has passed. Only a completed response is chained from, or one that a
+    text ended early.
     """
     match response.status:
         case ResponseStatus.QUEUED | ResponseStatus.IN_PROGRESS:
             return Incomplete(IncompleteReason.DEADLINE)
         case ResponseStatus.COMPLETED:
+            return _after_completed(response, iteration, max_iterations)
+        case ResponseStatus.INCOMPLETE if response.is_steered and response.function_calls:
             return _after_completed(response, iteration, max_iterations)
         case ResponseStatus.INCOMPLETE:
             return Incomplete(_incomplete_reason(response))
@@ -219,6 +228,20 @@ def _failed(response: Response) -> AgentError:
     return AgentError(type=kind, message=message, code=error.code)
 
 
+def may_be_continued(response: Response) -> bool:
+    """Whether the next response can continue from this one (A10).
+
+    Completed, or ended early by a text: what the provider itself makes of such a text continues from it, too.
+    """
+    return response.status == ResponseStatus.COMPLETED or response.is_steered
+
+
+def goes_on_with_texts(step: NextStep, *, iteration: int, max_iterations: int) -> bool:
+    """Whether a run that would end here takes one iteration more, if the user has sent texts meanwhile."""
+    can_be_continued = isinstance(step, Finish) or step == Incomplete(IncompleteReason.STEERED)
+    return can_be_continued and iteration < max_iterations
+
+
 # --- after a create that brought no response ---------------------------------------------------------------------
 
 
@@ -231,21 +254,30 @@ class AfterFailedCreate(StrEnum):
 
 
 _MOST_LOST_RESPONSES = 3
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 
 
 @dataclass
 class CreateHistory:
-    """What became of the earlier creates of one iteration."""
+    """What became of the earlier creates of one iteration.
+
+    `interrupted`: a response that nobody follows any more, to be read by its id before anything is created.
+    """
 
     ambiguous: int = 0
     lost: int = 0
+    turned_away: int = 0
     chain_rejected: bool = False
+    interrupted: str | None = None
 
-    def after(self, failure: FailureType | None, policy: OnAmbiguousCreate) -> AfterFailedCreate:
-        """Take note of a failed create and say what to do.
+    def after(
+        self, failure: FailureType | None, policy: OnAmbiguousCreate, response_id: str | None = None
+    ) -> AfterFailedCreate:
+        """Take note of a failed create, and of the response that it had brought, and say what to do.
 
         At most one more create follows an ambiguous one, and at most one goes out with the full input. A response that
-        died with its connection is created again up to three times: each loss took a crash or a cut connection.
+        died with its connection is created again up to three times: each loss took a crash or a cut connection. What
+        the provider did not take is sent again after `pause`, for as long as the run may last.
         """
         match failure:
             case FailureType.CREATE_AMBIGUOUS:
@@ -253,13 +285,25 @@ class CreateHistory:
                 again = policy is OnAmbiguousCreate.RETRY_ONCE and self.ambiguous == 1
             case FailureType.RESPONSE_LOST:
                 self.lost += 1
+                self.interrupted = None
                 again = self.lost <= _MOST_LOST_RESPONSES
+            case FailureType.TURN_INTERRUPTED:
+                self.interrupted = response_id
+                again = True
+            case FailureType.TRY_LATER:
+                self.turned_away += 1
+                again = True
             case FailureType.CHAIN_REJECTED if not self.chain_rejected:
                 self.chain_rejected = True
                 return AfterFailedCreate.CREATE_WITH_FULL_INPUT
             case _:
                 again = False
         return AfterFailedCreate.CREATE_AGAIN if again else AfterFailedCreate.FAIL
+
+    @property
+    def pause(self) -> float:
+        """Seconds until what was turned away is sent again."""
+        return min(_FIRST_PAUSE * 2.0 ** (self.turned_away - 1), _LONGEST_PAUSE)
 
     @property
     def attempt(self) -> int:
@@ -301,6 +345,29 @@ def _cut(text: str, limit: int) -> str:
         return text
     note = f"\n[cut: the first {limit} of {len(encoded)} bytes]"
     return encoded[:limit].decode(errors="ignore") + note
+
+
+# --- texts of the user -------------------------------------------------------------------------------------------
+
+LARGEST_TEXT_OF_THE_USER = 64 * 1024  # bytes
+MOST_BYTES_WAITING = 256 * 1024  # of all texts that wait: they travel with the input and the answers of an iteration
+MOST_TEXTS_WAITING = 50
+
+
+def unusable_text(text: object, waiting: list[str]) -> str | None:
+    """Why a text for a run under way cannot be taken beside those that wait; None if it can be."""
+    if not isinstance(text, str) or not text.strip():
+        return "It is no text, or an empty one."
+    size = _bytes(text)
+    if size > LARGEST_TEXT_OF_THE_USER:
+        return f"It is {size} bytes, more than {LARGEST_TEXT_OF_THE_USER}."
+    if len(waiting) >= MOST_TEXTS_WAITING or size + sum(map(_bytes, waiting)) > MOST_BYTES_WAITING:
+        return f"No more than {MOST_TEXTS_WAITING} texts and {MOST_BYTES_WAITING} bytes may wait."
+    return None
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))
 
 
 # --- the result --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from responses_api.models import ResponseStatus
 from tests.workflows.runs import Agents, progress, reached, result_of, until
 from workflows.contract import AgentInput, AgentStatus, CallStatus, IncompleteReason, TransportChoice
 
-TRANSPORTS = [TransportChoice.BACKGROUND, TransportChoice.STREAM]
+TRANSPORTS = [TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET]
 
 
 def asks(scenario: str, transport: TransportChoice = TransportChoice.BACKGROUND, **fields: Any) -> AgentInput:

@@ -14,7 +14,7 @@ from tests.processes import TemporalServer
 from tests.workflows.runs import Agents, progress, reached, result_of, working
 from workflows.contract import AgentInput, AgentResult, AgentStatus, CallStatus, TransportChoice
 
-TRANSPORTS = [TransportChoice.BACKGROUND, TransportChoice.STREAM]
+TRANSPORTS = [TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET]
 ITERATIONS = 30
 EVENTS_BEFORE_A_NEW_RUN = 60
 
@@ -51,7 +51,7 @@ async def _cost_per_iteration(run: WorkflowHandle[Any, Any]) -> list[tuple[int, 
     costs: list[tuple[int, int]] = []
     async for event in run.fetch_history_events():
         scheduled = event.activity_task_scheduled_event_attributes
-        if scheduled.activity_type.name in ("create_response", "stream_response"):
+        if scheduled.activity_type.name in ("create_response", "stream_response", "websocket_turn"):
             costs.append((0, 0))
         if costs:
             costs[-1] = (costs[-1][0] + 1, costs[-1][1] + event.ByteSize())

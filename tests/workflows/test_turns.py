@@ -52,7 +52,27 @@ def test_auto_chooses_the_transport_by_effort_and_web_search(
     assert turns.transport_for(request) is expected
 
 
-@pytest.mark.parametrize("transport", ["background", "stream"])
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, Transport.WEBSOCKET),
+        ({"tools": ["add"]}, Transport.WEBSOCKET),
+        ({"tools": []}, Transport.STREAM),
+        ({"reasoning_effort": "high"}, Transport.BACKGROUND),
+        ({"enable_web_search": True}, Transport.BACKGROUND),
+        ({"enable_web_search": True, "reasoning_effort": "low"}, Transport.WEBSOCKET),
+        ({"transport": "stream"}, Transport.STREAM),
+        ({"transport": "background"}, Transport.BACKGROUND),
+    ],
+)
+def test_where_it_is_allowed_auto_takes_the_websocket_for_short_turns_with_function_tools(
+    fields: dict[str, Any], expected: Transport
+) -> None:
+    """W22, A1: what would be a background response stays one."""
+    assert turns.transport_for(turns.parse_input({"task": "t", "allow_websocket": True, **fields})) is expected
+
+
+@pytest.mark.parametrize("transport", ["background", "stream", "websocket"])
 @pytest.mark.parametrize("effort", ["none", "max"])
 def test_a_caller_may_force_any_transport(transport: str, effort: str) -> None:
     """A1: what the caller says wins."""
@@ -167,7 +187,6 @@ def test_an_unfinished_response_means_that_the_deadline_has_passed(status: str) 
     [
         ("max_output_tokens", IncompleteReason.MAX_OUTPUT_TOKENS),
         ("content_filter", IncompleteReason.CONTENT_FILTER),
-        ("steered", IncompleteReason.STEERED),
         ("a_newer_reason", "a_newer_reason"),
     ],
 )
@@ -175,6 +194,74 @@ def test_an_incomplete_response_says_why_and_its_calls_are_not_run(reason: str, 
     """A10: never chained from."""
     answer = response("incomplete", CALL, incomplete_details={"reason": reason})
     assert step_after(answer) == Incomplete(expected)
+
+
+STEERED = {"incomplete_details": {"reason": "steered"}}
+
+
+def test_a_response_that_a_text_ended_early_says_so() -> None:
+    assert step_after(response("incomplete", MESSAGE, **STEERED)) == Incomplete(IncompleteReason.STEERED)
+
+
+def test_the_calls_of_a_response_that_a_text_ended_early_are_run() -> None:
+    """The provider keeps the text until they are answered."""
+    step = step_after(response("incomplete", CALL, **STEERED))
+    assert isinstance(step, RunTools)
+    assert step_after(response("incomplete", CALL, **STEERED), 5, 5) == Incomplete(IncompleteReason.MAX_ITERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "continued"),
+    [
+        (response("completed", MESSAGE), True),
+        (response("incomplete", MESSAGE, **STEERED), True),
+        (response("incomplete", MESSAGE, incomplete_details={"reason": "max_output_tokens"}), False),
+        (response("incomplete", MESSAGE), False),
+        (response("failed"), False),
+        (response("cancelled"), False),
+        (response("in_progress"), False),
+    ],
+)
+def test_only_what_is_complete_or_was_steered_is_chained_from(answer: Response, continued: bool) -> None:
+    """A10: the exception is what the provider itself continues from."""
+    assert turns.may_be_continued(answer) is continued
+
+
+@pytest.mark.parametrize(
+    ("step", "iteration", "goes_on"),
+    [
+        (Finish(), 4, True),
+        (Finish(), 5, False),
+        (Incomplete(IncompleteReason.STEERED), 4, True),
+        (Incomplete(IncompleteReason.STEERED), 5, False),
+        (Incomplete(IncompleteReason.MAX_OUTPUT_TOKENS), 1, False),
+        (Incomplete(IncompleteReason.DEADLINE), 1, False),
+    ],
+)
+def test_a_run_that_would_end_goes_on_for_texts_of_the_user_within_its_iterations(
+    step: turns.NextStep, iteration: int, goes_on: bool
+) -> None:
+    assert turns.goes_on_with_texts(step, iteration=iteration, max_iterations=5) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("text", "waiting", "why"),
+    [
+        ("Be brief.", [], None),
+        ("", [], "no text"),
+        (" \n", [], "no text"),
+        (None, [], "no text"),
+        ({"text": "Be brief."}, [], "no text"),
+        ("x" * 65536, [], None),
+        ("x" * 65537, [], "65537 bytes"),
+        ("x", ["y"] * 50, "50 texts"),
+        ("x" * 65536, ["y" * 65536] * 3, None),
+        ("x" * 65536, ["y" * 65536] * 4, "262144 bytes"),
+    ],
+)
+def test_a_text_that_cannot_be_taken_is_told_why(text: object, waiting: list[str], why: str | None) -> None:
+    said = turns.unusable_text(text, waiting)
+    assert said is None if why is None else why in (said or "")
 
 
 @pytest.mark.parametrize(
@@ -279,6 +366,35 @@ def test_a_failed_create_is_repeated_only_as_the_rules_say(
     creates = CreateHistory()
     assert [creates.after(failure, policy) for failure in failures] == decisions
     assert creates.attempt == attempt
+
+
+RETRY = OnAmbiguousCreate.RETRY_ONCE
+
+
+def test_a_response_that_nobody_follows_any_more_is_to_be_read_first() -> None:
+    """W23: and once it is known to be lost, a new one is created."""
+    creates = CreateHistory()
+    assert creates.after(FailureType.TURN_INTERRUPTED, RETRY, "resp_1") is AfterFailedCreate.CREATE_AGAIN
+    assert (creates.interrupted, creates.attempt) == ("resp_1", 1)
+    assert creates.after(FailureType.RESPONSE_LOST, RETRY, "resp_1") is AfterFailedCreate.CREATE_AGAIN
+    assert (creates.interrupted, creates.attempt) == (None, 2)
+
+
+def test_reading_it_may_take_several_attempts() -> None:
+    creates = CreateHistory()
+    creates.after(FailureType.TURN_INTERRUPTED, RETRY, "resp_1")
+    assert creates.after(FailureType.TRY_LATER, RETRY) is AfterFailedCreate.CREATE_AGAIN
+    assert creates.interrupted == "resp_1"
+
+
+def test_what_was_turned_away_is_sent_again_for_as_long_as_the_run_lasts() -> None:
+    creates = CreateHistory()
+    pauses = []
+    for _ in range(8):
+        assert creates.after(FailureType.TRY_LATER, RETRY) is AfterFailedCreate.CREATE_AGAIN
+        pauses.append(creates.pause)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert creates.attempt == 1
 
 
 # --- what fits into history --------------------------------------------------------------------------------------

@@ -1,0 +1,138 @@
+"""Activities that obtain a response over a run's WebSocket, and send a text into it while it is written.
+
+One attempt is one response. Nothing is tried a second time here once it may have been sent: the workflow decides what
+the loss of a turn means.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from temporalio import activity
+
+from activities.admission import ResponsesInFlight
+from activities.building import RequestBuilder
+from activities.failures import deadline_passed, failed_create, lost_response, stopped_worker
+from activities.heartbeats import Pulse
+from activities.messages import (
+    Beat,
+    CreatePhase,
+    CreateResponse,
+    ResponseRecord,
+    SteerOutcome,
+    SteerResponse,
+    SteerStatus,
+    WebSocketTurn,
+)
+from activities.reading import Reads
+from activities.socket_turn import RunSockets, SocketTurn
+from activities.steering import TurnsUnderWay
+from activities.streaming import StreamTurn, read_after_cut
+from activities.waiting import Cadence
+from responses_api.client import SILENCE_LIMIT, ResponsesClient
+from responses_api.errors import ResponsesError
+
+T = TypeVar("T")
+
+
+@dataclass
+class WebSocketActivities:
+    """The activities of the WebSocket transport. `queue` is this worker's own, where its sockets are found again.
+
+    Seconds: `silence` after which a response is lost that goes over HTTP, `now` since the epoch.
+    """
+
+    client: ResponsesClient
+    requests: RequestBuilder
+    in_flight: ResponsesInFlight
+    sockets: RunSockets
+    queue: str
+    now: Callable[[], float]
+    cadence: Cadence = field(default_factory=Cadence)
+    silence: float = SILENCE_LIMIT
+    under_way: TurnsUnderWay = field(default_factory=TurnsUnderWay)
+
+    @activity.defn
+    async def websocket_turn(self, create: CreateResponse) -> WebSocketTurn:
+        """Obtain the next response of a run; first look for the one that the run has lost sight of.
+
+        Raises `ApplicationError`, also when this worker shuts down in the middle of it: no other attempt follows.
+        """
+        lost = create.lost_response_id
+        if lost is not None:
+            beat = Beat(phase=CreatePhase.CREATED, response_id=lost)
+            record = await _unless_stopped(self._read(lost, "the worker that followed it was lost"), lambda: beat)
+            return WebSocketTurn(response=record)
+        async with self._admitted(create.deadline) as waited:
+            way = SocketTurn(self.client, self.sockets, self.under_way, create.warm_up, self.queue, self.silence)
+            build = partial(self.requests.build, create, background=False, stream=True)
+            turn = StreamTurn(
+                self.client, way.events, build, create.deadline, self.now, waited, lambda: way.steering_queue
+            )
+            return await _unless_stopped(self._to_its_end(turn, way), lambda: turn.beat)
+
+    async def _to_its_end(self, turn: StreamTurn, way: SocketTurn) -> WebSocketTurn:
+        try:
+            return way.result(await turn.run())
+        except ResponsesError as error:
+            response = turn.streamed.response
+            if response is None:
+                raise failed_create(error) from None
+            return way.result(await self._read(response.id, str(error)))
+
+    @activity.defn
+    async def steer_response(self, steer: SteerResponse) -> SteerOutcome:
+        """Send a text into the response of this run that is under way here. Never repeated."""
+        steering = self.under_way.of(activity.info().workflow_id)
+        if steering is None:
+            return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No response was under way.")
+        async with Pulse():
+            return await steering.send(steer)
+
+    @asynccontextmanager
+    async def _admitted(self, deadline: datetime | None) -> AsyncIterator[Beat | None]:
+        """Room among the responses in flight; gives the last beat of the wait for it, if there was one.
+
+        On the create queue the slot is that room. On our own it is taken here, lest the queue's idle pollers take it.
+        """
+        if activity.info().task_queue != self.queue:
+            yield None
+            return
+        waited = None if self.in_flight.try_permit() else await self._wait_for_room(deadline)
+        try:
+            yield waited
+        finally:
+            self.in_flight.give_back()
+
+    async def _wait_for_room(self, deadline: datetime | None) -> Beat:
+        unsent = Beat(phase=CreatePhase.REJECTED)
+        left = None if deadline is None else deadline.timestamp() - self.now()
+        try:
+            async with asyncio.timeout(left), Pulse(lambda: unsent) as pulse:
+                pulse.beat()
+                await self.in_flight.permit()
+        except TimeoutError:
+            raise deadline_passed() from None
+        return unsent
+
+    async def _read(self, response_id: str, why: str) -> ResponseRecord:
+        """The response, by its id, if it finishes although nobody follows it. Raises `ApplicationError`."""
+        record = await read_after_cut(Reads(self.client, response_id, self.now(), self.cadence), why, self.now)
+        if record.is_steered:
+            raise lost_response(response_id, "a text ended it early, and its successor is not known.")
+        return record
+
+
+async def _unless_stopped(work: Awaitable[T], beat: Callable[[], Beat | None]) -> T:
+    """The result, or what it means that this worker shuts down. Raises the cancel only where the run asked for it."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        details = activity.cancellation_details()
+        if details is not None and details.cancel_requested:
+            raise
+        raise stopped_worker(beat()) from None

@@ -1,0 +1,113 @@
+"""The texts that the user sends to a run under way (signal `steer`), and what becomes of each.
+
+Plain Python. A text is sent into the response under way where that goes over a WebSocket; in every other case, and when
+the provider hands it back, it becomes part of the next create's input. None is given to the model twice.
+"""
+
+from collections.abc import Sequence
+
+from activities.messages import SteerOutcome, SteerResponse, SteerStatus
+from workflows import turns
+from workflows.contract import Steer
+from workflows.ledger import Ledger
+
+_SHOWN_STEERS = 100
+_SHOWN_CHARACTERS = 200
+_WAITING = (SteerStatus.PENDING, SteerStatus.FAILED)
+_RUN_ENDED = "The run ended before the model could be given it."
+
+
+class Texts:
+    """The texts of one run. All that is remembered of them is in its ledger.
+
+    `ledger.texts` holds in full those that may still have to be given to the model. One that the provider keeps until
+    the calls of its response are answered is `pending` too, but no longer among them: it goes with its connection.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def receive(self, text: object) -> None:
+        """A text came. One that cannot be taken is shown as failed."""
+        ledger = self._ledger
+        ledger.texts_received += 1
+        steer = Steer(id=f"steer-{ledger.texts_received}", text=str(text)[:_SHOWN_CHARACTERS])
+        steer.reason = turns.unusable_text(text, list(ledger.texts.values()))
+        if steer.reason is None and isinstance(text, str):
+            ledger.texts[steer.id] = text
+        else:
+            steer.status = SteerStatus.FAILED
+        ledger.state.steers = [*ledger.state.steers, steer][-_SHOWN_STEERS:]
+
+    # --- into the response under way ---------------------------------------------------------------------------------
+
+    def next_to_send(self) -> SteerResponse | None:
+        """The oldest text that was neither sent nor given, while there is a worker to send it by."""
+        unsent = self._ids(SteerStatus.PENDING)
+        if self._ledger.steering_queue is None or not unsent:
+            return None
+        return SteerResponse(id=unsent[0], text=self._ledger.texts[unsent[0]])
+
+    def told(self, outcome: SteerOutcome) -> None:
+        """The provider, or the lack of an answer, has told what became of a text that was sent."""
+        for steer in self._ledger.state.steers:
+            if steer.id == outcome.id:
+                steer.status, steer.reason = outcome.status, outcome.reason
+
+    def turn_ended(self, connection: str | None, outcomes: Sequence[SteerOutcome]) -> None:
+        """The turn over that connection is over, and the provider said this of the texts sent into it.
+
+        Those that it kept from the turn before have been part of this one's input, if it went over the same connection.
+        """
+        same = connection is not None and connection == self._ledger.connection
+        self._settle_kept(SteerStatus.ACCEPTED if same else SteerStatus.UNKNOWN)
+        for outcome in outcomes:
+            self.told(outcome)
+            if outcome.status is not SteerStatus.FAILED:
+                self._ledger.texts.pop(outcome.id, None)
+        self._ledger.connection = connection
+
+    def turn_lost(self) -> None:
+        """The turn ended without a word about the texts sent into it, or kept from the one before."""
+        self._settle_kept(SteerStatus.UNKNOWN)
+        for id_ in self._ids(SteerStatus.ACCEPTED, SteerStatus.UNKNOWN):
+            self._drop(id_, SteerStatus.UNKNOWN)
+
+    # --- into the next create -----------------------------------------------------------------------------------------
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether there is a text that the model has not been given."""
+        return bool(self._ids(*_WAITING))
+
+    def for_next_create(self) -> list[str]:
+        """The texts that become part of the next create's input, or of the same create once more."""
+        ids = self._ids(*_WAITING, SteerStatus.NEXT_INPUT)
+        for id_ in ids:
+            self.told(SteerOutcome(id=id_, status=SteerStatus.NEXT_INPUT))
+        return [self._ledger.texts[id_] for id_ in ids]
+
+    def given(self) -> None:
+        """The create has brought its response: its texts need not be given again."""
+        for id_ in self._ids(SteerStatus.NEXT_INPUT):
+            del self._ledger.texts[id_]
+
+    def run_ended(self) -> None:
+        """Nothing that still waits will be given to the model."""
+        for steer in self._ledger.state.steers:
+            if steer.status is SteerStatus.PENDING:
+                steer.status, steer.reason = SteerStatus.FAILED, _RUN_ENDED
+        self._ledger.texts.clear()
+
+    def _settle_kept(self, status: SteerStatus) -> None:
+        for steer in self._ledger.state.steers:
+            if steer.status is SteerStatus.PENDING and steer.id not in self._ledger.texts:
+                steer.status = status
+
+    def _drop(self, id_: str, status: SteerStatus) -> None:
+        self.told(SteerOutcome(id=id_, status=status))
+        del self._ledger.texts[id_]
+
+    def _ids(self, *statuses: SteerStatus) -> list[str]:
+        steers = self._ledger.state.steers
+        return [steer.id for steer in steers if steer.status in statuses and steer.id in self._ledger.texts]
