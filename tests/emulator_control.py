@@ -29,8 +29,8 @@ from tests.processes import Process, free_port
 
 
 def _http() -> httpx.AsyncClient:
-    # Loading certificates takes fifty times as long as the request, and here is plain HTTP.
-    return httpx.AsyncClient(trust_env=False, verify=False)
+    # Loading certificates takes fifty times as long as the request, and here is plain HTTP. Long bills take their time.
+    return httpx.AsyncClient(trust_env=False, verify=False, timeout=60)
 
 
 class EmulatorControl:
