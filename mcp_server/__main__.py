@@ -11,7 +11,7 @@ from typing import NoReturn
 from mcp_server.backend import Backend
 from mcp_server.server import build_server
 from mcp_server.transports import PATH, serve_http, serve_stdio
-from runtime import Settings, SetupError, setup_telemetry
+from runtime import Settings, SetupError, end_telemetry, setup_telemetry
 
 logger = logging.getLogger("mcp_server")
 
@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = Settings.load()
-        setup_telemetry(settings)
+        setup_telemetry(settings, "durable-responses-mcp")
         asyncio.run(serve(settings, http=arguments.http))
     except SetupError as error:
         sys.exit(f"durable-responses-mcp: {error}")
@@ -55,6 +55,7 @@ def main() -> None:
 
 def _leave(code: int) -> NoReturn:
     # The Temporal client can abort in interpreter shutdown, and a thread may still wait for standard input.
+    end_telemetry()
     logging.shutdown()
     os._exit(code)
 

@@ -27,6 +27,7 @@ from responses_api.errors import (
 )
 from responses_api.events import ErrorEvent, Event, ResponseEvent, parse_event
 from responses_api.models import CreateRequest, InputItem, InputItemList, Response, read_json
+from responses_api.tracing import TracedTransport
 from responses_api.transport import (
     CONNECTION_AGE,
     TRANSPORT_FAILURES,
@@ -77,12 +78,10 @@ class ResponsesClient:
         headers = {"user-agent": "durable-responses", "accept": "application/json"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
-        self._reads = httpx.AsyncClient(
-            base_url=url, headers=headers, transport=pooled_transport(tls, proxy, max_connections, connection_age)
-        )
-        self._single = httpx.AsyncClient(
-            base_url=url, headers=headers, transport=single_use_transport(tls, proxy, max_connections)
-        )
+        pooled = pooled_transport(tls, proxy, max_connections, connection_age)
+        single = single_use_transport(tls, proxy, max_connections)
+        self._reads = httpx.AsyncClient(base_url=url, headers=headers, transport=TracedTransport(pooled))
+        self._single = httpx.AsyncClient(base_url=url, headers=headers, transport=TracedTransport(single))
 
     async def __aenter__(self) -> Self:
         return self

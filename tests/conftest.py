@@ -9,7 +9,7 @@ from runtime import child_environment
 from tests.emulator_control import emulator  # noqa: F401 a fixture for all
 from tests.processes import Process, TemporalServer
 
-_CONFIGURATION = ("AGENT_", "OPENAI_", "TEMPORAL_")
+_CONFIGURATION = ("AGENT_", "OPENAI_", "OTEL_", "TEMPORAL_")
 
 
 @pytest.fixture(scope="session", autouse=True)

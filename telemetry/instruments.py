@@ -1,0 +1,87 @@
+"""The metrics of agent runs: one instrument each, no-op until there is a meter provider. See docs/observability.md.
+
+Recorded from workflow code they count once, not again on replay: the provider sees to that (`telemetry.export`).
+"""
+
+from collections.abc import Iterable, Sized
+from weakref import WeakSet
+
+from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+
+SCOPE = "durable_responses"
+_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400]
+_SHORT = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+# The conventions give these buckets: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
+_TOKENS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
+
+_meter = get_meter(SCOPE)
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+runs = _meter.create_counter("agent.runs", "{run}", "Runs that have ended, by status.")
+run_duration = _meter.create_histogram(
+    "agent.run.duration", "s", "From the start of a run to its end.", explicit_bucket_boundaries_advisory=_SECONDS
+)
+run_iterations = _meter.create_histogram(
+    "agent.run.iterations",
+    "{iteration}",
+    "Iterations of a run.",
+    explicit_bucket_boundaries_advisory=[1, 2, 3, 5, 8, 12, 20, 50, 100, 200, 500, 1000],
+)
+cancel_duration = _meter.create_histogram(
+    "agent.cancel.duration",
+    "s",
+    "From the request to cancel a run to its end.",
+    explicit_bucket_boundaries_advisory=_SHORT,
+)
+
+# --- responses ---------------------------------------------------------------------------------------------------
+
+creates = _meter.create_counter("agent.creates", "{create}", "Creates that have ended, by outcome.")
+responses = _meter.create_counter("agent.responses", "{response}", "Responses that have ended, by status.")
+response_duration = _meter.create_histogram(
+    "gen_ai.client.operation.duration",
+    "s",
+    "From the create of a response to the workflow knowing its result.",
+    explicit_bucket_boundaries_advisory=_SECONDS,
+)
+token_usage = _meter.create_histogram(
+    "gen_ai.client.token.usage",
+    "{token}",
+    "Tokens of a response, by type.",
+    explicit_bucket_boundaries_advisory=_TOKENS,
+)
+knowing_delay = _meter.create_histogram(
+    "agent.response.knowing.delay",
+    "s",
+    "From the completion of a response, by the provider's clock, to the workflow knowing it.",
+    explicit_bucket_boundaries_advisory=_SHORT,
+)
+
+# --- activities --------------------------------------------------------------------------------------------------
+
+queue_wait = _meter.create_histogram(
+    "agent.activity.queue.wait",
+    "s",
+    "From the scheduling of an activity's attempt to its start.",
+    explicit_bucket_boundaries_advisory=_SECONDS,
+)
+tool_duration = _meter.create_histogram(
+    "agent.tool.duration", "s", "Execution of a function call.", explicit_bucket_boundaries_advisory=_SECONDS
+)
+
+_in_flight: WeakSet[Sized] = WeakSet()
+
+
+def observe_in_flight(responses: Sized) -> None:
+    """Report the size of this collection of responses, as long as it lives, as in flight at this worker."""
+    _in_flight.add(responses)
+
+
+def _count_in_flight(_: CallbackOptions) -> Iterable[Observation]:
+    yield Observation(sum(len(responses) for responses in _in_flight))
+
+
+_meter.create_observable_up_down_counter(
+    "agent.responses.in_flight", [_count_in_flight], "{response}", "Responses in flight, and creates under way."
+)
