@@ -1,0 +1,15 @@
+"""All benchmarks, one after the other."""
+
+from bench import history, knowing, mcp, recovery, saturation, turns, waits
+from bench.command import run
+
+if __name__ == "__main__":
+    run(
+        turns.measure,
+        waits.measure,
+        knowing.measure,
+        recovery.measure,
+        saturation.measure,
+        history.measure,
+        mcp.measure,
+    )
