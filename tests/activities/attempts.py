@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from temporalio.client import Client, Interceptor, OutboundInterceptor, SignalWorkflowInput
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -31,6 +31,9 @@ class Attempt(ActivityEnvironment):
     epoch) and the details of each heartbeat, None for one without details.
     """
 
+    unread: ClassVar["Reports"]
+    """Where reports go that a test does not ask for."""
+
     def __init__(
         self,
         number: int = 1,
@@ -39,7 +42,7 @@ class Attempt(ActivityEnvironment):
         heartbeat_timeout: float | None = None,
         reports: "Reports | None" = None,
     ) -> None:
-        super().__init__(reports.client if reports else None)
+        super().__init__((reports or self.unread).client)
         self.info = replace(
             self.info,
             attempt=number,

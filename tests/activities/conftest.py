@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from responses_api.client import ResponsesClient
-from tests.activities.attempts import Reports
+from tests.activities.attempts import Attempt, Reports
 from tests.emulator_control import RunningEmulator
 from tests.responses_api.conftest import api, provider  # noqa: F401 fixtures: a scripted provider and its client
 
@@ -21,3 +21,9 @@ async def emulated(emulator: RunningEmulator) -> AsyncIterator[ResponsesClient]:
 async def reports() -> Reports:
     """What activities report to their run."""
     return await Reports.begin()
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def unread_reports() -> None:
+    """A slow machine makes any attempt report, sooner or later."""
+    Attempt.unread = await Reports.begin()

@@ -9,7 +9,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.admission import ResponsesInFlight
-from activities.creating import response_of_earlier_attempt, to_its_end
+from activities.creating import Sending, response_of_earlier_attempt, to_its_end
+from activities.heartbeats import Pulse
 from activities.messages import (
     Beat,
     CreatedResponse,
@@ -21,6 +22,7 @@ from activities.messages import (
 )
 from emulator.faults import Answer, Delay, Fault, Operation, Reset
 from responses_api.client import ResponsesClient
+from responses_api.errors import Busy
 from tests.activities.attempts import Attempt, activities_of
 from tests.emulator_control import EmulatorControl, RunningEmulator
 from tests.processes import free_port
@@ -363,6 +365,32 @@ async def test_a_create_that_is_cancelled_while_it_is_sent_still_tells_its_id(
             await asyncio.sleep(0.01)
     attempt.cancel()
     assert (await creating).response_id == responses[0].id
+
+
+async def test_a_create_that_is_cancelled_and_then_turned_away_is_not_sent_again() -> None:
+    """A9: the cancel came while it was sent."""
+    sent = 0
+    under_way, answered = asyncio.Event(), asyncio.Event()
+
+    async def post() -> str:
+        nonlocal sent
+        sent += 1
+        under_way.set()
+        await answered.wait()
+        raise Busy("Not now.", retry_after=0.01)
+
+    async def creating() -> str:
+        async with Pulse() as pulse:
+            return await Sending(None, time.time).until_taken(lambda: to_its_end(post()), pulse)
+
+    attempt = Attempt()
+    running = asyncio.create_task(attempt.run(creating))
+    await under_way.wait()
+    attempt.cancel()
+    answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sent == 1
 
 
 async def test_a_request_is_taken_to_its_end_however_often_it_is_cancelled() -> None:

@@ -234,12 +234,10 @@ async def test_a_stream_that_breaks_before_its_id_is_known_is_an_ambiguous_creat
     assert len(await emulator.control.responses()) == 1
 
 
-async def test_partial_text_is_never_a_completed_answer(
-    provider: Provider, api: ResponsesClient, reports: Reports
-) -> None:
+async def test_partial_text_is_never_a_completed_answer(provider: Provider, api: ResponsesClient) -> None:
     """A27: the response goes on, but does not finish in the time that it is given."""
     provider.will(event_stream(CREATED, delta("Half a sen")), *[answer(RUNNING)] * 20)
-    error = await failure(api, Attempt(reports=reports), now=jumping(2))
+    error = await failure(api, now=jumping(5))
     assert error.type == FailureType.RESPONSE_LOST
 
 
@@ -257,12 +255,10 @@ async def test_reads_after_a_cut_outlast_errors_that_pass(provider: Provider, ap
     assert (await stream(api)).output_text == "Hello."
 
 
-async def test_a_response_that_the_provider_does_not_know_is_lost(
-    provider: Provider, api: ResponsesClient, reports: Reports
-) -> None:
+async def test_a_response_that_the_provider_does_not_know_is_lost(provider: Provider, api: ResponsesClient) -> None:
     """A27: some keep none that was not finished."""
     provider.will(event_stream(CREATED), *[UNKNOWN] * 20)
-    error = await failure(api, Attempt(reports=reports), now=jumping(2))
+    error = await failure(api, now=jumping(5))
     assert error.type == FailureType.RESPONSE_LOST
 
 
@@ -315,10 +311,10 @@ async def test_an_attempt_that_failed_before_it_sent_anything_lets_the_next_one_
 
 
 async def test_a_cancel_closes_the_connection_and_keeps_the_text_so_far(
-    provider: Provider, api: ResponsesClient, reports: Reports
+    provider: Provider, api: ResponsesClient
 ) -> None:
     """A16."""
-    attempt = Attempt(reports=reports)
+    attempt = Attempt()
     streaming = await held(provider, api, attempt, delta("Half a "), delta("sen"))
     attempt.cancel()
     record = await streaming
@@ -327,10 +323,10 @@ async def test_a_cancel_closes_the_connection_and_keeps_the_text_so_far(
 
 
 async def test_what_a_cancelled_stream_has_cost_is_recorded(
-    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
+    emulator: RunningEmulator, emulated: ResponsesClient
 ) -> None:
     """A11: read by id, since the stream tells it only at its end."""
-    attempt = Attempt(reports=reports)
+    attempt = Attempt()
     streaming = asyncio.create_task(stream(emulated, attempt, asks("write?words=1000&seconds=60")))
     await until(lambda: attempt.beats and attempt.beats[-1].preview)
     attempt.cancel()
@@ -367,10 +363,10 @@ async def test_a_cancel_before_the_id_is_known_closes_the_connection(provider: P
 
 
 async def test_a_worker_that_shuts_down_leaves_the_response_to_the_next_attempt(
-    provider: Provider, api: ResponsesClient, reports: Reports
+    provider: Provider, api: ResponsesClient
 ) -> None:
     """A20: nobody asked for a cancel."""
-    attempt = Attempt(reports=reports)
+    attempt = Attempt()
     streaming = await held(provider, api, attempt)
     attempt.cancel(ActivityCancellationDetails(worker_shutdown=True))
     with pytest.raises(asyncio.CancelledError):
@@ -378,12 +374,10 @@ async def test_a_worker_that_shuts_down_leaves_the_response_to_the_next_attempt(
     assert attempt.beats[-1].response_id == "resp_1"
 
 
-async def test_the_deadline_cuts_a_stream_off_with_its_text_so_far(
-    provider: Provider, api: ResponsesClient, reports: Reports
-) -> None:
+async def test_the_deadline_cuts_a_stream_off_with_its_text_so_far(provider: Provider, api: ResponsesClient) -> None:
     """A6."""
     deadline = datetime.now(UTC) + timedelta(seconds=1)
-    streaming = await held(provider, api, Attempt(reports=reports), delta("Half a sen"), deadline=deadline)
+    streaming = await held(provider, api, Attempt(), delta("Half a sen"), deadline=deadline)
     record = await streaming
     assert (record.id, record.status, record.output_text) == ("resp_1", "in_progress", "Half a sen")
     await asyncio.wait_for(provider.client_left.wait(), 2)
