@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details import details_of
     from workflows.ledger import Ledger
     from workflows.obtain import Obtain
+    from workflows.search_attributes import show_search_attributes
     from workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest
     from workflows.texts import Texts
     from workflows.turns import Fail, Finish, Incomplete, RunTools
@@ -67,6 +68,7 @@ class AgentWorkflow:
         self._stop = StopRequest()
         self._ledger = Ledger(state=AgentState())
         self._texts = Texts(self._ledger)
+        self._input: AgentInput | None = None
 
     @workflow.run
     async def run(self, request: Any = None, carried: Any = None) -> AgentResult:
@@ -81,7 +83,9 @@ class AgentWorkflow:
         await self._done(loop)
         ending = loop.result()
         if isinstance(ending, ContinueAsNew):
-            workflow.continue_as_new(args=[agent_input, self._ledger])
+            if not self._stop.requested:
+                workflow.continue_as_new(args=[agent_input, self._ledger.to_carry()])
+            ending = Cancel()  # asked for in this very moment: a new history would know nothing of it
         return self._close(await self._conclude(ending, agent_input))
 
     # --- the story -----------------------------------------------------------------------------------------------
@@ -97,6 +101,7 @@ class AgentWorkflow:
             raise self._refused(str(error)) from None
         if carried is None:
             self._ledger.begin(agent_input, workflow.now())
+        self._input = agent_input
         self._changed()
         return agent_input
 
@@ -244,7 +249,9 @@ class AgentWorkflow:
         state = self._ledger.state
         state.cancel_requested = self._stop.requested
         state.updated_at = workflow.now()
-        workflow.set_current_details(details_of(state))
+        workflow.set_current_details(details_of(state, workflow.info().workflow_id, workflow.now()))
+        if self._input is not None:
+            show_search_attributes(self._input, state, registered=self._ledger.search_attributes)
 
 
 def _failure(result: AgentResult) -> ApplicationError:

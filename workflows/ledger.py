@@ -23,6 +23,7 @@ from workflows.contract import (
 )
 
 _SHOWN_CALLS = 100
+_CARRIED_TEXT = 64 * 1024  # characters; input, answers and this must fit one payload
 LOST = "lost"
 
 
@@ -50,7 +51,7 @@ class Ledger(BaseModel):
     `text_before`: the tail of the text of earlier responses. `chain`: the responses of this run that were continued
     from, or can be, in order. `answers`: what the next create carries. `socket_queue`: the own queue of the worker that
     holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and `texts_received` are kept
-    by `workflows.texts`.
+    by `workflows.texts`. `search_attributes`: whether a worker has said that the namespace has ours. `last_text`: after a continue-as-new, the text of the last response before it.
     """
 
     state: AgentState
@@ -63,6 +64,8 @@ class Ledger(BaseModel):
     connection: str | None = None
     texts: dict[str, str] = {}
     texts_received: int = 0
+    search_attributes: bool = False
+    last_text: str = ""
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
 
@@ -134,12 +137,17 @@ class Ledger(BaseModel):
             if record.call_id == result.call_id and record.status is CallStatus.RUNNING:
                 record.status = CallStatus(result.outcome.value)
 
+    def to_carry(self) -> "Ledger":
+        """What goes on to a new history. A run that ends before its next response still has the last one's text."""
+        text = self._last.output_text if self._last else self.last_text
+        return self.model_copy(update={"last_text": text[:_CARRIED_TEXT]})
+
     def result(self) -> AgentResult:
         """The run's result so far; `output_text` is that of the last response, while the preview runs over all."""
         last = self._last
         return AgentResult(
             status=self.state.status,
-            output_text=last.output_text if last else "",
+            output_text=last.output_text if last else self.last_text,
             reasoning_summary=last.reasoning_summary if last else "",
             citations=last.citations if last else [],
             response_id=self.state.response_id,
