@@ -5,6 +5,7 @@ TASK = What is still open before Fernwick 2.0 can ship? Read the release checkli
 	and name the owner of each point.
 EFFORT = high
 TESTS = tests
+WORKERS = 3
 
 # Python 3.11 or newer. Another one: make setup PYTHON=/path/to/python3
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
@@ -18,11 +19,11 @@ IN_VENV := .venv/bin/python -m
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down mcp test check bench temporal lock clean
+.PHONY: help setup run up down mcp stack test test-stack check bench temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Create .venv with the pinned dependencies
 
@@ -48,8 +49,15 @@ mcp: ## Serve agents as MCP tools over stdio; make mcp ARGS=--http
 	@$(MAKE) --no-print-directory setup >&2
 	@exec $(IN_VENV) mcp_server $(ARGS)
 
+# All of it, with several workers, by the same versions as docker-compose.yml.
+stack: setup ## Run Temporal on PostgreSQL, its Web UI and WORKERS=3 workers in the foreground
+	@$(IN_VENV) embedded stack --workers $(WORKERS)
+
 test: setup temporal ## Run the tests: make test TESTS=tests/test_runtime.py
 	@$(IN_VENV) pytest $(TESTS)
+
+test-stack: setup ## Run 200 agents on `make stack` while its parts are killed (minutes)
+	@$(IN_VENV) pytest -s tests/stack_lane.py
 
 check: setup ## Check format, lint, types and imports
 	@$(IN_VENV) ruff format --check .
@@ -63,11 +71,15 @@ bench: setup temporal ## Measure speed and memory
 temporal: setup ## Print the path of the Temporal CLI; build it if need be
 	@$(IN_VENV) embedded temporal
 
-lock: ## Pin the dependencies of pyproject.toml in requirements.txt
+# The second file is what the image gets: a part of the first, at the same versions.
+lock: ## Pin the dependencies of pyproject.toml in requirements.txt and requirements-runtime.txt
 	@uv=$$(mktemp -d) && $(PYTHON) -m venv $$uv && $$uv/bin/pip install --quiet uv && \
-	$$uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--python-version 3.11 --extra dev --custom-compile-command "make lock" \
-		--output-file requirements.txt pyproject.toml; \
+	compile() { \
+		$$uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+			--python-version 3.11 --custom-compile-command "make lock" "$$@" pyproject.toml; \
+	} && \
+	compile --extra dev --output-file requirements.txt && \
+	compile --extra otel --constraint requirements.txt --output-file requirements-runtime.txt; \
 	code=$$?; rm -rf $$uv; exit $$code
 
 clean: ## Remove .venv and caches; runs and their database stay

@@ -1,14 +1,18 @@
-"""What the stack starts of itself: `background`, the supervisor without a terminal; `clean`; `temporal`, for make."""
+"""What the stack starts of itself (`background`, `clean`), and what make and docker-compose.yml start."""
 
+import argparse
 import asyncio
+import functools
 import logging
 import sys
 from enum import StrEnum
 
+from embedded.namespace import ensure_namespace
 from embedded.stack import clean
 from embedded.supervisor import StackRunning, up
 from embedded.temporal_cli import find_temporal_cli
-from runtime import Settings, SetupError, StackMode, setup_telemetry
+from embedded.topology import ServerTopology
+from runtime import Settings, SetupError, StackMode, connect, setup_telemetry
 
 
 class Command(StrEnum):
@@ -20,9 +24,13 @@ class Command(StrEnum):
     """End what a killed supervisor left behind."""
     TEMPORAL = "temporal"
     """Print the path of the Temporal CLI; build it if need be."""
+    STACK = "stack"
+    """Run Temporal on PostgreSQL, its Web UI and workers here, until Ctrl-C."""
+    NAMESPACE = "namespace"
+    """Create the namespace of the configured Temporal server, or set its retention."""
 
 
-async def _run(command: Command, settings: Settings) -> None:
+async def _run(command: Command, settings: Settings, *, workers: int) -> None:
     match command:
         case Command.BACKGROUND:
             await up(settings, logging.getLogger("embedded").info, mode=StackMode.BACKGROUND)
@@ -31,6 +39,10 @@ async def _run(command: Command, settings: Settings) -> None:
         case Command.TEMPORAL:
             path = await find_temporal_cli(settings, _tell)
             sys.stdout.write(f"{path}\n")
+        case Command.STACK:
+            await up(settings, _tell, topology=functools.partial(ServerTopology, worker_count=workers))
+        case Command.NAMESPACE:
+            await ensure_namespace(await connect(settings, patience=30), settings.retention)
 
 
 def _tell(line: str) -> None:
@@ -39,13 +51,20 @@ def _tell(line: str) -> None:
 
 def main() -> int:
     """Run the command that is named; the exit code is 1 after an error, which standard error explains."""
+    parser = argparse.ArgumentParser(prog="embedded", description=__doc__)
+    parser.add_argument("command", type=Command, choices=list(Command))
+    parser.add_argument("--workers", type=int, default=3, help="of `stack` (default: 3)")
+    given = parser.parse_args()
     try:
         settings = Settings.load()
         setup_telemetry(settings)
-        asyncio.run(_run(Command(sys.argv[1]), settings))
-    except StackRunning:
+        asyncio.run(_run(given.command, settings, workers=given.workers))
+    except StackRunning as error:
         # Two commands started one at the same time: the other one serves both.
-        return 0
+        if given.command is Command.BACKGROUND:
+            return 0
+        _tell(str(error))
+        return 1
     except SetupError as error:
         _tell(str(error))
         return 1

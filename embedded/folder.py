@@ -30,9 +30,14 @@ class StateFolder:
                 f"The state folder {self.path} cannot be used ({error.strerror}): set AGENT_STATE_FOLDER."
             ) from None
 
-    def part_lock(self, name: PartName) -> LockFile:
+    def part_lock(self, name: str) -> LockFile:
         """The lock that a part's own process holds for as long as it lives."""
         return LockFile(self.path / f"{name}.lock")
+
+    def part_locks(self, kind: PartName) -> list[LockFile]:
+        """The locks of all parts of a kind that were ever started here."""
+        paths = [self.path / f"{kind}.lock", *self.path.glob(f"{kind}-[0-9]*.lock")]
+        return [LockFile(path) for path in paths if path.exists()]
 
     def log(self, name: str) -> Path:
         """The file for the output of a part, or of the supervisor (`stack`)."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.folder import StateFolder
+from embedded.go_programs import Say
 from embedded.locks import LockFile
-from embedded.temporal_cli import Say
 from runtime import PartName, PartState, PartStatus, SetupError
 
 # Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s for nothing.
@@ -28,6 +28,7 @@ _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
 _FIRST_STARTS = 2
 _START_LIMIT = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+_LEFTOVERS = 5.0
 
 
 class PartCannotStart(SetupError):
@@ -54,25 +55,43 @@ def our_command(module: str, *arguments: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class PartPlan:
-    """How a part is started, and when it counts as serving.
+class Launch:
+    """One start of a part: its process, and when it was (seconds of the epoch)."""
 
-    `serves` is asked again and again, with the time of the start (seconds of the epoch).
+    pid: int
+    at: float
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """How a part is started, when it counts as serving, and which kinds have to serve before it is started.
+
+    `serves` is asked again and again; it may also set up what others need of the part. `number` tells parts of one kind
+    apart.
     """
 
-    name: PartName
+    kind: PartName
     command: list[str]
     environment: dict[str, str]
-    serves: Callable[[float], Awaitable[bool]]
+    serves: Callable[[Launch], Awaitable[bool]]
+    after: tuple[PartName, ...] = ()
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        """The part's name in locks, logs and the stack file."""
+        return self.kind if self.number == 1 else f"{self.kind}-{self.number}"
 
 
 class Part:
     """A process that is kept alive. `changed` is told each new state, `say` what a person should know."""
 
     def __init__(
-        self, plan: PartPlan, folder: StateFolder, *, say: Say, changed: Callable[[PartName, PartState], None]
+        self, plan: PartPlan, folder: StateFolder, *, say: Say, changed: Callable[[str, PartState], None]
     ) -> None:
         self.name = plan.name
+        self.kind = plan.kind
+        self.after = plan.after
         self.serving = asyncio.Event()
         self._plan = plan
         self._folder = folder
@@ -111,6 +130,8 @@ class Part:
 
     async def _start(self) -> asyncio.subprocess.Process:
         lock = self._folder.part_lock(self.name)
+        # Children of a killed part hold its lock for a moment longer: PostgreSQL's, until their query has ended.
+        await lock.wait_until_free(_LEFTOVERS)
         held = await lock.take()
         if held is None:
             raise PartCannotStart(f"Another {self.name} holds {lock.path}: `durable-responses down` ends it.")
@@ -134,7 +155,7 @@ class Part:
     async def _reach_service(self, process: asyncio.subprocess.Process) -> bool:
         began = time.time()
         while process.returncode is None:
-            if await self._plan.serves(began):
+            if await self._plan.serves(Launch(process.pid, began)):
                 self._tell(PartStatus.RUNNING)
                 self.serving.set()
                 return True

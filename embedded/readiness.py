@@ -52,8 +52,8 @@ async def open_runs(client: Client, task_queue: str) -> int | None:
         return None
 
 
-async def worker_polls(client: Client, task_queue: str, *, since: float) -> bool:
-    """Whether a worker has asked for workflow tasks since a time (seconds of the epoch)."""
+async def worker_polls(client: Client, task_queue: str, *, since: float, pid: int | None = None) -> bool:
+    """Whether a worker has asked for workflow tasks since a time (seconds of the epoch): any one, or a process here."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=task_queue),
@@ -64,4 +64,9 @@ async def worker_polls(client: Client, task_queue: str, *, since: float) -> bool
     except RPCError:
         return False
     moment = datetime.fromtimestamp(since, UTC)
-    return any(poller.last_access_time.ToDatetime(UTC) >= moment for poller in answer.pollers)
+    # The SDK's identity of a client.
+    identity = f"{pid}@{socket.gethostname()}" if pid else ""
+    return any(
+        poller.last_access_time.ToDatetime(UTC) >= moment and poller.identity.startswith(identity)
+        for poller in answer.pollers
+    )

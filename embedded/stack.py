@@ -8,9 +8,10 @@ from contextlib import suppress
 
 from embedded import readiness
 from embedded.folder import StateFolder
+from embedded.go_programs import Say
 from embedded.parts import our_command
 from embedded.supervisor import GRACE, end_parts
-from embedded.temporal_cli import Say, find_temporal_cli
+from embedded.temporal_cli import find_temporal_cli
 from runtime import (
     Settings,
     SetupError,
@@ -90,7 +91,7 @@ async def clean(settings: Settings) -> bool:
         return False
     with lock:
         lock.write_pid()
-        found = any(folder.part_lock(name).is_held for name in GRACE)
+        found = any(lock.is_held for kind in GRACE for lock in folder.part_locks(kind))
         await end_parts(folder, asyncio.Event())
         StackFile.path(settings).unlink(missing_ok=True)
     return found

@@ -14,21 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from google.protobuf.duration_pb2 import Duration
-from temporalio.api.namespace.v1 import NamespaceConfig
-from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
-from temporalio.client import Client
-from temporalio.service import RPCError
-
 from embedded import readiness
 from embedded.folder import StateFolder
-from embedded.parts import Part, PartCannotStart, PartPlan, end_holder, our_command, temporal_command
-from embedded.temporal_cli import Say, find_temporal_cli
+from embedded.go_programs import Say
+from embedded.parts import Part, PartCannotStart, PartPlan, end_holder, our_command
+from embedded.topology import DevTopology, Topology
 from runtime import (
     PartName,
     PartState,
     Ports,
-    ProviderKind,
     Settings,
     SetupError,
     StackFile,
@@ -36,13 +30,18 @@ from runtime import (
     TemporalUnreachable,
     child_environment,
     configured_address,
-    configured_provider,
     connect,
     temporal_namespace,
 )
 
 # Seconds from SIGTERM to SIGKILL, in the order of stopping. The worker's is longer than a POST, which must not be cut.
-GRACE = {PartName.WORKER: 40.0, PartName.EMULATOR: 5.0, PartName.TEMPORAL: 10.0}
+GRACE = {
+    PartName.WORKER: 40.0,
+    PartName.EMULATOR: 5.0,
+    PartName.WEB_UI: 5.0,
+    PartName.TEMPORAL: 10.0,
+    PartName.POSTGRES: 10.0,
+}
 _LOOK_FOR_RUNS = 30.0
 _NEARBY_PORTS = 20
 
@@ -52,12 +51,17 @@ class StackRunning(SetupError):
 
 
 async def up(
-    settings: Settings, say: Say, *, mode: StackMode = StackMode.FOREGROUND, ports: Ports | None = None
+    settings: Settings,
+    say: Say,
+    *,
+    mode: StackMode = StackMode.FOREGROUND,
+    ports: Ports | None = None,
+    topology: Callable[[Settings, StateFolder, Say], Topology] = DevTopology,
 ) -> None:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; in the background also until it has been idle for long enough.
 
     A second signal ends it at once. `say` gets a line for whatever a person should know. Raises `StackRunning`,
-    `PartCannotStart` and `TemporalCliMissing`.
+    `PartCannotStart` and `ProgramMissing`.
     """
     folder = StateFolder(settings)
     folder.make()
@@ -66,13 +70,13 @@ async def up(
         raise StackRunning(_already(settings))
     with lock:
         lock.write_pid()
-        await _Supervisor(settings, folder, say, mode).run(ports or Ports())
+        await _Supervisor(settings, folder, say, mode, topology(settings, folder, say)).run(ports or Ports())
 
 
 async def end_parts(folder: StateFolder, hurry: asyncio.Event) -> None:
     """End every part that runs on a state folder, whoever started it. The caller holds the stack's lock."""
-    for name, grace in GRACE.items():
-        await end_holder(folder.part_lock(name), grace, hurry)
+    for kind, grace in GRACE.items():
+        await asyncio.gather(*(end_holder(lock, grace, hurry) for lock in folder.part_locks(kind)))
 
 
 def _whereabouts(stack: StackFile) -> list[str]:
@@ -90,11 +94,12 @@ def _already(settings: Settings) -> str:
 class _Supervisor:
     """One life of the stack."""
 
-    def __init__(self, settings: Settings, folder: StateFolder, say: Say, mode: StackMode) -> None:
+    def __init__(self, settings: Settings, folder: StateFolder, say: Say, mode: StackMode, topology: Topology) -> None:
         self._settings = settings
         self._folder = folder
         self._say = say
         self._mode = mode
+        self._topology = topology
         self._parts: list[Part] = []
         self._stop_requested = False
         self._hurry = asyncio.Event()
@@ -129,7 +134,7 @@ class _Supervisor:
     async def _serve(self, usual: Ports) -> None:
         while True:
             await self._end_parts()
-            ports = _choose_ports(self._settings, usual)
+            ports = self._choose_ports(usual)
             try:
                 return await self._run_parts(ports)
             except PartCannotStart:
@@ -139,16 +144,14 @@ class _Supervisor:
                 self._say("Another program has taken a port in the meantime; choosing others.")
 
     async def _run_parts(self, ports: Ports) -> None:
-        plans = await self._plans(ports)
+        plans = await self._topology.plans(ports)
         self._write(self._describe(ports, plans))
         self._parts = [Part(plan, self._folder, say=self._say, changed=self._record) for plan in plans]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_warden())
-                *others, worker = self._parts
-                for part in others:
-                    group.create_task(part.keep_alive())
-                group.create_task(worker.keep_alive(after=others))
+                for part in self._parts:
+                    group.create_task(part.keep_alive([other for other in self._parts if other.kind in part.after]))
                 await self._announce()
                 if self._mode is StackMode.BACKGROUND:
                     await self._until_idle()
@@ -157,8 +160,8 @@ class _Supervisor:
             raise several.exceptions[0] from None
 
     async def _end_parts(self) -> None:
-        for part in reversed(self._parts):
-            await part.stop(GRACE[part.name], self._hurry)
+        for kind, grace in GRACE.items():
+            await asyncio.gather(*(part.stop(grace, self._hurry) for part in self._parts if part.kind is kind))
         await end_parts(self._folder, self._hurry)
 
     async def _announce(self) -> None:
@@ -167,59 +170,21 @@ class _Supervisor:
         for line in [*_whereabouts(self._stack), f"State and logs in {self._folder.path}"]:
             self._say(line)
 
-    # --- the parts ---
-
-    async def _plans(self, ports: Ports) -> list[PartPlan]:
-        temporal = [] if configured_address() else [await self._temporal(ports)]
-        emulated = configured_provider(self._settings) is ProviderKind.EMULATOR
-        return [*temporal, *([self._emulator(ports)] if emulated else []), self._worker()]
-
-    async def _temporal(self, ports: Ports) -> PartPlan:
-        command = temporal_command(
-            await find_temporal_cli(self._settings, self._say),
-            self._folder.database,
-            port=ports.temporal,
-            ui_port=ports.web_ui,
-            namespace=temporal_namespace(),
+    def _choose_ports(self, usual: Ports) -> Ports:
+        """The usual ports, or free ones nearby; first those of a killed stack, to which its clients come back."""
+        killed = StackFile.read(self._settings)
+        wanted = killed.ports if killed else usual
+        return Ports(
+            temporal=_near(wanted.temporal, self._topology.temporal_ports),
+            web_ui=_near(wanted.web_ui),
+            emulator=_near(wanted.emulator),
+            postgres=_near(wanted.postgres),
         )
-        return PartPlan(PartName.TEMPORAL, command, child_environment(OPENAI_API_KEY=None), self._temporal_serves)
-
-    def _emulator(self, ports: Ports) -> PartPlan:
-        command = our_command(
-            "emulator",
-            *("--host", readiness.HOST),
-            *("--port", str(ports.emulator)),
-            *("--state-file", str(self._folder.emulator_state)),
-        )
-
-        async def serves(_: float) -> bool:
-            return readiness.port_serves(ports.emulator)
-
-        return PartPlan(PartName.EMULATOR, command, child_environment(), serves)
-
-    def _worker(self) -> PartPlan:
-        environment = child_environment(AGENT_STATE_FOLDER=str(self._folder.path))
-        return PartPlan(PartName.WORKER, our_command("worker"), environment, self._worker_serves)
-
-    async def _temporal_serves(self, _: float) -> bool:
-        try:
-            client = await connect(self._settings)
-            await _set_retention(client, self._settings)
-        except (TemporalUnreachable, RPCError):
-            return False
-        return await readiness.open_runs(client, self._settings.task_queue) is not None
-
-    async def _worker_serves(self, began: float) -> bool:
-        try:
-            client = await connect(self._settings)
-        except TemporalUnreachable:
-            return False
-        return await readiness.worker_polls(client, self._settings.task_queue, since=began)
 
     # --- what others see ---
 
     def _describe(self, ports: Ports, plans: list[PartPlan]) -> StackFile:
-        names = [plan.name for plan in plans]
+        kinds = {plan.kind for plan in plans}
         return StackFile(
             pid=os.getpid(),
             mode=self._mode,
@@ -227,13 +192,13 @@ class _Supervisor:
             temporal_address=configured_address() or f"{readiness.HOST}:{ports.temporal}",
             namespace=temporal_namespace(),
             ports=ports,
-            web_ui=f"http://{readiness.HOST}:{ports.web_ui}" if PartName.TEMPORAL in names else None,
-            emulator_url=f"http://{readiness.HOST}:{ports.emulator}/v1" if PartName.EMULATOR in names else None,
+            web_ui=f"http://{readiness.HOST}:{ports.web_ui}" if PartName.TEMPORAL in kinds else None,
+            emulator_url=f"http://{readiness.HOST}:{ports.emulator}/v1" if PartName.EMULATOR in kinds else None,
             settings=self._settings.fingerprints(),
-            parts={name: PartState() for name in names},
+            parts={plan.name: PartState() for plan in plans},
         )
 
-    def _record(self, name: PartName, state: PartState) -> None:
+    def _record(self, name: str, state: PartState) -> None:
         self._write(self._stack.model_copy(update={"parts": {**self._stack.parts, name: state}}))
 
     def _write(self, stack: StackFile) -> None:
@@ -283,16 +248,14 @@ class _Supervisor:
             await asyncio.sleep(1)
 
 
-def _choose_ports(settings: Settings, usual: Ports) -> Ports:
-    """The usual ports, or the next free ones; those of a stack that was killed first: its clients come back to them."""
-    killed = StackFile.read(settings)
-    wanted = killed.ports if killed else usual
-    return Ports(temporal=_near(wanted.temporal), web_ui=_near(wanted.web_ui), emulator=_near(wanted.emulator))
+def _near(port: int, count: int = 1) -> int:
+    """A port near another from which on so many are free."""
+    nearby = range(port, port + _NEARBY_PORTS * count, count)
+    return next((start for start in nearby if _are_free(start, count)), readiness.free_port())
 
 
-def _near(port: int) -> int:
-    nearby = range(port, port + _NEARBY_PORTS)
-    return next((candidate for candidate in nearby if readiness.port_is_free(candidate)), readiness.free_port())
+def _are_free(start: int, count: int) -> bool:
+    return all(readiness.port_is_free(port) for port in range(start, start + count))
 
 
 @contextmanager
@@ -306,10 +269,3 @@ def _on_signals(act: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
-
-
-async def _set_retention(client: Client, settings: Settings) -> None:
-    keep = Duration()
-    keep.FromTimedelta(settings.retention)
-    config = NamespaceConfig(workflow_execution_retention_ttl=keep)
-    await client.workflow_service.update_namespace(UpdateNamespaceRequest(namespace=client.namespace, config=config))

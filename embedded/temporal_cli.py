@@ -3,30 +3,30 @@
 import asyncio
 import os
 import shutil
-import signal
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
 
-from embedded.locks import LockFile
-from runtime import Settings, SetupError, child_environment
+from embedded.go_programs import GoProgram, ProgramMissing, Say, bin_folder, build, output_of, sole_builder
+from runtime import Settings, child_environment
 
-VERSION = "1.5.1"
-"""The newest Temporal CLI that builds from Go modules alone."""
-GO_MODULE = Path(__file__).parent.parent / "build" / "temporal-cli"
-_PACKAGE = "github.com/temporalio/cli/cmd/temporal"
+TEMPORAL_CLI = GoProgram(
+    title="Temporal CLI",
+    binary="temporal",
+    version="1.5.1",  # the newest that builds from Go modules alone
+    folder="temporal-cli",
+    requires="github.com/temporalio/cli",
+    package="github.com/temporalio/cli/cmd/temporal",
+    takes="about three minutes",
+    instead="install it and put it on the PATH, or name it in TEMPORAL_CLI",
+)
 # The SDK's download has no timeout of its own. It is given up when nothing has arrived for this many seconds.
 _STALLED = 10.0
-_REPORT_EVERY = 15.0
-
-Say = Callable[[str], None]
-"""Takes one line for a person."""
 
 
-class TemporalCliMissing(SetupError):
+class TemporalCliMissing(ProgramMissing):
     """There is no `temporal` binary, and none could be fetched or built."""
 
 
@@ -42,8 +42,7 @@ async def find_temporal_cli(settings: Settings, say: Say) -> Path:
         if await _is_temporal(Path(found)):
             return Path(found)
         say(f"{found} is not a Temporal CLI with a dev server; looking further.")
-    folder = settings.cache_folder / "bin"
-    return _cached(folder) or await _obtain(folder, say)
+    return _cached(settings) or await _obtain(settings, say)
 
 
 async def _named(path: Path) -> Path:
@@ -54,35 +53,22 @@ async def _named(path: Path) -> Path:
     return path
 
 
-def _cached(folder: Path) -> Path | None:
-    fetched = folder.glob(f"*sdk-python-{version('temporalio')}")
-    return next((path for path in (folder / f"temporal-{VERSION}", *fetched) if os.access(path, os.X_OK)), None)
+def _cached(settings: Settings) -> Path | None:
+    fetched = bin_folder(settings).glob(f"*sdk-python-{version('temporalio')}")
+    return next((path for path in (TEMPORAL_CLI.path(settings), *fetched) if os.access(path, os.X_OK)), None)
 
 
-async def _obtain(folder: Path, say: Say) -> Path:
-    lock = _lock(folder)
-    while (held := await lock.take()) is None:
-        say("Another process is fetching or building the Temporal CLI; waiting for it.")
-        await lock.wait_until_free(_REPORT_EVERY)
-    with held:
-        return _cached(folder) or await _fetch(folder, say) or await _build(folder, say)
-
-
-def _lock(folder: Path) -> LockFile:
-    path = folder / "obtain.lock"
+async def _obtain(settings: Settings, say: Say) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise TemporalCliMissing(
-            f"The cache folder {folder} cannot be used ({error.strerror}): set AGENT_CACHE_FOLDER, or TEMPORAL_CLI."
-        ) from None
-    return LockFile(path)
+        async with sole_builder(TEMPORAL_CLI.title, settings, say):
+            return _cached(settings) or await _fetch(settings, say) or await build(TEMPORAL_CLI, settings, say)
+    except ProgramMissing as error:
+        raise TemporalCliMissing(str(error)) from None
 
 
 async def _is_temporal(path: Path) -> bool:
     try:
-        code, text = await _output([str(path), "--version"], timeout=10)
+        code, text = await output_of([str(path), "--version"], timeout=10)
     except OSError:
         return False
     return code == 0 and "temporal version" in text and "Server" in text
@@ -91,8 +77,9 @@ async def _is_temporal(path: Path) -> bool:
 # --- the SDK's own download --------------------------------------------------------------------------------------
 
 
-async def _fetch(folder: Path, say: Say) -> Path | None:
+async def _fetch(settings: Settings, say: Say) -> Path | None:
     """The binary that the SDK downloads for its own dev server; None when its server cannot be reached."""
+    folder = bin_folder(settings)
     say("Fetching the Temporal CLI.")
     _clear_interrupted(folder)
     fetching = asyncio.create_task(_start_once(folder))
@@ -105,7 +92,7 @@ async def _fetch(folder: Path, say: Say) -> Path | None:
     if problem:
         reason = str(problem).removeprefix("Failed starting Temporal dev server: ").partition(" for url ")[0]
         say(f"The Temporal CLI could not be fetched ({reason}).")
-    return _cached(folder)
+    return _cached(settings)
 
 
 def _clear_interrupted(folder: Path) -> None:
@@ -133,63 +120,3 @@ def _bytes_in(folder: Path) -> int:
         return sum(path.stat().st_size for path in folder.iterdir())
     except FileNotFoundError:  # renamed in between
         return -1
-
-
-# --- the build ---------------------------------------------------------------------------------------------------
-
-
-async def _build(folder: Path, say: Say) -> Path:
-    go = shutil.which("go", path=child_environment().get("PATH"))
-    if go is None or not GO_MODULE.is_dir():
-        raise TemporalCliMissing(
-            "No Temporal CLI was found and none could be fetched: install it and put it on the PATH, or name it in"
-            " TEMPORAL_CLI, or install Go so that it can be built from a checkout of this project."
-        )
-    target, unfinished = folder / f"temporal-{VERSION}", folder / f"temporal-{VERSION}.unfinished"
-    command = [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", "-s -w", "-o", str(unfinished)]
-    say(f"Building the Temporal CLI {VERSION} with Go, once; this takes about three minutes.")
-    began = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        # Without cgo no C compiler is needed; the CLI's SQLite is Go.
-        building = group.create_task(_output([*command, _PACKAGE], cwd=GO_MODULE, CGO_ENABLED="0"))
-        while not (await asyncio.wait([building], timeout=_REPORT_EVERY))[0]:
-            say(f"  … building the Temporal CLI, {time.monotonic() - began:.0f} s")
-    code, text = building.result()
-    if code:
-        raise TemporalCliMissing(
-            f"The Temporal CLI could not be built ({_last_words(text)}): install it and put it on the PATH, or name it"
-            " in TEMPORAL_CLI."
-        )
-    unfinished.rename(target)
-    say(f"Built {target} in {time.monotonic() - began:.0f} s.")
-    return target
-
-
-async def _output(
-    command: list[str], *, timeout: float | None = None, cwd: Path | None = None, **variables: str
-) -> tuple[int, str]:
-    """Exit code and output of a command. Its whole process group ends with the call, however the call ends."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=cwd,
-        env=child_environment(**variables),
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(timeout):
-            text, _ = await process.communicate()
-    except TimeoutError:
-        return -signal.SIGKILL, f"no answer in {timeout} s"
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    return process.returncode or 0, text.decode(errors="replace")
-
-
-def _last_words(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1][-200:] if lines else ""

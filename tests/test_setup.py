@@ -7,35 +7,53 @@ from itertools import chain
 
 import pytest
 
-from embedded import temporal_cli
+from embedded.go_programs import GoProgram
+from embedded.temporal_cli import TEMPORAL_CLI
+from embedded.temporal_server import SERVER, SQL_TOOL
+from embedded.web_ui import WEB_UI
 from tests.processes import CHECKOUT
 
-REQUIREMENTS = (CHECKOUT / "requirements.txt").read_text()
+FILES = ["requirements.txt", "requirements-runtime.txt"]
+PINS = re.compile(r"^(\S+?)==(\S+)", re.MULTILINE)
+
+
+def read(file: str) -> str:
+    return (CHECKOUT / file).read_text()
 
 
 def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-") for requirement in requirements}
 
 
-def test_every_dependency_is_pinned_with_hashes() -> None:
-    pinned = re.findall(r"^\S+==\S+.*?(?=^\S|\Z)", REQUIREMENTS, re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("file", FILES)
+def test_every_dependency_is_pinned_with_hashes(file: str) -> None:
+    pinned = re.findall(r"^\S+==\S+.*?(?=^\S|\Z)", read(file), re.MULTILINE | re.DOTALL)
     assert pinned
     assert all("--hash=sha256:" in block for block in pinned)
 
 
 def test_every_dependency_of_the_project_is_among_the_pinned_ones() -> None:
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads(read("pyproject.toml"))["project"]
     wanted = names([*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())])
-    assert wanted <= names(re.findall(r"^(\S+)==", REQUIREMENTS, re.MULTILINE))
+    assert wanted - {project["name"]} <= set(dict(PINS.findall(read("requirements.txt"))))
 
 
-def test_the_pinned_dependencies_name_no_host() -> None:
-    assert not re.search(r"https?://|--index-url|--find-links|--extra-index-url", REQUIREMENTS)
+def test_every_dependency_of_the_image_is_pinned_as_it_is_tested() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    tested, image = (dict(PINS.findall(read(file))) for file in FILES)
+    assert names([*project["dependencies"], *project["optional-dependencies"]["otel"]]) <= set(image)
+    assert image.items() <= tested.items()
 
 
-def test_the_go_module_builds_the_version_that_the_search_looks_for() -> None:
-    module = (temporal_cli.GO_MODULE / "go.mod").read_text()
-    assert f"require github.com/temporalio/cli v{temporal_cli.VERSION}\n" in module
+@pytest.mark.parametrize("file", FILES)
+def test_the_pinned_dependencies_name_no_host(file: str) -> None:
+    assert not re.search(r"https?://|--index-url|--find-links|--extra-index-url", read(file))
+
+
+@pytest.mark.parametrize("program", [TEMPORAL_CLI, SERVER, SQL_TOOL, WEB_UI], ids=lambda program: program.binary)
+def test_a_go_module_builds_the_version_that_is_looked_for(program: GoProgram) -> None:
+    module = (program.module / "go.mod").read_text()
+    assert f"require {program.requires} v{program.version}\n" in module
 
 
 @pytest.mark.parametrize("task", ["plain", 'it\'s "quoted"', "costs $5 $(date) `date`", "50 % {of} it; & more"])

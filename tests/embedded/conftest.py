@@ -17,6 +17,9 @@ from embedded.locks import LockFile
 from runtime import PartName, Settings, StackFile, child_environment
 from tests.processes import Process
 
+PARTS = (PartName.TEMPORAL, PartName.EMULATOR, PartName.WORKER)
+"""The parts of the stack that `up` and `run` start."""
+
 
 class Stack:
     """A stack seen from outside: what its file says, and the processes behind it. `said` holds what commands said."""
@@ -31,16 +34,26 @@ class Stack:
         return Settings(state_folder=self.folder)
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The environment of such a command."""
+        return child_environment(AGENT_STATE_FOLDER=str(self.folder))
+
+    @property
+    def running(self) -> StackFile | None:
+        """The stack file; None when nothing runs."""
+        return running_stack(self.settings)
+
+    @property
     def file(self) -> StackFile:
         """The stack file; an error when nothing runs."""
-        stack = running_stack(self.settings)
+        stack = self.running
         assert stack is not None, f"no stack runs; it logged:\n{self.log('stack')}"
         return stack
 
     @property
     def locks(self) -> list[LockFile]:
         """The locks of the supervisor and the parts."""
-        return [LockFile(self.folder / f"{name}.lock") for name in ("stack", *PartName)]
+        return [LockFile(path) for path in self.folder.glob("*.lock")]
 
     def pid(self, name: PartName) -> int:
         """The process of a part."""
@@ -56,7 +69,7 @@ class Stack:
     async def until(self, holds: Callable[[StackFile], bool], *, timeout: float = 30) -> StackFile:
         """Wait until the stack file says what is wanted."""
         give_up = time.monotonic() + timeout
-        while not ((stack := running_stack(self.settings)) and holds(stack)):
+        while not ((stack := self.running) and holds(stack)):
             assert time.monotonic() < give_up, f"the stack is {stack}; it logged:\n{self.log('stack')}"
             await asyncio.sleep(0.02)
         return stack
@@ -89,7 +102,7 @@ class Stack:
     def up(self, log: str = "up.log") -> Process:
         """`durable-responses up`, not started yet."""
         command = [sys.executable, "-m", "starter", "up"]
-        return Process(command, log=self.folder / log, env=child_environment(AGENT_STATE_FOLDER=str(self.folder)))
+        return Process(command, log=self.folder / log, env=self.environment)
 
 
 @pytest.fixture

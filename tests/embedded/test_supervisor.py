@@ -11,7 +11,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
 from runtime import PartName, Ports, connect
-from tests.embedded.conftest import Stack
+from tests.embedded.conftest import PARTS, Stack
 from tests.processes import Process, port_serves
 from workflows.contract import WORKFLOW_TYPE, TaskQueue
 
@@ -61,7 +61,7 @@ async def test_a_second_up_on_the_same_state_folder_refuses(standing: Stack) -> 
     assert standing.file == before
 
 
-@pytest.mark.parametrize("name", PartName)
+@pytest.mark.parametrize("name", PARTS)
 async def test_a_part_that_is_killed_is_started_again(standing: Stack, name: PartName) -> None:
     killed, restarts = standing.pid(name), standing.file.parts[name].restarts
     standing.kill(killed)
@@ -73,9 +73,9 @@ async def test_a_part_that_is_killed_is_started_again(standing: Stack, name: Par
 async def test_all_parts_killed_at_once_are_started_again_with_their_runs(standing: Stack) -> None:
     client = await connect(standing.settings)
     await client.start_workflow("Unknown", id="kept", task_queue="nobody")
-    killed = {name: standing.pid(name) for name in PartName}
+    killed = {name: standing.pid(name) for name in PARTS}
     standing.kill(*killed.values())
-    await standing.until(lambda file: file.is_ready and all(file.parts[name].pid != killed[name] for name in PartName))
+    await standing.until(lambda file: file.is_ready and all(file.parts[name].pid != killed[name] for name in PARTS))
     assert (await client.get_workflow_handle("kept").describe()).workflow_type == "Unknown"
 
 
@@ -119,7 +119,7 @@ async def test_an_idle_stack_in_the_background_ends_but_not_under_an_open_run(
 async def test_a_stack_whose_state_folder_is_removed_ends(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENT_IDLE_STOP", "2s")
     file = await stack.ensure_running()
-    pids = [file.pid, *(stack.pid(name) for name in PartName)]
+    pids = [file.pid, *(stack.pid(name) for name in PARTS)]
     shutil.rmtree(stack.folder)
     _, alive = await asyncio.to_thread(psutil.wait_procs, [psutil.Process(pid) for pid in pids], timeout=20)
     assert not alive

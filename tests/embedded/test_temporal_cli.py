@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded import TemporalCliMissing, find_temporal_cli, temporal_cli
+from embedded import TemporalCliMissing, find_temporal_cli, go_programs, temporal_cli
 from runtime import Settings
 from tests.processes import free_port
 
@@ -87,19 +87,19 @@ async def test_a_named_binary_that_is_none_is_an_error_and_not_passed_over(
 
 async def test_the_path_comes_before_the_cache(machine: Machine) -> None:
     on_path = executable(machine.path / "temporal", TEMPORAL)
-    executable(machine.cache / "bin" / f"temporal-{temporal_cli.VERSION}", TEMPORAL)
+    executable(machine.cache / "bin" / f"temporal-{temporal_cli.TEMPORAL_CLI.version}", TEMPORAL)
     assert await machine.find() == on_path
 
 
 async def test_another_program_called_temporal_is_passed_over(machine: Machine) -> None:
     executable(machine.path / "temporal", "#!/bin/sh\necho a clock\n")
-    cached = executable(machine.cache / "bin" / f"temporal-{temporal_cli.VERSION}", TEMPORAL)
+    cached = executable(machine.cache / "bin" / f"temporal-{temporal_cli.TEMPORAL_CLI.version}", TEMPORAL)
     assert await machine.find() == cached
     assert machine.said == [f"{machine.path / 'temporal'} is not a Temporal CLI with a dev server; looking further."]
 
 
 async def test_the_cache_comes_before_the_network(machine: Machine) -> None:
-    cached = executable(machine.cache / "bin" / f"temporal-{temporal_cli.VERSION}", TEMPORAL)
+    cached = executable(machine.cache / "bin" / f"temporal-{temporal_cli.TEMPORAL_CLI.version}", TEMPORAL)
     assert await machine.find() == cached
     assert machine.said == []
 
@@ -107,7 +107,7 @@ async def test_the_cache_comes_before_the_network(machine: Machine) -> None:
 async def test_where_nothing_can_be_fetched_it_is_built_with_go(machine: Machine) -> None:
     executable(machine.path / "go", GO)
     built = await machine.find()
-    assert built == machine.cache / "bin" / f"temporal-{temporal_cli.VERSION}"
+    assert built == machine.cache / "bin" / f"temporal-{temporal_cli.TEMPORAL_CLI.version}"
     assert os.access(built, os.X_OK)
     assert machine.said[0] == "Fetching the Temporal CLI."
     assert machine.said[1].startswith("The Temporal CLI could not be fetched (")
@@ -131,7 +131,7 @@ async def test_two_at_the_same_time_build_once(machine: Machine) -> None:
 
 
 async def test_a_build_that_takes_long_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(temporal_cli, "_REPORT_EVERY", 0.1)
+    monkeypatch.setattr(go_programs, "_REPORT_EVERY", 0.1)
     executable(machine.path / "go", GO.replace("while", "sleep 0.5\nwhile", 1))
     await machine.find()
     assert any(line.startswith("  … building the Temporal CLI, ") for line in machine.said)
@@ -141,7 +141,7 @@ async def test_a_build_that_fails_is_told_with_its_last_words(machine: Machine) 
     executable(machine.path / "go", "#!/bin/sh\necho 'go: the disk is full' >&2\nexit 1\n")
     with pytest.raises(TemporalCliMissing, match=r"could not be built \(go: the disk is full\): install it"):
         await machine.find()
-    assert not (machine.cache / "bin" / f"temporal-{temporal_cli.VERSION}").exists()
+    assert not (machine.cache / "bin" / f"temporal-{temporal_cli.TEMPORAL_CLI.version}").exists()
 
 
 async def test_a_build_that_is_interrupted_leaves_no_process(machine: Machine) -> None:
