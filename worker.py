@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -12,16 +13,19 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import SecretStr
 from temporalio.client import Client
-from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerDeploymentConfig, WorkerTuner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 from activities.artifacts import ArtifactActivities
 from activities.building import RequestBuilder
 from activities.cool_down import CoolDown
+from activities.handing_over import HandOver
 from activities.responses import ResponsesActivities
 from activities.socket_turn import RunSockets
 from activities.sweeping import sweep
@@ -93,12 +97,31 @@ async def run_worker(
             }
             workers = [worker for queue in queues for worker in build[queue]()]
             logger.info("Serving %s on namespace %s. %s", ", ".join(queues), client.namespace, provider.sentence)
+            if version := deployment_version(settings):
+                logger.info("Build %s of %s gets work once it is current.", version.build_id, version.deployment_name)
             sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
             try:
                 async with health_of(workers, client, responses_client, provider, settings):
                     await _serve(workers, stop)
             finally:
                 sweeping.cancel()
+
+
+def deployment_version(settings: Settings) -> WorkerDeploymentVersion | None:
+    """The version that this worker is; None for a worker without versioning."""
+    if settings.deployment_name is None or settings.build_id is None:
+        return None
+    return WorkerDeploymentVersion(settings.deployment_name, settings.build_id)
+
+
+def deployment_config(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Worker versioning, for all queues that outlive a worker. docs/changing-the-workflow.md says why runs move on."""
+    version = deployment_version(settings)
+    if version is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=version, use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE
+    )
 
 
 def agents_worker(client: Client, settings: Settings, responses: ResponsesActivities) -> Worker:
@@ -113,6 +136,8 @@ def agents_worker(client: Client, settings: Settings, responses: ResponsesActivi
         # After a SIGKILL, tasks go to the dead worker's queue for this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=LET_TOOLS_END,
+        deployment_config=deployment_config(settings),
+        interceptors=[HandOver()],
     )
 
 
@@ -134,6 +159,8 @@ def create_worker(
         # The heartbeat that holds a response's id must be at the server before this process can be killed.
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=LET_CREATES_END,
+        deployment_config=deployment_config(settings),
+        interceptors=[HandOver()],
     )
 
 
@@ -146,6 +173,7 @@ def socket_worker(client: Client, settings: Settings, websockets: WebSocketActiv
         max_concurrent_activities=settings.max_responses_in_flight + ROOM_FOR_TEXTS,
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=LET_CREATES_END,
+        # No deployment: a version whose queues come and go with its processes could not be replaced.
     )
 
 
@@ -184,6 +212,8 @@ def waiting_worker(client: Client, settings: Settings, responses: ResponsesActiv
         # A wait beats rarely by itself, and often only while somebody may watch its text grow.
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(0),
+        deployment_config=deployment_config(settings),
+        interceptors=[HandOver()],
     )
 
 
@@ -197,6 +227,8 @@ def tools_worker(client: Client, settings: Settings, registry: Registry) -> Work
         max_concurrent_activities=settings.max_tools,
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         graceful_shutdown_timeout=LET_TOOLS_END,
+        deployment_config=deployment_config(settings),
+        interceptors=[HandOver()],
     )
 
 
@@ -234,7 +266,7 @@ async def _main(settings: Settings, queues: list[Queue]) -> None:
     await run_worker(await connect(settings), find_provider(settings), settings, queues, stop)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The program: one worker, configured by the environment."""
     parser = argparse.ArgumentParser(prog="worker", description=__doc__)
     parser.add_argument(
@@ -252,6 +284,9 @@ def main() -> None:
             end_telemetry()
     except (SetupError, RegistryError) as error:
         sys.exit(f"worker: {error}")
+    logging.shutdown()
+    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (sdk-python #300).
+    os._exit(0)
 
 
 if __name__ == "__main__":

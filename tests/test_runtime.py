@@ -81,6 +81,14 @@ def test_a_bad_value_gives_one_sentence_that_names_the_variable(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("variable", ["AGENT_DEPLOYMENT_NAME", "AGENT_BUILD_ID"])
+def test_half_of_a_version_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """It would be a worker without a version, which takes the runs of every version."""
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SettingsError, match="AGENT_DEPLOYMENT_NAME and AGENT_BUILD_ID are set together or not at all"):
+        Settings.load()
+
+
 def test_a_base_url_with_a_password_is_not_repeated_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "ftp://me:secret@host/v1")
     with pytest.raises(SettingsError) as caught:

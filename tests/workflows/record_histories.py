@@ -1,6 +1,7 @@
 """Record the histories that `test_replay` replays: `python -m tests.workflows.record_histories [name …]`.
 
-Run it when a scenario is added. Files that are there already are left alone: they are the histories of yesterday's
+Each release has a folder of its own, by the version in pyproject.toml. Run it when a scenario is added, and for a new
+release once its version is raised. Files that are there already are left alone: they are the histories of yesterday's
 runs, which every later version has to replay.
 """
 
@@ -11,6 +12,7 @@ import re
 import socket
 import sys
 import tempfile
+import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from emulator.faults import Fault, Operation, RejectChain, Reset
 from runtime import Provider, ProviderKind, Settings
 from tests.emulator_control import running_emulator
-from tests.processes import TemporalServer
+from tests.processes import CHECKOUT, TemporalServer
 from tests.workflows.runs import Agents, progress, until, working
 
 HISTORIES = Path(__file__).parent / "histories"
+RELEASE = HISTORIES / tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
 QUEUE = "agents"
 TOOL = 'calls?iterations=2&parallel=2&tool=add&arguments={"a":1,"b":2}'
 
@@ -188,11 +191,11 @@ def _settings(folder: Path) -> Settings:
 
 def _write(name: str, history: str) -> None:
     """Store the events, without what names the machine they were recorded on."""
-    HISTORIES.mkdir(exist_ok=True)
+    RELEASE.mkdir(parents=True, exist_ok=True)
     process = rf"\d+@{re.escape(socket.gethostname())}"  # in the names of sticky queues
     events = json.loads(re.sub(process, "1@worker", history))
     _scrub(events)
-    (HISTORIES / f"{name}.json").write_text(json.dumps(events, indent=1) + "\n")
+    (RELEASE / f"{name}.json").write_text(json.dumps(events, indent=1) + "\n")
     print(f"recorded {name}: {len(events['events'])} events")
 
 
@@ -210,7 +213,7 @@ def _scrub(value: Any) -> None:
 
 def main(names: list[str]) -> None:
     wanted = [scenario for scenario in SCENARIOS if not names or scenario.__name__ in names]
-    missing = [scenario for scenario in wanted if not (HISTORIES / f"{scenario.__name__}.json").exists()]
+    missing = [scenario for scenario in wanted if not (RELEASE / f"{scenario.__name__}.json").exists()]
     asyncio.run(record(missing))
 
 
