@@ -102,14 +102,16 @@ class WebSocketActivities:
         if activity.info().task_queue != self.queue:
             yield None
             return
-        waited = None if self.in_flight.try_permit() else await self._wait_for_room(deadline)
+        unsent: Beat | None = None
+        if not self.in_flight.try_permit():
+            unsent = Beat(phase=CreatePhase.REJECTED)
+            await _unless_stopped(self._wait_for_room(unsent, deadline), lambda: unsent)
         try:
-            yield waited
+            yield unsent
         finally:
             self.in_flight.give_back()
 
-    async def _wait_for_room(self, deadline: datetime | None) -> Beat:
-        unsent = Beat(phase=CreatePhase.REJECTED)
+    async def _wait_for_room(self, unsent: Beat, deadline: datetime | None) -> None:
         left = None if deadline is None else deadline.timestamp() - self.now()
         try:
             async with asyncio.timeout(left), Pulse(lambda: unsent) as pulse:
@@ -117,7 +119,6 @@ class WebSocketActivities:
                 await self.in_flight.permit()
         except TimeoutError:
             raise deadline_passed() from None
-        return unsent
 
     async def _read(self, response_id: str, why: str) -> ResponseRecord:
         """The response, by its id, if it finishes although nobody follows it. Raises `ApplicationError`."""

@@ -143,6 +143,35 @@ async def test_a_run_may_do_without_function_tools(api: ResponsesClient) -> None
 # --- what the caller gave wrong ----------------------------------------------------------------------------------
 
 
+TEXT = {"role": "user", "content": "And be brief."}
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("Go on.", [{"role": "user", "content": "Go on."}, TEXT]),
+        ([{"role": "user", "content": "Hi."}], [{"role": "user", "content": "Hi."}, TEXT]),
+    ],
+)
+async def test_a_text_that_came_before_the_first_create_follows_the_task(
+    api: ResponsesClient, task: str | list[Any], expected: list[Any]
+) -> None:
+    create = first(task).model_copy(update={"texts": ["And be brief."]})
+    assert (await built(api, create))["input"] == expected
+
+
+async def test_texts_of_the_user_follow_the_answers_to_calls(api: ResponsesClient) -> None:
+    answer_to_call = FunctionCallOutput(call_id="call_1", output="3")
+    create = CreateResponse(
+        options=ModelOptions(),
+        iteration=2,
+        new_items=[answer_to_call],
+        texts=["And be brief."],
+        previous_response_id="r",
+    )
+    assert (await built(api, create))["input"] == [answer_to_call.model_dump(), TEXT]
+
+
 async def test_an_unknown_tool_is_refused_by_name(api: ResponsesClient) -> None:
     create = first().model_copy(update={"options": ModelOptions(tools=["whisper"])})
     failure = await refusal(api, create)
@@ -204,6 +233,30 @@ async def test_a_refused_chain_is_rebuilt_from_the_stored_responses(emulated: Re
         *late,
         *(f"second {call}" for call in late),
     ]
+
+
+async def test_texts_of_the_user_are_rebuilt_where_they_were_said(emulated: ResponsesClient) -> None:
+    asked = CreateRequest(model="scenario:echo", input="Add.", store=True)
+    one = await emulated.create(asked)
+    again = {"input": [{"role": "user", "content": "Shorter."}], "previous_response_id": one.id}
+    two = await emulated.create(asked.model_copy(update=again))
+    body = await built(emulated, rebuilding([one.id, two.id], []).model_copy(update={"texts": ["And be brief."]}))
+    said = [item["content"] for item in body["input"] if "content" in item]
+    said = [content if isinstance(content, str) else content[0]["text"] for content in said]
+    assert said == ["Add.", "Add.", "Shorter.", "Shorter.", "And be brief."]
+
+
+async def test_a_text_that_a_server_lists_with_every_later_response_is_rebuilt_once(
+    api: ResponsesClient, provider: Provider
+) -> None:
+    def listed(*texts: str) -> dict[str, Any]:
+        message = {"type": "message", "role": "user"}
+        return {"data": [message | {"id": text, "content": [{"type": "input_text", "text": text}]} for text in texts]}
+
+    done = {"id": "resp", "status": "completed", "output": []}
+    provider.will(*map(answer, (done, listed("Add."), done, listed("Add.", "Shorter."))))
+    body = await built(api, rebuilding(["resp_1", "resp_2"], []))
+    assert [item.get("id") for item in body["input"]] == [None, "Shorter."]
 
 
 async def test_a_rebuilt_input_is_accepted_as_the_same_conversation(emulated: ResponsesClient) -> None:
