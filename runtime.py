@@ -256,6 +256,7 @@ class Settings(BaseSettings):
         fields = [name for name in type(self).model_fields if not _NOT_OF_THE_WORKER.fullmatch(name)]
         told = {self.variable(name): self._told(name) for name in fields}
         told |= {"TEMPORAL_ADDRESS": configured_address() or "", "TEMPORAL_NAMESPACE": temporal_namespace()}
+        told |= {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
         told["version of this program"] = str(_last_edit())
         return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in told.items()}
 
@@ -413,9 +414,7 @@ def setup_telemetry(settings: Settings, service: str = "durable-responses") -> N
 
 def end_telemetry() -> None:
     """Send what has not been sent yet; takes at most a few seconds."""
-    if OtelSettings.load().export() is not None:
-        from telemetry import providers
-
+    if providers := sys.modules.get("telemetry.providers"):  # where it was not needed, nothing is to be sent
         providers.end()
 
 

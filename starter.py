@@ -137,7 +137,7 @@ class Output:
 
 def _execute(work: Callable[[Output], Awaitable[ExitCode]], *, as_json: bool = False) -> None:
     """Do the work of a command. What it cannot do is told in one sentence on standard error."""
-    from runtime import SettingsError, SetupError
+    from runtime import SettingsError, SetupError, end_telemetry, setup_export
     from workflows.jobs import InvalidInput, JobError, JobExists, JobNotFound
 
     output = Output(as_json=as_json)
@@ -146,11 +146,14 @@ def _execute(work: Callable[[Output], Awaitable[ExitCode]], *, as_json: bool = F
         return await work(output)
 
     try:
+        setup_export("durable-responses-cli")
         raise typer.Exit(asyncio.run(done()))
     except (UsageError, SettingsError, JobNotFound, JobExists, InvalidInput) as error:
         problem = Problem(error=str(error), exit_code=ExitCode.USAGE)
     except (SetupError, JobError) as error:
         problem = Problem(error=str(error), exit_code=ExitCode.UNAVAILABLE)
+    finally:
+        end_telemetry()
     if as_json:
         output.object(problem)
     _complain(problem.error)
@@ -353,16 +356,25 @@ def cancel(
 def list_jobs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many at most.")] = 20,
     is_open: Annotated[bool, typer.Option("--open", help="Only runs that have not ended.")] = False,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", help="A condition, such as: AgentTenant = 'acme'.", metavar="FILTER", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the newest runs, open ones first. Answers without a worker too."""
+    """List the newest runs, open ones first. Answers without a worker too.
+
+    --where takes Temporal's list filter: over AgentStatus, AgentModel, AgentIteration, AgentTenant where the namespace
+    has them, and over Temporal's own, such as StartTime.
+    """
 
     async def work(output: Output) -> ExitCode:
         from runtime import Settings
 
         connection = await _connect(Settings.load())
-        where = 'ExecutionStatus = "Running"' if is_open else None
-        _show_list(await connection.jobs.recent(limit=limit, where=where), connection, output)
+        conditions = [*(['ExecutionStatus = "Running"'] if is_open else []), *([f"({where})"] if where else [])]
+        recent = await connection.jobs.recent(limit=limit, where=" AND ".join(conditions) or None)
+        _show_list(recent, connection, output)
         return ExitCode.COMPLETED
 
     _execute(work, as_json=as_json)

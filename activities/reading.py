@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from random import Random
 
 from activities.failures import failed_read, lost_response
+from activities.measures import polled
 from activities.messages import ResponseRecord
 from activities.records import record_of
 from activities.waiting import Cadence
@@ -37,6 +38,7 @@ class Reads:
     async def read(self, now: float) -> Response | None:
         """GET the response; None when that failed in a way that passes (A7). Raises `ApplicationError`."""
         self._gets += 1
+        polled()
         try:
             retrieved = await self.client.retrieve(self.response_id)
         except ResponsesError as error:

@@ -12,6 +12,7 @@ from temporalio import activity
 from activities.creating import Sending
 from activities.failures import deadline_passed, lost_response
 from activities.heartbeats import Pulse, RunReports, earlier_beat
+from activities.measures import first_text_came
 from activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
 from activities.preview import text_in
 from activities.reading import Reads
@@ -47,6 +48,11 @@ class StreamedResponse:
             self.response = event.response
 
     @property
+    def has_text(self) -> bool:
+        """Whether any text has come."""
+        return any(self._pieces)
+
+    @property
     def text(self) -> str:
         """The text so far."""
         self._pieces = ["".join(self._pieces)]
@@ -74,6 +80,7 @@ class StreamTurn:
         self._sending = Sending(self.deadline, self.now, self.waited or earlier_beat())
         self._reports = RunReports(ReportSchedule(self.now()))
         self._taken_at: float | None = None
+        self._sent_at = self.now()
 
     async def run(self) -> ResponseRecord:
         """The finished response, or what it was at the deadline or when the run was cancelled.
@@ -91,7 +98,7 @@ class StreamTurn:
                 self._taken_at = self.now()
                 pulse.beat()
                 async for event in events:
-                    self.streamed.take(event)
+                    self._take(event)
         except TimeoutError:
             return await self._left(ResponseStatus.IN_PROGRESS, deadline_passed())
         except asyncio.CancelledError as cancelled:
@@ -107,13 +114,21 @@ class StreamTurn:
     async def _open(self, request: CreateRequest, connection: AsyncExitStack) -> AsyncIterator[Event]:
         """Send the request and read until the response has an id; leave the connection open."""
         async with AsyncExitStack() as attempt:
+            self._sent_at = self.now()
             events = await attempt.enter_async_context(self.open_events(request))
             async for event in events:
-                self.streamed.take(event)
+                self._take(event)
                 if self.streamed.response is not None:
                     break
             connection.push_async_exit(attempt.pop_all())
         return events
+
+    def _take(self, event: Event) -> None:
+        had_text = self.streamed.has_text
+        self.streamed.take(event)
+        if self.streamed.has_text and not had_text:
+            response = self.streamed.response
+            first_text_came(self.now() - self._sent_at, response.model if response else "")
 
     async def _left(self, status: ResponseStatus, otherwise: BaseException) -> ResponseRecord:
         """The response whose stream was left: completed if it was, else its text so far and what that has cost."""

@@ -19,6 +19,7 @@ from websockets.proxy import parse_proxy
 from websockets.uri import parse_uri
 
 from responses_api.errors import Misconfigured
+from responses_api.tracing import trace_headers
 from responses_api.transport import environment_proxy
 
 DEFAULT_URL = "wss://api.openai.com/v1/responses"
@@ -239,7 +240,7 @@ def _check_header(name: str, value: str) -> None:
 
 def _headers(api_key: SecretStr | None, options: ConnectOptions) -> dict[str, str]:
     overrides = options.overrides
-    ours = {"User-Agent": USER_AGENT}
+    ours = {"User-Agent": USER_AGENT, **trace_headers()}
     if key := _key(api_key):
         ours["Authorization"] = f"Bearer {key}"
     if options.beta is not None:

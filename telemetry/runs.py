@@ -119,6 +119,11 @@ class ResponseStory:
             self._span.set_status(Status(StatusCode.ERROR, response.error.code or response.status))
         self._end(response.status)
 
+    def was_superseded(self, earlier: ResponseRecord) -> None:
+        """A text ended a response early, and this one continues it: one span for both, but each counts."""
+        instruments.responses.add(1, self._labels(status=earlier.status))
+        self._measure(earlier)
+
     def left(self) -> None:
         """Nobody follows it any more."""
         if not self._is_over:
@@ -323,6 +328,8 @@ def _tell(response: ResponseStory, ended: "asyncio.Future[Any]", *, is_create: b
             response.has_become(record)
         case WebSocketTurn() as turn:
             response.created(_created(turn.response))
+            for earlier in turn.superseded:
+                response.was_superseded(earlier)
             response.has_become(turn.response)
 
 
