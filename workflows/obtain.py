@@ -241,11 +241,10 @@ class Obtain:
         if decision is AfterFailedCreate.FAIL:
             raise RunFailed(stopping.error_of(error)) from error
         if failure is FailureType.TRY_LATER:
-            await self._pause(creates.pause)
+            await self._pause(stopping.delay_asked_for(error) or timedelta(seconds=creates.pause))
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, pause: timedelta) -> None:
         """Wait before what was turned away is sent again. Raises `Stopped`, `DeadlinePassed`."""
-        pause = timedelta(seconds=seconds)
         left = time_left(self.ledger.deadline)
         try:
             await workflow.wait_condition(

@@ -119,6 +119,11 @@ def detail_of(error: ActivityError) -> FailureDetail:
     return FailureDetail.model_validate(details[0]) if details and isinstance(details[0], dict) else FailureDetail()
 
 
+def delay_asked_for(error: ActivityError) -> timedelta | None:
+    """How long the provider wants to be left alone before the next try."""
+    return error.cause.next_retry_delay if isinstance(error.cause, ApplicationError) else None
+
+
 def error_of(error: ActivityError) -> AgentError:
     """An activity's failure as the run shows it."""
     if worker_was_lost(error):
