@@ -24,9 +24,11 @@ from temporalio.worker import (
 
 logger = logging.getLogger(__name__)
 
+_MOST_LINES = 10_000  # of the file beyond what is in flight
+
 
 class IdFile:
-    """Response ids on disk, as a log of `+id` and `-id` lines, rewritten when it is opened.
+    """Response ids on disk, as a log of `+id` and `-id` lines, rewritten when it is opened and when it has grown long.
 
     Each worker process of one state folder holds a file of its own, locked for as long as it lives; a restarted worker
     takes over the file of one that died.
@@ -42,11 +44,8 @@ class IdFile:
                 ids[response_id] = None
             elif sign == "-":
                 ids.pop(response_id, None)
-        self.ids = list(ids)
-        file.seek(0)
-        file.truncate()
-        file.writelines(f"+{response_id}\n" for response_id in self.ids)
-        file.flush()
+        self._ids = ids
+        self._rewrite()
 
     @classmethod
     @contextmanager
@@ -55,10 +54,29 @@ class IdFile:
         with _lock_one(folder) as file:
             yield cls(file)
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids that came and did not go, oldest first."""
+        return list(self._ids)
+
     def append(self, sign: str, response_id: str) -> None:
         """Note that an id came (`+`) or went (`-`)."""
+        if sign == "+":
+            self._ids[response_id] = None
+        else:
+            self._ids.pop(response_id, None)
         self._file.write(f"{sign}{response_id}\n")
         self._file.flush()
+        self._lines += 1
+        if self._lines > _MOST_LINES + 2 * len(self._ids):
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.writelines(f"+{response_id}\n" for response_id in self._ids)
+        self._file.flush()
+        self._lines = len(self._ids)
 
 
 def _lock_one(folder: Path) -> IO[str]:

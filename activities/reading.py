@@ -9,10 +9,11 @@ from activities.messages import ResponseRecord
 from activities.records import record_of
 from activities.waiting import Cadence
 from responses_api.client import ResponsesClient
-from responses_api.errors import NoSuchEndpoint, NotFound, ResponsesError
+from responses_api.errors import MalformedAnswer, NoSuchEndpoint, NotFound, ResponsesError
 from responses_api.models import Response
 
 _NOT_FOUND_YET = 30.0  # seconds after its create in which a response need not be found
+_STRANGE_ANSWERS = 20  # in a row, about ten minutes
 _FIRST_BACK_OFF = 0.5
 _LONGEST_BACK_OFF = 30.0
 _RANDOM = Random()  # one for all: the state of each takes 2.5 KB
@@ -61,8 +62,9 @@ class Reads:
         return self.cadence.jittered(max(wait, fair_share, self._asked_to_wait), self.random)
 
     def _passes(self, error: ResponsesError, now: float) -> bool:
-        if isinstance(error, NoSuchEndpoint):
-            return self.last is not None  # it is there: something between us and the provider is out of order
+        if isinstance(error, NoSuchEndpoint | MalformedAnswer) and self.last is not None:
+            # It was well before: something between us and the provider is out of order, and the response is paid for.
+            return self._failures < _STRANGE_ANSWERS
         just_created = self.last is None and now - self.created_at < _NOT_FOUND_YET
         return error.retry_read or (isinstance(error, NotFound) and just_created)
 

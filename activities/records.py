@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pydantic_core import to_json
+
 from activities.messages import ResponseRecord
 from responses_api.models import (
     FunctionCall,
@@ -18,7 +20,7 @@ from responses_api.models import (
     Usage,
 )
 
-LARGEST_TEXT = 640 * 1024  # bytes of one response's text, and as much of arguments: together they fit a payload
+LARGEST_TEXT = 640 * 1024  # bytes of one response's text as JSON, and as much of arguments: together they fit a payload
 
 
 def record_of(response: Response) -> ResponseRecord:
@@ -47,17 +49,21 @@ def unfinished_record(
 
 @dataclass
 class _Room:
-    """What all texts of a response, or all arguments, may still take. Bytes."""
+    """What all texts of a response, or all arguments, may still take. Bytes of JSON, as history stores them."""
 
     left: int = LARGEST_TEXT
 
     def fit(self, text: str) -> str:
-        encoded = text.encode()
-        kept = encoded[: self.left]
-        self.left -= len(kept)
-        if len(kept) == len(encoded):
-            return text
-        return kept.decode(errors="ignore") + f"\n[cut: the first {len(kept)} of {len(encoded)} bytes]"
+        kept = text
+        while (size := _json_bytes(kept)) > self.left:
+            # Escapes make some parts larger than others, so the share that fits is a guess.
+            kept = kept[: len(kept) * self.left // size]
+        self.left -= size
+        return kept if kept == text else f"{kept}\n[cut: the first {len(kept)} of {len(text)} characters]"
+
+
+def _json_bytes(text: str) -> int:
+    return len(to_json(text)) - 2  # without the quotation marks
 
 
 def _items(output: list[OutputItem]) -> Iterable[OutputItem]:

@@ -63,7 +63,7 @@ class Obtain:
 
         Raises `Stopped`, `DeadlinePassed`, `RunFailed`.
         """
-        creates = CreateHistory()
+        creates = CreateHistory(can_rebuild=self.request.previous_response_id is None)
         while True:
             try:
                 response = await self._obtain(self._create_request(creates))

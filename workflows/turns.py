@@ -262,6 +262,7 @@ class CreateHistory:
     """What became of the earlier creates of one iteration.
 
     `interrupted`: a response that nobody follows any more, to be read by its id before anything is created.
+    `can_rebuild`: whether the run knows the whole conversation; not where the caller's `previous_response_id` began it.
     """
 
     ambiguous: int = 0
@@ -269,6 +270,7 @@ class CreateHistory:
     turned_away: int = 0
     chain_rejected: bool = False
     interrupted: str | None = None
+    can_rebuild: bool = True
 
     def after(
         self, failure: FailureType | None, policy: OnAmbiguousCreate, response_id: str | None = None
@@ -293,7 +295,7 @@ class CreateHistory:
             case FailureType.TRY_LATER:
                 self.turned_away += 1
                 again = True
-            case FailureType.CHAIN_REJECTED if not self.chain_rejected:
+            case FailureType.CHAIN_REJECTED if self.can_rebuild and not self.chain_rejected:
                 self.chain_rejected = True
                 return AfterFailedCreate.CREATE_WITH_FULL_INPUT
             case _:

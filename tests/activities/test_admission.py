@@ -196,6 +196,16 @@ def test_the_file_of_a_worker_starts_with_what_is_in_flight(tmp_path: Path) -> N
         assert (tmp_path / "responses-in-flight-0").read_text() == "+resp_last\n"
 
 
+def test_the_file_of_a_worker_that_runs_for_long_is_rewritten(tmp_path: Path) -> None:
+    with IdFile.claim(tmp_path) as file:
+        file.append("+", "resp_first")
+        for number in range(6_000):
+            file.append("+", f"resp_{number}")
+            file.append("-", f"resp_{number}")
+        assert len((tmp_path / "responses-in-flight-0").read_text().splitlines()) < 3_000
+        assert file.ids == ["resp_first"]
+
+
 class OnAFullDisk(IdFile):
     """A file that takes nothing more."""
 

@@ -104,6 +104,16 @@ async def test_an_endpoint_that_was_there_before_is_there_again_later(provider: 
     assert await reads.read(CREATED_AT) is None
 
 
+async def test_a_strange_answer_after_good_ones_does_not_lose_a_paid_response(provider: Provider, reads: Reads) -> None:
+    """A7: but not for ever."""
+    provider.will(answer(RUNNING), *[answer({"no": "response"})] * 21)
+    await reads.read(CREATED_AT)
+    for _ in range(20):
+        assert await reads.read(CREATED_AT) is None
+    with pytest.raises(ApplicationError, match="malformed_answer"):
+        await reads.read(CREATED_AT)
+
+
 async def test_the_texts_of_failures_keep_status_and_request_id_and_no_key(provider: Provider, reads: Reads) -> None:
     """A25."""
     key = KEY.get_secret_value()

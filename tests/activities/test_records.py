@@ -132,8 +132,9 @@ def test_an_unknown_status_is_kept() -> None:
         [call("x" * LARGEST_TEXT, f"call_{number}") for number in range(5)],
         [message("x\n" * LARGEST_TEXT), call('{"a": "' + "x" * LARGEST_TEXT + '"}')],
         [{"type": "reasoning", "summary": [{"text": "x" * LARGEST_TEXT}] * 3}, message("x" * LARGEST_TEXT)],
+        [message('"' * LARGEST_TEXT + "x" * LARGEST_TEXT), call("\x00" * LARGEST_TEXT)],
     ],
-    ids=["one text", "many texts", "many calls", "text and call", "summary"],
+    ids=["one text", "many texts", "many calls", "text and call", "summary", "escapes"],
 )
 def test_a_record_of_whatever_size_fits_a_payload(output: list[dict[str, Any]]) -> None:
     """Else the run would fail for an answer that is already paid for."""
@@ -142,12 +143,14 @@ def test_a_record_of_whatever_size_fits_a_payload(output: list[dict[str, Any]]) 
 
 def test_what_is_cut_says_so() -> None:
     text = record_of(response(message("x" * (LARGEST_TEXT + 1)))).output_text
-    assert text == "x" * LARGEST_TEXT + f"\n[cut: the first {LARGEST_TEXT} of {LARGEST_TEXT + 1} bytes]"
+    assert text == "x" * LARGEST_TEXT + f"\n[cut: the first {LARGEST_TEXT} of {LARGEST_TEXT + 1} characters]"
 
 
 def test_a_text_is_not_cut_within_a_character() -> None:
     text = record_of(response(message("x" + "ä" * LARGEST_TEXT))).output_text
-    assert text.startswith("x" + "ä" * (LARGEST_TEXT // 2 - 1) + "\n[cut")
+    kept, _, note = text.partition("\n")
+    assert set(kept) == {"x", "ä"}
+    assert note.startswith("[cut")
 
 
 def test_all_calls_are_kept_when_their_arguments_are_cut() -> None:

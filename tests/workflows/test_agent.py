@@ -418,6 +418,14 @@ async def test_a_refused_chain_is_replaced_by_the_full_input_once(agents: Agents
     assert [bill.previous_response_id for bill in bills] == [None, None, None]
 
 
+async def test_an_unknown_previous_response_is_named_and_not_left_out(agents: Agents) -> None:
+    run = await agents.start(asks("echo", previous_response_id="resp_unknown"))
+    result = await result_of(run)
+    assert result.error is not None
+    assert (result.error.type, "resp_unknown" in result.error.message) == ("chain_rejected", True)
+    assert await agents.responses(run) == []
+
+
 async def test_the_response_id_of_a_stream_is_known_before_it_ends(agents: Agents) -> None:
     """A19: told at `response.created`, not when the iteration ends."""
     run = await agents.start(asks("think?seconds=30", TransportChoice.STREAM))

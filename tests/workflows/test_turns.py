@@ -397,6 +397,12 @@ def test_what_was_turned_away_is_sent_again_for_as_long_as_the_run_lasts() -> No
     assert creates.attempt == 1
 
 
+def test_a_conversation_that_the_caller_began_is_not_quietly_cut_off() -> None:
+    """A refused chain is rebuilt only where the run knows all of it."""
+    creates = CreateHistory(can_rebuild=False)
+    assert creates.after(FailureType.CHAIN_REJECTED, RETRY) is FAIL
+
+
 # --- what fits into history --------------------------------------------------------------------------------------
 
 
