@@ -358,7 +358,9 @@ def list_jobs(
     is_open: Annotated[bool, typer.Option("--open", help="Only runs that have not ended.")] = False,
     where: Annotated[
         str | None,
-        typer.Option("--where", help="A condition, such as: AgentTenant = 'acme'.", metavar="FILTER", show_default=False),
+        typer.Option(
+            "--where", help="A condition, such as: AgentTenant = 'acme'.", metavar="FILTER", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

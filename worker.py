@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -18,11 +18,12 @@ from typing import NoReturn
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerDeploymentConfig, WorkerTuner
+from temporalio.worker import FixedSizeSlotSupplier, Interceptor, Worker, WorkerDeploymentConfig, WorkerTuner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 from activities.artifacts import ArtifactActivities
+from activities.attribute_news import TellOfSearchAttributes
 from activities.building import RequestBuilder
 from activities.cool_down import CoolDown
 from activities.handing_over import HandOver
@@ -39,6 +40,7 @@ from runtime import Provider, ProviderKind, Settings, SetupError, connect, end_t
 from telemetry.instruments import observe_in_flight
 from tools.registry import Registry, RegistryError, ToolContext
 from workflows.agent import AgentWorkflow
+from workflows.attribute_registration import register
 from workflows.contract import TaskQueue
 
 logger = logging.getLogger("worker")
@@ -86,11 +88,12 @@ async def run_worker(
                 cadence=Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap),
             )
             websockets = websocket_activities(provider, settings, responses, pool)
+            marks: list[Interceptor] = [TellOfSearchAttributes()] if await register(client) else []
             build = {
                 Queue.AGENTS: lambda: [agents_worker(client, settings, responses)],
                 Queue.CREATE: lambda: [
-                    create_worker(client, settings, responses, websockets),
-                    socket_worker(client, settings, websockets),
+                    create_worker(client, settings, responses, websockets, marks),
+                    socket_worker(client, settings, websockets, marks),
                 ],
                 Queue.WAITING: lambda: [waiting_worker(client, settings, responses)],
                 Queue.TOOLS: lambda: [tools_worker(client, settings, registry)],
@@ -142,7 +145,11 @@ def agents_worker(client: Client, settings: Settings, responses: ResponsesActivi
 
 
 def create_worker(
-    client: Client, settings: Settings, responses: ResponsesActivities, websockets: WebSocketActivities
+    client: Client,
+    settings: Settings,
+    responses: ResponsesActivities,
+    websockets: WebSocketActivities,
+    marks: Sequence[Interceptor],
 ) -> Worker:
     """Creates, admitted only while fewer than N responses are in flight here."""
     some = FixedSizeSlotSupplier(1)
@@ -160,16 +167,19 @@ def create_worker(
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=LET_CREATES_END,
         deployment_config=deployment_config(settings),
-        interceptors=[HandOver()],
+        interceptors=[HandOver(), *marks],
     )
 
 
-def socket_worker(client: Client, settings: Settings, websockets: WebSocketActivities) -> Worker:
+def socket_worker(
+    client: Client, settings: Settings, websockets: WebSocketActivities, marks: Sequence[Interceptor]
+) -> Worker:
     """Further turns over the sockets that this worker holds, and texts for the responses under way on them."""
     return Worker(
         client,
         task_queue=websockets.queue,
         activities=[websockets.websocket_turn, websockets.steer_response],
+        interceptors=marks,
         max_concurrent_activities=settings.max_responses_in_flight + ROOM_FOR_TEXTS,
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=LET_CREATES_END,

@@ -124,15 +124,21 @@ class CreateResponse(Record):
 
 
 class CreatedResponse(Record):
-    """The provider has taken the request."""
+    """The provider has taken the request.
+
+    `search_attributes`: whether the namespace has ours, as far as the worker knows; the same in `ResponseRecord`.
+    """
 
     response_id: str
     status: str
     model: str | None = None
+    search_attributes: bool | None = None
 
 
 class ResponseRecord(Record, Response):
     """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings."""
+
+    search_attributes: bool | None = None
 
 
 class AwaitResponse(Record):

@@ -114,6 +114,9 @@ class RunOptions:
         str | None,
         _option("--previous-response-id", text="Go on from this response.", panel=_MODEL, metavar="RESPONSE"),
     ] = None
+    tenant: Annotated[
+        str | None, _option("--tenant", text="For whom it is: `list --where` finds it by AgentTenant.", metavar="NAME")
+    ] = None
     max_iterations: Annotated[
         int | None, _option("--max-iterations", text="Model responses at most (by effort).", panel=_LIMITS, metavar="N")
     ] = None
@@ -180,6 +183,7 @@ _FIELDS = {
     "verbosity": "verbosity",
     "instructions": "instructions",
     "context": "context",
+    "tenant": "tenant",
     "web_search": "enable_web_search",
     "code_interpreter": "enable_code_interpreter",
     "tool": "tools",

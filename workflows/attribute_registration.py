@@ -51,6 +51,11 @@ async def register(client: Client) -> bool:
     return True
 
 
+def says_unregistered(error: RPCError) -> bool:
+    """Whether a start was refused because the namespace does not have them."""
+    return error.status is RPCStatusCode.INVALID_ARGUMENT and "search attribute" in error.message.lower()
+
+
 def type_of(key: "SearchAttributeKey[str] | SearchAttributeKey[int]") -> str:
     """The type's name, as `temporal operator search-attribute create --type` takes it."""
     return "Int" if key.origin_value_type is int else "Keyword"

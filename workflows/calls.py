@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from responses_api.models import FunctionCall
     from workflows import stopping, turns
     from workflows.contract import AgentInput, TaskQueue
+    from workflows.details import call_summary
     from workflows.ledger import Ledger
     from workflows.stopping import Stopped, StopRequest, time_left
 
@@ -64,7 +65,7 @@ class FunctionCalls:
                 allowed=request.tools,
             ),
             task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
-            summary=call.name,
+            summary=call_summary(call),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             start_to_close_timeout=timedelta(seconds=request.tool_timeout) + _BEYOND_THE_TOOLS_OWN_TIMEOUT,
             schedule_to_close_timeout=left,

@@ -62,6 +62,9 @@ class AgentInput(ModelOptions):
         description="What to do: text, or Responses API input items.", min_length=1
     )
     context: str | None = None
+    tenant: str | None = Field(
+        None, min_length=1, max_length=100, description="For whom the run is: the search attribute `AgentTenant`."
+    )
     max_iterations: int | None = Field(None, ge=1, le=1000, description="By effort when not given: 5, 6, 8, 10 or 12.")
     deadline: float | None = Field(None, gt=0, description="Seconds for the whole run.")
     tool_timeout: float = Field(300, gt=0, description="Seconds for one function call; a tool's own limit may be less.")

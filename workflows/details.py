@@ -1,27 +1,111 @@
-"""What Temporal's Web UI shows of a run, as Markdown (its tab "User Metadata")."""
+"""What Temporal's Web UI and CLI show of a run: the panel in "User Metadata", and summaries of its steps."""
 
+import json
+import re
+from bisect import bisect_right
+from datetime import datetime
+
+from responses_api.models import FunctionCall
 from workflows.contract import AgentState, CallStatus
+
+# Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
+SUMMARY_BYTES = 200
+DETAILS_BYTES = 20_000
 
 _LAST_LINES = 5
 _LONGEST_LINE = 200
+_LONGEST_ERROR = 2000
+_NAMED_CALLS = 10
+_CUT = "…"
+
+# --- the panel ---------------------------------------------------------------------------------------------------
 
 
-def details_of(state: AgentState) -> str:
-    """A short panel: status, iteration, tokens, the calls under way, the last lines of the text, how to cancel."""
-    lines = [
-        f"**{state.status}**, iteration {state.iteration} of {state.max_iterations}",
-        f"{state.usage.total_tokens:,} tokens ({state.usage.reasoning_tokens:,} of them reasoning)",
-    ]
+def details_of(state: AgentState, job_id: str, now: datetime) -> str:
+    """A short panel as Markdown: where the run stands, what it works at, the end of its text, how to cancel it."""
+    parts = [_standing(state, now), _tokens(state)]
     if state.response_id:
-        lines.append(f"response `{state.response_id}`: {state.response_status}")
-    running = [call.name for call in state.function_calls if call.status is CallStatus.RUNNING]
-    if running:
-        lines.append("running: " + ", ".join(f"`{name}`" for name in running))
-    if state.cancel_requested and not state.status.is_final:
-        lines.append("cancel requested")
+        parts.append(f"response `{state.response_id}`: {state.response_status}")
+    parts += _calls(state)
     if state.error:
-        lines.append(f"error: {state.error.message}")
+        parts.append(f"error: {state.error.message[:_LONGEST_ERROR]}")
+    parts += _last_lines(state.preview)
     if not state.status.is_final:
-        lines.append("cancel it with the signal `cancel`, or with *Request Cancellation*")
-    text = "\n".join(line[-_LONGEST_LINE:] for line in state.preview.strip().splitlines()[-_LAST_LINES:])
-    return "\n\n".join([*lines, f"```\n{text}\n```"] if text else lines)
+        parts.append("Cancel was requested." if state.cancel_requested else _how_to_cancel(job_id))
+    return fit("\n\n".join(parts), DETAILS_BYTES)
+
+
+def _standing(state: AgentState, now: datetime) -> str:
+    parts = [f"**{state.status}**", f"iteration {state.iteration} of {state.max_iterations}"]
+    if state.started_at:
+        seconds = int((now - state.started_at).total_seconds())
+        parts.append(f"{seconds // 60}:{seconds % 60:02} after its start, at {now:%Y-%m-%d %H:%M:%S} UTC")
+    return ", ".join(parts)
+
+
+def _tokens(state: AgentState) -> str:
+    return f"{state.usage.total_tokens:,} tokens ({state.usage.reasoning_tokens:,} of them reasoning)"
+
+
+def _calls(state: AgentState) -> list[str]:
+    running = [f"`{call.name}`" for call in state.function_calls if call.status is CallStatus.RUNNING]
+    more = [f"{len(running) - _NAMED_CALLS} more"] if len(running) > _NAMED_CALLS else []
+    return ["function calls under way: " + ", ".join([*running[:_NAMED_CALLS], *more])] if running else []
+
+
+def _last_lines(preview: str) -> list[str]:
+    # Indented code: nothing that the model writes can end it.
+    lines = [line[-_LONGEST_LINE:] for line in preview.strip().splitlines()[-_LAST_LINES:]]
+    return ["the last lines so far:", "\n".join(f"    {line}" for line in lines)] if lines else []
+
+
+def _how_to_cancel(job_id: str) -> str:
+    ways = (
+        "here: *Request Cancellation*",
+        f"Temporal's CLI: `temporal workflow signal --workflow-id {job_id} --name cancel`",
+        f"our command line: `durable-responses cancel {job_id}`",
+        f'MCP: `gpt5_agent_cancel` with `{{"job_id": "{job_id}"}}`',
+    )
+    return "\n".join(["How to cancel it:", "", *(f"- {way}" for way in ways)])
+
+
+# --- summaries ---------------------------------------------------------------------------------------------------
+
+_MAIN_ARGUMENTS = ("path", "file_path", "url", "query", "command", "name")
+_SECRET = re.compile("key|token|secret|password|credential|auth", re.IGNORECASE)
+
+
+def call_summary(call: FunctionCall) -> str:
+    """One line for a function call: the tool, and the argument that tells most (`read_file docs/x.md`)."""
+    argument = _main_argument(call.arguments)
+    return summary(f"{call.name} {argument}" if argument else call.name)
+
+
+def _main_argument(arguments: str) -> str:
+    try:
+        given = json.loads(arguments)
+    except ValueError:  # the model is told so by the activity
+        return ""
+    if not isinstance(given, dict):
+        return ""
+    # A summary is shown in lists: what may be secret stays in the input.
+    shown = {name: value for name, value in given.items() if isinstance(value, str | int) and not _SECRET.search(name)}
+    main = next((name for name in _MAIN_ARGUMENTS if name in shown), next(iter(shown), None))
+    return str(shown[main]) if main else ""
+
+
+def summary(text: str) -> str:
+    """One line, short enough for Temporal."""
+    return fit(" ".join(text[:SUMMARY_BYTES].split()), SUMMARY_BYTES)
+
+
+def fit(text: str, limit: int) -> str:
+    """Text cut so that its JSON form, in which it travels, has at most `limit` bytes."""
+    if _bytes(text) <= limit:
+        return text
+    longest = bisect_right(range(min(len(text), limit)), limit, key=lambda end: _bytes(text[:end] + _CUT)) - 1
+    return text[: max(longest, 0)].rstrip() + _CUT
+
+
+def _bytes(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))

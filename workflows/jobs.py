@@ -24,6 +24,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.messages import PREVIEW_CHARACTERS
+from workflows.attribute_registration import says_unregistered
 from workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -35,6 +36,7 @@ from workflows.contract import (
     TaskQueue,
     agent_workflow_id,
 )
+from workflows.details import DETAILS_BYTES, SUMMARY_BYTES, fit
 from workflows.records import (
     InvalidInput,
     JobError,
@@ -47,7 +49,8 @@ from workflows.records import (
     is_closed,
     with_live_text,
 )
-from workflows.turns import parse_input
+from workflows.search_attributes import search_attributes_of
+from workflows.turns import parse_input, transport_for
 
 __all__ = [
     "InvalidInput",
@@ -67,7 +70,7 @@ _START_TIMEOUT = 15.0
 _POLL_WINDOW = timedelta(seconds=70)  # a worker asks again after at most 60 s
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.5, 3.0, 1.3
 _READ_AT_ONCE = 20
-_SUMMARY_CHARACTERS, _DETAIL_CHARACTERS = 90, 4000
+_SUMMARY_CHARACTERS, _TASK_CHARACTERS = 90, 4000
 
 
 class Source(StrEnum):
@@ -131,6 +134,7 @@ class Jobs:
         self._client = client
         self._task_queue = task_queue
         self._records = Records(client)
+        self._has_search_attributes = True  # until the server says otherwise
 
     async def start(
         self,
@@ -154,19 +158,7 @@ class Jobs:
         chosen = job_id_for(idempotency_key) if idempotency_key is not None else job_id or agent_workflow_id()
         try:
             async with asking_temporal(seconds=_START_TIMEOUT):
-                await self._client.start_workflow(
-                    WORKFLOW_TYPE,
-                    request,
-                    id=chosen,
-                    task_queue=self._task_queue,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    id_conflict_policy=(
-                        WorkflowIDConflictPolicy.USE_EXISTING if shared else WorkflowIDConflictPolicy.FAIL
-                    ),
-                    memo=memo,
-                    static_summary=summary_of(request),
-                    static_details=static_details_of(request),
-                )
+                await self._start(request, chosen, shared=shared, memo=memo)
         except WorkflowAlreadyStartedError:
             if not shared:
                 raise JobExists(chosen) from None
@@ -248,6 +240,27 @@ class Jobs:
                 yield view
 
     # --- parts ---------------------------------------------------------------------------------------------------
+
+    async def _start(self, request: AgentInput, job_id: str, *, shared: bool, memo: Mapping[str, Any] | None) -> None:
+        attributes = search_attributes_of(request, AgentState()) if self._has_search_attributes else None
+        try:
+            await self._client.start_workflow(
+                WORKFLOW_TYPE,
+                request,
+                id=job_id,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if shared else WorkflowIDConflictPolicy.FAIL,
+                memo=memo,
+                search_attributes=attributes,
+                static_summary=summary_of(request),
+                static_details=static_details_of(request),
+            )
+        except RPCError as error:
+            if attributes is None or not says_unregistered(error):
+                raise
+            self._has_search_attributes = False
+            await self._start(request, job_id, shared=shared, memo=memo)
 
     async def _signal_cancel(self, job_id: str, reason: str | None) -> None:
         try:
@@ -390,14 +403,17 @@ def full_result(result: AgentResult, state: AgentState) -> AgentResult:
 def summary_of(request: AgentInput) -> str:
     """One line for lists of runs: the beginning of the task."""
     line = " ".join(_task_text(request).split())
-    return line if len(line) <= _SUMMARY_CHARACTERS else line[: _SUMMARY_CHARACTERS - 1].rstrip() + "…"
+    short = line if len(line) <= _SUMMARY_CHARACTERS else line[: _SUMMARY_CHARACTERS - 1].rstrip() + "…"
+    return fit(short, SUMMARY_BYTES)
 
 
 def static_details_of(request: AgentInput) -> str:
-    """Markdown for the Web UI: the task, and what was asked for besides."""
+    """Markdown for the Web UI: the task, model, effort and transport, and what was asked for besides."""
+    always = {"model": request.model or "the worker's", "reasoning_effort": request.reasoning_effort}
     asked = request.model_dump(mode="json", exclude_defaults=True, exclude={"task", "context", "metadata"})
-    options = "\n".join(f"- {name}: `{json.dumps(value, ensure_ascii=False)}`" for name, value in asked.items())
-    return f"{_task_text(request)}\n\n{options}".strip()[:_DETAIL_CHARACTERS]
+    said = {**always, "transport": transport_for(request), **asked}
+    options = "\n".join(f"- {name}: `{json.dumps(value, ensure_ascii=False)}`" for name, value in said.items())
+    return fit(f"{_task_text(request)[:_TASK_CHARACTERS]}\n\n{options}", DETAILS_BYTES)
 
 
 def _task_text(request: AgentInput) -> str:

@@ -6,7 +6,7 @@ result.
 
 from datetime import datetime
 
-from pydantic import BaseModel, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 
 from activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
 from responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
@@ -51,7 +51,7 @@ class Ledger(BaseModel):
     `text_before`: the tail of the text of earlier responses. `chain`: the responses of this run that were continued
     from, or can be, in order. `answers`: what the next create carries. `socket_queue`: the own queue of the worker that
     holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and `texts_received` are kept
-    by `workflows.texts`. `search_attributes`: whether a worker has said that the namespace has ours. `last_text`: after a continue-as-new, the text of the last response before it.
+    by `workflows.texts`. `last_text`: after a continue-as-new, the text of the last response before it.
     """
 
     state: AgentState
@@ -64,7 +64,7 @@ class Ledger(BaseModel):
     connection: str | None = None
     texts: dict[str, str] = {}
     texts_received: int = 0
-    search_attributes: bool = False
+    search_attributes: bool = Field(False, description="Whether a worker has said that the namespace has ours.")
     last_text: str = ""
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)

@@ -122,7 +122,7 @@ class Obtain:
         handle = workflow.start_activity_method(
             ResponsesActivities.create_response,
             create,
-            summary=f"create response {create.iteration}",
+            summary=_step("create", create),
             **self._create_options(),
         )
         try:
@@ -130,6 +130,7 @@ class Obtain:
         except ActivityError as error:
             created = _adopted(error)
         self.ledger.response_created(created.response_id, created.status, created.model)
+        self.ledger.search_attributes |= created.search_attributes or False
         self.changed()
         if self.stop.requested:
             await self._cancel_at_provider(created.response_id)
@@ -184,7 +185,7 @@ class Obtain:
         handle = workflow.start_activity_method(
             ResponsesActivities.stream_response,
             create,
-            summary=f"stream response {create.iteration}",
+            summary=_step("stream", create),
             **self._create_options(),
         )
         response = await stopping.ended(handle, self.stop)
@@ -258,10 +259,16 @@ class Obtain:
 
     def _record(self, response: ResponseRecord) -> None:
         self.ledger.response_ended(response)
+        self.ledger.search_attributes |= response.search_attributes or False
         self.changed()
 
     def _queue(self, queue: TaskQueue) -> str:
         return queue.under(workflow.info().task_queue)
+
+
+def _step(verb: str, create: CreateResponse) -> str:
+    again = f", attempt {create.attempt}" if create.attempt > 1 else ""
+    return f"{verb} response {create.iteration}{again}"
 
 
 def _adopted(error: ActivityError) -> CreatedResponse:

@@ -1,9 +1,16 @@
 """The search attributes of a run, by which lists of runs are filtered: in the Web UI, by `list --where`.
 
-They are shown only where the namespace has them: a workflow that sets one which is not registered cannot go on.
+They are set only where the namespace has them: a workflow that sets one which is not registered cannot go on. A run
+knows that they are registered when it was started with them, or when a worker said so in the result of an activity.
+Both are in history, so that a replay decides the same.
 """
 
-from temporalio.common import SearchAttributeKey
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+
+from workflows.contract import AgentInput, AgentState, AgentStatus
 
 AGENT_STATUS = SearchAttributeKey.for_keyword("AgentStatus")
 AGENT_MODEL = SearchAttributeKey.for_keyword("AgentModel")
@@ -11,3 +18,34 @@ AGENT_ITERATION = SearchAttributeKey.for_int("AgentIteration")
 AGENT_TENANT = SearchAttributeKey.for_keyword("AgentTenant")
 
 KEYS = (AGENT_STATUS, AGENT_MODEL, AGENT_ITERATION, AGENT_TENANT)
+
+_LONGEST_KEYWORD = 255  # of Temporal's SQL stores
+_PATCH = "search-attributes"
+
+
+def search_attributes_of(request: AgentInput, state: AgentState) -> TypedSearchAttributes:
+    """The search attributes of a run in this state. The model is the one that was asked for, if one was."""
+    # The first iteration counts once its response is there: so each one costs one event.
+    iteration = 0 if state.status is AgentStatus.QUEUED else state.iteration
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(AGENT_STATUS, state.status.value),
+        SearchAttributePair(AGENT_ITERATION, iteration),
+    ]
+    keywords = {AGENT_MODEL: request.model or state.model, AGENT_TENANT: request.tenant}
+    pairs += [SearchAttributePair(key, value[:_LONGEST_KEYWORD]) for key, value in keywords.items() if value]
+    return TypedSearchAttributes(pairs)
+
+
+def show_search_attributes(request: AgentInput, state: AgentState, *, registered: bool) -> None:
+    """Set what has changed. Part of the workflow. `registered`: whether a worker has said so."""
+    shown = workflow.info().typed_search_attributes
+    if not registered and shown.get(AGENT_STATUS) is None:
+        return
+    # Without the patch, runs that were started before this existed, or by an older worker, would not replay.
+    changes = _changes(shown, search_attributes_of(request, state))
+    if changes and workflow.patched(_PATCH):
+        workflow.upsert_search_attributes(changes)
+
+
+def _changes(shown: TypedSearchAttributes, wanted: TypedSearchAttributes) -> list[SearchAttributeUpdate[Any]]:
+    return [pair.key.value_set(pair.value) for pair in wanted if shown.get(pair.key) != pair.value]

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.messages import CreateResponse, SteerOutcome, SteerResponse, SteerStatus, WebSocketTurn
     from activities.websocket import WebSocketActivities
     from workflows import stopping
+    from workflows.details import summary
     from workflows.ledger import Ledger
     from workflows.stopping import StopRequest
     from workflows.texts import Texts
@@ -89,7 +90,7 @@ class SocketTurns:
             WebSocketActivities.steer_response,
             steer,
             task_queue=self.ledger.steering_queue,
-            summary=steer.id,
+            summary=summary(f"tell the model: {steer.text}"),
             start_to_close_timeout=_STEERED_WITHIN,
             schedule_to_start_timeout=_TAKEN_WITHIN,
             heartbeat_timeout=timedelta(seconds=5),
@@ -109,7 +110,7 @@ class SocketTurns:
 def _start(create: CreateResponse, options: CreateOptions) -> ActivityHandle[WebSocketTurn]:
     options["retry_policy"] = _ONCE
     return workflow.start_activity_method(
-        WebSocketActivities.websocket_turn, create, summary=f"turn {create.iteration}", **options
+        WebSocketActivities.websocket_turn, create, summary=f"response {create.iteration} over a WebSocket", **options
     )
 
 

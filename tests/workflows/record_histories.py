@@ -24,6 +24,8 @@ from runtime import Provider, ProviderKind, Settings
 from tests.emulator_control import running_emulator
 from tests.processes import CHECKOUT, TemporalServer
 from tests.workflows.runs import Agents, progress, until, working
+from workflows.contract import AgentInput
+from workflows.jobs import Jobs
 
 HISTORIES = Path(__file__).parent / "histories"
 RELEASE = HISTORIES / tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
@@ -125,6 +127,19 @@ async def saved(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start(asks("echo", save={"filename": "answer"})))
 
 
+async def search_attributes(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """A worker has said that the namespace has them."""
+    return await _finished(await agents.start(asks(TOOL, reasoning_effort="high", tenant="acme")))
+
+
+async def search_attributes_carried_over(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The last of the runs; the first was started with them."""
+    request = asks('calls?iterations=9&tool=add&arguments={"a":1,"b":2}', max_iterations=20, tenant="acme")
+    jobs = Jobs(agents.client, QUEUE)
+    job_id = await jobs.start(AgentInput.model_validate(request))
+    return await _finished(agents.client.get_workflow_handle(job_id))
+
+
 async def continued_as_new(agents: Agents) -> WorkflowHandle[Any, Any]:
     """The last of the runs, which begins with what was carried over."""
     request = asks('calls?iterations=9&tool=add&arguments={"a":1,"b":2}', max_iterations=20)
@@ -154,6 +169,8 @@ SCENARIOS: list[Scenario] = [
     unknown_model,
     invalid_input,
     saved,
+    search_attributes,
+    search_attributes_carried_over,
     continued_as_new,
     continues_as_new,
 ]

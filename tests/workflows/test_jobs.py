@@ -466,8 +466,9 @@ def test_the_summary_of_a_run_is_one_line_of_its_task(task: Any, summary: str) -
 
 def test_the_details_of_a_run_name_what_was_asked_for_and_stay_short() -> None:
     details = static_details_of(AgentInput(task="Count.", max_iterations=3))
-    assert details == "Count.\n\n- max_iterations: `3`"
-    assert len(static_details_of(AgentInput(task="x" * 10_000))) <= 4000
+    asked = ('model: `"the worker\'s"`', 'reasoning_effort: `"medium"`', 'transport: `"stream"`', "max_iterations: `3`")
+    assert details == "\n".join(["Count.", "", *(f"- {option}" for option in asked)])
+    assert len(static_details_of(AgentInput(task="x" * 10_000))) < 5000
 
 
 def test_the_records_know_the_activities_by_their_names() -> None:

@@ -1,0 +1,93 @@
+"""What Temporal's tools show of a run: short, safe, and what a person wants to know."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from responses_api.models import FunctionCall
+from workflows.contract import AgentError, AgentState, AgentStatus, AgentUsage, CallRecord, CallStatus
+from workflows.details import DETAILS_BYTES, SUMMARY_BYTES, call_summary, details_of, fit, summary
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+RUNNING = AgentState(
+    status=AgentStatus.RUNNING,
+    iteration=2,
+    max_iterations=10,
+    response_id="resp_1",
+    response_status="in_progress",
+    preview="\n".join(f"line {number}" for number in range(9)),
+    usage=AgentUsage(total_tokens=12345, reasoning_tokens=678),
+    function_calls=[
+        CallRecord(call_id="1", name="read_file", iteration=1, status=CallStatus.SUCCEEDED),
+        CallRecord(call_id="2", name="fetch_url", iteration=2, status=CallStatus.RUNNING),
+    ],
+    started_at=NOW - timedelta(seconds=102),
+)
+
+
+def encoded(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode())
+
+
+def call(name: str, arguments: str) -> FunctionCall:
+    return FunctionCall(call_id="1", name=name, arguments=arguments)
+
+
+def test_the_panel_says_where_a_run_stands_what_it_does_and_how_to_cancel_it() -> None:
+    assert details_of(RUNNING, "agent-1", NOW) == (
+        "**running**, iteration 2 of 10, 1:42 after its start, at 2026-01-02 03:04:05 UTC\n\n"
+        "12,345 tokens (678 of them reasoning)\n\n"
+        "response `resp_1`: in_progress\n\n"
+        "function calls under way: `fetch_url`\n\n"
+        "the last lines so far:\n\n"
+        "    line 4\n    line 5\n    line 6\n    line 7\n    line 8\n\n"
+        "How to cancel it:\n\n"
+        "- here: *Request Cancellation*\n"
+        "- Temporal's CLI: `temporal workflow signal --workflow-id agent-1 --name cancel`\n"
+        "- our command line: `durable-responses cancel agent-1`\n"
+        '- MCP: `gpt5_agent_cancel` with `{"job_id": "agent-1"}`'
+    )
+
+
+def test_the_panel_of_a_run_that_is_to_stop_or_has_ended_says_no_more_how_to_cancel_it() -> None:
+    stopping = RUNNING.model_copy(update={"cancel_requested": True})
+    ended = RUNNING.model_copy(update={"status": AgentStatus.FAILED, "error": AgentError(type="x", message="Why.")})
+    assert details_of(stopping, "agent-1", NOW).endswith("Cancel was requested.")
+    assert "ancel" not in details_of(ended, "agent-1", NOW)
+    assert "error: Why." in details_of(ended, "agent-1", NOW)
+
+
+def test_the_panel_fits_temporals_limit_whatever_the_run_says() -> None:
+    calls = [CallRecord(call_id="1", name="x" * 500, iteration=1, status=CallStatus.RUNNING)] * 100
+    error = AgentError(type="x", message="\x00" * 100_000)
+    big = RUNNING.model_copy(update={"preview": "💥" * 4000, "function_calls": calls, "error": error})
+    assert encoded(details_of(big, "agent-1", NOW)) <= DETAILS_BYTES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ('{"path": "docs/x.md"}', "tool docs/x.md"),
+        ('{"limit": 3, "url": "https://example.org"}', "tool https://example.org"),
+        ('{"question": "Why\\n  so?", "count": 2}', "tool Why so?"),
+        ('{"api_key": "sk-1", "city": "Bern"}', "tool Bern"),
+        ('{"password": "x"}', "tool"),
+        ("{}", "tool"),
+        ("[1]", "tool"),
+        ("not json", "tool"),
+    ],
+)
+def test_the_summary_of_a_call_names_the_tool_and_its_main_argument(arguments: str, shown: str) -> None:
+    assert call_summary(call("tool", arguments)) == shown
+
+
+@pytest.mark.parametrize("text", ["word " * 100, "💥" * 200, '"' * 300, "ä" * 199, "\x00" * 90])
+def test_a_summary_fits_temporals_limit(text: str) -> None:
+    assert encoded(summary(text)) <= SUMMARY_BYTES
+    assert encoded(call_summary(call("tool", json.dumps({"path": text})))) <= SUMMARY_BYTES
+
+
+def test_a_text_that_fits_is_not_cut_and_a_longer_one_shows_that_it_was() -> None:
+    assert fit("12345678", 10) == "12345678"
+    assert fit("123456789", 10) == "12345…"

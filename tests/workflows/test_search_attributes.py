@@ -1,0 +1,102 @@
+"""Runs can be found by status, model, iteration and tenant where the namespace has search attributes for them."""
+
+import logging
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType, IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client, WorkflowHandle
+
+from runtime import Provider, Settings
+from tests.processes import TemporalServer
+from tests.workflows.runs import Agents, result_of, until, working
+from workflows.attribute_registration import are_registered, register
+from workflows.contract import AgentInput, AgentStatus
+from workflows.jobs import Jobs
+from workflows.search_attributes import AGENT_ITERATION, AGENT_MODEL, AGENT_STATUS, AGENT_TENANT
+
+TWICE = {"scenario": 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'}
+UPSERT = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
+
+
+async def attributes(run: WorkflowHandle[Any, Any]) -> dict[str, Any]:
+    shown = (await run.describe()).typed_search_attributes
+    return {key.name: shown.get(key) for key in (AGENT_STATUS, AGENT_MODEL, AGENT_ITERATION, AGENT_TENANT)}
+
+
+def asks_for(tenant: str, **fields: Any) -> AgentInput:
+    return AgentInput(task="Add.", model="gpt-5.4", tenant=tenant, metadata=TWICE, **fields)
+
+
+@pytest.fixture
+async def crowded(tmp_path: Path) -> Any:
+    """A client of a server whose namespace has no room for another number: ours are refused."""
+    async with await TemporalServer.on(tmp_path) as server:
+        client = await server.client()
+        kind = IndexedValueType.INDEXED_VALUE_TYPE_INT
+        request = AddSearchAttributesRequest(
+            namespace="default", search_attributes={f"Number{place}": kind for place in range(3)}
+        )
+        await client.operator_service.add_search_attributes(request)
+        yield client
+
+
+@pytest.mark.parametrize("transport", ["background", "stream", "websocket"])
+async def test_a_run_started_without_them_is_told_by_its_worker_that_it_may_set_them(
+    agents: Agents, transport: str
+) -> None:
+    run = await agents.start(asks_for("acme", transport=transport))
+    await result_of(run)
+    expected = {"AgentStatus": "completed", "AgentModel": "gpt-5.4", "AgentIteration": 3, "AgentTenant": "acme"}
+    assert await attributes(run) == expected
+
+
+async def test_a_run_started_by_jobs_has_them_before_any_worker_sees_it(client: Client, settings: Settings) -> None:
+    assert await register(client)
+    job_id = await Jobs(client, settings.task_queue).start(asks_for("acme"))
+    run = client.get_workflow_handle(job_id)
+    expected = {"AgentStatus": "queued", "AgentModel": "gpt-5.4", "AgentIteration": 0, "AgentTenant": "acme"}
+    assert await attributes(run) == expected
+    await run.terminate()
+
+
+async def test_they_cost_one_event_for_each_iteration_and_one_for_the_end(agents: Agents) -> None:
+    run = await agents.start(asks_for("acme"))
+    await result_of(run)
+    events = [event async for event in run.fetch_history_events() if event.event_type == UPSERT]
+    # One more is the SDK's own, for the patch.
+    assert len(events) == 3 + 1 + 1
+
+
+async def test_a_list_finds_runs_by_them(agents: Agents) -> None:
+    tenant = f"tenant-{secrets.token_hex(4)}"
+    jobs = Jobs(agents.client, agents.settings.task_queue)
+    job_id = await jobs.start(asks_for(tenant))
+    assert (await jobs.result(job_id)).status is AgentStatus.COMPLETED
+
+    async def is_found() -> bool:
+        found = await jobs.recent(
+            where=f'AgentTenant = "{tenant}" AND AgentStatus = "completed" AND AgentIteration > 1'
+        )
+        return [view.job_id for view in found] == [job_id]
+
+    await until(is_found)
+    assert await jobs.recent(where=f'AgentTenant = "{tenant}" AND AgentStatus = "failed"') == []
+
+
+async def test_where_they_are_refused_runs_work_without_them_and_one_line_says_so(
+    crowded: Client, provider: Provider, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="workflows.attribute_registration"):
+        async with working(crowded, provider, settings):
+            jobs = Jobs(crowded, settings.task_queue)
+            job_id = await jobs.start(asks_for("acme"))
+            assert (await jobs.result(job_id)).status is AgentStatus.COMPLETED
+    assert not await are_registered(crowded)
+    lines = [record for record in caplog.records if record.name == "workflows.attribute_registration"]
+    assert [line.getMessage().partition(" (")[0] for line in lines] == [
+        "Runs have no search attributes: they could not be registered"
+    ]
