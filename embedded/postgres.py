@@ -80,6 +80,12 @@ class PostgresCluster:
         given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return _as_owner([str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *given])
 
+    async def accepts(self) -> bool:
+        """Whether it accepts connections; it does not yet while it recovers from a kill."""
+        where = ["--host", readiness.HOST, "--port", str(self.port)]
+        code, _ = await output_of([str(self.programs / "pg_isready"), *where], timeout=5)
+        return code == 0
+
     def environment(self) -> dict[str, str]:
         """What the server needs of the environment: nobody's PGDATA and PGPORT, and no key."""
         return {"PATH": child_environment().get("PATH", ""), "LC_ALL": "C"}

@@ -72,8 +72,10 @@ def server_environment(cluster: PostgresCluster, port: int) -> dict[str, str]:
 async def set_up_schema(sql_tool: Path, cluster: PostgresCluster) -> bool:
     """Create Temporal's databases, or bring them up to date.
 
-    False while PostgreSQL is not ready. Raises `SetupError`.
+    False while PostgreSQL does not accept connections. Raises `SetupError`.
     """
+    if not await cluster.accepts():
+        return False
     code, text = await output_of(
         ["/bin/sh", str(SCHEMA_SCRIPT)],
         SQL_TOOL=str(sql_tool),
@@ -83,8 +85,6 @@ async def set_up_schema(sql_tool: Path, cluster: PostgresCluster) -> bool:
         SQL_USER=USER,
         SQL_PASSWORD=cluster.password,
     )
-    if code and "starting up" in text:
-        return False
-    if code:
+    if code and await cluster.accepts():
         raise SetupError(f"Temporal's schema could not be set up in PostgreSQL ({last_words(text)}).")
-    return True
+    return code == 0

@@ -130,8 +130,6 @@ class ServerTopology(Topology):
         await cluster.make(self.say)
 
         async def database_serves(_: Launch) -> bool:
-            if not readiness.port_serves(ports.postgres):
-                return False
             return await set_up_schema(sql_tool, cluster)
 
         environment = server_environment(cluster, ports.temporal)

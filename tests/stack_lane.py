@@ -9,15 +9,16 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from emulator.billing import BilledResponse
@@ -38,11 +39,12 @@ from workflows.contract import (
 WORKERS = [PartName.WORKER, f"{PartName.WORKER}-2", f"{PartName.WORKER}-3"]
 RUNS = 200
 KILL_EVERY = 10.0
-SCENARIO = 'calls?iterations=4&tool=list_files&arguments={"folder": "."}&think=8'
+SCENARIO = 'calls?iterations=3&tool=list_files&arguments={"folder": "."}&think=4'
+IN_FLIGHT = "20"
+"""Responses of one worker at once: most runs are queued at first, and few creates are under way at any moment."""
 ENOUGH = 600.0
 
 Run = WorkflowHandle[Any, AgentResult]
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,8 @@ class StackProcess(Process):
 
     def __init__(self, stack: Stack) -> None:
         command = [sys.executable, "-m", "embedded", "stack", "--workers", str(len(WORKERS))]
-        super().__init__(command, log=stack.folder.parent / "stack.log", env=stack.environment)
+        environment = {**stack.environment, "AGENT_MAX_RESPONSES_IN_FLIGHT": IN_FLIGHT}
+        super().__init__(command, log=stack.folder.parent / "stack.log", env=environment)
         self.stack = stack
 
     async def start(self) -> "StackProcess":
@@ -90,12 +93,15 @@ async def start(client: Client) -> Run:
     )
 
 
-async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask again while the server is down."""
+async def result_of(run: Run) -> AgentResult:
+    """How a run ended, also when it failed; asked again while the server is down."""
     async with asyncio.timeout(ENOUGH):
         while True:
             try:
-                return await ask()
+                return await run.result()
+            except WorkflowFailureError as failure:
+                assert isinstance(failure.cause, ApplicationError), failure.cause
+                return AgentResult.model_validate(failure.cause.details[0])
             except RPCError:
                 await asyncio.sleep(0.5)
 
@@ -140,7 +146,7 @@ async def fire(stack: Stack, client: Client) -> Fire:
     """200 runs, while one of three workers is killed every ten seconds, and the server once."""
     fire, began = Fire(), time.monotonic()
     runs = await asyncio.gather(*(start(client) for _ in range(RUNS)))
-    results = asyncio.gather(*(until_answered(run.result) for run in runs))
+    results = asyncio.gather(*(result_of(run) for run in runs))
     for number, worker in enumerate(itertools.cycle(WORKERS)):
         done, _ = await asyncio.wait([results], timeout=KILL_EVERY)
         if done:
@@ -184,7 +190,7 @@ async def test_no_create_is_sent_twice_unless_its_outcome_cannot_be_known_and_th
 async def test_runs_outlive_the_death_of_postgres(stack: Stack, client: Client) -> None:
     run = await start(client)
     await kill(stack, PartName.POSTGRES)
-    assert (await until_answered(run.result)).status is AgentStatus.COMPLETED
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
 
 
 async def test_the_web_ui_shows_a_run(stack: Stack, client: Client) -> None:

@@ -41,6 +41,8 @@ class Received:
     protocol: Protocol
     spans: list[ReceivedSpan] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """The last message of each metric, by name: it has its unit and kind."""
     _points: list[tuple[str, Any]] = field(default_factory=list)
 
     @property
@@ -67,12 +69,17 @@ class Received:
         for resource in request.resource_metrics:
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
+                    self.metrics[metric.name] = metric
                     points = getattr(metric, metric.WhichOneof("data") or "").data_points
                     self._points += [(metric.name, point) for point in points]
 
     def metric_names(self) -> set[str]:
         """The names of all metrics that came."""
         return {name for name, _ in list(self._points)}
+
+    def labels(self, name: str) -> set[str]:
+        """The names of the labels that points of a metric came with."""
+        return {key for found, point in list(self._points) if found == name for key in _attributes(point.attributes)}
 
     def metric(self, name: str, **labels: str) -> float:
         """The last value with these labels, summed over the others; of a histogram, its count. 0 at first."""
