@@ -17,7 +17,7 @@ logger = logging.getLogger("mcp_server")
 T = TypeVar("T")
 
 _FRESH_SECONDS = 5.0
-_PATIENCE = 30.0
+_PATIENCE = 40.0  # clients give up after 60 s
 
 
 class StillStarting(SetupError):

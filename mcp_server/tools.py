@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -142,9 +143,11 @@ class AgentTools:
             answer = job_answer(view, now())
             await report(answer.progress.elapsed_s, f"{job_id}: {wording.progress_text(answer)}")
 
+        # What the start takes, with a stack to be started first, is part of the wait: clients count from the call.
+        over_at = time.monotonic() + self._settings.mcp_wait.total_seconds()
         try:
             jobs = await self.begin(arguments, job_id)
-            view = await follow(jobs, job_id, self._settings.mcp_wait.total_seconds(), tell)
+            view = await follow(jobs, job_id, over_at - time.monotonic(), tell)
         except asyncio.CancelledError:
             if self._settings.mcp_cancel_with_request:
                 await self._cancel_unasked(job_id)
@@ -178,10 +181,8 @@ class AgentTools:
 
     async def _list(self, arguments: ListArguments, _: Report) -> CallToolResult:
         jobs = await self._backend.to_read()
-        views = await jobs.recent(limit=arguments.limit)
-        # The records show a worker for minutes after its death: only asking one tells that it is there.
-        an_open_one = next((view.job_id for view in views if not view.is_closed), None)
-        answer = list_answer(views, await jobs.state(an_open_one) if an_open_one else None)
+        views, asked = await asyncio.gather(jobs.recent(limit=arguments.limit), _an_open_job(jobs))
+        answer = list_answer(views, asked)
         return result_of(answer, wording.list_text(answer))
 
     async def _cancel_unasked(self, job_id: str) -> None:
@@ -290,6 +291,12 @@ def check_job_id(job_id: str) -> None:
     """Raises `JobNotFound` for what cannot be a workflow id at all."""
     if not job_id or len(job_id) > _LONGEST_JOB_ID:
         raise JobNotFound(job_id)
+
+
+async def _an_open_job(jobs: Jobs) -> JobView | None:
+    """Any open job, as its worker tells it: records show a worker for minutes after its death, asking does not."""
+    newest = await jobs.recent(limit=1, where='ExecutionStatus = "Running"')
+    return await jobs.state(newest[0].job_id) if newest else None
 
 
 def job_result(view: JobView, *, failed: bool = False) -> CallToolResult:

@@ -3,14 +3,14 @@
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import psutil
 import pytest
 
 from embedded import find_temporal_cli, running_stack, stop
-from runtime import PartName, Settings, child_environment
+from runtime import PartName, PartState, Settings, child_environment
 from tests.mcp_server.clients import FINAL, Reply, Session, StdioServer
 from tests.processes import CHECKOUT, Process
 
@@ -27,11 +27,16 @@ class Home:
         """A server as the entry in a client's configuration starts it."""
         return StdioServer({"AGENT_STATE_FOLDER": str(self.settings.state_folder)}, self.folder)
 
-    def pid(self, name: PartName) -> int:
-        """The process of a part of the stack."""
+    @property
+    def parts(self) -> Mapping[str, PartState]:
+        """The processes of the stack."""
         stack = running_stack(self.settings)
         assert stack is not None
-        pid = stack.parts[name].pid
+        return stack.parts
+
+    def pid(self, name: str) -> int:
+        """The process of a part of the stack."""
+        pid = self.parts[name].pid
         assert pid is not None
         return pid
 

@@ -226,8 +226,9 @@ async def test_a_long_job_is_handed_over_when_the_wait_is_over(deployment: Deplo
         HttpServer(deployment.settings(AGENT_MCP_WAIT="1s"), tmp_path) as server,
         server.session() as session,
     ):
-        reply = await session.call("gpt5_agent", task="Think.", model=THINKS)
-        assert (reply["status"], reply["output"], reply.is_error) == ("running", None, False)
+        reply = await session.call("gpt5_agent", task="Think.", model="scenario:think?seconds=4")
+        assert reply["status"] in ("queued", "running")
+        assert (reply["output"], reply.is_error) == (None, False)
         assert "gpt5_agent_poll" in reply.text
         assert (await session.ended(reply["job_id"]))["status"] == "completed"
 
