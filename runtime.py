@@ -388,6 +388,9 @@ def setup_logs(settings: Settings) -> None:
     )
     # One line for each request: thousands of waiting responses would write nothing else.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # They tell every message that they carry, and with it what users, models and tools said.
+    for library in ("temporalio", "websockets"):
+        logging.getLogger(library).setLevel(max(logging.getLogger().level, logging.INFO))
 
 
 def setup_export(service: str) -> None:

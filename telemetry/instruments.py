@@ -79,7 +79,8 @@ def observe_in_flight(responses: Sized) -> None:
 
 
 def _count_in_flight(_: CallbackOptions) -> Iterable[Observation]:
-    yield Observation(sum(len(responses) for responses in _in_flight))
+    if _in_flight:  # a process without a worker has nothing to say
+        yield Observation(sum(len(responses) for responses in _in_flight))
 
 
 _meter.create_observable_up_down_counter(

@@ -3,14 +3,17 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from embedded import find_temporal_cli
 from emulator.scenarios import Scenario
 from emulator.script import Text, Turn
+from runtime import Settings
 from telemetry.export import Protocol
 from tests.deployment import Deployment, Run, calls, until
-from tests.processes import WorkerProcess
+from tests.processes import TemporalServer, WorkerProcess
 from tests.telemetry.conftest import exporting_worker, started_elsewhere
 from tests.telemetry.receiver import Received, ReceivedSpan, receiving
 from workflows.contract import (
@@ -107,20 +110,6 @@ async def test_a_function_call_is_a_span_with_the_names_of_the_conventions(
     assert call.attributes["gen_ai.tool.call.id"].startswith("call_")
 
 
-async def test_a_run_that_nobody_traced_at_its_start_is_one_trace(
-    deployment: Deployment, worker: WorkerProcess, received: Received
-) -> None:
-    """As the Temporal CLI starts them: without the header of a trace."""
-    run = await deployment.start("no-header", ONE_CALL, transport=TransportChoice.BACKGROUND)
-    await run.result()
-    spans = await spans_of(received, run)
-    assert [span.name for span in spans if not span.parent_id] == ["invoke_agent AgentWorkflow"]
-    assert (
-        len({span.trace_id for span in received.spans if span.attributes.get("temporal.workflow_id") == run.handle.id})
-        == 1
-    )
-
-
 async def test_a_run_whose_worker_was_killed_is_one_trace_with_each_response_once(
     apart: Deployment, received: Received
 ) -> None:
@@ -187,3 +176,41 @@ async def test_a_cancelled_run_has_its_status_in_its_span(
     assert [span.attributes["agent.status"] for span in spans if span.name.startswith("invoke")] == ["cancelled"]
     [chat] = [span for span in spans if span.name.startswith("chat")]
     assert chat.attributes["agent.response.status"] == "cancelled"
+
+
+async def test_a_run_that_is_continued_as_new_is_one_trace(
+    received: Received, deployment: Deployment, tmp_path: Path
+) -> None:
+    server = await TemporalServer.on(tmp_path / "short-histories")
+    server.command += ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=30"]
+    async with server as temporal:
+        short = Deployment(temporal, await temporal.client(), deployment.emulator, tmp_path / "short")
+        async with exporting_worker(short, received):
+            turns = [Turn(output=[calls("look", "open")], write=0)] * 6
+            run = await short.start("continued", [*turns, ANSWER], transport=TransportChoice.STREAM, max_iterations=20)
+            assert (await run.result()).status is AgentStatus.COMPLETED
+            spans = await spans_of(received, run)
+    parts = [span for span in spans if span.name.startswith("invoke_agent")]
+    assert len(parts) > 2
+    assert [span.parent_id for span in parts] == ["", *[parts[0].span_id] * (len(parts) - 1)]
+    assert [span.attributes["agent.iteration"] for span in spans if span.name == "chat"] == list(range(1, 8))
+    ends = [span.attributes.get("agent.status") for span in parts]
+    assert ends == [*[None] * (len(parts) - 1), "completed"]
+
+
+async def test_a_run_started_from_the_temporal_cli_is_one_trace(
+    deployment: Deployment, worker: WorkerProcess, received: Received
+) -> None:
+    cli, job_id = await find_temporal_cli(Settings(), print), agent_workflow_id()
+    await deployment.emulator.control.add_scenario(Scenario(name="from-cli", turns=ONE_CALL))
+    options = ["--type", WORKFLOW_TYPE, "--task-queue", deployment.task_queue, "--workflow-id", job_id]
+    asked = AgentInput(task="Go.", metadata={"scenario": "from-cli"}).model_dump_json(exclude_unset=True)
+    command = [str(cli), "workflow", "start", *options, "--input", asked, "--address", deployment.temporal.address]
+    started = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    assert await started.wait() == 0
+    handle = deployment.client.get_workflow_handle(job_id, result_type=AgentResult)
+    run = Run(handle, deployment.emulator.control)
+    await run.result()
+    spans = await spans_of(received, run)
+    assert [span.name for span in spans if not span.parent_id] == ["invoke_agent AgentWorkflow"]
+    assert len({span.name for span in spans}) > 3

@@ -1,0 +1,95 @@
+"""Log lines and the ids in them, as text and as JSON."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from io import StringIO
+
+import opentelemetry.context
+import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from emulator.script import Text, Turn
+from telemetry.log_lines import LogFormat, current_response, log_handler
+from tests.deployment import Deployment, calls
+from tests.telemetry.conftest import exporting_worker
+from tests.telemetry.receiver import Received
+from workflows.contract import TransportChoice
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def logged(form: LogFormat, message: str = "Hello.", *, exc_info: bool = False) -> str:
+    """What a handler writes of one message."""
+    handler = log_handler(form)
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written := StringIO())
+    logger = logging.Logger("a.logger")
+    logger.addHandler(handler)
+    logger.warning(message, exc_info=exc_info)
+    return written.getvalue()
+
+
+@pytest.fixture
+def inside_a_trace() -> Iterator[None]:
+    span = NonRecordingSpan(SpanContext(int(TRACE, 16), int(SPAN, 16), is_remote=False, trace_flags=TraceFlags(1)))
+    token = opentelemetry.context.attach(set_span_in_context(span))
+    response = current_response.set("resp_1")
+    yield
+    current_response.reset(response)
+    opentelemetry.context.detach(token)
+
+
+def test_a_line_of_text_ends_with_the_ids(inside_a_trace: None) -> None:
+    line = logged(LogFormat.TEXT)
+    assert line.endswith(f"WARNING a.logger: Hello. [response_id=resp_1 trace_id={TRACE} span_id={SPAN}]\n")
+
+
+def test_a_line_about_nothing_has_no_ids() -> None:
+    assert logged(LogFormat.TEXT).endswith("WARNING a.logger: Hello.\n")
+
+
+def test_a_json_line_is_one_object(inside_a_trace: None) -> None:
+    line = json.loads(logged(LogFormat.JSON))
+    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+    assert line == {
+        "level": "warning",
+        "logger": "a.logger",
+        "message": "Hello.",
+        "response_id": "resp_1",
+        "trace_id": TRACE,
+        "span_id": SPAN,
+    }
+
+
+def test_an_exception_and_a_line_break_stay_inside_the_object() -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        written = logged(LogFormat.JSON, "two\nlines", exc_info=True)
+    assert written.count("\n") == 1
+    assert "ValueError: broken" in json.loads(written)["exception"]
+
+
+@pytest.mark.parametrize("transport", [TransportChoice.BACKGROUND, TransportChoice.STREAM])
+async def test_what_a_worker_logs_of_a_response_names_trace_run_and_response(
+    apart: Deployment, received: Received, transport: TransportChoice
+) -> None:
+    turns = [Turn(output=[calls("explode", "now")], write=0), Turn(output=[Text(text="Done.")], write=0)]
+    settings = {"AGENT_LOG_FORMAT": "json", "AGENT_TOOL_MODULES": "tests.telemetry.leaking_tools"}
+    async with exporting_worker(apart, received, **settings) as worker:
+        run = await apart.start(f"logged-{transport}", turns, transport=transport)
+        await run.result()
+        await worker.wait_for_line("explode raised an exception")
+    lines = [json.loads(line) for line in worker.output.splitlines()]
+    [line] = [line for line in lines if "explode raised" in line["message"]]
+    assert line["workflow_id"] == run.handle.id
+    assert len(line["trace_id"]) == 32
+
+
+def test_the_handler_writes_to_standard_error() -> None:
+    handler = log_handler(LogFormat.TEXT)
+    assert isinstance(handler, logging.StreamHandler)
+    assert handler.stream is sys.stderr

@@ -1,0 +1,137 @@
+"""Metrics of real runs, as a receiver of OTLP gets them."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from emulator.faults import Reset
+from emulator.script import Text, Turn
+from telemetry.export import Protocol
+from tests.deployment import Deployment, calls, until
+from tests.processes import WorkerProcess
+from tests.telemetry.conftest import exporting_worker
+from tests.telemetry.receiver import Received, receiving
+from workflows.contract import AgentResult, AgentStatus, TransportChoice
+
+BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
+ANSWER = Turn(output=[Text(text="The answer, in a few words.")], write=0.2)
+ONE_CALL = [Turn(think=0.3, output=[calls("look", "open")]), ANSWER]
+
+
+@pytest.fixture(scope="module")
+def measured() -> Iterator[Received]:
+    """What only the runs of these tests have sent."""
+    with receiving(Protocol.HTTP) as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+async def worker(deployment: Deployment, measured: Received) -> AsyncIterator[WorkerProcess]:
+    async with exporting_worker(deployment, measured) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def runs(deployment: Deployment, worker: WorkerProcess) -> dict[str, AgentResult]:
+    """One run of each kind, ended."""
+    background = await deployment.start("background", ONE_CALL, transport=BACKGROUND, model="gpt-5.4")
+    streamed = await deployment.start("streamed", ONE_CALL, transport=STREAM, model="gpt-5.4")
+    ambiguous = await deployment.start(
+        "ambiguous", [ANSWER], transport=BACKGROUND, model="gpt-5.4", fault=Reset(processed=True)
+    )
+    cancelled = await deployment.start("stopped", [Turn(think=60)], transport=BACKGROUND, model="gpt-5.4")
+    await until(lambda: cancelled.beat_of("await_response"))
+    await cancelled.handle.signal("cancel")
+    ended = {"background": background, "streamed": streamed, "ambiguous": ambiguous, "cancelled": cancelled}
+    return {name: await run.result() for name, run in ended.items()}
+
+
+async def reaches(measure: Callable[[], float], expected: float) -> float:
+    """Wait until a metric has come that far; the next export brings it."""
+
+    async def is_there() -> bool:
+        return measure() >= expected
+
+    await until(is_there, seconds=10)
+    return measure()
+
+
+async def test_runs_are_counted_by_status(runs: dict[str, AgentResult], measured: Received) -> None:
+    assert await reaches(lambda: measured.metric("agent.runs", status="completed"), 3) == 3
+    assert measured.metric("agent.runs", status="cancelled") == 1
+
+
+async def test_iterations_are_measured(runs: dict[str, AgentResult], measured: Received) -> None:
+    iterations = sum(result.iterations for result in runs.values())
+    assert await reaches(lambda: measured.sum_of("agent.run.iterations"), iterations) == iterations
+
+
+async def test_responses_are_counted_by_status(runs: dict[str, AgentResult], measured: Received) -> None:
+    assert await reaches(lambda: measured.metric("agent.responses", status="completed"), 5) == 5
+    assert measured.metric("agent.responses", status="cancelled") == 1
+
+
+async def test_creates_are_counted_by_outcome(runs: dict[str, AgentResult], measured: Received) -> None:
+    assert await reaches(lambda: measured.metric("agent.creates", outcome="created"), 6) == 6
+    assert measured.metric("agent.creates", outcome="create_ambiguous") == 1
+    assert runs["ambiguous"].ambiguous_creates == 1
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+async def test_tokens_are_those_of_the_results(runs: dict[str, AgentResult], measured: Received, kind: str) -> None:
+    tokens = sum(getattr(result.usage, f"{kind}_tokens") for result in runs.values())
+    labels = {"gen_ai.token.type": kind, "gen_ai.request.model": "gpt-5.4"}
+    assert await reaches(lambda: measured.sum_of("gen_ai.client.token.usage", **labels), tokens) == tokens
+
+
+async def test_the_duration_of_responses_is_measured(runs: dict[str, AgentResult], measured: Received) -> None:
+    await reaches(lambda: measured.metric("gen_ai.client.operation.duration"), 7)
+    assert measured.sum_of("gen_ai.client.operation.duration") > 2 * 0.3
+
+
+async def test_the_time_to_the_first_text_of_a_stream_is_measured(
+    runs: dict[str, AgentResult], measured: Received
+) -> None:
+    assert await reaches(lambda: measured.metric("gen_ai.client.operation.time_to_first_chunk"), 1) == 1
+
+
+async def test_the_delay_from_completion_to_knowing_is_measured(
+    runs: dict[str, AgentResult], measured: Received
+) -> None:
+    count = await reaches(lambda: measured.metric("agent.response.knowing.delay", transport="background"), 3)
+    assert measured.sum_of("agent.response.knowing.delay", transport="background") / count < 5
+
+
+async def test_the_latency_of_a_cancel_is_measured(runs: dict[str, AgentResult], measured: Received) -> None:
+    assert await reaches(lambda: measured.metric("agent.cancel.duration"), 1) == 1
+    assert runs["cancelled"].status is AgentStatus.CANCELLED
+
+
+async def test_polls_are_counted(runs: dict[str, AgentResult], measured: Received) -> None:
+    polls = await reaches(lambda: measured.metric("agent.polls"), 4)
+    requests = measured.metric("http.client.request.duration", **{"http.request.method": "GET"})
+    assert requests >= polls
+
+
+async def test_function_calls_are_measured_by_tool(runs: dict[str, AgentResult], measured: Received) -> None:
+    labels = {"gen_ai.tool.name": "look", "outcome": "succeeded"}
+    assert await reaches(lambda: measured.metric("agent.tool.duration", **labels), 2) == 2
+
+
+async def test_the_wait_in_the_queues_is_measured_by_activity(runs: dict[str, AgentResult], measured: Received) -> None:
+    await reaches(lambda: measured.metric("agent.activity.queue.wait", activity="create_response"), 3)
+
+
+async def test_responses_in_flight_are_measured_while_they_are(
+    deployment: Deployment, worker: WorkerProcess, measured: Received
+) -> None:
+    run = await deployment.start("in-flight", [Turn(think=60)], transport=BACKGROUND)
+    await until(lambda: run.beat_of("await_response"))
+    # An idle worker holds a permit for the next create already.
+    await reaches(lambda: measured.metric("agent.responses.in_flight"), 1)
+    await run.handle.signal("cancel")
+    await run.result()
+
+
+async def test_the_metrics_of_the_sdk_come_the_same_way(runs: dict[str, AgentResult], measured: Received) -> None:
+    await reaches(lambda: "temporal_workflow_completed" in measured.metric_names(), 1)

@@ -1,0 +1,72 @@
+"""When nothing is sent: in a replay, and where nobody asked for it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime import child_environment
+from telemetry.export import Protocol
+from tests.processes import CHECKOUT
+from tests.telemetry.receiver import receiving
+
+NOBODY = "http://127.0.0.1:9"
+HISTORIES = CHECKOUT / "tests" / "workflows" / "histories"
+
+
+def run(*arguments: str, **variables: str) -> str:
+    """What a Python program prints; it must succeed."""
+    program = subprocess.run(
+        [sys.executable, *arguments], cwd=CHECKOUT, env=child_environment(**variables), capture_output=True, text=True
+    )
+    assert program.returncode == 0, program.stderr
+    return program.stdout
+
+
+def test_replays_emit_no_span_and_no_metric_of_ours() -> None:
+    stored = [str(path) for path in HISTORIES.rglob("*.json")]
+    assert stored
+    with receiving(Protocol.HTTP) as received:
+        run("-m", "tests.telemetry.replaying", *stored, **received.variables)
+    assert received.spans == []
+    assert not [name for name in received.metric_names() if not name.startswith("temporal_")]
+
+
+LOADED = """
+import asyncio, sys
+import worker, starter, mcp_server.__main__
+from runtime import Settings, _watching, end_telemetry, setup_telemetry
+setup_telemetry(Settings())
+_watching()
+end_telemetry()
+print(*sorted(name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))))
+"""
+
+
+def test_no_exporter_is_loaded_where_no_endpoint_is_set() -> None:
+    assert run("-c", LOADED).strip() == ""
+
+
+def test_an_exporter_is_loaded_where_one_is_set() -> None:
+    """The check above can fail."""
+    assert "opentelemetry.exporter.otlp.proto.http" in run("-c", LOADED, OTEL_EXPORTER_OTLP_ENDPOINT=NOBODY)
+
+
+@pytest.mark.parametrize(
+    "switch", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}]
+)
+def test_the_standard_switches_turn_everything_off(switch: dict[str, str]) -> None:
+    assert run("-c", LOADED, OTEL_EXPORTER_OTLP_ENDPOINT=NOBODY, **switch).strip() == ""
+
+
+def test_a_program_whose_collector_is_away_ends_all_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "starter", "list", "--json"]
+    environment = child_environment(
+        OTEL_EXPORTER_OTLP_ENDPOINT=NOBODY,
+        TEMPORAL_ADDRESS="127.0.0.1:9",
+        AGENT_STATE_FOLDER=str(tmp_path),
+    )
+    program = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=20)
+    assert "No Temporal server answers" in program.stdout
+    assert "Traceback" not in program.stderr
