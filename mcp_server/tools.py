@@ -296,7 +296,10 @@ def check_job_id(job_id: str) -> None:
 async def _an_open_job(jobs: Jobs) -> JobView | None:
     """Any open job, as its worker tells it: records show a worker for minutes after its death, asking does not."""
     newest = await jobs.recent(limit=1, where='ExecutionStatus = "Running"')
-    return await jobs.state(newest[0].job_id) if newest else None
+    try:
+        return await jobs.state(newest[0].job_id) if newest else None
+    except JobNotFound:  # deleted in this very moment
+        return None
 
 
 def job_result(view: JobView, *, failed: bool = False) -> CallToolResult:

@@ -7,6 +7,7 @@ from typing import Any
 import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,7 +30,7 @@ def http_app(server: Server[Any], settings: Settings) -> ASGIApp:
             f"AGENT_MCP_HOST {settings.mcp_host!r} is reachable by others: set AGENT_MCP_TOKEN, which clients then "
             "send as a bearer token, or listen on 127.0.0.1."
         )
-    app = server.streamable_http_app(streamable_http_path=PATH, host=settings.mcp_host)
+    app = server.streamable_http_app(streamable_http_path=PATH, transport_security=_accepted_names(settings))
     return BearerAuth(app, settings.mcp_token.get_secret_value()) if settings.mcp_token else app
 
 
@@ -45,6 +46,14 @@ async def serve_http(server: Server[Any], settings: Settings) -> None:
         timeout_graceful_shutdown=1,
     )
     await uvicorn.Server(config).serve()
+
+
+def _accepted_names(settings: Settings) -> TransportSecuritySettings:
+    """Without a token only our own names: a page in a browser could make its name point here (DNS rebinding)."""
+    if settings.mcp_token is not None:
+        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    hosts = [f"{name}:*" for name in ("localhost", "127.0.0.1", "[::1]", settings.mcp_host)]
+    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
 
 
 def is_loopback(host: str) -> bool:

@@ -120,6 +120,8 @@ async def test_with_a_token_only_its_holders_are_served(deployment: Deployment, 
     async with HttpServer(deployment.settings(), tmp_path, token=TOKEN) as server:
         async with server.session() as session:
             assert not (await session.call("gpt5_agent_list")).is_error
+        behind_a_proxy = {"Authorization": f"Bearer {TOKEN}", "Host": "mcp.example.com"}
+        assert (await post(server.url, behind_a_proxy)).status_code == 200
         answers = [await post(server.url, {}), await post(server.url, {"Authorization": f"Bearer {TOKEN}x"})]
     assert [answer.status_code for answer in answers] == [401, 401]
     assert all(answer.headers["www-authenticate"] == "Bearer" for answer in answers)
