@@ -53,7 +53,7 @@ def main() -> int:
     """Run the command that is named; the exit code is 1 after an error, which standard error explains."""
     parser = argparse.ArgumentParser(prog="embedded", description=__doc__)
     parser.add_argument("command", type=Command, choices=list(Command))
-    parser.add_argument("--workers", type=int, default=3, help="of `stack` (default: 3)")
+    parser.add_argument("--workers", type=int, choices=range(1, 101), metavar="N", default=3, help="of `stack`")
     given = parser.parse_args()
     try:
         settings = Settings.load()

@@ -15,6 +15,7 @@ import pytest
 from embedded import ensure_running, running_stack
 from embedded.locks import LockFile
 from runtime import PartName, Settings, StackFile, child_environment
+from tests.embedded.machines import machine  # noqa: F401 a fixture
 from tests.processes import Process
 
 PARTS = (PartName.TEMPORAL, PartName.EMULATOR, PartName.WORKER)

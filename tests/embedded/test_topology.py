@@ -1,0 +1,28 @@
+"""Which parts the stack of `make stack` has."""
+
+from pathlib import Path
+
+import pytest
+
+from embedded.folder import StateFolder
+from embedded.topology import ServerTopology
+from runtime import PartName, Ports, Settings
+from tests.processes import free_port
+
+
+@pytest.fixture
+def topology(tmp_path: Path) -> ServerTopology:
+    settings = Settings(state_folder=tmp_path)
+    return ServerTopology(settings, StateFolder(settings), print, worker_count=3)
+
+
+async def test_workers_and_the_emulator_alone_where_temporal_is_configured(
+    topology: ServerTopology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+    plans = await topology.plans(Ports())
+    assert [plan.name for plan in plans] == ["emulator", "worker", "worker-2", "worker-3"]
+
+
+def test_a_worker_waits_for_temporal_and_the_emulator(topology: ServerTopology) -> None:
+    assert {plan.after for plan in topology.workers()} == {(PartName.TEMPORAL, PartName.EMULATOR)}
