@@ -45,6 +45,12 @@ async def _run(command: Command, settings: Settings, *, workers: int) -> None:
             await ensure_namespace(await connect(settings, patience=30), settings.retention)
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
 def _tell(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
@@ -53,7 +59,7 @@ def main() -> int:
     """Run the command that is named; the exit code is 1 after an error, which standard error explains."""
     parser = argparse.ArgumentParser(prog="embedded", description=__doc__)
     parser.add_argument("command", type=Command, choices=list(Command))
-    parser.add_argument("--workers", type=int, choices=range(1, 101), metavar="N", default=3, help="of `stack`")
+    parser.add_argument("--workers", type=_at_least_one, metavar="N", default=3, help="of `stack` (default: 3)")
     given = parser.parse_args()
     try:
         settings = Settings.load()

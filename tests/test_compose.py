@@ -70,6 +70,13 @@ def test_our_image_has_the_version_of_the_project() -> None:
     assert {SERVICES[name]["image"] for name in OURS} == {f"durable-responses:{project[1]}"}
 
 
+@pytest.mark.parametrize("image", sorted({SERVICES[name]["image"] for name in set(SERVICES) - set(OURS)}))
+def test_the_documentation_tells_every_version(image: str) -> None:
+    name, version = image.split(":")
+    (row,) = re.findall(rf"^\|.*`{name}[:`].*$", (CHECKOUT / "docs/deployment.md").read_text(), re.MULTILINE)
+    assert version in row
+
+
 # --- healthy -----------------------------------------------------------------------------------------------------
 
 
