@@ -472,7 +472,9 @@ async def test_up_serves_runs_until_ctrl_c(fresh: Shell) -> None:
     first_lines = b""
     async with asyncio.timeout(60):
         while b"State and logs in" not in first_lines:
-            first_lines += await up.stdout.readline()
+            line = await up.stdout.readline()
+            assert line, f"`up` ended: {first_lines!r}"
+            first_lines += line
     assert b"Web UI http://127.0.0.1:" in first_lines
     done = await fresh.run("run", "Say this.", "--json", *scenario("echo"))
     assert done.json["output_text"] == "Say this."
