@@ -13,7 +13,7 @@ from activities.records import record_of, unfinished_record
 from activities.waiting import GetBudget, ReportSchedule
 from responses_api.models import Response, ResponseStatus
 
-_OF_THE_TIMEOUT = 0.75  # the rest is for a worker that is slow for a moment
+OF_THE_TIMEOUT = 0.75  # the rest is for a worker that is slow for a moment
 _OFTEN_ENOUGH = 1.0  # seconds between two beats with something new to see
 
 
@@ -38,7 +38,7 @@ class ResponseWait:
     def pulse(self) -> Pulse:
         """The heartbeats that go on whatever the wait is doing: a GET may take longer than the timeout."""
         timeout = activity.info().heartbeat_timeout
-        return Pulse(lambda: self._beat, timeout.total_seconds() * _OF_THE_TIMEOUT if timeout else 60.0)
+        return Pulse(lambda: self._beat, timeout.total_seconds() * OF_THE_TIMEOUT if timeout else 60.0)
 
     async def until_finished(self) -> ResponseRecord:
         """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6)."""
