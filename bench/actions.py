@@ -57,7 +57,8 @@ async def measure(quick: bool) -> Table:
         fixed = counted.total() - round(LONG / HEARTBEAT)
         notes = [
             f"Measured on a response and a heartbeat timeout {scale} times as short as 10 min and"
-            f" {HEARTBEAT_TIMEOUT:.0f} s: {_told(counted)}. For other responses: {fixed} + seconds / ({OF_THE_TIMEOUT} × `heartbeat_timeout`)."
+            f" {HEARTBEAT_TIMEOUT:.0f} s: {_told(counted)}. Otherwise it is"
+            f" {fixed} + seconds / ({OF_THE_TIMEOUT} × `heartbeat_timeout`)."
         ]
         for transport in (TransportChoice.BACKGROUND, TransportChoice.STREAM):
             counted, handle = await _counted(stack, await stack.start(turns_of(TURNS), transport))
