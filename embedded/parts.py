@@ -29,6 +29,7 @@ _FIRST_STARTS = 2
 _START_LIMIT = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _LEFTOVERS = 5.0
+_SHORT_LIFE = 5.0
 
 
 class PartCannotStart(SetupError):
@@ -112,9 +113,11 @@ class Part:
             began = time.monotonic()
             process = await self._start()
             starts += 1
-            has_served |= await self._reach_service(process)
+            served = await self._reach_service(process)
             code = await process.wait()
             self.serving.clear()
+            # A program that finds its port taken ends at once, while whoever has the port answers for it.
+            has_served |= served and not (code > 0 and time.monotonic() - began < _SHORT_LIFE)
             if not has_served and starts >= _FIRST_STARTS:
                 raise PartCannotStart(self._why_it_cannot_start())
             self._say(f"The {self.name} (process {process.pid}) {_how_it_ended(code)}; starting it again.")

@@ -139,7 +139,9 @@ class _Supervisor:
                 return await self._run_parts(ports)
             except PartCannotStart:
                 await self._end_parts()
-                if all(readiness.port_is_free(port) for _, port in ports):
+                if _are_free(ports.temporal, self._topology.temporal_ports) and all(
+                    readiness.port_is_free(port) for _, port in ports
+                ):
                     raise
                 self._say("Another program has taken a port in the meantime; choosing others.")
 
