@@ -214,3 +214,18 @@ async def test_a_run_started_from_the_temporal_cli_is_one_trace(
     spans = await spans_of(received, run)
     assert [span.name for span in spans if not span.parent_id] == ["invoke_agent AgentWorkflow"]
     assert len({span.name for span in spans}) > 3
+
+
+async def test_a_turn_over_a_websocket_is_a_response_like_any_other(
+    deployment: Deployment, worker: WorkerProcess, received: Received
+) -> None:
+    run = await deployment.start("socket", ONE_CALL, transport=TransportChoice.WEBSOCKET, model="gpt-5.4")
+    result = await run.result()
+    spans = await spans_of(received, run)
+    assert tree_of(spans) == [
+        "chat gpt-5.4 > websocket_turn",
+        "invoke_agent AgentWorkflow > chat gpt-5.4",
+        "invoke_agent AgentWorkflow > execute_tool look",
+    ]
+    chats = [span for span in spans if span.name.startswith("chat")]
+    assert [span.attributes["gen_ai.response.id"] for span in chats] == [each.response_id for each in result.responses]
