@@ -152,8 +152,13 @@ class ServerTopology(Topology):
         ]
 
     def workers(self) -> list[PartPlan]:
-        """As many as are asked for."""
-        return [replace(self.worker(), number=number) for number in range(1, self.worker_count + 1)]
+        """As many as are asked for; each tells of its health at the port after the one before."""
+        first, port = self.worker(), self.settings.health_port
+        ports = [{"AGENT_HEALTH_PORT": str(port + more)} if port else {} for more in range(self.worker_count)]
+        return [
+            replace(first, number=number, environment=first.environment | health)
+            for number, health in enumerate(ports, start=1)
+        ]
 
 
 def listens_on(port: int) -> Callable[[Launch], Awaitable[bool]]:

@@ -26,3 +26,10 @@ async def test_workers_and_the_emulator_alone_where_temporal_is_configured(
 
 def test_a_worker_waits_for_temporal_and_the_emulator(topology: ServerTopology) -> None:
     assert {plan.after for plan in topology.workers()} == {(PartName.TEMPORAL, PartName.EMULATOR)}
+
+
+def test_no_two_workers_tell_of_their_health_at_the_same_port(tmp_path: Path) -> None:
+    settings = Settings(state_folder=tmp_path, health_port=8391)
+    topology = ServerTopology(settings, StateFolder(settings), print, worker_count=3)
+    ports = [plan.environment["AGENT_HEALTH_PORT"] for plan in topology.workers()]
+    assert ports == ["8391", "8392", "8393"]
