@@ -13,7 +13,7 @@ from pathlib import Path
 from embedded.folder import StateFolder
 from embedded.go_programs import Say
 from embedded.locks import LockFile
-from runtime import PartName, PartState, PartStatus, SetupError
+from runtime import PartName, PartState, PartStatus, SetupError, child_environment
 
 # Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s for nothing.
 _DYNAMIC_CONFIG = (
@@ -53,6 +53,11 @@ def our_command(module: str, *arguments: str) -> list[str]:
     """The command that runs one of our programs with this Python."""
     # -P: a file of the user's folder called worker.py or runtime.py must not be taken for ours.
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def bare_environment(**variables: str) -> dict[str, str]:
+    """The environment of a program that needs no more than this: no key, and nobody's PGPORT or TEMPORAL_TLS."""
+    return {"PATH": child_environment().get("PATH", ""), **variables}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pwd
 import re
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -35,7 +35,7 @@ class PostgresCluster:
     data: Path
     programs: Path
     port: int
-    password: str
+    password: str = field(repr=False)
 
     @classmethod
     def of(cls, folder: StateFolder, port: int) -> Self:
@@ -50,10 +50,9 @@ class PostgresCluster:
         say(f"Creating a PostgreSQL cluster in {self.data}.")
         unfinished, password = self.data.with_suffix(".unfinished"), self.data.with_suffix(".password")
         shutil.rmtree(unfinished, ignore_errors=True)
-        password.write_text(self.password)
+        _write_secret(password, self.password)
         if owner := _owner():
             os.chown(password, owner.pw_uid, owner.pw_gid)
-        password.chmod(0o600)
         try:
             code, text = await output_of(
                 _as_owner(
@@ -85,10 +84,6 @@ class PostgresCluster:
         where = ["--host", readiness.HOST, "--port", str(self.port)]
         code, _ = await output_of([str(self.programs / "pg_isready"), *where], timeout=5)
         return code == 0
-
-    def environment(self) -> dict[str, str]:
-        """What the server needs of the environment: nobody's PGDATA and PGPORT, and no key."""
-        return {"PATH": child_environment().get("PATH", ""), "LC_ALL": "C"}
 
 
 def _data_folder(folder: StateFolder) -> Path:
@@ -125,9 +120,14 @@ def _major(programs: Path) -> int:
 
 def _password(path: Path) -> str:
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(16))
+        _write_secret(path, secrets.token_hex(16))
     return path.read_text()
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(secret)
 
 
 def _owner() -> pwd.struct_passwd | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from embedded import readiness
 from embedded.go_programs import GoProgram, last_words, output_of
+from embedded.parts import bare_environment
 from embedded.postgres import USER, PostgresCluster
-from runtime import SetupError, child_environment
+from runtime import SetupError
 
 _INSTEAD = "run the images of docker-compose.yml instead"
 SERVER = GoProgram(
@@ -56,17 +57,16 @@ PORTS = len(_LISTENERS)
 
 def server_environment(cluster: PostgresCluster, port: int) -> dict[str, str]:
     """All of the server's environment; it listens on 127.0.0.1, from `port` on."""
-    return {
-        "PATH": child_environment().get("PATH", ""),
+    return bare_environment(
         **ENVIRONMENT,
-        "POSTGRES_SEEDS": readiness.HOST,
-        "DB_PORT": str(cluster.port),
-        "POSTGRES_USER": USER,
-        "POSTGRES_PWD": cluster.password,
-        "BIND_ON_IP": readiness.HOST,
-        "DYNAMIC_CONFIG_FILE_PATH": str(DYNAMIC_CONFIG),
+        POSTGRES_SEEDS=readiness.HOST,
+        DB_PORT=str(cluster.port),
+        POSTGRES_USER=USER,
+        POSTGRES_PWD=cluster.password,
+        BIND_ON_IP=readiness.HOST,
+        DYNAMIC_CONFIG_FILE_PATH=str(DYNAMIC_CONFIG),
         **{name: str(port + number) for number, name in enumerate(_LISTENERS)},
-    }
+    )
 
 
 async def set_up_schema(sql_tool: Path, cluster: PostgresCluster) -> bool:

@@ -10,14 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from temporalio.client import Client
 from temporalio.service import RPCError
 
 from embedded import readiness
 from embedded.folder import StateFolder
 from embedded.go_programs import Say, find_go_program
 from embedded.namespace import ensure_namespace
-from embedded.parts import Launch, PartPlan, our_command, temporal_command
+from embedded.parts import Launch, PartPlan, bare_environment, our_command, temporal_command
 from embedded.postgres import PostgresCluster
 from embedded.temporal_cli import find_temporal_cli
 from embedded.temporal_server import PORTS, SERVER, SQL_TOOL, server_environment, set_up_schema
@@ -88,14 +87,10 @@ class Topology(ABC):
         """Whether Temporal answers questions about the namespace, which is there from now on, with its retention."""
         try:
             client = await connect(self.settings)
-            await self.prepare(client)
+            await ensure_namespace(client, self.settings.retention)
         except (TemporalUnreachable, RPCError):
             return False
         return await readiness.open_runs(client, self.settings.task_queue) is not None
-
-    async def prepare(self, client: Client) -> None:
-        """What is set on a Temporal server of ours before anybody uses it."""
-        await ensure_namespace(client, self.settings.retention)
 
 
 class DevTopology(Topology):
@@ -132,20 +127,19 @@ class ServerTopology(Topology):
         async def database_serves(_: Launch) -> bool:
             return await set_up_schema(sql_tool, cluster)
 
-        environment = server_environment(cluster, ports.temporal)
         return [
-            PartPlan(PartName.POSTGRES, cluster.command(), cluster.environment(), database_serves),
+            PartPlan(PartName.POSTGRES, cluster.command(), bare_environment(LC_ALL="C"), database_serves),
             PartPlan(
                 PartName.TEMPORAL,
                 [str(server), "--allow-no-auth", "start"],
-                environment,
+                server_environment(cluster, ports.temporal),
                 self.temporal_serves,
                 after=(PartName.POSTGRES,),
             ),
             PartPlan(
                 PartName.WEB_UI,
                 web_ui_command(web_ui, self.folder, ports, temporal_namespace()),
-                environment,
+                bare_environment(),
                 listens_on(ports.web_ui),
                 after=(PartName.TEMPORAL,),
             ),

@@ -11,6 +11,7 @@ import pytest
 from embedded import postgres
 from embedded.folder import StateFolder
 from embedded.go_programs import ProgramMissing, output_of
+from embedded.parts import bare_environment
 from embedded.postgres import PostgresCluster
 from runtime import Settings
 from tests.deployment import until
@@ -47,7 +48,7 @@ async def query(cluster: PostgresCluster, sql: str, password: str) -> tuple[int,
 
 @installed
 async def test_a_cluster_serves_whoever_has_its_password(cluster: PostgresCluster, tmp_path: Path) -> None:
-    async with Process(cluster.command(), log=tmp_path / "log", env=cluster.environment(), cwd=Path("/")):
+    async with Process(cluster.command(), log=tmp_path / "log", env=bare_environment(LC_ALL="C"), cwd=Path("/")):
         await until(cluster.accepts)
         assert (await query(cluster, "show max_connections", cluster.password))[1].strip() == "200"
         code, text = await query(cluster, "select 1", "wrong")
