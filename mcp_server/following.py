@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 from workflows.jobs import Jobs, JobView
 
@@ -47,8 +48,8 @@ async def next_change(jobs: Jobs, job_id: str, seconds: float) -> JobView:
         return view
     before = _what_counts(view)
     try:
-        async with asyncio.timeout(seconds):
-            async for view in jobs.watch(job_id):
+        async with asyncio.timeout(seconds), aclosing(jobs.watch(job_id)) as views:
+            async for view in views:
                 if view.is_closed or _what_counts(view) != before:
                     return view
     except TimeoutError:
