@@ -19,7 +19,7 @@ from typing import Any
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from emulator.faults import Fault, Operation, RejectChain, Reset
+from emulator.faults import Answer, BreakSocket, Fault, Operation, RefuseSteer, RejectChain, Reset
 from runtime import Provider, ProviderKind, Settings
 from tests.emulator_control import running_emulator
 from tests.processes import CHECKOUT, TemporalServer
@@ -140,6 +140,71 @@ async def search_attributes_carried_over(agents: Agents) -> WorkflowHandle[Any, 
     return await _finished(agents.client.get_workflow_handle(job_id))
 
 
+async def websocket(agents: Agents) -> WorkflowHandle[Any, Any]:
+    return await _finished(await agents.start(asks(TOOL, transport="websocket", warm_up=True)))
+
+
+async def websocket_over_http(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The last of these to be recorded: from here on the worker leaves WebSockets alone for a while."""
+    await agents.emulator.control.add_fault(Fault(operation=Operation.UPGRADE, effect=Answer(status=426)))
+    return await _finished(await agents.start(asks(TOOL, transport="websocket")))
+
+
+async def websocket_lost(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The second response dies with its socket, and is created again."""
+    await agents.emulator.control.add_fault(
+        Fault(operation=Operation.TURN, effect=BreakSocket(after_events=3), metadata={"iteration": "2"})
+    )
+    return await _finished(await agents.start(asks(TOOL + "&think=0.5", transport="websocket")))
+
+
+async def websocket_cancelled(agents: Agents) -> WorkflowHandle[Any, Any]:
+    run = await _started(agents, asks("think?seconds=60", transport="websocket"))
+    await run.signal("cancel")
+    return await _finished(run)
+
+
+async def websocket_turned_away(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """It waits before it asks again, and is cancelled."""
+    refusal = Answer(status=429, headers={"retry-after": "600"})
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=refusal))
+    run = await agents.start(asks("echo", transport="websocket"))
+
+    async def waits() -> bool:
+        return any([event.HasField("timer_started_event_attributes") async for event in run.fetch_history_events()])
+
+    await until(waits)
+    await run.signal("cancel")
+    return await _finished(run)
+
+
+async def _steered(agents: Agents, scenario: str, transport: str) -> WorkflowHandle[Any, Any]:
+    run = await agents.start(asks(scenario, transport=transport))
+
+    async def known() -> bool:
+        return (await progress(run)).response_id is not None
+
+    await until(known)
+    await run.signal("steer", "Be brief.")
+    return await _finished(run)
+
+
+async def steered(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The provider keeps the text until the calls are answered."""
+    return await _steered(agents, TOOL + "&think=1", "websocket")
+
+
+async def steered_in_vain(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The provider refuses the text: it becomes the next input, of an iteration more."""
+    await agents.emulator.control.add_fault(Fault(operation=Operation.STEER, effect=RefuseSteer()))
+    return await _steered(agents, "think?seconds=1", "websocket")
+
+
+async def told_between_iterations(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """A response in the background cannot be steered."""
+    return await _steered(agents, TOOL + "&think=1", "background")
+
+
 async def continued_as_new(agents: Agents) -> WorkflowHandle[Any, Any]:
     """The last of the runs, which begins with what was carried over."""
     request = asks('calls?iterations=9&tool=add&arguments={"a":1,"b":2}', max_iterations=20)
@@ -171,6 +236,14 @@ SCENARIOS: list[Scenario] = [
     saved,
     search_attributes,
     search_attributes_carried_over,
+    websocket,
+    websocket_cancelled,
+    websocket_turned_away,
+    steered,
+    steered_in_vain,
+    told_between_iterations,
+    websocket_lost,
+    websocket_over_http,
     continued_as_new,
     continues_as_new,
 ]
