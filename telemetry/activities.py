@@ -1,5 +1,6 @@
 """Each attempt of an activity as a span below its response's, with what it measures, and the ids for its log lines."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -100,6 +101,9 @@ def _span(info: activity.Info, argument: Any, content: Content) -> Iterator[Span
             # Its type only: a message may quote what the provider said of the content.
             span.set_attribute(ERROR_TYPE, error.type or "error")
             span.set_status(Status(StatusCode.ERROR, error.type))
+            raise
+        except asyncio.CancelledError:
+            span.set_attribute("temporal.cancelled", True)  # by the run, or because this worker stops
             raise
         except BaseException as error:
             span.set_attribute(ERROR_TYPE, type(error).__name__)

@@ -1,6 +1,6 @@
 """The metrics of agent runs: one instrument each, no-op until there is a meter provider. See docs/observability.md.
 
-Recorded from workflow code they count once, not again on replay: the provider sees to that (`telemetry.export`).
+Recorded from workflow code they count once, not again on replay: the provider sees to that (`telemetry.providers`).
 """
 
 from collections.abc import Iterable, Sized

@@ -2,16 +2,9 @@
 
 from typing import Any
 
+import temporalio.client
 from opentelemetry.trace import SpanKind, get_tracer
-from temporalio.client import (
-    Interceptor as ClientInterceptor,
-)
-from temporalio.client import (
-    OutboundInterceptor,
-    SignalWorkflowInput,
-    StartWorkflowInput,
-    WorkflowHandle,
-)
+from temporalio.client import OutboundInterceptor, SignalWorkflowInput, StartWorkflowInput, WorkflowHandle
 from temporalio.contrib.opentelemetry import OpenTelemetryInterceptor, OpenTelemetryPlugin
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import Interceptor, WorkflowInterceptorClassInput
@@ -25,7 +18,7 @@ from telemetry.runs import RunInbound
 _tracer = get_tracer(SCOPE)
 
 
-class ClientSpans(ClientInterceptor):
+class ClientSpans(temporalio.client.Interceptor):
     """Spans for what starts and steers a run. Queries have none: they are asked all the time."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 the SDK's word
@@ -66,7 +59,7 @@ class RunTelemetry(Interceptor):
 
 
 def tracing_plugin(content: Content) -> SimplePlugin:
-    """For a process with a replay-safe tracer provider (`telemetry.export.begin`).
+    """For a process with a replay-safe tracer provider (`telemetry.providers.begin`).
 
     The order counts. Outermost first: a client's span is opened before the header is written; the header's context is
     attached before the spans of run and activity are opened.

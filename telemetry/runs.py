@@ -93,13 +93,15 @@ class ResponseStory:
         if stopping.was_cancelled(error):
             self._end(AgentStatus.CANCELLED)
             return
-        beat = stopping.last_beat_of(error)
-        if beat is not None and beat.response_id is not None:
-            self.created(CreatedResponse(response_id=beat.response_id, status=beat.response_status or ""))
-            return
         failure = stopping.failure_type_of(error) or FailureType.TRY_LATER
-        instruments.creates.add(1, self._labels(outcome=failure))
-        self._fail(failure)
+        beat, response_id = stopping.last_beat_of(error), stopping.detail_of(error).response_id
+        if response_id is None:
+            instruments.creates.add(1, self._labels(outcome=failure))
+        else:
+            self.created(CreatedResponse(response_id=response_id, status=""))
+        is_waited_for = self._transport is Transport.BACKGROUND and beat is not None and beat.response_id is not None
+        if not is_waited_for:
+            self._fail(failure)
 
     def wait_failed(self, error: ActivityError) -> None:
         """The response could not be waited for."""

@@ -229,3 +229,25 @@ async def test_a_turn_over_a_websocket_is_a_response_like_any_other(
     ]
     chats = [span for span in spans if span.name.startswith("chat")]
     assert [span.attributes["gen_ai.response.id"] for span in chats] == [each.response_id for each in result.responses]
+
+
+async def test_a_stream_whose_worker_was_killed_is_a_lost_response_and_the_next_one_another(
+    apart: Deployment, received: Received
+) -> None:
+    turns = [Turn(output=[Text(text="A long text. " * 500)], write=3)]
+    async with exporting_worker(apart, received) as first:
+        run = await apart.start("cut", turns, transport=TransportChoice.STREAM)
+
+        async def is_written() -> bool:
+            return (await run.progress()).response_id is not None
+
+        await until(is_written)
+        first.kill()
+    async with exporting_worker(apart, received):
+        result = await run.result()
+        spans = await spans_of(received, run)
+    lost, finished = [span for span in spans if span.name.startswith("chat")]
+    assert lost.attributes["error.type"] == "response_lost"
+    assert [span.attributes["gen_ai.response.id"] for span in (lost, finished)] == [
+        each.response_id for each in result.responses
+    ]
