@@ -150,12 +150,21 @@ async def websocket_over_http(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start(asks(TOOL, transport="websocket")))
 
 
-async def websocket_lost(agents: Agents) -> WorkflowHandle[Any, Any]:
-    """The second response dies with its socket, and is created again."""
-    await agents.emulator.control.add_fault(
-        Fault(operation=Operation.TURN, effect=BreakSocket(after_events=3), metadata={"iteration": "2"})
-    )
+async def _broken(agents: Agents, effect: BreakSocket) -> WorkflowHandle[Any, Any]:
+    """The socket of the second turn breaks."""
+    broken = Fault(operation=Operation.TURN, effect=effect, metadata={"iteration": "2"})
+    await agents.emulator.control.add_fault(broken)
     return await _finished(await agents.start(asks(TOOL + "&think=0.5", transport="websocket")))
+
+
+async def websocket_lost(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The response dies with its socket, and is created again."""
+    return await _broken(agents, BreakSocket(after_events=2))
+
+
+async def websocket_read_by_id(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The response finishes all the same."""
+    return await _broken(agents, BreakSocket(after_events=2, survives=True))
 
 
 async def websocket_cancelled(agents: Agents) -> WorkflowHandle[Any, Any]:
@@ -243,6 +252,7 @@ SCENARIOS: list[Scenario] = [
     steered_in_vain,
     told_between_iterations,
     websocket_lost,
+    websocket_read_by_id,
     websocket_over_http,
     continued_as_new,
     continues_as_new,
