@@ -19,7 +19,7 @@ IN_VENV := .venv/bin/python -m
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down mcp stack test test-stack check bench temporal lock clean
+.PHONY: help setup run up down mcp stack test test-stack check bench screenshots temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -67,6 +67,9 @@ check: setup ## Check format, lint, types and imports
 
 bench: setup temporal ## Measure speed and memory
 	@$(IN_VENV) bench $(ARGS)
+
+screenshots: setup temporal ## Take the pictures of docs/images anew, with a headless Chromium
+	@$(IN_VENV) screenshots docs/images
 
 temporal: setup ## Print the path of the Temporal CLI; build it if need be
 	@$(IN_VENV) embedded temporal

@@ -6,13 +6,13 @@ from bisect import bisect_right
 from datetime import datetime
 
 from responses_api.models import FunctionCall
-from workflows.contract import AgentState, CallStatus
+from workflows.contract import AgentState, AgentUsage, CallStatus
 
 # Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
 SUMMARY_BYTES = 200
 DETAILS_BYTES = 20_000
 
-_LAST_LINES = 5
+_LAST_LINES = 3
 _LONGEST_LINE = 200
 _LONGEST_ERROR = 2000
 _NAMED_CALLS = 10
@@ -23,7 +23,7 @@ _CUT = "…"
 
 def details_of(state: AgentState, job_id: str, now: datetime) -> str:
     """A short panel as Markdown: where the run stands, what it works at, the end of its text, how to cancel it."""
-    parts = [_standing(state, now), _tokens(state)]
+    parts = [_standing(state, now), _tokens(state.usage)]
     if state.response_id:
         parts.append(f"response `{state.response_id}`: {state.response_status}")
     parts += _calls(state)
@@ -32,6 +32,8 @@ def details_of(state: AgentState, job_id: str, now: datetime) -> str:
     parts += _last_lines(state.preview)
     if not state.status.is_final:
         parts.append("Cancel was requested." if state.cancel_requested else _how_to_cancel(job_id))
+    # Last what can be missed: the Web UI makes its box a line too low.
+    parts.append(f"as of {now:%Y-%m-%d %H:%M:%S} UTC")
     return fit("\n\n".join(parts), DETAILS_BYTES)
 
 
@@ -39,12 +41,12 @@ def _standing(state: AgentState, now: datetime) -> str:
     parts = [f"**{state.status}**", f"iteration {state.iteration} of {state.max_iterations}"]
     if state.started_at:
         seconds = int((now - state.started_at).total_seconds())
-        parts.append(f"{seconds // 60}:{seconds % 60:02} after its start, at {now:%Y-%m-%d %H:%M:%S} UTC")
+        parts.append(f"{seconds // 60}:{seconds % 60:02} after its start")
     return ", ".join(parts)
 
 
-def _tokens(state: AgentState) -> str:
-    return f"{state.usage.total_tokens:,} tokens ({state.usage.reasoning_tokens:,} of them reasoning)"
+def _tokens(usage: AgentUsage) -> str:
+    return f"{usage.total_tokens:,} tokens ({usage.reasoning_tokens:,} of them reasoning)"
 
 
 def _calls(state: AgentState) -> list[str]:
@@ -56,17 +58,17 @@ def _calls(state: AgentState) -> list[str]:
 def _last_lines(preview: str) -> list[str]:
     # Indented code: nothing that the model writes can end it.
     lines = [line[-_LONGEST_LINE:] for line in preview.strip().splitlines()[-_LAST_LINES:]]
-    return ["the last lines so far:", "\n".join(f"    {line}" for line in lines)] if lines else []
+    return ["\n".join(f"    {line}" for line in lines)] if lines else []
 
 
 def _how_to_cancel(job_id: str) -> str:
     ways = (
-        "here: *Request Cancellation*",
-        f"Temporal's CLI: `temporal workflow signal --workflow-id {job_id} --name cancel`",
-        f"our command line: `durable-responses cancel {job_id}`",
-        f'MCP: `gpt5_agent_cancel` with `{{"job_id": "{job_id}"}}`',
+        "*Request Cancellation*, on this page",
+        f"`temporal workflow cancel -w {job_id}`",
+        f"`durable-responses cancel {job_id}`",
+        "over MCP: `gpt5_agent_cancel`",
     )
-    return "\n".join(["How to cancel it:", "", *(f"- {way}" for way in ways)])
+    return "\n".join(["To cancel it:", "", *(f"- {way}" for way in ways)])
 
 
 # --- summaries ---------------------------------------------------------------------------------------------------
