@@ -294,7 +294,7 @@ def _last_edit() -> int:
     return max(path.stat().st_mtime_ns for path in files)
 
 
-_PACKAGES = ("workflows", "activities", "tools", "responses_api", "emulator", "embedded", "telemetry")
+_PACKAGES = ("workflows", "activities", "tools", "responses_api", "emulator", "embedded", "telemetry", "health")
 
 
 def _first_problem(error: ValidationError) -> str:

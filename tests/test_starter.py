@@ -247,6 +247,28 @@ async def test_without_a_worker_commands_answer_soon_and_say_so(bare: Shell, com
     assert "No worker is running" in done.out
 
 
+async def test_the_list_is_filtered_by_what_temporal_knows_of_a_run(shell: Shell) -> None:
+    tenant = f"tenant-{secrets.token_hex(4)}"
+    job_id = await shell.start("echo", tenant=tenant)
+    await shell.jobs.result(job_id)
+
+    async def is_listed() -> bool:
+        where = f'AgentTenant = "{tenant}" AND AgentStatus = "completed"'
+        listed = (await shell.run("list", "--json", "--where", where)).json["jobs"]
+        return [job["job_id"] for job in listed] == [job_id]
+
+    await until(is_listed)
+    listed = await shell.run("list", "--open", "--where", f'AgentTenant = "{tenant}" OR AgentTenant = "nobody"')
+    assert (listed.code, listed.out) == (COMPLETED, "")
+
+
+async def test_a_filter_that_temporal_does_not_understand_is_refused_in_one_sentence(bare: Shell) -> None:
+    done = await bare.run("list", "--where", "AgentTenant is release")
+    assert done.code == UNAVAILABLE
+    assert done.err.startswith("Temporal refused: ")
+    assert done.err.count("\n") == 1
+
+
 async def test_without_a_worker_the_list_answers_soon_and_says_so(bare: Shell) -> None:
     job_id = await bare.start("echo")
     began = time.monotonic()
