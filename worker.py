@@ -55,6 +55,8 @@ TOOL_MODULES = ["tools.files", "tools.web"]
 # A POST takes 30 s at most; cut earlier, the provider would finish it all the same.
 LET_CREATES_END = timedelta(seconds=35)
 LET_TOOLS_END = timedelta(seconds=30)
+# Seconds. Under load each poll brings a create sooner; without load none comes at the moment of the stop.
+LET_POLLS_END = 2.0
 # A WebSocket is not opened without a key; a server that takes requests without one does not look at it.
 NO_KEY = SecretStr("none")
 # On the queue of a worker's own sockets, beside as many turns as there may be responses in flight.
@@ -91,12 +93,13 @@ async def run_worker(
                 budget=GetBudget(settings.gets_per_second),
                 cadence=Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap),
             )
+            slots = AdmissionSlots(in_flight)
             websockets = websocket_activities(provider, settings, responses, pool)
             marks: list[Interceptor] = [TellOfSearchAttributes()] if await register(client) else []
             build = {
                 Queue.AGENTS: lambda: [agents_worker(client, settings, responses)],
                 Queue.CREATE: lambda: [
-                    create_worker(client, settings, responses, websockets, marks),
+                    create_worker(client, settings, responses, slots, websockets, marks),
                     socket_worker(client, settings, websockets, marks),
                 ],
                 Queue.WAITING: lambda: [waiting_worker(client, settings, responses)],
@@ -109,7 +112,7 @@ async def run_worker(
             sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
             try:
                 async with health_of(workers, client, responses_client, provider, settings):
-                    await _serve(workers, stop)
+                    await _serve(workers, slots, stop)
             finally:
                 sweeping.cancel()
 
@@ -154,6 +157,7 @@ def create_worker(
     client: Client,
     settings: Settings,
     responses: ResponsesActivities,
+    slots: AdmissionSlots,
     websockets: WebSocketActivities,
     marks: Sequence[Interceptor],
 ) -> Worker:
@@ -166,7 +170,7 @@ def create_worker(
         interceptors=[HandOver(), *marks],
         tuner=WorkerTuner.create_composite(
             workflow_supplier=some,
-            activity_supplier=AdmissionSlots(responses.in_flight),
+            activity_supplier=slots,
             local_activity_supplier=some,
             nexus_supplier=some,
         ),
@@ -265,12 +269,13 @@ async def health_of(
         yield
 
 
-async def _serve(workers: list[Worker], stop: asyncio.Event) -> None:
+async def _serve(workers: list[Worker], slots: AdmissionSlots, stop: asyncio.Event) -> None:
     """Run all workers until `stop`, or until one of them fails."""
     running = [asyncio.create_task(worker.run()) for worker in workers]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    await slots.close(LET_POLLS_END)
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.gather(*running)
 

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from temporalio.worker import (
 )
 
 logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 0.02  # seconds
 
 _MOST_LINES = 10_000  # of the file beyond what is in flight
 
@@ -183,19 +186,55 @@ class AdmissionSlots(CustomSlotSupplier):
 
     def __init__(self, in_flight: ResponsesInFlight) -> None:
         self._in_flight = in_flight
+        self._polls = 0
+        self._closed = False
+        self._lock = threading.Lock()
+
+    async def close(self, patience: float) -> None:
+        """Give out no more slots, and wait until nobody asks the server for a create; at most `patience` seconds.
+
+        A create that the server hands out while its poll is being cut off is lost with it: it stands still until its
+        heartbeats are missed, and then nobody knows that it was never sent.
+        """
+        with self._lock:
+            self._closed = True
+        give_up = time.monotonic() + patience
+        while self._polls and time.monotonic() < give_up:  # noqa: ASYNC110 counted from threads of the SDK
+            await asyncio.sleep(_LOOK_AGAIN)
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:  # noqa: ARG002
         """Wait for room."""
         await self._in_flight.permit()
+        if not self._begin_poll():
+            self._in_flight.give_back()
+            await asyncio.Future()  # until the SDK cancels it
         return SlotPermit()
 
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:  # noqa: ARG002
         """A slot for a create that is started eagerly, if there is room."""
-        return SlotPermit() if self._in_flight.try_permit() else None
-
-    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
-        """Nothing to do: a permit counts from its reservation."""
-
-    def release_slot(self, ctx: SlotReleaseContext) -> None:  # noqa: ARG002
-        """The create is over; if it brought a response, its id counts from now on."""
+        if not self._in_flight.try_permit():
+            return None
+        if self._begin_poll():
+            return SlotPermit()
         self._in_flight.give_back()
+        return None
+
+    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:  # noqa: ARG002
+        """A create has come. Its permit counts from its reservation."""
+        self._end_poll()
+
+    def release_slot(self, ctx: SlotReleaseContext) -> None:
+        """The create is over; if it brought a response, its id counts from now on."""
+        if ctx.slot_info is None:  # none has come
+            self._end_poll()
+        self._in_flight.give_back()
+
+    def _begin_poll(self) -> bool:
+        with self._lock:
+            if not self._closed:
+                self._polls += 1
+            return not self._closed
+
+    def _end_poll(self) -> None:
+        with self._lock:
+            self._polls -= 1

@@ -363,7 +363,9 @@ async def attempts_of_wait(run: Run) -> int | None:
 def test_a_rolling_restart_under_load_loses_no_run(rolling_restart: RollingRestart) -> None:
     """A20."""
     statuses = Counter(run.result.status for run in rolling_restart.ended.values())
-    print(f"{len(rolling_restart.exit_codes)} restarts under load: {dict(statuses)}")
+    # Not always 0: a create that the server hands out at the moment of the stop can be lost with its poll, unsent.
+    ambiguous = sum(run.result.ambiguous_creates for run in rolling_restart.ended.values())
+    print(f"{len(rolling_restart.exit_codes)} restarts under load: {dict(statuses)}, {ambiguous} ambiguous creates")
     assert set(statuses) == {AgentStatus.COMPLETED}
 
 

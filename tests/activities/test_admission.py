@@ -5,10 +5,10 @@ import errno
 import logging
 import threading
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from temporalio.worker import SlotPermit, SlotReleaseContext, SlotReserveContext
+from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContext, SlotReserveContext
 
 from activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 
@@ -127,7 +127,8 @@ def test_the_limit_holds_for_many_threads() -> None:
 
 
 # What a slot is for makes no difference.
-ASKED, RELEASED = cast(SlotReserveContext, None), cast(SlotReleaseContext, None)
+ASKED, USED = cast(SlotReserveContext, None), cast(SlotMarkUsedContext, None)
+RELEASED = SlotReleaseContext(slot_info=None, permit=SlotPermit())
 
 
 async def test_a_slot_is_reserved_when_there_is_room() -> None:
@@ -149,6 +150,43 @@ def test_an_eager_create_gets_a_slot_only_when_there_is_room() -> None:
     assert slots.try_reserve_slot(ASKED) is None
     slots.release_slot(RELEASED)
     assert isinstance(slots.try_reserve_slot(ASKED), SlotPermit)
+
+
+async def test_no_slot_is_given_out_after_the_close() -> None:
+    in_flight = ResponsesInFlight(2)
+    slots = AdmissionSlots(in_flight)
+    await slots.close(patience=0)
+    assert slots.try_reserve_slot(ASKED) is None
+    waiting = asyncio.create_task(slots.reserve_slot(ASKED))
+    assert len(await still_waiting(waiting)) == 1
+    assert len(in_flight) == 0
+    waiting.cancel()
+
+
+async def test_the_close_waits_for_a_poll_until_it_has_brought_a_create() -> None:
+    slots = AdmissionSlots(ResponsesInFlight(2))
+    await slots.reserve_slot(ASKED)
+    closing = asyncio.create_task(slots.close(patience=60))
+    assert len(await still_waiting(closing)) == 1
+    slots.mark_slot_used(USED)
+    await closing
+
+
+async def test_the_close_waits_for_no_poll_that_was_given_up() -> None:
+    slots = AdmissionSlots(ResponsesInFlight(2))
+    await slots.reserve_slot(ASKED)
+    slots.release_slot(RELEASED)
+    await slots.close(patience=60)
+
+
+async def test_the_close_does_not_wait_for_ever() -> None:
+    slots = AdmissionSlots(ResponsesInFlight(1))
+    await slots.reserve_slot(ASKED)
+    await slots.close(patience=0.05)
+
+
+async def still_waiting(task: "asyncio.Task[Any]") -> set[Any]:
+    return (await asyncio.wait((task,), timeout=0.05))[1]
 
 
 # --- over a restart ----------------------------------------------------------------------------------------------
