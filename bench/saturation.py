@@ -33,7 +33,7 @@ class Load:
 
 
 async def measure(quick: bool) -> Table:
-    turns, rounds = (5, 1) if quick else (15, 3)
+    turns, rounds = (5, 1) if quick else (10, 3)
     table = Table(f"(e) Turns a second, {AGENTS} agents side by side")
     async with Stack.up() as stack:
         worker, bare_worker = await stack.worker(), await stack.bare_worker()

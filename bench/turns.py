@@ -22,20 +22,25 @@ LARGEST_RATIO = 1.2
 LARGEST_CPU = 25  # milliseconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
-    """Turns of one kind: how the model answers, after how many seconds; and the queues of its empty activities."""
+    """How the model answers, after how many seconds; the queues of the yardstick; how many turns a run has."""
 
     name: str
     transport: Transport
     think: float
     queues: Sequence[TaskQueue]
+    turns: int
+
+    @property
+    def scenario(self) -> str:
+        return turns_of(self.turns, think=self.think)
 
 
 KINDS = [
-    Kind("stream", Transport.STREAM, 0.0, OF_A_STREAM_TURN),
-    Kind("stream, 0.3 s of model", Transport.STREAM, 0.3, OF_A_STREAM_TURN),
-    Kind("background", Transport.BACKGROUND, 0.0, OF_A_BACKGROUND_TURN),
+    Kind("stream", Transport.STREAM, 0.0, OF_A_STREAM_TURN, 30),
+    Kind("stream, 0.3 s of model", Transport.STREAM, 0.3, OF_A_STREAM_TURN, 10),
+    Kind("background", Transport.BACKGROUND, 0.0, OF_A_BACKGROUND_TURN, 30),
 ]
 
 
@@ -57,28 +62,27 @@ class Turns:
 
 
 async def measure(quick: bool) -> Table:
-    turns, rounds = (10, 1) if quick else (30, 6)
-    bare, ours = defaultdict[str, Turns](Turns), defaultdict[str, Turns](Turns)
-    model = defaultdict[str, list[float]](list)
+    rounds = 1 if quick else 6
+    bare, ours = defaultdict[Kind, Turns](Turns), defaultdict[Kind, Turns](Turns)
+    model = defaultdict[Kind, list[float]](list)
     async with Stack.up() as stack:
         worker, bare_worker = await stack.worker(), await stack.bare_worker()
         for number in range(rounds + 1):
             for kind in KINDS:
-                scenario = turns_of(turns, think=kind.think)
-                await bare[kind.name].take(await stack.start_bare(turns, kind.queues), bare_worker, turns)
-                handle = await stack.start(scenario, TransportChoice(kind.transport))
-                await ours[kind.name].take(handle, worker, turns)
-                model[kind.name] += await model_seconds(stack.emulator.base_url, scenario, kind.transport)
+                await bare[kind].take(await stack.start_bare(kind.turns, kind.queues), bare_worker, kind.turns)
+                handle = await stack.start(kind.scenario, TransportChoice(kind.transport))
+                await ours[kind].take(handle, worker, kind.turns)
+                model[kind] += await model_seconds(stack.emulator.base_url, kind.scenario, kind.transport)
             if number == 0:  # everything was loaded for the first time
-                bare.clear()
-                ours.clear()
-                model.clear()
+                for measured in (bare, ours, model):
+                    measured.clear()
     table = Table("(a) Overhead of a tool turn, and CPU of the worker")
     for kind in KINDS:
-        table.rows += _rows(kind, ours[kind.name], bare[kind.name], median(model[kind.name]))
+        table.rows += _rows(kind, ours[kind], bare[kind], median(model[kind]))
     table.notes.append(
-        f"Medians of {rounds * turns} turns of each kind, one run at a time. Overhead: a turn, less what the provider"
-        " takes for the same conversation with a plain loop; the tool is empty. Yardstick: as many empty activities."
+        f"Medians of {rounds} runs of 30 turns (10 with the slower model), one run at a time. Overhead: a turn, less"
+        " what the provider takes for the same conversation with a plain loop; the tool is empty. Yardstick: a turn of"
+        " as many empty activities."
     )
     return table
 
