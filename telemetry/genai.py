@@ -69,9 +69,9 @@ def of_result(result: AgentResult) -> Attributes:
     return attributes
 
 
-def name_of_response(create: CreateResponse) -> str:
+def name_of_response(model: str | None) -> str:
     """The name of a response's span."""
-    return f"{Operation.RESPONSE} {create.options.model}" if create.options.model else Operation.RESPONSE
+    return f"{Operation.RESPONSE} {model}" if model else Operation.RESPONSE
 
 
 def of_create(create: CreateResponse, transport: str, content: Content) -> Attributes:

@@ -71,7 +71,7 @@ class ResponseStory:
         self._model = create.options.model or ""
         self._began_at = workflow.time()
         self._span: Span = _tracer.start_span(
-            genai.name_of_response(create),
+            genai.name_of_response(create.options.model),
             kind=SpanKind.CLIENT,
             attributes=genai.of_create(create, transport, content),
         )
@@ -84,9 +84,12 @@ class ResponseStory:
 
     def created(self, created: CreatedResponse) -> None:
         """The provider has taken the request."""
-        instruments.creates.add(1, self._labels(outcome=_CREATED))
-        self._model = self._model or created.model or ""
         self._span.set_attribute(gen_ai.GEN_AI_RESPONSE_ID, created.response_id)
+        if created.model and not self._model:  # the run names none: it was the worker's
+            self._model = created.model
+            self._span.set_attribute(gen_ai.GEN_AI_REQUEST_MODEL, created.model)
+            self._span.update_name(genai.name_of_response(created.model))
+        instruments.creates.add(1, self._labels(outcome=_CREATED))
 
     def create_failed(self, error: ActivityError) -> None:
         """The create had no result; its worker may have told an id before it died."""

@@ -193,7 +193,7 @@ async def test_a_run_that_is_continued_as_new_is_one_trace(
     parts = [span for span in spans if span.name.startswith("invoke_agent")]
     assert len(parts) > 2
     assert [span.parent_id for span in parts] == ["", *[parts[0].span_id] * (len(parts) - 1)]
-    assert [span.attributes["agent.iteration"] for span in spans if span.name == "chat"] == list(range(1, 8))
+    assert [span.attributes["agent.iteration"] for span in spans if span.name.startswith("chat")] == list(range(1, 8))
     ends = [span.attributes.get("agent.status") for span in parts]
     assert ends == [*[None] * (len(parts) - 1), "completed"]
 
@@ -213,7 +213,7 @@ async def test_a_run_started_from_the_temporal_cli_is_one_trace(
     await run.result()
     spans = await spans_of(received, run)
     assert [span.name for span in spans if not span.parent_id] == ["invoke_agent AgentWorkflow"]
-    assert len({span.name for span in spans}) > 3
+    assert "invoke_agent AgentWorkflow > chat gpt-5.4" in tree_of(spans)  # the worker's model: the run names none
 
 
 async def test_a_turn_over_a_websocket_is_a_response_like_any_other(
