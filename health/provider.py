@@ -1,5 +1,7 @@
 """Whether the provider answers, and accepts our key."""
 
+import asyncio
+
 import httpx
 
 from health.checks import Check, note, ok, problem
@@ -18,7 +20,7 @@ from runtime import Provider, ProviderMissing, Settings, find_provider
 
 # No response has this id. A GET of it costs nothing, and takes the same right as the GETs of an agent run.
 _NOBODYS_RESPONSE = "resp_00000000000000000000000000000000"
-_PATIENCE = 5.0
+_PATIENCE = 4.0
 
 
 async def check_provider(settings: Settings) -> list[Check]:
@@ -28,7 +30,7 @@ async def check_provider(settings: Settings) -> list[Check]:
     except ProviderMissing as missing:
         return [problem("provider", "there is none", str(missing).partition(": ")[2].rstrip("."))]
     try:
-        async with ResponsesClient(provider.base_url, provider.api_key, read_timeout=_PATIENCE) as client:
+        async with ResponsesClient(provider.base_url, provider.api_key) as client:
             return await ask(client, provider)
     except Misconfigured as error:
         return [problem("provider", str(error), "correct OPENAI_BASE_URL or OPENAI_API_KEY")]
@@ -39,7 +41,11 @@ async def ask(client: ResponsesClient, provider: Provider) -> list[Check]:
     address = httpx.URL(provider.base_url).netloc.decode()
     answers, accepted = ok("provider", f"{address} answers ({provider.kind})"), ok("key", _key_of(provider))
     try:
-        await client.retrieve(_NOBODYS_RESPONSE)
+        async with asyncio.timeout(_PATIENCE):
+            await client.retrieve(_NOBODYS_RESPONSE)
+    except TimeoutError:
+        found = f"{address} does not answer within {_PATIENCE:g} s"
+        return [problem("provider", found, "look at the provider's status page, network and proxy")]
     except NotFound:
         return [answers, accepted]
     except AuthenticationFailed as error:

@@ -1,5 +1,7 @@
 """What `doctor` and readiness say of a provider, by what it really answers."""
 
+import asyncio
+
 import pytest
 from pydantic import SecretStr
 
@@ -9,7 +11,7 @@ from health.provider import check_provider
 from runtime import Settings
 from tests.emulator_control import RunningEmulator, running_emulator
 from tests.processes import free_port
-from tests.responses_api.provider import Provider, Then, answer
+from tests.responses_api.provider import Answer, Provider, Then, answer
 
 OK, NOTE, PROBLEM = Verdict
 
@@ -31,6 +33,12 @@ async def test_an_accepted_key_is_well_and_a_refused_one_is_a_problem_of_the_key
 
 async def test_a_provider_that_nobody_serves_is_a_problem(settings: Settings) -> None:
     assert await verdicts(f"http://127.0.0.1:{free_port()}/v1", settings) == {"provider": PROBLEM}
+
+
+async def test_a_provider_that_falls_silent_is_a_problem_within_seconds(scripted: Provider, settings: Settings) -> None:
+    scripted.will(Answer(then=Then.HOLD))
+    async with asyncio.timeout(8):
+        assert await verdicts(scripted.url, settings, "key") == {"provider": PROBLEM}
 
 
 async def test_without_key_address_and_emulator_it_says_what_to_set(settings: Settings) -> None:
