@@ -88,6 +88,16 @@ def deadline_passed() -> ApplicationError:
     )
 
 
+def no_room() -> ApplicationError:
+    """This worker has as many responses in flight as it may; nothing was sent."""
+    return ApplicationError(
+        "The worker that holds the run's WebSocket has no room for another response.",
+        FailureDetail(),
+        type=FailureType.NO_ROOM,
+        non_retryable=True,
+    )
+
+
 def stopped_worker(beat: Beat | None) -> ApplicationError:
     """This worker shuts down in the middle of a create that no second attempt follows; `beat`: how far it had come."""
     return ApplicationError(

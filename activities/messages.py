@@ -78,6 +78,7 @@ class FailureType(StrEnum):
     """The `type` of every `ApplicationError` that an activity raises: what the workflow decides by."""
 
     TRY_LATER = "try_later"
+    NO_ROOM = "no_room"
     TURN_INTERRUPTED = "turn_interrupted"
     CREATE_AMBIGUOUS = "create_ambiguous"
     CHAIN_REJECTED = "chain_rejected"

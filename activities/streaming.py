@@ -63,8 +63,7 @@ class StreamedResponse:
 class StreamTurn:
     """The creation of one response and the following of its stream, over HTTP or a WebSocket: `open_events` knows.
 
-    `waited`: the last beat of this very attempt, if it has beaten before; `texts_taken_at`: the queue of texts for the
-    response, if there is one; `now`: seconds since the epoch.
+    `texts_taken_at`: the queue of texts for the response, if there is one; `now`: seconds since the epoch.
     """
 
     client: ResponsesClient
@@ -72,12 +71,11 @@ class StreamTurn:
     build: Callable[[], Awaitable[CreateRequest]]
     deadline: datetime | None
     now: Callable[[], float]
-    waited: Beat | None = None
     texts_taken_at: Callable[[], str | None] = lambda: None
     streamed: StreamedResponse = field(default_factory=StreamedResponse)
 
     def __post_init__(self) -> None:
-        self._sending = Sending(self.deadline, self.now, self.waited or earlier_beat())
+        self._sending = Sending(self.deadline, self.now, earlier_beat())
         self._reports = RunReports(ReportSchedule(self.now()))
         self._taken_at: float | None = None
         self._sent_at = self.now()

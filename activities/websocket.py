@@ -5,10 +5,9 @@ the loss of a turn means.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -16,7 +15,7 @@ from temporalio import activity
 
 from activities.admission import ResponsesInFlight
 from activities.building import RequestBuilder
-from activities.failures import deadline_passed, failed_create, lost_response, stopped_worker
+from activities.failures import failed_create, lost_response, no_room, stopped_worker
 from activities.heartbeats import Pulse
 from activities.messages import (
     Beat,
@@ -60,18 +59,19 @@ class WebSocketActivities:
     async def websocket_turn(self, create: CreateResponse) -> WebSocketTurn:
         """Obtain the next response of a run; first look for the one that the run has lost sight of.
 
-        Raises `ApplicationError`, also when this worker shuts down in the middle of it: no other attempt follows.
+        Raises `ApplicationError`, also when this worker shuts down in the middle of it: no other attempt follows. On
+        the own queue it does not wait for room: the create queue is where others wait.
         """
         lost = create.lost_response_id
         if lost is not None:
             beat = Beat(phase=CreatePhase.CREATED, response_id=lost)
             record = await _unless_stopped(self._read(lost, "the worker that followed it was lost"), lambda: beat)
             return WebSocketTurn(response=record)
-        async with self._admitted(create.deadline) as waited:
+        with self._admitted():
             way = SocketTurn(self.client, self.sockets, self.under_way, create.warm_up, self.queue, self.silence)
             build = partial(self.requests.build, create, background=False, stream=True)
             turn = StreamTurn(
-                self.client, way.events, build, create.deadline, self.now, waited, lambda: way.steering_queue
+                self.client, way.events, build, create.deadline, self.now, texts_taken_at=lambda: way.steering_queue
             )
             return await _unless_stopped(self._to_its_end(turn, way), lambda: turn.beat)
 
@@ -93,32 +93,22 @@ class WebSocketActivities:
         async with Pulse():
             return await steering.send(steer)
 
-    @asynccontextmanager
-    async def _admitted(self, deadline: datetime | None) -> AsyncIterator[Beat | None]:
-        """Room among the responses in flight; gives the last beat of the wait for it, if there was one.
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Room among the responses in flight. Raises `ApplicationError` of type `no_room`.
 
-        On the create queue the slot is that room. On our own it is taken here, lest the queue's idle pollers take it.
+        On the create queue the slot is that room. On our own it is taken here, lest the queue's idle pollers take it;
+        and nobody waits for it here, since the idle pollers of the create queue may be those who have it.
         """
         if activity.info().task_queue != self.queue:
-            yield None
+            yield
             return
-        unsent: Beat | None = None
         if not self.in_flight.try_permit():
-            unsent = Beat(phase=CreatePhase.REJECTED)
-            await _unless_stopped(self._wait_for_room(unsent, deadline), lambda: unsent)
+            raise no_room()
         try:
-            yield unsent
+            yield
         finally:
             self.in_flight.give_back()
-
-    async def _wait_for_room(self, unsent: Beat, deadline: datetime | None) -> None:
-        left = None if deadline is None else deadline.timestamp() - self.now()
-        try:
-            async with asyncio.timeout(left), Pulse(lambda: unsent) as pulse:
-                pulse.beat()
-                await self.in_flight.permit()
-        except TimeoutError:
-            raise deadline_passed() from None
 
     async def _read(self, response_id: str, why: str) -> ResponseRecord:
         """The response, by its id, if it finishes although nobody follows it. Raises `ApplicationError`."""

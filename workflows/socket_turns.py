@@ -1,8 +1,8 @@
 """How a run obtains a response over a WebSocket, and how it sends a text into it.
 
 Part of the workflow: deterministic, owned by `Obtain`. The socket lives in a worker, so the next turn goes to that
-worker's own queue; when nobody takes it there, to any worker. The truth stays here: a turn is one attempt, and what its
-loss means is decided by the workflow.
+worker's own queue; when nobody takes it there, or there is no room, to any worker. The truth stays here: a turn is one
+attempt, and what its loss means is decided by the workflow.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,7 @@ class SocketTurns:
             try:
                 return await self._followed(_start(create, _on(queue, options)))
             except ActivityError as error:
-                if not stopping.nobody_took(error):
+                if not stopping.never_began(error):
                     raise
         return await self._followed(_start(create, options))
 

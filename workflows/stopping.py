@@ -84,6 +84,11 @@ def ran_out_of_time(error: ActivityError) -> bool:
     return error.retry_state is RetryState.TIMEOUT
 
 
+def never_began(error: ActivityError) -> bool:
+    """Whether a turn was neither started in time nor let in where it was."""
+    return nobody_took(error) or failure_type_of(error) is FailureType.NO_ROOM
+
+
 def nobody_took(error: ActivityError) -> bool:
     """Whether no worker started an activity in time."""
     return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START

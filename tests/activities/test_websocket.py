@@ -16,7 +16,6 @@ from activities.admission import ResponsesInFlight
 from activities.building import RequestBuilder
 from activities.cool_down import CoolDown
 from activities.messages import (
-    CreatePhase,
     CreateResponse,
     FailureDetail,
     FailureType,
@@ -373,47 +372,13 @@ async def test_a_turn_on_the_create_queue_has_its_slot_already(worker: Worker) -
     assert (await worker.turn()).response.status == "completed"
 
 
-async def test_a_turn_on_the_own_queue_waits_for_room_and_says_that_it_has_sent_nothing(worker: Worker) -> None:
-    """A21."""
-    in_flight = worker.activities.in_flight
-    assert in_flight.try_permit()
-    attempt = Attempt()
-    turn = worker.start(attempt, queue=OWN_QUEUE)
-    await until(lambda: attempt.beats)
-    assert (attempt.beats[-1].phase, await worker.bills()) == (CreatePhase.REJECTED, [])
-    in_flight.give_back()
-    assert (await turn).response.status == "completed"
-
-
-async def test_an_unsent_beat_of_an_earlier_wait_lets_the_create_be_sent(worker: Worker) -> None:
-    """A beat on its way must not allow a second request: it arrives before the request is sent."""
-    in_flight = worker.activities.in_flight
-    in_flight.try_permit()
-    attempt = Attempt()
-    turn = worker.start(attempt, queue=OWN_QUEUE)
-    await until(lambda: attempt.beats)
-    in_flight.give_back()
-    await turn
-    assert [beat.phase for beat in attempt.beats] == [CreatePhase.REJECTED, CreatePhase.POSTING, CreatePhase.CREATED]
-
-
-async def test_waiting_for_room_ends_with_the_deadline(worker: Worker) -> None:
-    """A6."""
-    worker.activities.in_flight.try_permit()
-    deadline = datetime.now(UTC) + timedelta(seconds=0.2)
-    error = await worker.failure(asks(deadline=deadline), queue=OWN_QUEUE)
-    assert error.type == FailureType.DEADLINE_PASSED
-
-
-async def test_a_worker_that_shuts_down_while_it_waits_for_room_has_sent_nothing(worker: Worker) -> None:
-    worker.activities.in_flight.try_permit()
-    attempt = Attempt()
-    turn = worker.start(attempt, queue=OWN_QUEUE)
-    await until(lambda: attempt.beats)
-    attempt.cancel(ActivityCancellationDetails(worker_shutdown=True))
-    with pytest.raises(ApplicationError) as caught:
-        await turn
-    assert caught.value.type == FailureType.TRY_LATER
+async def test_a_turn_on_the_own_queue_does_not_wait_for_room(worker: Worker) -> None:
+    """A21: the create queue is where others wait."""
+    assert worker.activities.in_flight.try_permit()
+    assert (await worker.failure(queue=OWN_QUEUE)).type == FailureType.NO_ROOM
+    assert await worker.bills() == []
+    worker.activities.in_flight.give_back()
+    assert (await worker.turn(queue=OWN_QUEUE)).response.status == "completed"
 
 
 # --- sent ahead --------------------------------------------------------------------------------------------------

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
+from activities.messages import SteerStatus
 from emulator.scenarios import Scenario
 from emulator.script import FunctionCallStep, Text, Turn
+from responses_api.client import ResponsesClient
+from responses_api.models import UserMessage
 from runtime import Provider, Settings
 from tests.emulator_control import RunningEmulator
 from tests.processes import TemporalServer
@@ -136,6 +139,26 @@ async def test_a_cancel_at_any_moment_of_a_restless_run_is_not_lost(restless: Ag
     result = await result_of(chain)
     assert result.status is AgentStatus.CANCELLED
     assert (await progress(chain)).iteration < 100
+
+
+async def test_no_text_for_a_restless_run_is_lost_or_given_twice(restless: Agents) -> None:
+    """A continue-as-new that meets a text carries it over."""
+    tool = 'calls?iterations=14&tool=add&arguments={"a":1,"b":1}'
+    run = await restless.start(asks(tool, TransportChoice.STREAM, max_iterations=30))
+    chain = restless.client.get_workflow_handle(run.id, result_type=AgentResult)
+    texts = [f"Text {number}." for number in range(1, 12)]
+    for iteration, text in enumerate(texts, 1):
+        await reached(chain, lambda state, wanted=iteration: state.iteration >= wanted)  # type: ignore[misc]
+        await chain.signal("steer", text)
+    assert (await result_of(chain)).status is AgentStatus.COMPLETED
+    assert len(await _runs_of(restless.client, run)) > 1
+    assert {steer.status for steer in (await progress(chain)).steers} == {SteerStatus.NEXT_INPUT}
+    given = []
+    async with ResponsesClient(restless.emulator.base_url, None) as client:
+        for bill in await restless.responses(run):
+            items = await client.input_items(bill.id)
+            given += [item.content[0].text for item in items if isinstance(item, UserMessage)]  # type: ignore[union-attr]
+    assert given == ["Do it.", *texts]
 
 
 async def test_the_deadline_is_carried_over(restless: Agents) -> None:

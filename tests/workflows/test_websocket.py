@@ -112,6 +112,21 @@ async def test_tools_and_instructions_are_sent_ahead_once_where_the_caller_wants
     assert (await agents.emulator.control.billing(workflow_id=run.id)).counts.generations == len(others)
 
 
+async def test_no_more_responses_are_in_flight_than_a_worker_may_have_whichever_queue_they_came_from(
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
+) -> None:
+    """A21: the turns on the worker's own queue count, too."""
+    agents = Agents(client, emulator, settings)
+    narrow = settings.model_copy(update={"max_responses_in_flight": 2})
+    async with working(client, provider, narrow):
+        tool = 'calls?iterations=2&think=0.2&tool=add&arguments={"a":1,"b":2}'
+        runs = [await agents.start(asks(tool)) for _ in range(6)]
+        results = [await result_of(run) for run in runs]
+    assert {(result.status, result.iterations) for result in results} == {(AgentStatus.COMPLETED, 3)}
+    assert (await emulator.control.billing()).counts.max_in_flight == 2
+    assert {bill.transport for bill in await emulator.control.responses()} == {Transport.WEBSOCKET}
+
+
 async def test_a_run_that_is_turned_away_waits_as_long_as_the_provider_asks_or_until_it_is_cancelled(
     agents: Agents,
 ) -> None:
