@@ -94,13 +94,15 @@ async def run_worker(
                 cadence=Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap),
             )
             slots = AdmissionSlots(in_flight)
+            # These count no responses, but are closed as those of the create queue are.
+            own_slots = AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS))
             websockets = websocket_activities(provider, settings, responses, pool)
             marks: list[Interceptor] = [TellOfSearchAttributes()] if await register(client) else []
             build = {
                 Queue.AGENTS: lambda: [agents_worker(client, settings, responses)],
                 Queue.CREATE: lambda: [
                     create_worker(client, settings, responses, slots, websockets, marks),
-                    socket_worker(client, settings, websockets, marks),
+                    socket_worker(client, own_slots, websockets, marks),
                 ],
                 Queue.WAITING: lambda: [waiting_worker(client, settings, responses)],
                 Queue.TOOLS: lambda: [tools_worker(client, settings, registry)],
@@ -112,7 +114,7 @@ async def run_worker(
             sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
             try:
                 async with health_of(workers, client, responses_client, provider, settings):
-                    await _serve(workers, slots, stop)
+                    await _serve(workers, [slots, own_slots], stop)
             finally:
                 sweeping.cancel()
 
@@ -162,18 +164,12 @@ def create_worker(
     marks: Sequence[Interceptor],
 ) -> Worker:
     """Creates, admitted only while fewer than N responses are in flight here."""
-    some = FixedSizeSlotSupplier(1)
     return Worker(
         client,
         task_queue=TaskQueue.CREATE.under(settings.task_queue),
         activities=[responses.create_response, responses.stream_response, websockets.websocket_turn],
         interceptors=[HandOver(), *marks],
-        tuner=WorkerTuner.create_composite(
-            workflow_supplier=some,
-            activity_supplier=slots,
-            local_activity_supplier=some,
-            nexus_supplier=some,
-        ),
+        tuner=_activities_within(slots),
         # The heartbeat that holds a response's id must be at the server before this process can be killed.
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=LET_CREATES_END,
@@ -182,7 +178,7 @@ def create_worker(
 
 
 def socket_worker(
-    client: Client, settings: Settings, websockets: WebSocketActivities, marks: Sequence[Interceptor]
+    client: Client, slots: AdmissionSlots, websockets: WebSocketActivities, marks: Sequence[Interceptor]
 ) -> Worker:
     """Further turns over the sockets that this worker holds, and texts for the responses under way on them."""
     return Worker(
@@ -190,10 +186,17 @@ def socket_worker(
         task_queue=websockets.queue,
         activities=[websockets.websocket_turn, websockets.steer_response],
         interceptors=marks,
-        max_concurrent_activities=settings.max_responses_in_flight + ROOM_FOR_TEXTS,
+        tuner=_activities_within(slots),
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=LET_CREATES_END,
         # No deployment: a version whose queues come and go with its processes could not be replaced.
+    )
+
+
+def _activities_within(slots: AdmissionSlots) -> WorkerTuner:
+    some = FixedSizeSlotSupplier(1)
+    return WorkerTuner.create_composite(
+        workflow_supplier=some, activity_supplier=slots, local_activity_supplier=some, nexus_supplier=some
     )
 
 
@@ -269,13 +272,13 @@ async def health_of(
         yield
 
 
-async def _serve(workers: list[Worker], slots: AdmissionSlots, stop: asyncio.Event) -> None:
+async def _serve(workers: list[Worker], slots: list[AdmissionSlots], stop: asyncio.Event) -> None:
     """Run all workers until `stop`, or until one of them fails."""
     running = [asyncio.create_task(worker.run()) for worker in workers]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    await slots.close(LET_POLLS_END)
+    await asyncio.gather(*(each.close(LET_POLLS_END) for each in slots))
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.gather(*running)
 
