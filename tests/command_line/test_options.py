@@ -113,6 +113,16 @@ def test_saving_is_asked_for_by_any_of_its_options(
     assert (request.save.model_dump(exclude_none=True) if request.save else None) == expected
 
 
+@pytest.mark.parametrize(("given", "allowed"), [({}, True), ({"allow_websocket": False}, False)])
+def test_the_setting_allows_the_websocket_unless_the_input_says_otherwise(
+    given: dict[str, Any], allowed: bool, settings: Settings, root: Path
+) -> None:
+    """W22."""
+    (root / "input.json").write_text(json.dumps({"task": "Count.", **given}))
+    allowing = settings.model_copy(update={"allow_websocket": True})
+    assert agent_input(RunOptions(input=str(root / "input.json")), allowing, root).allow_websocket is allowed
+
+
 def test_json_gives_what_no_option_can_and_options_win(settings: Settings, root: Path) -> None:
     given = {"task": "From the file.", "metadata": {"team": "a"}, "model": "one", "save": {"filename": "kept"}}
     (root / "input.json").write_text(json.dumps(given))

@@ -1,5 +1,6 @@
 """From the arguments of `gpt5_agent` to the input of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ def surroundings(tmp_path: Path) -> Surroundings:
 
 def arguments(**given: Any) -> AgentArguments:
     return read_arguments(AgentArguments, {"task": "Think.", **given})
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_runs_may_use_the_websocket_where_the_setting_allows_it(surroundings: Surroundings, allowed: bool) -> None:
+    """W22: it is no argument of the tool."""
+    assert agent_input(arguments(), replace(surroundings, allow_websocket=allowed)).allow_websocket is allowed
 
 
 def test_the_arguments_become_the_input_of_a_run(surroundings: Surroundings) -> None:
