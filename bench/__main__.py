@@ -1,6 +1,6 @@
 """All benchmarks, one after the other."""
 
-from bench import actions, history, knowing, mcp, recovery, saturation, tracing, turns, waits
+from bench import actions, history, knowing, mcp, recovery, saturation, tracing, turns, waits, websocket
 from bench.command import run
 
 if __name__ == "__main__":
@@ -12,6 +12,7 @@ if __name__ == "__main__":
         saturation.measure,
         history.measure,
         mcp.measure,
+        websocket.measure,
         tracing.measure,
         actions.measure,
     )

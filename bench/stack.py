@@ -50,9 +50,11 @@ class Stack:
             ):
                 yield cls(temporal, await temporal.client(), emulator, folder, exits)
 
-    async def worker(self, task_queue: str = TaskQueue.AGENTS, **settings: str) -> WorkerProcess:
-        """One more of our workers, serving all queues under that name."""
-        return await self._start(self._worker(task_queue, **settings))
+    async def worker(
+        self, task_queue: str = TaskQueue.AGENTS, *, base_url: str | None = None, **settings: str
+    ) -> WorkerProcess:
+        """One more of our workers, serving all queues under that name; `base_url` leads to the emulator."""
+        return await self._start(self._worker(task_queue, base_url, **settings))
 
     async def bare_worker(self) -> WorkerProcess:
         """The yardstick's worker, on queues of its own."""
@@ -60,7 +62,7 @@ class Stack:
         worker.command = [sys.executable, "-m", bare_worker.__name__]
         return await self._start(worker)
 
-    def _worker(self, task_queue: str, **settings: str) -> WorkerProcess:
+    def _worker(self, task_queue: str, base_url: str | None = None, **settings: str) -> WorkerProcess:
         fixed = {
             "AGENT_TASK_QUEUE": task_queue,
             "AGENT_WORKSPACE": str(self.folder / "workspace"),
@@ -69,7 +71,11 @@ class Stack:
         }
         name = f"worker-{next(self._names)}"
         return WorkerProcess(
-            self.temporal, self.emulator.base_url, folder=self.folder, name=name, **{**fixed, **settings}
+            self.temporal,
+            base_url or self.emulator.base_url,
+            folder=self.folder,
+            name=name,
+            **{**fixed, **settings},
         )
 
     async def _start(self, worker: WorkerProcess) -> WorkerProcess:
