@@ -39,7 +39,7 @@ from workflows.contract import (
 WORKERS = [PartName.WORKER, f"{PartName.WORKER}-2", f"{PartName.WORKER}-3"]
 RUNS = 200
 KILL_EVERY = 10.0
-SCENARIO = 'calls?iterations=3&tool=list_files&arguments={"folder": "."}&think=4'
+ITERATIONS = 2
 IN_FLIGHT = "20"
 """Responses of one worker at once: most runs are queued at first, and few creates are under way at any moment."""
 ENOUGH = 600.0
@@ -83,10 +83,12 @@ async def client(stack: Stack) -> Client:
     return await connect(stack.settings)
 
 
-async def start(client: Client) -> Run:
+async def start(client: Client, think: int = 2) -> Run:
+    """Two iterations with a function call each, and an answer; each thought about for so many seconds."""
+    scenario = f'calls?iterations={ITERATIONS}&tool=list_files&arguments={{"folder": "."}}&think={think}'
     return await client.start_workflow(
         WORKFLOW_TYPE,
-        AgentInput(task="Look around.", transport=TransportChoice.BACKGROUND, metadata={"scenario": SCENARIO}),
+        AgentInput(task="Look around.", transport=TransportChoice.BACKGROUND, metadata={"scenario": scenario}),
         id=agent_workflow_id(),
         task_queue=TaskQueue.AGENTS,
         result_type=AgentResult,
@@ -137,6 +139,7 @@ class Fire:
             f"killed: {dict(self.killed)}; restarts seen by the stack: {restarts}",
             f"iterations {self.iterations}, creates {len(self.responses)}, created twice {len(self.created_twice)}, "
             f"ambiguous creates {self.ambiguous}",
+            *(f"failed: {each.error.message}" for each in self.results if each.error),
             sep="\n",
         )
 
@@ -145,7 +148,8 @@ class Fire:
 async def fire(stack: Stack, client: Client) -> Fire:
     """200 runs, while one of three workers is killed every ten seconds, and the server once."""
     fire, began = Fire(), time.monotonic()
-    runs = await asyncio.gather(*(start(client) for _ in range(RUNS)))
+    # Of different lengths, or all of them would create at the same moments.
+    runs = await asyncio.gather(*(start(client, think=8 + number % 9) for number in range(RUNS)))
     results = asyncio.gather(*(result_of(run) for run in runs))
     for number, worker in enumerate(itertools.cycle(WORKERS)):
         done, _ = await asyncio.wait([results], timeout=KILL_EVERY)
