@@ -12,7 +12,7 @@ from activities.cool_down import CoolDown
 from activities.messages import ResponseRecord, WebSocketTurn
 from activities.records import record_of
 from activities.steering import Steering, TurnsUnderWay
-from responses_api.client import ResponsesClient
+from responses_api.client import CREATE_TIMEOUT, ResponsesClient
 from responses_api.errors import AuthenticationFailed, GiveUp, LossCause, NotProcessed, ResponsesError, TurnLost
 from responses_api.events import Event, ResponseEvent
 from responses_api.models import CreateRequest, Response, ResponseStatus
@@ -101,8 +101,8 @@ class SocketTurn:
                 if isinstance(event, ResponseEvent) and event.is_terminal:
                     self._ended.append(event.response)
                 yield event
-        except TurnLost as error:
-            if error.loss not in _LEFT_BY_US:
+        except ResponsesError as error:
+            if isinstance(error, TurnLost) and error.loss not in _LEFT_BY_US:
                 self.sockets.cool_down.failed()
             steering.lose()
             raise
@@ -114,7 +114,8 @@ class SocketTurn:
         if not self.warm_up:
             return request
         self.warm_up = False
-        turn = lease.turn(ResponseCreate.of(request).model_copy(update={"input": [], "generate": False}))
+        ahead = ResponseCreate.of(request).model_copy(update={"input": [], "generate": False})
+        turn = lease.turn(ahead, deadline=CREATE_TIMEOUT)
         try:
             async for _ in turn:
                 pass

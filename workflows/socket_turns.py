@@ -64,6 +64,7 @@ class SocketTurns:
         return turn
 
     async def _on_some_worker(self, create: CreateResponse, options: CreateOptions) -> WebSocketTurn:
+        options["retry_policy"] = _ONCE
         queue, self.ledger.socket_queue = self.ledger.socket_queue, None
         if queue is not None:
             try:
@@ -108,9 +109,11 @@ class SocketTurns:
 
 
 def _start(create: CreateResponse, options: CreateOptions) -> ActivityHandle[WebSocketTurn]:
-    options["retry_policy"] = _ONCE
     return workflow.start_activity_method(
-        WebSocketActivities.websocket_turn, create, summary=f"response {create.iteration} over a WebSocket", **options
+        WebSocketActivities.websocket_turn,
+        create,
+        summary=f"response {create.iteration} over a WebSocket",
+        **options,
     )
 
 

@@ -63,15 +63,17 @@ class Texts:
         self._settle_kept(SteerStatus.ACCEPTED if same else SteerStatus.UNKNOWN)
         for outcome in outcomes:
             self.told(outcome)
-            if outcome.status is not SteerStatus.FAILED:
+            if outcome.status is SteerStatus.PENDING:
                 self._ledger.texts.pop(outcome.id, None)
+        self._forget(SteerStatus.ACCEPTED, SteerStatus.UNKNOWN)
         self._ledger.connection = connection
 
     def turn_lost(self) -> None:
         """The turn ended without a word about the texts sent into it, or kept from the one before."""
         self._settle_kept(SteerStatus.UNKNOWN)
-        for id_ in self._ids(SteerStatus.ACCEPTED, SteerStatus.UNKNOWN):
-            self._drop(id_, SteerStatus.UNKNOWN)
+        for id_ in self._ids(SteerStatus.ACCEPTED):
+            self.told(SteerOutcome(id=id_, status=SteerStatus.UNKNOWN))
+        self._forget(SteerStatus.UNKNOWN)
 
     # --- into the next create -----------------------------------------------------------------------------------------
 
@@ -89,8 +91,7 @@ class Texts:
 
     def given(self) -> None:
         """The create has brought its response: its texts need not be given again."""
-        for id_ in self._ids(SteerStatus.NEXT_INPUT):
-            del self._ledger.texts[id_]
+        self._forget(SteerStatus.NEXT_INPUT)
 
     def run_ended(self) -> None:
         """Nothing that still waits will be given to the model."""
@@ -104,9 +105,9 @@ class Texts:
             if steer.status is SteerStatus.PENDING and steer.id not in self._ledger.texts:
                 steer.status = status
 
-    def _drop(self, id_: str, status: SteerStatus) -> None:
-        self.told(SteerOutcome(id=id_, status=status))
-        del self._ledger.texts[id_]
+    def _forget(self, *statuses: SteerStatus) -> None:
+        for id_ in self._ids(*statuses):
+            del self._ledger.texts[id_]
 
     def _ids(self, *statuses: SteerStatus) -> list[str]:
         steers = self._ledger.state.steers

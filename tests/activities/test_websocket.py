@@ -1,6 +1,7 @@
 """A response over the WebSocket of its run: the socket is kept, HTTP is there instead, nothing is sent twice."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from activities.messages import (
 from activities.socket_turn import RunSockets
 from activities.websocket import WebSocketActivities
 from emulator.billing import BilledResponse
-from emulator.faults import Answer, BreakSocket, Delay, Effect, Fault, Operation, RefuseSteer, RejectChain
+from emulator.faults import Answer, BreakSocket, Delay, Effect, ExtraFrame, Fault, Operation, RefuseSteer, RejectChain
 from emulator.lifecycle import Transport
 from emulator.scenarios import Scenario
 from emulator.script import Text
@@ -261,6 +262,15 @@ async def test_a_socket_that_breaks_before_the_id_is_known_makes_an_ambiguous_cr
     await worker.order(Operation.TURN, BreakSocket(after_events=0, survives=True))
     error = await worker.failure()
     assert (error.type, len(await worker.bills())) == (FailureType.CREATE_AMBIGUOUS, 1)
+
+
+async def test_an_error_in_the_middle_of_a_response_is_looked_up(worker: Worker) -> None:
+    """W14, W23: whatever it says, the response has an id."""
+    error = {"type": "error", "status": 429, "error": {"code": "slow_down", "message": "Not so fast."}}
+    await worker.order(Operation.TURN, ExtraFrame(after_events=2, text=json.dumps(error)))
+    failure = await worker.failure(asks(LONG))
+    [bill] = await worker.bills()
+    assert failure.details == (FailureDetail(response_id=bill.id),)
 
 
 # --- a response that the run has lost sight of -------------------------------------------------------------------

@@ -97,6 +97,14 @@ def test_what_the_provider_has_accepted_is_not_given_again() -> None:
     assert (run.statuses, run.texts.for_next_create()) == ([ACCEPTED], [])
 
 
+@pytest.mark.parametrize("status", [ACCEPTED, UNKNOWN])
+def test_what_a_turn_that_ended_says_nothing_more_of_stays_as_it_was(status: SteerStatus) -> None:
+    run = Run("Be brief.")
+    run.sent(status)
+    run.turn_ends()
+    assert (run.statuses, run.texts.for_next_create(), run.ledger.texts) == ([status], [], {})
+
+
 @pytest.mark.parametrize("at_first", [ACCEPTED, FAILED, UNKNOWN])
 def test_what_the_provider_hands_back_becomes_the_next_input(at_first: SteerStatus) -> None:
     """Also when it had accepted it before, or when its answer came late."""
