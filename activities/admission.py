@@ -103,6 +103,7 @@ class ResponsesInFlight:
         self._file = file
         self._ids: set[str] = set(file.ids) if file else set()
         self._permits = 0
+        self._polls = 0
         self._lock = threading.Lock()
         self._room: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -113,8 +114,14 @@ class ResponsesInFlight:
             return list(self._ids)
 
     def __len__(self) -> int:
+        """Responses and creates under way; a permit whose create has not come yet is none."""
         with self._lock:
-            return self._permits + len(self._ids)
+            return self._permits - self._polls + len(self._ids)
+
+    def polling(self, change: int) -> None:
+        """So many more (or less) of the permits are held by polls for a create that has not come yet."""
+        with self._lock:
+            self._polls += change
 
     def started(self, response_id: str) -> None:
         """A response was created here."""
@@ -231,10 +238,13 @@ class AdmissionSlots(CustomSlotSupplier):
 
     def _begin_poll(self) -> bool:
         with self._lock:
-            if not self._closed:
-                self._polls += 1
-            return not self._closed
+            if self._closed:
+                return False
+            self._polls += 1
+        self._in_flight.polling(+1)
+        return True
 
     def _end_poll(self) -> None:
         with self._lock:
             self._polls -= 1
+        self._in_flight.polling(-1)

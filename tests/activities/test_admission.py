@@ -152,6 +152,16 @@ def test_an_eager_create_gets_a_slot_only_when_there_is_room() -> None:
     assert isinstance(slots.try_reserve_slot(ASKED), SlotPermit)
 
 
+def test_a_slot_that_waits_for_a_create_is_no_response_in_flight() -> None:
+    """A21: what is counted and shown; the limit counts the slot all the same."""
+    in_flight = ResponsesInFlight(1)
+    slots = AdmissionSlots(in_flight)
+    slots.try_reserve_slot(ASKED)
+    assert (len(in_flight), in_flight.try_permit()) == (0, False)
+    slots.mark_slot_used(USED)
+    assert len(in_flight) == 1
+
+
 async def test_no_slot_is_given_out_after_the_close() -> None:
     in_flight = ResponsesInFlight(2)
     slots = AdmissionSlots(in_flight)
