@@ -1,5 +1,6 @@
 """The namespace that runs live in: there, and with the retention of the settings."""
 
+import asyncio
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -8,20 +9,41 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, UpdateNa
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+_KNOWN_EVERYWHERE = 30.0  # seconds within which all of a server knows a namespace that has just been made
+
 
 async def ensure_namespace(client: Client, retention: timedelta) -> None:
     """Set how long the client's namespace keeps finished runs; create it if it is not there. Raises `RPCError`."""
     keep = Duration()
     keep.FromTimedelta(retention)
+    give_up = asyncio.get_running_loop().time() + _KNOWN_EVERYWHERE
+    while not await _updated(client, keep) and not await _created(client, keep):
+        # It is there, but the part of the server that updates has not heard of it yet.
+        if asyncio.get_running_loop().time() > give_up:
+            raise RPCError(f"Namespace {client.namespace} cannot be updated.", RPCStatusCode.NOT_FOUND, b"")
+        await asyncio.sleep(0.5)
+
+
+async def _updated(client: Client, keep: Duration) -> bool:
+    """Set the retention; False where there is no such namespace."""
+    config = NamespaceConfig(workflow_execution_retention_ttl=keep)
+    request = UpdateNamespaceRequest(namespace=client.namespace, config=config)
     try:
-        await client.workflow_service.update_namespace(
-            UpdateNamespaceRequest(
-                namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=keep)
-            )
-        )
+        await client.workflow_service.update_namespace(request)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        await client.workflow_service.register_namespace(
-            RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=keep)
-        )
+        return False
+    return True
+
+
+async def _created(client: Client, keep: Duration) -> bool:
+    """Create the namespace; False where it is there already."""
+    request = RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=keep)
+    try:
+        await client.workflow_service.register_namespace(request)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.ALREADY_EXISTS:
+            raise
+        return False
+    return True
