@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -73,7 +73,12 @@ class Queue(StrEnum):
 
 
 async def run_worker(
-    client: Client, provider: Provider, settings: Settings, queues: list[Queue], stop: asyncio.Event
+    client: Client,
+    provider: Provider,
+    settings: Settings,
+    queues: list[Queue],
+    stop: asyncio.Event,
+    let_polls_end: float = LET_POLLS_END,
 ) -> None:
     """Serve the queues until `stop` is set, then let what runs come to its end. Raises `RegistryError`."""
     registry = Registry.from_modules([*TOOL_MODULES, *settings.tool_modules])
@@ -114,7 +119,7 @@ async def run_worker(
             sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
             try:
                 async with health_of(workers, client, responses_client, provider, settings):
-                    await _serve(workers, [slots, own_slots], stop)
+                    await _serve(workers, stop, lambda: _close([slots, own_slots], let_polls_end))
             finally:
                 sweeping.cancel()
 
@@ -272,13 +277,17 @@ async def health_of(
         yield
 
 
-async def _serve(workers: list[Worker], slots: list[AdmissionSlots], stop: asyncio.Event) -> None:
-    """Run all workers until `stop`, or until one of them fails."""
+async def _close(slots: list[AdmissionSlots], patience: float) -> None:
+    await asyncio.gather(*(each.close(patience) for each in slots))
+
+
+async def _serve(workers: list[Worker], stop: asyncio.Event, close: Callable[[], Awaitable[None]]) -> None:
+    """Run all workers until `stop`, or until one of them fails; `close` what gives them work before they stop."""
     running = [asyncio.create_task(worker.run()) for worker in workers]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    await asyncio.gather(*(each.close(LET_POLLS_END) for each in slots))
+    await close()
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.gather(*running)
 

@@ -86,7 +86,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
 async def working(client: Client, provider: Provider, settings: Settings) -> AsyncIterator[None]:
     """A worker in this process that serves all queues."""
     stop = asyncio.Event()
-    serving = asyncio.create_task(run_worker(client, provider, settings, list(Queue), stop))
+    serving = asyncio.create_task(run_worker(client, provider, settings, list(Queue), stop, let_polls_end=0))
     try:
         yield
     finally:
