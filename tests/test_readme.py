@@ -56,7 +56,7 @@ async def test_the_python_program_of_the_readme_prints_an_answer(temporal: Tempo
         WorkerProcess(temporal, emulator.base_url, folder=tmp_path) as worker,
     ):
         program = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program_with("asyncio.run(main())")),
+            *(sys.executable, "-c", program_with("start_workflow")),
             cwd=CHECKOUT,
             env=worker.env,
             stdout=asyncio.subprocess.PIPE,
