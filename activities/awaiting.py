@@ -97,6 +97,6 @@ class ResponseWait:
         return self._deadline is not None and self.now() >= self._deadline
 
     def _unfinished(self) -> ResponseRecord:
-        if self.reads.last is not None and self.reads.last.output_text:
-            return self.reads.last
+        if self.reads.output is not None and self.reads.output.output_text:
+            return self.reads.output
         return unfinished_record(self.wait.response_id, self._beat.preview or "", ResponseStatus.IN_PROGRESS)

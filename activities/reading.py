@@ -19,11 +19,11 @@ _LONGEST_BACK_OFF = 30.0
 _RANDOM = Random()  # one for all: the state of each takes 2.5 KB
 
 
-@dataclass
+@dataclass(slots=True)
 class Reads:
     """The GETs of one response. Times in seconds since the epoch.
 
-    `last` is what was read last, without the echo of the request: thousands may be waited for at once.
+    Thousands may be waited for at once, so of what was read last it keeps only `output`, once there is any.
     """
 
     client: ResponsesClient
@@ -31,7 +31,8 @@ class Reads:
     created_at: float
     cadence: Cadence
     random: Random = _RANDOM
-    last: ResponseRecord | None = None
+    found: bool = False
+    output: ResponseRecord | None = None
     _gets: int = 0
     _failures: int = 0
     _asked_to_wait: float = 0.0
@@ -50,7 +51,8 @@ class Reads:
             return None
         self._failures = 0
         self._asked_to_wait = retrieved.poll_after or 0.0
-        self.last = record_of(retrieved.response)
+        self.found = True
+        self.output = record_of(retrieved.response) if retrieved.response.output else None
         return retrieved.response
 
     def wait(self, now: float, fair_share: float) -> float:
@@ -62,10 +64,10 @@ class Reads:
         return self.cadence.jittered(max(wait, fair_share, self._asked_to_wait), self.random)
 
     def _passes(self, error: ResponsesError, now: float) -> bool:
-        if isinstance(error, NoSuchEndpoint | MalformedAnswer) and self.last is not None:
+        if isinstance(error, NoSuchEndpoint | MalformedAnswer) and self.found:
             # It was well before: something between us and the provider is out of order, and the response is paid for.
             return self._failures < _STRANGE_ANSWERS
-        just_created = self.last is None and now - self.created_at < _NOT_FOUND_YET
+        just_created = not self.found and now - self.created_at < _NOT_FOUND_YET
         return error.retry_read or (isinstance(error, NotFound) and just_created)
 
     def _failure(self, error: ResponsesError) -> Exception:

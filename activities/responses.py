@@ -91,7 +91,8 @@ class ResponsesActivities:
         reads = self._reads(wait.response_id, wait.created_at.timestamp())
         with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
             waiting = ResponseWait(wait, reads, self.budget, told, self.now)
-            async with waiting.pulse(), self._preview(wait, waiting):
+            preview = self._preview(wait, waiting) if wait.live_preview else contextlib.nullcontext()
+            async with waiting.pulse(), preview:
                 record = await waiting.until_finished()
         if record.is_finished:
             self.in_flight.ended(wait.response_id)
@@ -99,10 +100,7 @@ class ResponsesActivities:
 
     @contextlib.asynccontextmanager
     async def _preview(self, wait: AwaitResponse, waiting: ResponseWait) -> AsyncIterator[None]:
-        """Follow the text of a response beside the GETs, where the caller wants to see it live."""
-        if not wait.live_preview:
-            yield
-            return
+        """Follow the text of a response beside the GETs."""
         feed = PreviewFeed(self.client, wait.response_id, waiting.show_text)
         following = asyncio.create_task(feed.run(wait.created_at.timestamp(), self.now))
         try:

@@ -13,6 +13,7 @@ from tests.responses_api.provider import Answer, Provider, Then, answer
 
 CREATED_AT = 1_000_000.0
 RUNNING = {"id": "resp_1", "status": "in_progress"}
+WRITING = {**RUNNING, "output": [{"type": "message", "content": [{"type": "output_text", "text": "So far"}]}]}
 NOT_FOUND = answer({"error": {"message": "Response with id 'resp_1' not found."}}, 404)
 NO_ENDPOINT = answer(b"<html>404</html>", 404)
 STEADY = Cadence(jitter=0)
@@ -33,7 +34,17 @@ async def test_a_read_brings_the_response(provider: Provider, reads: Reads) -> N
     provider.will(answer(RUNNING))
     response = await reads.read(CREATED_AT)
     assert response is not None
-    assert (response.id, response.status, reads.last) == ("resp_1", "in_progress", record_of(response))
+    assert (response.id, response.status) == ("resp_1", "in_progress")
+
+
+async def test_of_what_was_read_last_the_output_is_kept(provider: Provider, reads: Reads) -> None:
+    """At the deadline it is the answer. A response without any leaves nothing: thousands may be waited for."""
+    provider.will(answer(RUNNING), answer(WRITING))
+    await reads.read(CREATED_AT)
+    assert reads.output is None
+    response = await reads.read(CREATED_AT)
+    assert response is not None
+    assert reads.output == record_of(response)
 
 
 # --- failures ----------------------------------------------------------------------------------------------------
