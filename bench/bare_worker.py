@@ -4,7 +4,7 @@ import asyncio
 
 from temporalio.worker import Worker
 
-from bench.bare import BareWorkflow, nothing
+from bench.bare import BareWorkflow, WaitingWorkflow, nothing
 from runtime import Settings, connect
 from workflows.contract import TaskQueue
 
@@ -14,7 +14,7 @@ async def serve(settings: Settings) -> None:
     client = await connect(settings)
     activity_queues = [TaskQueue.CREATE, TaskQueue.WAITING, TaskQueue.TOOLS]
     await asyncio.gather(
-        Worker(client, task_queue=settings.task_queue, workflows=[BareWorkflow]).run(),
+        Worker(client, task_queue=settings.task_queue, workflows=[BareWorkflow, WaitingWorkflow]).run(),
         *(
             Worker(client, task_queue=queue.under(settings.task_queue), activities=[nothing]).run()
             for queue in activity_queues

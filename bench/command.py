@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
@@ -19,6 +20,7 @@ def run(*benchmarks: Measure) -> None:
     parser = argparse.ArgumentParser(description="Measure speed and memory on an embedded stack of its own.")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs: does it work?")
     quick: bool = parser.parse_args().quick
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the processes of the stack, as Ctrl-C does
     print(_surroundings(), end="\n\n", flush=True)
     start = time.monotonic()
     asyncio.run(_measure(benchmarks, quick))
