@@ -42,12 +42,12 @@ class ResponseWait:
 
     async def until_finished(self) -> ResponseRecord:
         """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6)."""
+        wait = 0.0
         try:
-            while (finished := await self._look()) is None:
+            while (finished := await self._rest(wait) or await self._look()) is None:
                 if self._is_past_deadline():
                     return self._unfinished()
-                if (finished := await self._pause()) is not None:
-                    break
+                wait = self.reads.wait(self.now(), self.budget.fair_share)
             return finished
         finally:
             await self._reports.finish()
@@ -85,12 +85,18 @@ class ResponseWait:
             send_beat(self._beat)
         self._reports.tell(self._beat, self.now())
 
-    async def _pause(self) -> ResponseRecord | None:
-        """Sleep until the next GET, at most to the deadline. The response, if somebody else saw its end meanwhile."""
-        until = self.now() + self.reads.wait(self.now(), self.budget.fair_share)
+    async def _rest(self, seconds: float) -> ResponseRecord | None:
+        """Sleep, at most to the deadline, and until it is this GET's turn.
+
+        The response, if somebody else saw its end meanwhile.
+        """
         if self._deadline is not None:
-            until = min(until, self._deadline)
-        await asyncio.wait((self.told,), timeout=max(0.0, until - self.now()))
+            seconds = min(seconds, self._deadline - self.now())
+        return await self._told_within(seconds) or await self._told_within(self.budget.take_turn(self.now()))
+
+    async def _told_within(self, seconds: float) -> ResponseRecord | None:
+        if seconds > 0:
+            await asyncio.wait((self.told,), timeout=seconds)
         return self.told.result() if self.told.done() else None
 
     def _is_past_deadline(self) -> bool:

@@ -42,12 +42,14 @@ class Cadence:
 class GetBudget:
     """The limit on GETs a second that all waiting activities of one worker share.
 
-    Each response may be read once in (responses waited for) / (GETs a second) seconds: its fair share.
+    Each response may be read once in (responses waited for) / (GETs a second) seconds: its fair share. And since
+    thousands may begin to be waited for at once, when another worker has died, each GET takes its turn.
     """
 
     def __init__(self, gets_per_second: float) -> None:
         self._gets_per_second = gets_per_second
         self._waiting = 0
+        self._next_turn = 0.0
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -62,6 +64,12 @@ class GetBudget:
     def fair_share(self) -> float:
         """Seconds between two GETs of one response."""
         return self._waiting / self._gets_per_second
+
+    def take_turn(self, now: float) -> float:
+        """Seconds until this GET may be sent. What a quiet second has left over may be sent at once."""
+        turn = max(self._next_turn, now - 1)
+        self._next_turn = turn + 1 / self._gets_per_second
+        return max(0.0, turn - now)
 
 
 class Waiters:

@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from activities.admission import ResponsesInFlight
 from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, FailureType, ResponseRecord
 from activities.records import record_of
-from activities.waiting import Cadence, Waiters
+from activities.waiting import Cadence, GetBudget, Waiters
 from emulator.faults import BreakStream, Delay, Fault, Operation
 from responses_api.client import ResponsesClient
 from responses_api.models import CreateRequest, Response
@@ -95,6 +95,17 @@ async def test_a_response_of_a_second_takes_four_gets(emulator: RunningEmulator,
     response = await create(emulated, "think?seconds=1")
     await wait(emulated, wanted(response), cadence=Cadence())
     assert (await emulator.control.billing()).counts.gets in (3, 4)
+
+
+async def test_the_first_get_waits_for_its_turn(provider: Provider, api: ResponsesClient) -> None:
+    """A4: when a worker dies, another one begins to wait for all of its responses at once."""
+    budget = GetBudget(gets_per_second=5)
+    while not budget.take_turn(time.time()):
+        pass
+    provider.will(answer(DONE))
+    began = time.time()
+    await wait(api, budget=budget)
+    assert time.time() - began > 0.15
 
 
 async def test_gets_that_fail_do_not_end_the_wait(provider: Provider, api: ResponsesClient) -> None:

@@ -47,6 +47,19 @@ def test_waiting_responses_share_the_budget_of_gets() -> None:
         assert budget.fair_share == pytest.approx(50)
 
 
+def test_gets_beyond_the_budget_of_a_second_take_turns() -> None:
+    """A4: also the first ones, when a worker takes over thousands of waits at once."""
+    budget = GetBudget(gets_per_second=8)
+    turns = [budget.take_turn(now=100.0) for _ in range(17)]
+    assert turns == [0.0] * 9 + [n / 8 for n in range(1, 9)]
+
+
+def test_no_more_than_a_quiet_second_is_saved_up() -> None:
+    budget = GetBudget(gets_per_second=8)
+    budget.take_turn(now=100.0)
+    assert sum(budget.take_turn(now=300.0) == 0.0 for _ in range(30)) == 9
+
+
 def report(preview: str | None) -> ProgressReport:
     return ProgressReport(response_id="resp_1", response_status="in_progress", preview=preview)
 
