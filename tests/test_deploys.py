@@ -226,8 +226,8 @@ async def test_a_run_that_waits_for_its_turn_has_it_on_another_worker(deployment
         ahead = await waiting(2)(deployment)
         behind = await deployment.start("behind", [ANSWER], transport=BACKGROUND)
         assert (await behind.progress()).status is AgentStatus.QUEUED
+        deployment.open_gates()  # the worker's stop outlasts the wait, and would wait for the tool
         await first.terminate()
-    deployment.open_gates()
     async with deployment.worker(AGENT_MAX_RESPONSES_IN_FLIGHT="1"):
         ended = await all_ended({"ahead": ahead, "behind": behind})
     ended["ahead"].assert_completed_with_one_create_for_each_iteration(2)
