@@ -1,12 +1,14 @@
 """What every test may use: a Temporal dev server for the whole session, and a client of it."""
 
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
 from runtime import child_environment
-from tests.emulator_control import emulator  # noqa: F401 a fixture for all
+from tests.deployment import Deployment
+from tests.emulator_control import EmulatorProcess, emulator  # noqa: F401 a fixture for all
 from tests.processes import Process, TemporalServer
 
 _CONFIGURATION = ("AGENT_", "OPENAI_", "OTEL_", "TEMPORAL_")
@@ -36,6 +38,21 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Te
 async def client(temporal: TemporalServer) -> Client:
     """A client of the session's dev server."""
     return await temporal.client()
+
+
+@pytest.fixture(scope="module")
+async def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatorProcess]:
+    """An emulator that can be killed. A test that does so has one of its own, or starts it again."""
+    async with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as process:
+        yield process
+
+
+@pytest.fixture
+async def deployment(
+    temporal: TemporalServer, client: Client, emulator_process: EmulatorProcess, tmp_path: Path
+) -> Deployment:
+    """A Temporal server and an emulator that nobody kills; no worker yet."""
+    return Deployment(temporal, client, emulator_process, tmp_path)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle, islice
-from pathlib import Path
 
 import pytest
-from temporalio.client import Client
 
 from emulator.scenarios import Scenario
 from emulator.script import Text, Turn
 from tests.deployment import Deployment, Run, until
 from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer, WorkerProcess
+from tests.processes import WorkerProcess
 from workflows.contract import AgentStatus, TransportChoice
 
 ALLOWED = 4
@@ -22,18 +20,9 @@ BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
 SCENARIO = "admitted"
 
 
-@pytest.fixture(scope="module")
-async def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatorProcess]:
-    async with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def deployment(
-    temporal: TemporalServer, client: Client, emulator_process: EmulatorProcess, tmp_path: Path
-) -> Deployment:
+@pytest.fixture(autouse=True)
+async def emulator_without_memory(emulator_process: EmulatorProcess) -> None:
     await emulator_process.control.reset()
-    return Deployment(temporal, client, emulator_process, tmp_path)
 
 
 def limited_worker(deployment: Deployment) -> WorkerProcess:

@@ -167,20 +167,6 @@ async def all_arrived(moments: dict[str, Arrive], deployment: Deployment) -> dic
     return dict(zip(moments, runs, strict=True))
 
 
-@pytest.fixture(scope="module")
-async def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatorProcess]:
-    async with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def deployment(
-    temporal: TemporalServer, client: Client, emulator_process: EmulatorProcess, tmp_path: Path
-) -> Deployment:
-    """A Temporal server and an emulator that nobody kills; no worker yet."""
-    return Deployment(temporal, client, emulator_process, tmp_path)
-
-
 @dataclass
 class KilledWorker:
     """Runs that were at different moments when their worker was killed; one of them also as it was seen around it."""

@@ -7,10 +7,8 @@ import asyncio
 import secrets
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,20 +40,6 @@ from tests.test_crashes import (
 )
 from worker import Queue
 from workflows.contract import AgentStatus, CallStatus
-
-
-@pytest.fixture(scope="module")
-async def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatorProcess]:
-    async with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def deployment(
-    temporal: TemporalServer, client: Client, emulator_process: EmulatorProcess, tmp_path: Path
-) -> Deployment:
-    """A Temporal server and an emulator that nobody stops; no worker yet."""
-    return Deployment(temporal, client, emulator_process, tmp_path)
 
 
 async def serving(worker: WorkerProcess) -> None:
