@@ -5,7 +5,7 @@ TASK = What is still open before Fernwick 2.0 can ship? Read the release checkli
 	and name the owner of each point.
 EFFORT = high
 # All tests wait more than they work, so they share the cores. Some of them: make test TESTS=tests/test_runtime.py
-TESTS = --numprocesses logical --maxprocesses 4 --dist loadfile tests
+TESTS = --numprocesses logical --maxprocesses 4 tests
 WORKERS = 3
 
 # Python 3.11 or newer. Another one: make setup PYTHON=/path/to/python3

@@ -19,7 +19,7 @@ import time
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
 import temporalio.envconfig
@@ -419,6 +419,21 @@ def end_telemetry() -> None:
     """Send what has not been sent yet; takes at most a few seconds."""
     if providers := sys.modules.get("telemetry.providers"):  # where it was not needed, nothing is to be sent
         providers.end()
+
+
+def leave(code: int, last_words: str = "") -> NoReturn:
+    """End the process with that exit code, after a last line on standard error. For programs that use Temporal.
+
+    The interpreter's own shutdown waits for threads that read standard input, and Temporal's SDK can abort in it, after
+    all is done and well (https://github.com/temporalio/sdk-python/issues/300).
+    """
+    if last_words:
+        sys.stderr.write(f"{last_words}\n")
+    end_telemetry()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _watching() -> SimplePlugin:

@@ -492,7 +492,7 @@ def main() -> NoReturn:
     except (BrokenPipeError, SystemExit):  # rich turns the one into the other
         code = _READER_GONE
     sys.stderr.flush()
-    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (sdk-python #300).
+    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (see `runtime.leave`).
     os._exit(code)
 
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import os
 import secrets
 import signal
 import sys
@@ -42,7 +41,7 @@ from activities.websocket import WebSocketActivities
 from responses_api.client import ResponsesClient
 from responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
 from responses_api.websocket_pool import WebSocketPool
-from runtime import Provider, ProviderKind, Settings, SetupError, connect, end_telemetry, find_provider, setup_telemetry
+from runtime import Provider, ProviderKind, Settings, SetupError, connect, find_provider, leave, setup_telemetry
 from telemetry.instruments import observe_in_flight
 from tools.registry import Registry, RegistryError, ToolContext
 from workflows.agent import AgentWorkflow
@@ -311,15 +310,10 @@ def main() -> NoReturn:
     try:
         settings = Settings.load()
         setup_telemetry(settings, "durable-responses-worker")
-        try:
-            asyncio.run(_main(settings, arguments.queues))
-        finally:
-            end_telemetry()
+        asyncio.run(_main(settings, arguments.queues))
     except (SetupError, RegistryError) as error:
-        sys.exit(f"worker: {error}")
-    logging.shutdown()
-    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (sdk-python #300).
-    os._exit(0)
+        leave(1, f"worker: {error}")
+    leave(0)
 
 
 if __name__ == "__main__":

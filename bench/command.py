@@ -8,14 +8,16 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 from bench.table import Table
+from runtime import leave
 
 Measure = Callable[[bool], Awaitable[Table]]
 """One benchmark; True asks for a quick run, whose figures only show that it works."""
 
 
-def run(*benchmarks: Measure) -> None:
+def run(*benchmarks: Measure) -> NoReturn:
     """Run benchmarks one after the other, each on a stack of its own, and print their tables."""
     parser = argparse.ArgumentParser(description="Measure speed and memory on an embedded stack of its own.")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs: does it work?")
@@ -25,6 +27,7 @@ def run(*benchmarks: Measure) -> None:
     start = time.monotonic()
     asyncio.run(_measure(benchmarks, quick))
     print(f"All of it took {time.monotonic() - start:.0f} s.")
+    leave(0)
 
 
 async def _measure(benchmarks: Sequence[Measure], quick: bool) -> None:

@@ -12,7 +12,7 @@ from embedded.stack import clean
 from embedded.supervisor import StackRunning, up
 from embedded.temporal_cli import find_temporal_cli
 from embedded.topology import ServerTopology
-from runtime import Settings, SetupError, StackMode, connect, setup_telemetry
+from runtime import Settings, SetupError, StackMode, connect, leave, setup_telemetry
 
 
 class Command(StrEnum):
@@ -78,4 +78,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -3,15 +3,13 @@
 import argparse
 import asyncio
 import logging
-import os
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from mcp_server.backend import Backend
 from mcp_server.server import build_server
 from mcp_server.transports import PATH, serve_http, serve_stdio
-from runtime import Settings, SetupError, end_telemetry, setup_telemetry
+from runtime import Settings, SetupError, leave, setup_telemetry
 
 logger = logging.getLogger("mcp_server")
 
@@ -34,7 +32,7 @@ def _version() -> str:
         return ""
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The program: one MCP server, configured by the environment."""
     parser = argparse.ArgumentParser(
         prog="durable-responses-mcp",
@@ -47,17 +45,10 @@ def main() -> None:
         setup_telemetry(settings, "durable-responses-mcp")
         asyncio.run(serve(settings, http=arguments.http))
     except SetupError as error:
-        sys.exit(f"durable-responses-mcp: {error}")
+        leave(1, f"durable-responses-mcp: {error}")
     except KeyboardInterrupt:
-        _leave(130)
-    _leave(0)
-
-
-def _leave(code: int) -> NoReturn:
-    # The Temporal client can abort in interpreter shutdown, and a thread may still wait for standard input.
-    end_telemetry()
-    logging.shutdown()
-    os._exit(code)
+        leave(130)
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,16 @@ import tempfile
 from pathlib import Path
 
 from embedded import ensure_running, stop
-from runtime import ProviderKind, Settings, SetupError, StackFile, configured_address, configured_provider, connect
+from runtime import (
+    ProviderKind,
+    Settings,
+    SetupError,
+    StackFile,
+    configured_address,
+    configured_provider,
+    connect,
+    leave,
+)
 from screenshots.browser import Page, chromium
 from screenshots.runs import FINISHED, WRITING, make
 from workflows.jobs import Jobs
@@ -82,4 +91,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -10,6 +11,7 @@ from runtime import child_environment
 from tests.deployment import Deployment
 from tests.emulator_control import EmulatorProcess, emulator  # noqa: F401 a fixture for all
 from tests.processes import Process, TemporalServer
+from tests.scheduling import ByFileAndPorts
 
 _CONFIGURATION = ("AGENT_", "OPENAI_", "OTEL_", "TEMPORAL_")
 
@@ -53,6 +55,11 @@ async def deployment(
 ) -> Deployment:
     """A Temporal server and an emulator that nobody kills; no worker yet."""
     return Deployment(temporal, client, emulator_process, tmp_path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndPorts:
+    """Which tests run in the same process."""
+    return ByFileAndPorts(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

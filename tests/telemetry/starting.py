@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from runtime import connect, end_telemetry, setup_export
+from runtime import connect, leave, setup_export
 from workflows.contract import WORKFLOW_TYPE, AgentInput
 
 
@@ -18,4 +18,4 @@ async def start(workflow_id: str, task_queue: str, agent_input: str) -> None:
 if __name__ == "__main__":
     setup_export("starting-client")
     asyncio.run(start(*sys.argv[1:]))
-    end_telemetry()
+    leave(0)
