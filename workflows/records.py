@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ValidationError
@@ -37,6 +37,7 @@ CREATING = frozenset({"create_response", "stream_response", "websocket_turn"})
 WAITING = "await_response"
 
 _PATIENCE = 2.5  # seconds for one question to the Temporal server
+T = TypeVar("T")
 _NEWEST_EVENTS = 200  # more than one iteration has, unless the model asks for dozens of calls at once
 
 # --- errors ------------------------------------------------------------------------------------------------------
@@ -187,13 +188,11 @@ class Records:
         async with asking_temporal(described.id):
             started = await anext(handle.fetch_history_events(page_size=1))
         arguments = started.workflow_execution_started_event_attributes.input.payloads
-        if len(arguments) > 1:
-            ledger: Ledger = await _decoded(described, arguments[1:2], Ledger)
-            return ledger.state
+        if carried := await _decoded(described, arguments[1:], Ledger):
+            return carried.state
         state = AgentState(started_at=described.start_time)
-        try:
-            request: AgentInput = await _decoded(described, arguments, AgentInput)
-        except ValidationError:  # the run will fail and say so as soon as there is a worker
+        request = await _decoded(described, arguments, AgentInput)
+        if request is None:  # the run will fail and say so as soon as there is a worker
             return state
         return state.model_copy(update={"model": request.model, "max_iterations": max_iterations_for(request)})
 
@@ -222,28 +221,35 @@ async def _read_events(
             continue
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == WAITING:
-            waits: AwaitResponse = await _decoded(described, scheduled.input.payloads, AwaitResponse)
-            response_id = response_id or waits.response_id
+            waits = await _decoded(described, scheduled.input.payloads, AwaitResponse)
+            response_id = response_id or (waits.response_id if waits else None)
         if scheduled.activity_type.name in CREATING:
-            create: CreateResponse = await _decoded(described, scheduled.input.payloads, CreateResponse)
-            iteration = iteration or create.iteration
-            state.model = state.model or create.options.model
-            response_id = response_id or await _id_in(described, results.get(event.event_id))
+            create = await _decoded(described, scheduled.input.payloads, CreateResponse)
+            if create is not None:
+                iteration = iteration or create.iteration
+                state.model = state.model or create.options.model
+            response_id = response_id or await _id_in(described, results.get(event.event_id, []))
         if iteration and response_id:
             break
     state.iteration = iteration or state.iteration
     state.response_id = response_id or state.response_id
 
 
-async def _id_in(described: WorkflowExecutionDescription, result: Sequence[Payload] | None) -> str | None:
+async def _id_in(described: WorkflowExecutionDescription, result: Sequence[Payload]) -> str | None:
     """The response id in the result of an activity that created one: a `CreatedResponse`, or the response itself."""
-    content = await _decoded(described, result, None) if result else None
-    return content.get("response_id") or content.get("id") if isinstance(content, dict) else None
+    content = await _decoded(described, result, dict) or {}
+    return content.get("response_id") or content.get("id")
 
 
-async def _decoded(described: WorkflowExecutionDescription, payloads: Sequence[Payload], kind: Any) -> Any:
-    values = await described.data_converter.decode(payloads, [kind] if kind else None)
-    return values[0]
+async def _decoded(described: WorkflowExecutionDescription, payloads: Sequence[Payload], kind: type[T]) -> T | None:
+    """The first value; None where there is none of this kind. A run can be started with anything, or with nothing."""
+    if not payloads:
+        return None
+    try:
+        value = (await described.data_converter.decode(payloads[:1], [kind]))[0]
+    except (ValidationError, KeyError, RuntimeError):  # no such object; an encoding that nobody here knows; broken data
+        return None
+    return value if isinstance(value, kind) else None
 
 
 def _asks_to_cancel(event: HistoryEvent) -> bool:

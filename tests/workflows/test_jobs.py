@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+from temporalio.common import RawValue
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RetryConfig
 from temporalio.worker import Worker
@@ -19,6 +21,7 @@ from activities.responses import ResponsesActivities
 from emulator.scenarios import Scenario
 from emulator.script import Text, Turn
 from runtime import Provider, Settings
+from tests.deployment import until
 from tests.emulator_control import RunningEmulator
 from tests.processes import TemporalServer
 from tests.workflows.runs import Agents, working
@@ -293,6 +296,16 @@ async def test_a_run_that_temporal_timed_out_reads_as_failed(client: Client, job
     assert (result.status, result.error.type) == (AgentStatus.FAILED, "timed_out")
 
 
+async def all_listed(jobs: Jobs, settings: Settings, number: int) -> list[JobView]:
+    """The runs of a task queue, once the server lists so many: a moment after they were started."""
+
+    async def listed() -> list[JobView] | None:
+        views = await jobs.recent(where=f"TaskQueue = '{settings.task_queue}'")
+        return views if len(views) == number else None
+
+    return await until(listed)
+
+
 async def test_the_list_tells_statuses_without_a_worker(
     jobs: Jobs, client: Client, provider: Provider, settings: Settings
 ) -> None:
@@ -301,12 +314,40 @@ async def test_the_list_tells_statuses_without_a_worker(
         finished = await jobs.start(asks("echo"))
         await jobs.result(finished)
     waiting = await jobs.start(asks("echo"))
+    await all_listed(jobs, settings, 2)
     began = time.monotonic()
     listed = {view.job_id: view for view in await jobs.recent(where=f"TaskQueue = '{settings.task_queue}'")}
     assert time.monotonic() - began < ANSWERS
     assert list(listed) == [waiting, finished]
     assert listed[finished].state.status is AgentStatus.COMPLETED
     assert listed[waiting].state.status is AgentStatus.QUEUED
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        [None],
+        ["just text"],
+        [b"bytes"],
+        [{"task": ["no text"]}],
+        [{"task": "Do it."}, "no ledger"],
+        [RawValue(Payload(metadata={"encoding": b"binary/encrypted"}, data=b"secret"))],
+    ],
+    ids=["nothing", "null", "text", "bytes", "wrong type", "two arguments", "encrypted"],
+)
+async def test_a_run_that_was_started_with_anything_is_listed_beside_the_others(
+    jobs: Jobs, client: Client, settings: Settings, arguments: list[Any]
+) -> None:
+    """A18: anybody may start one, from the Temporal CLI for instance; it fails once there is a worker."""
+    well = await jobs.start(asks("echo"))
+    odd = f"odd-{secrets.token_hex(4)}"
+    await client.start_workflow("AgentWorkflow", args=arguments, id=odd, task_queue=settings.task_queue)
+    listed = await all_listed(jobs, settings, 2)
+    assert [(view.job_id, view.state.status) for view in listed] == [
+        (odd, AgentStatus.QUEUED),
+        (well, AgentStatus.QUEUED),
+    ]
 
 
 # --- continue-as-new ---------------------------------------------------------------------------------------------
