@@ -35,7 +35,7 @@ async def measure(quick: bool) -> Table:
                 Row(
                     f"{transport}: bytes",
                     kilobytes(bytes_late),
-                    f"{kilobytes(OF_A_RIVAL)} (OpenAI plugin 1.1, as the issue has it)",
+                    f"{kilobytes(OF_A_RIVAL)} (OpenAI plugin 1.1)",
                     bytes_late / OF_A_RIVAL,
                 ),
                 Row(

@@ -28,7 +28,7 @@ async def measure(quick: bool) -> Table:
                 f"{transport}, responses of {length:g} s",
                 spread(delays),
                 ratio=median(delays) / OF_A_RIVAL,
-                yardstick=f"{OF_A_RIVAL:g} s (pydantic-ai, as the issue has it)",
+                yardstick=f"{OF_A_RIVAL:g} s (pydantic-ai 2.68)",
                 target=Target(median(delays), OF_A_RIVAL, "s"),
             )
         )
