@@ -319,7 +319,7 @@ class Jobs:
             worker_seen_at=answer.worker_seen_at,
             closed_at=described.close_time,
             task_attempt=described.raw_description.pending_workflow_task.attempt,
-            memo=await described.memo(),
+            memo=await self._records.memo(described),
         )
 
     async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:

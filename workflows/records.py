@@ -4,10 +4,10 @@ Open runs: the description, the heartbeats of pending activities, the newest eve
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ValidationError
@@ -37,6 +37,8 @@ CREATING = frozenset({"create_response", "stream_response", "websocket_turn"})
 WAITING = "await_response"
 
 _PATIENCE = 2.5  # seconds for one question to the Temporal server
+# Not the object that was expected; an encoding that is not known here, of a client that encrypts; broken data.
+_UNREADABLE = (ValidationError, KeyError, RuntimeError)
 T = TypeVar("T")
 _NEWEST_EVENTS = 200  # more than one iteration has, unless the model asks for dozens of calls at once
 
@@ -129,13 +131,20 @@ class Records:
         """The static summary that the run was started with. Continue-as-new does not carry it over."""
         first_run = described.raw_info.first_run_id
         if first_run in ("", described.run_id):
-            return await described.static_summary()
+            return await _static_summary(described)
         try:
             async with asking_temporal(described.id):
                 first = await self._client.get_workflow_handle(described.id, run_id=first_run).describe()
         except JobNotFound:  # the first execution closed long ago, and its retention is over
             return None
-        return await first.static_summary()
+        return await _static_summary(first)
+
+    async def memo(self, described: WorkflowExecutionDescription) -> Mapping[str, Any]:
+        """What was kept beside the run; nothing where it cannot be read."""
+        try:
+            return await described.memo()
+        except _UNREADABLE:
+            return {}
 
     async def last_poll(self, task_queue: str) -> datetime | None:
         """When a worker last asked for work on this queue; None when none did in the last five minutes."""
@@ -247,9 +256,16 @@ async def _decoded(described: WorkflowExecutionDescription, payloads: Sequence[P
         return None
     try:
         value = (await described.data_converter.decode(payloads[:1], [kind]))[0]
-    except (ValidationError, KeyError, RuntimeError):  # no such object; an encoding that nobody here knows; broken data
+    except _UNREADABLE:
         return None
     return value if isinstance(value, kind) else None
+
+
+async def _static_summary(described: WorkflowExecutionDescription) -> str | None:
+    try:
+        return await described.static_summary()
+    except _UNREADABLE:
+        return None
 
 
 def _asks_to_cancel(event: HistoryEvent) -> bool:

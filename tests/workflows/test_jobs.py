@@ -55,6 +55,7 @@ from workflows.jobs import (
 from workflows.ledger import Ledger
 from workflows.records import CREATING, WAITING, with_live_text
 
+ENCRYPTED = RawValue(Payload(metadata={"encoding": b"binary/encrypted"}, data=b"secret"))
 ANSWERS = 3.0  # seconds in which a front end answers without a worker
 
 
@@ -332,7 +333,7 @@ async def test_the_list_tells_statuses_without_a_worker(
         [b"bytes"],
         [{"task": ["no text"]}],
         [{"task": "Do it."}, "no ledger"],
-        [RawValue(Payload(metadata={"encoding": b"binary/encrypted"}, data=b"secret"))],
+        [ENCRYPTED],
     ],
     ids=["nothing", "null", "text", "bytes", "wrong type", "two arguments", "encrypted"],
 )
@@ -342,7 +343,9 @@ async def test_a_run_that_was_started_with_anything_is_listed_beside_the_others(
     """A18: anybody may start one, from the Temporal CLI for instance; it fails once there is a worker."""
     well = await jobs.start(asks("echo"))
     odd = f"odd-{secrets.token_hex(4)}"
-    await client.start_workflow("AgentWorkflow", args=arguments, id=odd, task_queue=settings.task_queue)
+    await client.start_workflow(
+        "AgentWorkflow", args=arguments, id=odd, task_queue=settings.task_queue, memo={"note": ENCRYPTED}
+    )
     listed = await all_listed(jobs, settings, 2)
     assert [(view.job_id, view.state.status) for view in listed] == [
         (odd, AgentStatus.QUEUED),
