@@ -158,7 +158,7 @@ async def fire(stack: Stack, client: Client) -> Fire:
         parts: list[str] = [worker, PartName.TEMPORAL] if number == 2 else [worker]
         for part in parts:
             await kill(stack, part)
-            fire.killed[part] += 1
+            fire.killed[str(part)] += 1
     fire.results, fire.seconds = await results, time.monotonic() - began
     ids = {run.id for run in runs}
     assert stack.file.emulator_url
