@@ -230,7 +230,8 @@ def _about_search(word: str, output: str) -> str:
     lines = [line for line in output.splitlines() if word.lower() in line.lower()]
     if not lines:
         return f"“{word}” occurs nowhere else."
-    return f"“{word}” occurs in {len(lines)} lines, first here: {lines[0].strip()[:140]}"
+    where = "one line" if len(lines) == 1 else f"{len(lines)} lines, first here"
+    return f"“{word}” occurs in {where}: {lines[0].strip()[:140]}"
 
 
 def _word_to_search(task: str, found: Findings) -> str | None:
