@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -41,7 +41,17 @@ from activities.websocket import WebSocketActivities
 from responses_api.client import ResponsesClient
 from responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
 from responses_api.websocket_pool import WebSocketPool
-from runtime import Provider, ProviderKind, Settings, SetupError, connect, find_provider, leave, setup_telemetry
+from runtime import (
+    Provider,
+    ProviderKind,
+    Settings,
+    SetupError,
+    connect,
+    end_telemetry,
+    find_provider,
+    leave,
+    setup_telemetry,
+)
 from telemetry.instruments import observe_in_flight
 from tools.registry import Registry, RegistryError, ToolContext
 from workflows.agent import AgentWorkflow
@@ -118,7 +128,7 @@ async def run_worker(
             sweeping = asyncio.create_task(sweep(responses_client, in_flight, responses.waiters))
             try:
                 async with health_of(workers, client, responses_client, provider, settings):
-                    await _serve(workers, stop, lambda: _close([slots, own_slots], let_polls_end))
+                    await _serve(workers, [slots, own_slots], stop, let_polls_end)
             finally:
                 sweeping.cancel()
 
@@ -276,17 +286,13 @@ async def health_of(
         yield
 
 
-async def _close(slots: list[AdmissionSlots], patience: float) -> None:
-    await asyncio.gather(*(each.close(patience) for each in slots))
-
-
-async def _serve(workers: list[Worker], stop: asyncio.Event, close: Callable[[], Awaitable[None]]) -> None:
-    """Run all workers until `stop`, or until one of them fails; `close` what gives them work before they stop."""
+async def _serve(workers: list[Worker], slots: list[AdmissionSlots], stop: asyncio.Event, let_polls_end: float) -> None:
+    """Run all workers until `stop`, or until one of them fails."""
     running = [asyncio.create_task(worker.run()) for worker in workers]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    await close()
+    await asyncio.gather(*(each.close(let_polls_end) for each in slots))
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.gather(*running)
 
@@ -313,6 +319,9 @@ def main() -> NoReturn:
         asyncio.run(_main(settings, arguments.queues))
     except (SetupError, RegistryError) as error:
         leave(1, f"worker: {error}")
+    except BaseException:
+        end_telemetry()  # what led to it is still to be sent
+        raise
     leave(0)
 
 
