@@ -118,6 +118,12 @@ class ResponsesInFlight:
         with self._lock:
             return self._permits - self._polls + len(self._ids)
 
+    @property
+    def polls(self) -> int:
+        """How many of the permits are held by polls for a create that has not come yet."""
+        with self._lock:
+            return self._polls
+
     def polling(self, change: int) -> None:
         """So many more (or less) of the permits are held by polls for a create that has not come yet."""
         with self._lock:
@@ -193,7 +199,6 @@ class AdmissionSlots(CustomSlotSupplier):
 
     def __init__(self, in_flight: ResponsesInFlight) -> None:
         self._in_flight = in_flight
-        self._polls = 0
         self._closed = False
         self._lock = threading.Lock()
 
@@ -206,7 +211,7 @@ class AdmissionSlots(CustomSlotSupplier):
         with self._lock:
             self._closed = True
         give_up = time.monotonic() + patience
-        while self._polls and time.monotonic() < give_up:  # noqa: ASYNC110 counted from threads of the SDK
+        while self._in_flight.polls and time.monotonic() < give_up:  # noqa: ASYNC110 counted from threads of the SDK
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:  # noqa: ARG002
@@ -240,11 +245,8 @@ class AdmissionSlots(CustomSlotSupplier):
         with self._lock:
             if self._closed:
                 return False
-            self._polls += 1
-        self._in_flight.polling(+1)
+            self._in_flight.polling(+1)
         return True
 
     def _end_poll(self) -> None:
-        with self._lock:
-            self._polls -= 1
         self._in_flight.polling(-1)

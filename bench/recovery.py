@@ -43,7 +43,7 @@ async def measure(quick: bool) -> Table:
     table.rows.append(_creates(every))
     table.notes.append(
         f"{runs} runs of each kind. A run's heartbeat timeout is a field of its input, 10 s by default. To beat:"
-        f" pydantic-ai 2.68 12-16 s; Temporal's OpenAI plugin 1.1 70 s, with a second create."
+        " pydantic-ai 2.68 12-16 s; Temporal's OpenAI plugin 1.1 70 s, with a second create."
     )
     return table
 

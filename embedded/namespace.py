@@ -1,6 +1,7 @@
 """The namespace that runs live in: there, and with the retention of the settings."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -28,22 +29,21 @@ async def _updated(client: Client, keep: Duration) -> bool:
     """Set the retention; False where there is no such namespace."""
     config = NamespaceConfig(workflow_execution_retention_ttl=keep)
     request = UpdateNamespaceRequest(namespace=client.namespace, config=config)
-    try:
-        await client.workflow_service.update_namespace(request)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return False
-    return True
+    return await _done(client.workflow_service.update_namespace(request), unless=RPCStatusCode.NOT_FOUND)
 
 
 async def _created(client: Client, keep: Duration) -> bool:
     """Create the namespace; False where it is there already."""
     request = RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=keep)
+    return await _done(client.workflow_service.register_namespace(request), unless=RPCStatusCode.ALREADY_EXISTS)
+
+
+async def _done(call: Awaitable[object], *, unless: RPCStatusCode) -> bool:
+    """Whether the server did it; False where it refused for this one reason. Raises `RPCError` for any other."""
     try:
-        await client.workflow_service.register_namespace(request)
+        await call
     except RPCError as error:
-        if error.status is not RPCStatusCode.ALREADY_EXISTS:
+        if error.status is not unless:
             raise
         return False
     return True

@@ -4,7 +4,7 @@ Open runs: the description, the heartbeats of pending activities, the newest eve
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -37,10 +37,8 @@ CREATING = frozenset({"create_response", "stream_response", "websocket_turn"})
 WAITING = "await_response"
 
 _PATIENCE = 2.5  # seconds for one question to the Temporal server
-# Not the object that was expected; an encoding that is not known here, of a client that encrypts; broken data.
-_UNREADABLE = (ValidationError, KeyError, RuntimeError)
-T = TypeVar("T")
 _NEWEST_EVENTS = 200  # more than one iteration has, unless the model asks for dozens of calls at once
+T = TypeVar("T")
 
 # --- errors ------------------------------------------------------------------------------------------------------
 #
@@ -131,20 +129,17 @@ class Records:
         """The static summary that the run was started with. Continue-as-new does not carry it over."""
         first_run = described.raw_info.first_run_id
         if first_run in ("", described.run_id):
-            return await _static_summary(described)
+            return await _readable(described.static_summary())
         try:
             async with asking_temporal(described.id):
                 first = await self._client.get_workflow_handle(described.id, run_id=first_run).describe()
         except JobNotFound:  # the first execution closed long ago, and its retention is over
             return None
-        return await _static_summary(first)
+        return await _readable(first.static_summary())
 
     async def memo(self, described: WorkflowExecutionDescription) -> Mapping[str, Any]:
         """What was kept beside the run; nothing where it cannot be read."""
-        try:
-            return await described.memo()
-        except _UNREADABLE:
-            return {}
+        return await _readable(described.memo()) or {}
 
     async def last_poll(self, task_queue: str) -> datetime | None:
         """When a worker last asked for work on this queue; None when none did in the last five minutes."""
@@ -185,11 +180,11 @@ class Records:
     async def beats(self, described: WorkflowExecutionDescription) -> list[ProgressReport]:
         """What the pending activities told of their responses in their last heartbeats."""
         told = [
-            await described.data_converter.decode(pending.heartbeat_details.payloads, [ProgressReport])
+            await _decoded(described, pending.heartbeat_details.payloads, ProgressReport)
             for pending in described.raw_description.pending_activities
-            if pending.activity_type.name in CREATING | {WAITING} and pending.heartbeat_details.payloads
+            if pending.activity_type.name in CREATING | {WAITING}
         ]
-        return [details[0] for details in told]
+        return [beat for beat in told if beat is not None]
 
     async def _at_the_start(self, described: WorkflowExecutionDescription) -> AgentState:
         """The state that the execution began with: a fresh one, or what continue-as-new carried over."""
@@ -254,17 +249,15 @@ async def _decoded(described: WorkflowExecutionDescription, payloads: Sequence[P
     """The first value; None where there is none of this kind. A run can be started with anything, or with nothing."""
     if not payloads:
         return None
-    try:
-        value = (await described.data_converter.decode(payloads[:1], [kind]))[0]
-    except _UNREADABLE:
-        return None
-    return value if isinstance(value, kind) else None
+    values = await _readable(described.data_converter.decode(payloads[:1], [kind]))
+    return values[0] if values and isinstance(values[0], kind) else None
 
 
-async def _static_summary(described: WorkflowExecutionDescription) -> str | None:
+async def _readable(content: Awaitable[T]) -> T | None:
+    """The content, once it is decoded; None where it is no such object, or encoded by a client that encrypts."""
     try:
-        return await described.static_summary()
-    except _UNREADABLE:
+        return await content
+    except (ValidationError, KeyError, RuntimeError):  # KeyError: an encoding that is not known here
         return None
 
 
