@@ -78,8 +78,10 @@ class TerminalProcess:
         """Wait for the end; returns the exit code."""
         async with asyncio.timeout(timeout):
             code = await self._process.wait()
-        while self._unread():
-            await asyncio.sleep(0.01)
+            os.write(self._theirs, b"\0")  # comes last: what was written before may still be on its way
+            while "\0" not in self.raw:
+                await asyncio.sleep(0.01)
+        self.raw = self.raw.replace("\0", "")
         return code
 
     def _unread(self) -> bool:
