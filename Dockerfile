@@ -1,4 +1,4 @@
-# The image of every program here. What runs is named by the command: worker, mcp_server, emulator, starter, embedded.
+# The image of every program here. What runs is named by the command: worker, mcp_server, emulator, cli, embedded.
 
 FROM python:3.11.15-slim AS dependencies
 COPY requirements-runtime.txt /
@@ -10,17 +10,9 @@ RUN python -m venv /venv && \
 FROM python:3.11.15-slim
 COPY --from=dependencies /venv /venv
 WORKDIR /app
-COPY runtime.py worker.py starter.py ./
-COPY activities ./activities
-COPY command_line ./command_line
-COPY embedded ./embedded
-COPY emulator ./emulator
-COPY health ./health
-COPY mcp_server ./mcp_server
-COPY responses_api ./responses_api
-COPY telemetry ./telemetry
-COPY tools ./tools
+COPY durable_responses ./durable_responses
 COPY workflows ./workflows
+COPY activities ./activities
 # For whatever user the container is started as; a named volume takes this over.
 RUN install -d -m 1777 /state /workspace
 ENV PATH=/venv/bin:$PATH \
@@ -34,4 +26,4 @@ USER 10001:10001
 # Relative paths, of files and of tool modules, are those of the workspace.
 WORKDIR /workspace
 ENTRYPOINT ["python", "-P", "-m"]
-CMD ["worker"]
+CMD ["durable_responses.worker"]

@@ -48,11 +48,11 @@ down: setup ## Stop what `make run` left in the background
 # Nothing but protocol may be written to standard output, so what the set-up says goes elsewhere.
 mcp: ## Serve agents as MCP tools over stdio; make mcp ARGS=--http
 	@$(MAKE) --no-print-directory setup >&2
-	@exec $(IN_VENV) mcp_server $(ARGS)
+	@exec $(IN_VENV) durable_responses.mcp_server $(ARGS)
 
 # All of it, with several workers, by the same versions as docker-compose.yml.
 stack: setup ## Run Temporal on PostgreSQL, its Web UI and WORKERS=3 workers in the foreground
-	@$(IN_VENV) embedded stack --workers $(WORKERS)
+	@$(IN_VENV) durable_responses.embedded stack --workers $(WORKERS)
 
 test: setup temporal ## Run the tests: make test TESTS=tests/test_runtime.py
 	@$(IN_VENV) pytest $(TESTS)
@@ -67,13 +67,13 @@ check: setup ## Check format, lint, types and imports
 	@.venv/bin/lint-imports --no-logo
 
 bench: setup temporal ## Measure speed and memory
-	@$(IN_VENV) bench $(ARGS)
+	@$(IN_VENV) dev.bench $(ARGS)
 
 screenshots: setup temporal ## Take the pictures of docs/images anew, with a headless Chromium
-	@$(IN_VENV) screenshots docs/images
+	@$(IN_VENV) dev.screenshots docs/images
 
 temporal: setup ## Print the path of the Temporal CLI; build it if need be
-	@$(IN_VENV) embedded temporal
+	@$(IN_VENV) durable_responses.embedded temporal
 
 # The second file is what the image gets: a part of the first, at the same versions.
 lock: ## Pin the dependencies of pyproject.toml in requirements.txt and requirements-runtime.txt
@@ -87,4 +87,4 @@ lock: ## Pin the dependencies of pyproject.toml in requirements.txt and requirem
 	code=$$?; rm -rf $$uv; exit $$code
 
 clean: ## Remove .venv and caches; runs and their database stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info build/lib build/bdist*
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info build dist

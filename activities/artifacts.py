@@ -12,7 +12,7 @@ from pathlib import Path
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.messages import ArtifactFormat, FailureType, SaveArtifact, SavedArtifact, SaveOptions
+from durable_responses.activities.messages import ArtifactFormat, FailureType, SaveArtifact, SavedArtifact, SaveOptions
 
 DEFAULT_FOLDER = "_gpt5_docs"
 SLUG_CHARACTERS = 30

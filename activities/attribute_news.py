@@ -4,7 +4,7 @@ from typing import Any
 
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from activities.messages import CreatedResponse, ResponseRecord, WebSocketTurn
+from durable_responses.activities.messages import CreatedResponse, ResponseRecord, WebSocketTurn
 
 
 class TellOfSearchAttributes(Interceptor):

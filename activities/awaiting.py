@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from temporalio import activity
 
-from activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
-from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
-from activities.reading import Reads
-from activities.records import record_of, unfinished_record
-from activities.waiting import GetBudget, ReportSchedule
-from responses_api.models import Response, ResponseStatus
+from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
+from durable_responses.activities.reading import Reads
+from durable_responses.activities.records import record_of, unfinished_record
+from durable_responses.activities.waiting import GetBudget, ReportSchedule
+from durable_responses.responses_api.models import Response, ResponseStatus
 
 OF_THE_TIMEOUT = 0.75  # the rest is for a worker that is slow for a moment
 _OFTEN_ENOUGH = 1.0  # seconds between two beats with something new to see

@@ -7,16 +7,16 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.failures import broken_chain, failed_read, invalid_input
-from activities.inputs import InputError, opening_input
-from activities.messages import CreateResponse
-from activities.rebuild import full_input
-from activities.requests import create_request
-from activities.tools import definitions
-from responses_api.client import ResponsesClient
-from responses_api.errors import NotFound, ResponsesError
-from responses_api.models import CreateRequest, FunctionTool
-from tools.registry import Registry, UnknownToolError
+from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
+from durable_responses.activities.inputs import InputError, opening_input
+from durable_responses.activities.messages import CreateResponse
+from durable_responses.activities.rebuild import full_input
+from durable_responses.activities.requests import create_request
+from durable_responses.activities.tools import definitions
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import NotFound, ResponsesError
+from durable_responses.responses_api.models import CreateRequest, FunctionTool
+from durable_responses.tools.registry import Registry, UnknownToolError
 
 
 @dataclass

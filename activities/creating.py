@@ -14,10 +14,10 @@ from typing import TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.failures import ambiguous_create, deadline_passed, failed_create
-from activities.heartbeats import Pulse
-from activities.messages import Beat, CreatePhase
-from responses_api.errors import NotProcessed, ResponsesError
+from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
+from durable_responses.activities.heartbeats import Pulse
+from durable_responses.activities.messages import Beat, CreatePhase
+from durable_responses.responses_api.errors import NotProcessed, ResponsesError
 
 T = TypeVar("T")
 

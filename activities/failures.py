@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError
 
-from activities.inputs import InputError
-from activities.lost_worker import failure_of_lost_create
-from activities.messages import Beat, FailureDetail, FailureType
-from responses_api import errors
-from responses_api.errors import NotFound, ResponsesError
+from durable_responses.activities.inputs import InputError
+from durable_responses.activities.lost_worker import failure_of_lost_create
+from durable_responses.activities.messages import Beat, FailureDetail, FailureType
+from durable_responses.responses_api import errors
+from durable_responses.responses_api.errors import NotFound, ResponsesError
 
 # The failure of a create, by the error's class; a class without a row does as the one it is derived from. An ambiguous
 # create is never sent again by a retry.

@@ -11,14 +11,14 @@ from typing import Self
 from temporalio import activity
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.messages import (
+from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
     REPORT_PROGRESS,
     SIGNAL_PREVIEW_CHARACTERS,
     Beat,
     ProgressReport,
 )
-from activities.waiting import ReportSchedule
+from durable_responses.activities.waiting import ReportSchedule
 
 logger = logging.getLogger(__name__)
 

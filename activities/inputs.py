@@ -7,8 +7,8 @@ import base64
 import stat
 from pathlib import Path
 
-from activities.messages import InputFile, Opening
-from responses_api.models import InputImage, InputItem, InputText, OtherInputItem, UserMessage
+from durable_responses.activities.messages import InputFile, Opening
+from durable_responses.responses_api.models import InputImage, InputItem, InputText, OtherInputItem, UserMessage
 
 MEBIBYTE = 1024 * 1024
 TEXT_FILE_BYTES = 1 * MEBIBYTE

@@ -1,6 +1,6 @@
 """What the loss of its worker means for a create, by the last heartbeat. Plain Python."""
 
-from activities.messages import Beat, CreatePhase, FailureType
+from durable_responses.activities.messages import Beat, CreatePhase, FailureType
 
 
 def failure_of_lost_create(beat: Beat | None) -> FailureType:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from responses_api.models import FunctionCallOutput, ReasoningEffort, Response, Usage, Verbosity
+from durable_responses.responses_api.models import FunctionCallOutput, ReasoningEffort, Response, Usage, Verbosity
 
 PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500

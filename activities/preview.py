@@ -7,10 +7,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from activities.messages import PREVIEW_CHARACTERS
-from responses_api.client import ResponsesClient
-from responses_api.errors import GiveUp, ResponsesError
-from responses_api.events import Event, EventType, TextDelta
+from durable_responses.activities.messages import PREVIEW_CHARACTERS
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import GiveUp, ResponsesError
+from durable_responses.responses_api.events import Event, EventType, TextDelta
 
 logger = logging.getLogger(__name__)
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from random import Random
 
-from activities.failures import failed_read, lost_response
-from activities.measures import polled
-from activities.messages import ResponseRecord
-from activities.records import record_of
-from activities.waiting import Cadence
-from responses_api.client import ResponsesClient
-from responses_api.errors import MalformedAnswer, NoSuchEndpoint, NotFound, ResponsesError
-from responses_api.models import Response
+from durable_responses.activities.failures import failed_read, lost_response
+from durable_responses.activities.measures import polled
+from durable_responses.activities.messages import ResponseRecord
+from durable_responses.activities.records import record_of
+from durable_responses.activities.waiting import Cadence
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import MalformedAnswer, NoSuchEndpoint, NotFound, ResponsesError
+from durable_responses.responses_api.models import Response
 
 _NOT_FOUND_YET = 30.0  # seconds after its create in which a response need not be found
 _STRANGE_ANSWERS = 20  # in a row, about ten minutes

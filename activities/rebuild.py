@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from activities.messages import CreateResponse
-from responses_api.client import ResponsesClient
-from responses_api.models import FunctionCallOutput, InputItem, Response, UserMessage
+from durable_responses.activities.messages import CreateResponse
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import FunctionCallOutput, InputItem, Response, UserMessage
 
 
 async def full_input(client: ResponsesClient, create: CreateResponse, opening: str | list[InputItem]) -> list[Any]:

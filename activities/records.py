@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
-from activities.messages import ResponseRecord
-from responses_api.models import (
+from durable_responses.activities.messages import ResponseRecord
+from durable_responses.responses_api.models import (
     FunctionCall,
     Message,
     OtherItem,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from activities.messages import ModelOptions
-from responses_api.models import (
+from durable_responses.activities.messages import ModelOptions
+from durable_responses.responses_api.models import (
     CreateRequest,
     FunctionTool,
     HostedTool,

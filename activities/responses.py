@@ -9,13 +9,13 @@ from functools import partial
 
 from temporalio import activity
 
-from activities.admission import ResponsesInFlight
-from activities.awaiting import ResponseWait
-from activities.building import RequestBuilder
-from activities.creating import Sending, response_of_earlier_attempt, to_its_end
-from activities.failures import failed_create, failed_read, not_found_yet
-from activities.heartbeats import Pulse, earlier_beat
-from activities.messages import (
+from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.awaiting import ResponseWait
+from durable_responses.activities.building import RequestBuilder
+from durable_responses.activities.creating import Sending, response_of_earlier_attempt, to_its_end
+from durable_responses.activities.failures import failed_create, failed_read, not_found_yet
+from durable_responses.activities.heartbeats import Pulse, earlier_beat
+from durable_responses.activities.messages import (
     AwaitResponse,
     Beat,
     CancelResponse,
@@ -24,15 +24,15 @@ from activities.messages import (
     CreateResponse,
     ResponseRecord,
 )
-from activities.preview import PreviewFeed
-from activities.reading import Reads
-from activities.records import record_of
-from activities.streaming import StreamTurn, read_after_cut
-from activities.waiting import Cadence, GetBudget, Waiters
-from responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
-from responses_api.errors import ConnectionLost, GiveUp, NotFound, OutcomeUnknown, ResponsesError
-from responses_api.events import ResponseEvent
-from responses_api.models import CreateRequest, Response, ResponseStatus
+from durable_responses.activities.preview import PreviewFeed
+from durable_responses.activities.reading import Reads
+from durable_responses.activities.records import record_of
+from durable_responses.activities.streaming import StreamTurn, read_after_cut
+from durable_responses.activities.waiting import Cadence, GetBudget, Waiters
+from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
+from durable_responses.responses_api.errors import ConnectionLost, GiveUp, NotFound, OutcomeUnknown, ResponsesError
+from durable_responses.responses_api.events import ResponseEvent
+from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
 
 _NOT_FOUND_YET = 10.0  # seconds in which a response that is to be cancelled may not be found, if it is a new one
 

@@ -8,16 +8,23 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from temporalio import activity
 
-from activities.cool_down import CoolDown
-from activities.messages import ResponseRecord, WebSocketTurn
-from activities.records import record_of
-from activities.steering import Steering, TurnsUnderWay
-from responses_api.client import CREATE_TIMEOUT, ResponsesClient
-from responses_api.errors import AuthenticationFailed, GiveUp, LossCause, NotProcessed, ResponsesError, TurnLost
-from responses_api.events import Event, ResponseEvent
-from responses_api.models import CreateRequest, Response, ResponseStatus
-from responses_api.protocol import ResponseCreate
-from responses_api.websocket_pool import Lease, Turn, WebSocketPool
+from durable_responses.activities.cool_down import CoolDown
+from durable_responses.activities.messages import ResponseRecord, WebSocketTurn
+from durable_responses.activities.records import record_of
+from durable_responses.activities.steering import Steering, TurnsUnderWay
+from durable_responses.responses_api.client import CREATE_TIMEOUT, ResponsesClient
+from durable_responses.responses_api.errors import (
+    AuthenticationFailed,
+    GiveUp,
+    LossCause,
+    NotProcessed,
+    ResponsesError,
+    TurnLost,
+)
+from durable_responses.responses_api.events import Event, ResponseEvent
+from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
+from durable_responses.responses_api.protocol import ResponseCreate
+from durable_responses.responses_api.websocket_pool import Lease, Turn, WebSocketPool
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from activities.messages import SteerOutcome, SteerResponse, SteerStatus
-from responses_api.errors import ConnectionLost, NotConnected
-from responses_api.events import Event, SteerAccepted, SteerFailed, SteerPending
-from responses_api.websocket_pool import Turn
+from durable_responses.activities.messages import SteerOutcome, SteerResponse, SteerStatus
+from durable_responses.responses_api.errors import ConnectionLost, NotConnected
+from durable_responses.responses_api.events import Event, SteerAccepted, SteerFailed, SteerPending
+from durable_responses.responses_api.websocket_pool import Turn
 
 _ANSWERED_WITHIN = 10.0  # seconds
 

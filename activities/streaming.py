@@ -9,19 +9,19 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.creating import Sending
-from activities.failures import deadline_passed, lost_response
-from activities.heartbeats import Pulse, RunReports, earlier_beat
-from activities.measures import first_text_came
-from activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
-from activities.preview import text_in
-from activities.reading import Reads
-from activities.records import record_of, unfinished_record
-from activities.waiting import ReportSchedule
-from responses_api.client import ResponsesClient
-from responses_api.errors import ResponsesError
-from responses_api.events import Event, ResponseEvent
-from responses_api.models import CreateRequest, Response, ResponseStatus
+from durable_responses.activities.creating import Sending
+from durable_responses.activities.failures import deadline_passed, lost_response
+from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat
+from durable_responses.activities.measures import first_text_came
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
+from durable_responses.activities.preview import text_in
+from durable_responses.activities.reading import Reads
+from durable_responses.activities.records import record_of, unfinished_record
+from durable_responses.activities.waiting import ReportSchedule
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import ResponsesError
+from durable_responses.responses_api.events import Event, ResponseEvent
+from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
 
 OpenEvents = Callable[[CreateRequest], AbstractAsyncContextManager[AsyncIterator[Event]]]
 """Sends a request and gives the events that answer it, up to the response's last one. Leaving it ends the response."""

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 
-from activities.admission import ResponsesInFlight
-from activities.waiting import Waiters
-from responses_api.client import ResponsesClient
-from responses_api.errors import NoSuchEndpoint, NotFound, ResponsesError
+from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.waiting import Waiters
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import NoSuchEndpoint, NotFound, ResponsesError
 
 logger = logging.getLogger(__name__)
 

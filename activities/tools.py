@@ -8,11 +8,11 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.heartbeats import Pulse
-from activities.messages import CallTool, ToolOutcome, ToolResult
-from responses_api.errors import redact
-from responses_api.models import FunctionTool
-from tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
+from durable_responses.activities.heartbeats import Pulse
+from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+from durable_responses.responses_api.errors import redact
+from durable_responses.responses_api.models import FunctionTool
+from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
 OUTPUT_CHARACTERS = 100_000
 HEARTBEAT_SECONDS = 0.4

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-from activities.messages import ProgressReport, ResponseRecord
+from durable_responses.activities.messages import ProgressReport, ResponseRecord
 
 
 @dataclass(frozen=True)

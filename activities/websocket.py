@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from temporalio import activity
 
-from activities.admission import ResponsesInFlight
-from activities.building import RequestBuilder
-from activities.failures import failed_create, lost_response, no_room, stopped_worker
-from activities.heartbeats import Pulse
-from activities.messages import (
+from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.building import RequestBuilder
+from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
+from durable_responses.activities.heartbeats import Pulse
+from durable_responses.activities.messages import (
     Beat,
     CreatePhase,
     CreateResponse,
@@ -27,13 +27,13 @@ from activities.messages import (
     SteerStatus,
     WebSocketTurn,
 )
-from activities.reading import Reads
-from activities.socket_turn import RunSockets, SocketTurn
-from activities.steering import TurnsUnderWay
-from activities.streaming import StreamTurn, read_after_cut
-from activities.waiting import Cadence
-from responses_api.client import SILENCE_LIMIT, ResponsesClient
-from responses_api.errors import ResponsesError
+from durable_responses.activities.reading import Reads
+from durable_responses.activities.socket_turn import RunSockets, SocketTurn
+from durable_responses.activities.steering import TurnsUnderWay
+from durable_responses.activities.streaming import StreamTurn, read_after_cut
+from durable_responses.activities.waiting import Cadence
+from durable_responses.responses_api.client import SILENCE_LIMIT, ResponsesClient
+from durable_responses.responses_api.errors import ResponsesError
 
 T = TypeVar("T")
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from runtime import child_environment
-from tests.deployment import Deployment
-from tests.emulator_control import EmulatorProcess, emulator  # noqa: F401 a fixture for all
-from tests.processes import Process, TemporalServer
-from tests.scheduling import ByFileAndPorts
+from durable_responses.runtime import child_environment
+from tests.support.deployment import Deployment
+from tests.support.emulator_control import EmulatorProcess, emulator  # noqa: F401 a fixture for all
+from tests.support.processes import Process, TemporalServer
+from tests.support.scheduling import ByFileAndPorts
 
 _CONFIGURATION = ("AGENT_", "OPENAI_", "OTEL_", "TEMPORAL_")
 

@@ -21,12 +21,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from emulator.billing import BilledResponse
-from runtime import PartName, connect
-from tests.embedded.conftest import Stack
-from tests.emulator_control import EmulatorControl
-from tests.processes import Process
-from workflows.contract import (
+from durable_responses.emulator.billing import BilledResponse
+from durable_responses.runtime import PartName, connect
+from durable_responses.workflows.contract import (
     WORKFLOW_TYPE,
     AgentInput,
     AgentResult,
@@ -35,6 +32,9 @@ from workflows.contract import (
     TransportChoice,
     agent_workflow_id,
 )
+from tests.embedded.conftest import Stack
+from tests.support.emulator_control import EmulatorControl
+from tests.support.processes import Process
 
 WORKERS = [PartName.WORKER, f"{PartName.WORKER}-2", f"{PartName.WORKER}-3"]
 RUNS = 200
@@ -62,7 +62,7 @@ class StackProcess(Process):
     """`make stack`, on a state folder."""
 
     def __init__(self, stack: Stack) -> None:
-        command = [sys.executable, "-m", "embedded", "stack", "--workers", str(len(WORKERS))]
+        command = [sys.executable, "-m", "durable_responses.embedded", "stack", "--workers", str(len(WORKERS))]
         environment = {**stack.environment, "AGENT_MAX_RESPONSES_IN_FLIGHT": IN_FLIGHT}
         super().__init__(command, log=stack.folder.parent / "stack.log", env=environment)
         self.stack = stack

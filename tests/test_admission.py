@@ -7,12 +7,12 @@ from itertools import cycle, islice
 
 import pytest
 
-from emulator.scenarios import Scenario
-from emulator.script import Text, Turn
-from tests.deployment import Deployment, Run, until
-from tests.emulator_control import EmulatorProcess
-from tests.processes import WorkerProcess
-from workflows.contract import AgentStatus, TransportChoice
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.workflows.contract import AgentStatus, TransportChoice
+from tests.support.deployment import Deployment, Run, until
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import WorkerProcess
 
 ALLOWED = 4
 RUNS = 3 * ALLOWED

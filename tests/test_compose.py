@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from embedded import postgres, temporal_server
-from embedded.temporal_server import SERVER
-from embedded.web_ui import WEB_UI
-from runtime import OtelSettings, Settings
-from tests.processes import CHECKOUT
+from durable_responses.embedded import postgres, temporal_server
+from durable_responses.embedded.temporal_server import SERVER
+from durable_responses.embedded.web_ui import WEB_UI
+from durable_responses.runtime import OtelSettings, Settings
+from tests.support.processes import CHECKOUT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

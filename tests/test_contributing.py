@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from tests.processes import CHECKOUT
+from tests.support.processes import CHECKOUT
 
 CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text()
 CHANGELOG = (CHECKOUT / "CHANGELOG.md").read_text()

@@ -10,16 +10,23 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from activities.messages import PREVIEW_CHARACTERS, CreatePhase, FailureType
-from emulator.billing import Bill
-from emulator.faults import Delay
-from emulator.script import Text, Turn
-from tests.deployment import Deployment, Run, calls, until
-from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer
-from worker import Queue
-from workflows.contract import AgentResult, AgentState, AgentStatus, CallStatus, OnAmbiguousCreate, TransportChoice
-from workflows.ledger import LOST
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatePhase, FailureType
+from durable_responses.emulator.billing import Bill
+from durable_responses.emulator.faults import Delay
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.worker.program import Queue
+from durable_responses.workflows.contract import (
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    CallStatus,
+    OnAmbiguousCreate,
+    TransportChoice,
+)
+from durable_responses.workflows.ledger import LOST
+from tests.support.deployment import Deployment, Run, calls, until
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import TemporalServer
 
 BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
 RETRY_ONCE, FAIL = OnAmbiguousCreate.RETRY_ONCE, OnAmbiguousCreate.FAIL

@@ -17,12 +17,14 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
-from emulator.faults import Answer, Delay, Fault, Operation
-from emulator.script import Text, Turn
-from responses_api.models import ResponseStatus
-from tests.deployment import Deployment, Run, calls, until
-from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer, WorkerProcess
+from durable_responses.emulator.faults import Answer, Delay, Fault, Operation
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.worker.program import Queue
+from durable_responses.workflows.contract import AgentStatus, CallStatus
+from tests.support.deployment import Deployment, Run, calls, until
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import TemporalServer, WorkerProcess
 from tests.test_crashes import (
     ANSWER,
     BACKGROUND,
@@ -38,8 +40,6 @@ from tests.test_crashes import (
     streaming,
     waiting,
 )
-from worker import Queue
-from workflows.contract import AgentStatus, CallStatus
 
 
 async def serving(worker: WorkerProcess) -> None:
@@ -226,7 +226,7 @@ CUT_OFF: dict[str, Arrive] = {"pure tool": in_a_tool("look"), "once tool": in_a_
 def impatient_worker(deployment: Deployment) -> WorkerProcess:
     """A worker that does not let its work come to an end when it is told to stop."""
     worker = deployment.worker()
-    worker.command[-1] = "tests.impatient_worker"
+    worker.command[-1] = "tests.support.impatient_worker"
     return worker
 
 

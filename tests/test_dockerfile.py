@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import CHECKOUT
+from tests.support.processes import CHECKOUT
 
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 # What the base image brings, and calls `python`.
 PYTHON = Path(sys.executable).resolve()
-PROGRAMS = ["worker", "mcp_server", "emulator", "starter", "embedded"]
+PROGRAMS = [f"durable_responses.{name}" for name in ("worker", "mcp_server", "emulator", "cli", "embedded")]
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,9 @@ def test_every_package_of_the_project_is_copied_and_let_through_to_the_engine() 
     patterns = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
     packages = {path.parent.name for path in CHECKOUT.glob("*/__init__.py")}
     ours = {package for package in packages if any(fnmatch(package, pattern) for pattern in patterns)}
-    modules = {f"{module}.py" for module in PROJECT["tool"]["setuptools"]["py-modules"]}
+    links = {path.resolve().name for path in (CHECKOUT / "durable_responses").iterdir() if path.is_symlink()}
     copied = {word for step in steps() if step.instruction == "COPY" for word in step.words[:-1]}
     allowed = {line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert ours | modules <= copied
+    assert links == {"workflows", "activities"}
+    assert ours | links <= copied
     assert allowed == {word for word in copied if not word.startswith(("--", "/"))}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import CHECKOUT
+from tests.support.processes import CHECKOUT
 
 PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
 

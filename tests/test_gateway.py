@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from emulator.script import Text, Turn, WebSearchStep
-from tests.deployment import Deployment, calls
-from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer
-from workflows.contract import AgentStatus
+from durable_responses.emulator.script import Text, Turn, WebSearchStep
+from durable_responses.workflows.contract import AgentStatus
+from tests.support.deployment import Deployment, calls
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import TemporalServer
 
 LIMIT = 1.5  # seconds that the gateway grants to a connection
 RENEWED_AFTER = 0.5

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from tests.processes import TemporalServer, port_serves
+from tests.support.processes import TemporalServer, port_serves
 
 
 async def test_the_session_server_answers(client: Client) -> None:

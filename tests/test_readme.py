@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from starter import app
-from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer, WorkerProcess
-from tests.settings_table import settings_table
-from tools.registry import Registry
+from durable_responses.cli.app import app
+from durable_responses.tools.registry import Registry
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import TemporalServer, WorkerProcess
+from tests.support.settings_table import settings_table
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text()
@@ -26,7 +26,7 @@ def program_with(words: str) -> str:
 
 
 def test_the_table_of_settings_is_current() -> None:
-    """`python -m tests.settings_table` prints the current one."""
+    """`python -m tests.support.settings_table` prints the current one."""
     assert settings_table().strip() in README
 
 

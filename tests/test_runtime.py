@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime import (
+from durable_responses.runtime import (
     LogLevel,
     Ports,
     Provider,
@@ -28,8 +28,8 @@ from runtime import (
     temporal_address,
     temporal_namespace,
 )
-from tests.processes import CHECKOUT, TemporalServer, free_port
-from tests.settings_table import settings_table
+from tests.support.processes import CHECKOUT, TemporalServer, free_port
+from tests.support.settings_table import settings_table
 
 EMULATOR = "http://127.0.0.1:8484/v1"
 
@@ -178,7 +178,7 @@ def test_an_edited_tool_module_is_a_difference(tmp_path: Path, monkeypatch: pyte
 def test_an_update_of_the_program_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Settings.load().fingerprints()
     worker = CHECKOUT / "worker.py"
-    monkeypatch.setattr("runtime._last_edit", lambda: worker.stat().st_mtime_ns + 1)
+    monkeypatch.setattr("durable_responses.runtime._last_edit", lambda: worker.stat().st_mtime_ns + 1)
     after = Settings.load().fingerprints()
     assert {name for name in after if after[name] != before[name]} == {"version of this program"}
 
@@ -282,7 +282,7 @@ async def test_a_server_that_does_not_answer_is_told_in_one_sentence(monkeypatch
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr("durable_responses.runtime.CONNECT_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()

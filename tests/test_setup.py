@@ -7,11 +7,11 @@ from itertools import chain
 
 import pytest
 
-from embedded.go_programs import GoProgram
-from embedded.temporal_cli import TEMPORAL_CLI
-from embedded.temporal_server import SERVER, SQL_TOOL
-from embedded.web_ui import WEB_UI
-from tests.processes import CHECKOUT
+from durable_responses.embedded.go_programs import GoProgram
+from durable_responses.embedded.temporal_cli import TEMPORAL_CLI
+from durable_responses.embedded.temporal_server import SERVER, SQL_TOOL
+from durable_responses.embedded.web_ui import WEB_UI
+from tests.support.processes import CHECKOUT
 
 FILES = ["requirements.txt", "requirements-runtime.txt"]
 PINS = re.compile(r"^(\S+?)==(\S+)", re.MULTILINE)

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from activities.messages import CreatePhase, SteerStatus
-from emulator.billing import Bill
-from emulator.faults import BreakSocket, Delay, Effect, Fault, Operation, SocketBreak
-from emulator.scenarios import Scenario
-from emulator.script import Text, Turn
-from tests.deployment import Deployment, Run, calls, until
-from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer
-from workflows.contract import AgentResult, AgentState, AgentStatus, TransportChoice
-from workflows.ledger import LOST
+from durable_responses.activities.messages import CreatePhase, SteerStatus
+from durable_responses.emulator.billing import Bill
+from durable_responses.emulator.faults import BreakSocket, Delay, Effect, Fault, Operation, SocketBreak
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus, TransportChoice
+from durable_responses.workflows.ledger import LOST
+from tests.support.deployment import Deployment, Run, calls, until
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import TemporalServer
 
 ANSWER = Turn(output=[Text(text="Done.")], write=0)
 LONG = Turn(output=[Text(text="Long. " * 500)], write=60)

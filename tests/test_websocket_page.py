@@ -5,10 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-from activities.messages import SteerStatus
-from tests.emulator_control import EmulatorProcess
-from tests.processes import CHECKOUT
-from workflows.contract import TransportChoice
+from durable_responses.activities.messages import SteerStatus
+from durable_responses.workflows.contract import TransportChoice
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "websocket.md").read_text()
 [PROGRAM] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

@@ -18,12 +18,18 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
     # Not `from workflows import …`: the sandbox would load those modules a second time, with classes of their own.
-    import workflows.stopping as stopping
-    import workflows.turns as turns
-    from activities.artifacts import ArtifactActivities
-    from activities.messages import REPORT_PROGRESS, FailureType, ProgressReport, SaveArtifact, SaveOptions
-    from workflows.calls import FunctionCalls
-    from workflows.contract import (
+    import durable_responses.workflows.stopping as stopping
+    import durable_responses.workflows.turns as turns
+    from durable_responses.activities.artifacts import ArtifactActivities
+    from durable_responses.activities.messages import (
+        REPORT_PROGRESS,
+        FailureType,
+        ProgressReport,
+        SaveArtifact,
+        SaveOptions,
+    )
+    from durable_responses.workflows.calls import FunctionCalls
+    from durable_responses.workflows.contract import (
         CANCEL_SIGNAL,
         PROGRESS_QUERY,
         STEER_SIGNAL,
@@ -36,13 +42,13 @@ with workflow.unsafe.imports_passed_through():
         IncompleteReason,
         TaskQueue,
     )
-    from workflows.details import details_of
-    from workflows.ledger import Ledger
-    from workflows.obtain import Obtain
-    from workflows.search_attributes import show_search_attributes
-    from workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest
-    from workflows.texts import Texts
-    from workflows.turns import Fail, Finish, Incomplete, RunTools
+    from durable_responses.workflows.details import details_of
+    from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.obtain import Obtain
+    from durable_responses.workflows.search_attributes import show_search_attributes
+    from durable_responses.workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest
+    from durable_responses.workflows.texts import Texts
+    from durable_responses.workflows.turns import Fail, Finish, Incomplete, RunTools
 
 _SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 

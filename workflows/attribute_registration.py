@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.search_attributes import KEYS
+from durable_responses.workflows.search_attributes import KEYS
 
 logger = logging.getLogger(__name__)
 

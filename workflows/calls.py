@@ -14,14 +14,14 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.messages import CallTool, ToolOutcome, ToolResult
-    from activities.tools import ToolActivities
-    from responses_api.models import FunctionCall
-    from workflows import stopping, turns
-    from workflows.contract import AgentInput, TaskQueue
-    from workflows.details import call_summary
-    from workflows.ledger import Ledger
-    from workflows.stopping import Stopped, StopRequest, time_left
+    from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+    from durable_responses.activities.tools import ToolActivities
+    from durable_responses.responses_api.models import FunctionCall
+    from durable_responses.workflows import stopping, turns
+    from durable_responses.workflows.contract import AgentInput, TaskQueue
+    from durable_responses.workflows.details import call_summary
+    from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.stopping import Stopped, StopRequest, time_left
 
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five times is no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from activities.messages import InputFile, ModelOptions, SaveOptions, SteerStatus, ToolOutcome
-from responses_api.models import UrlCitation
+from durable_responses.activities.messages import InputFile, ModelOptions, SaveOptions, SteerStatus, ToolOutcome
+from durable_responses.responses_api.models import UrlCitation
 
 WORKFLOW_TYPE = "AgentWorkflow"
 PROGRESS_QUERY = "progress"

@@ -5,8 +5,8 @@ import re
 from bisect import bisect_right
 from datetime import datetime
 
-from responses_api.models import FunctionCall
-from workflows.contract import AgentState, AgentUsage, CallStatus
+from durable_responses.responses_api.models import FunctionCall
+from durable_responses.workflows.contract import AgentState, AgentUsage, CallStatus
 
 # Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
 SUMMARY_BYTES = 200

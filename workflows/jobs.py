@@ -23,9 +23,9 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.messages import PREVIEW_CHARACTERS
-from workflows.attribute_registration import says_unregistered
-from workflows.contract import (
+from durable_responses.activities.messages import PREVIEW_CHARACTERS
+from durable_responses.workflows.attribute_registration import says_unregistered
+from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
     WORKFLOW_TYPE,
@@ -36,8 +36,8 @@ from workflows.contract import (
     TaskQueue,
     agent_workflow_id,
 )
-from workflows.details import DETAILS_BYTES, SUMMARY_BYTES, fit
-from workflows.records import (
+from durable_responses.workflows.details import DETAILS_BYTES, SUMMARY_BYTES, fit
+from durable_responses.workflows.records import (
     InvalidInput,
     JobError,
     JobExists,
@@ -49,8 +49,8 @@ from workflows.records import (
     is_closed,
     with_live_text,
 )
-from workflows.search_attributes import search_attributes_of
-from workflows.turns import parse_input, transport_for
+from durable_responses.workflows.search_attributes import search_attributes_of
+from durable_responses.workflows.turns import parse_input, transport_for
 
 __all__ = [
     "InvalidInput",

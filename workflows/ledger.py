@@ -8,10 +8,10 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
-from responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
-from workflows import turns
-from workflows.contract import (
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
+from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
+from durable_responses.workflows import turns
+from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
     AgentState,

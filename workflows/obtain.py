@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.messages import (
+    from durable_responses.activities.messages import (
         AwaitResponse,
         CancelResponse,
         CreatedResponse,
@@ -25,15 +25,15 @@ with workflow.unsafe.imports_passed_through():
         ResponseRecord,
         Transport,
     )
-    from activities.responses import ResponsesActivities
-    from responses_api.models import Response, ResponseStatus
-    from workflows import stopping, turns
-    from workflows.contract import AgentInput, TaskQueue
-    from workflows.ledger import Ledger
-    from workflows.socket_turns import CreateOptions, SocketTurns
-    from workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
-    from workflows.texts import Texts
-    from workflows.turns import AfterFailedCreate, CreateHistory
+    from durable_responses.activities.responses import ResponsesActivities
+    from durable_responses.responses_api.models import Response, ResponseStatus
+    from durable_responses.workflows import stopping, turns
+    from durable_responses.workflows.contract import AgentInput, TaskQueue
+    from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.socket_turns import CreateOptions, SocketTurns
+    from durable_responses.workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
+    from durable_responses.workflows.texts import Texts
+    from durable_responses.workflows.turns import AfterFailedCreate, CreateHistory
 
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker

@@ -20,8 +20,8 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkf
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, CreateResponse, ProgressReport
-from workflows.contract import (
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitResponse, CreateResponse, ProgressReport
+from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     WORKFLOW_TYPE,
     AgentError,
@@ -30,8 +30,8 @@ from workflows.contract import (
     AgentState,
     AgentStatus,
 )
-from workflows.ledger import Ledger
-from workflows.turns import max_iterations_for
+from durable_responses.workflows.ledger import Ledger
+from durable_responses.workflows.turns import max_iterations_for
 
 CREATING = frozenset({"create_response", "stream_response", "websocket_turn"})
 WAITING = "await_response"

@@ -10,7 +10,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
-from workflows.contract import AgentInput, AgentState, AgentStatus
+from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus
 
 AGENT_STATUS = SearchAttributeKey.for_keyword("AgentStatus")
 AGENT_MODEL = SearchAttributeKey.for_keyword("AgentModel")

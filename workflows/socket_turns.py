@@ -16,13 +16,19 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.messages import CreateResponse, SteerOutcome, SteerResponse, SteerStatus, WebSocketTurn
-    from activities.websocket import WebSocketActivities
-    from workflows import stopping
-    from workflows.details import summary
-    from workflows.ledger import Ledger
-    from workflows.stopping import StopRequest
-    from workflows.texts import Texts
+    from durable_responses.activities.messages import (
+        CreateResponse,
+        SteerOutcome,
+        SteerResponse,
+        SteerStatus,
+        WebSocketTurn,
+    )
+    from durable_responses.activities.websocket import WebSocketActivities
+    from durable_responses.workflows import stopping
+    from durable_responses.workflows.details import summary
+    from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.stopping import StopRequest
+    from durable_responses.workflows.texts import Texts
 
 _ONCE = RetryPolicy(maximum_attempts=1)
 _TAKEN_WITHIN = timedelta(seconds=2)  # by a worker that lives; longer than that is better spent on another one

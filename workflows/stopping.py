@@ -16,10 +16,10 @@ from temporalio.exceptions import (
 from temporalio.workflow import ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.lost_worker import failure_of_lost_create
-    from activities.messages import Beat, FailureDetail, FailureType
-    from workflows import turns
-    from workflows.contract import AgentError
+    from durable_responses.activities.lost_worker import failure_of_lost_create
+    from durable_responses.activities.messages import Beat, FailureDetail, FailureType
+    from durable_responses.workflows import turns
+    from durable_responses.workflows.contract import AgentError
 
 T = TypeVar("T")
 

@@ -6,10 +6,10 @@ the provider hands it back, it becomes part of the next create's input. None is 
 
 from collections.abc import Sequence
 
-from activities.messages import SteerOutcome, SteerResponse, SteerStatus
-from workflows import turns
-from workflows.contract import Steer
-from workflows.ledger import Ledger
+from durable_responses.activities.messages import SteerOutcome, SteerResponse, SteerStatus
+from durable_responses.workflows import turns
+from durable_responses.workflows.contract import Steer
+from durable_responses.workflows.ledger import Ledger
 
 _SHOWN_STEERS = 100
 _SHOWN_CHARACTERS = 200

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from activities.messages import FailureDetail, FailureType, ModelOptions, ToolResult, Transport
-from responses_api.errors import is_quota_exhausted
-from responses_api.models import (
+from durable_responses.activities.messages import FailureDetail, FailureType, ModelOptions, ToolResult, Transport
+from durable_responses.responses_api.errors import is_quota_exhausted
+from durable_responses.responses_api.models import (
     ErrorDetail,
     FunctionCall,
     FunctionCallOutput,
@@ -28,7 +28,7 @@ from responses_api.models import (
     ResponseStatus,
     Usage,
 )
-from workflows.contract import (
+from durable_responses.workflows.contract import (
     AgentError,
     AgentInput,
     AgentResult,

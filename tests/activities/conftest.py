@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from responses_api.client import ResponsesClient
-from tests.activities.attempts import Attempt, Reports
-from tests.emulator_control import RunningEmulator
+from durable_responses.responses_api.client import ResponsesClient
 from tests.responses_api.conftest import api, provider  # noqa: F401 fixtures: a scripted provider and its client
+from tests.support.attempts import Attempt, Reports
+from tests.support.emulator_control import RunningEmulator
 
 
 @pytest.fixture

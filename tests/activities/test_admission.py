@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContext, SlotReserveContext
 
-from activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
+from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 
 
 async def is_waiting(task: "asyncio.Task[None]") -> bool:
@@ -263,7 +263,10 @@ class OnAFullDisk(IdFile):
 
 def test_a_full_disk_does_not_stop_the_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """But it is said in the log."""
-    with OnAFullDisk.claim(tmp_path) as file, caplog.at_level(logging.WARNING, "activities.admission"):
+    with (
+        OnAFullDisk.claim(tmp_path) as file,
+        caplog.at_level(logging.WARNING, "durable_responses.activities.admission"),
+    ):
         in_flight = ResponsesInFlight(1, file)
         in_flight.started("resp_1")
     assert in_flight.ids == ["resp_1"]

@@ -10,9 +10,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.artifacts import ArtifactActivities, document, file_name, slug
-from activities.messages import ArtifactFormat, SaveArtifact, SavedArtifact, SaveOptions
-from responses_api.models import InputTokensDetails, OutputTokensDetails, Usage
+from durable_responses.activities.artifacts import ArtifactActivities, document, file_name, slug
+from durable_responses.activities.messages import ArtifactFormat, SaveArtifact, SavedArtifact, SaveOptions
+from durable_responses.responses_api.models import InputTokensDetails, OutputTokensDetails, Usage
 
 JOB_ID = "agent-0123456789abcdef0123456789abcdef"
 

@@ -11,16 +11,23 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
-from activities.admission import ResponsesInFlight
-from activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, FailureType, ResponseRecord
-from activities.records import record_of
-from activities.waiting import Cadence, GetBudget, Waiters
-from emulator.faults import BreakStream, Delay, Fault, Operation
-from responses_api.client import ResponsesClient
-from responses_api.models import CreateRequest, Response
-from tests.activities.attempts import Attempt, Reports, activities_of
-from tests.emulator_control import RunningEmulator
-from tests.responses_api.provider import Provider, answer
+from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.messages import (
+    PREVIEW_CHARACTERS,
+    AwaitResponse,
+    Beat,
+    CreatePhase,
+    FailureType,
+    ResponseRecord,
+)
+from durable_responses.activities.records import record_of
+from durable_responses.activities.waiting import Cadence, GetBudget, Waiters
+from durable_responses.emulator.faults import BreakStream, Delay, Fault, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import CreateRequest, Response
+from tests.support.attempts import Attempt, Reports, activities_of
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Provider, answer
 
 RUNNING: dict[str, Any] = {"id": "resp_1", "status": "in_progress", "output": []}
 MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]}

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.building import RequestBuilder
-from activities.messages import CreateResponse, FailureType, InputFile, ModelOptions, Opening
-from activities.requests import DEFAULT_INSTRUCTIONS
-from emulator.faults import Answer, Fault, Operation
-from responses_api.client import ResponsesClient
-from responses_api.models import CreateRequest, FunctionCallOutput
-from tests.activities.attempts import RUN_ID, WORKFLOW_ID, Attempt
-from tests.emulator_control import RunningEmulator
-from tests.responses_api.provider import Provider, answer
-from tools.registry import Effect, Registry, tool
+from durable_responses.activities.building import RequestBuilder
+from durable_responses.activities.messages import CreateResponse, FailureType, InputFile, ModelOptions, Opening
+from durable_responses.activities.requests import DEFAULT_INSTRUCTIONS
+from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import CreateRequest, FunctionCallOutput
+from durable_responses.tools.registry import Effect, Registry, tool
+from tests.support.attempts import RUN_ID, WORKFLOW_ID, Attempt
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Provider, answer
 
 IMAGE = b"\x89PNG"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from activities.cool_down import CoolDown
+from durable_responses.activities.cool_down import CoolDown
 
 
 class Clock:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.admission import ResponsesInFlight
-from activities.creating import Sending, response_of_earlier_attempt, to_its_end
-from activities.heartbeats import Pulse
-from activities.messages import (
+from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.creating import Sending, response_of_earlier_attempt, to_its_end
+from durable_responses.activities.heartbeats import Pulse
+from durable_responses.activities.messages import (
     Beat,
     CreatedResponse,
     CreatePhase,
@@ -20,15 +20,15 @@ from activities.messages import (
     ModelOptions,
     Opening,
 )
-from emulator.faults import Answer, Delay, Fault, Operation, Reset
-from responses_api.client import ResponsesClient
-from responses_api.errors import Busy
-from tests.activities.attempts import Attempt, activities_of
-from tests.emulator_control import EmulatorControl, RunningEmulator
-from tests.processes import free_port
+from durable_responses.emulator.faults import Answer, Delay, Fault, Operation, Reset
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import Busy
 from tests.responses_api.conftest import KEY
-from tests.responses_api.provider import Answer as Bytes
-from tests.responses_api.provider import Provider, Then, answer, event_stream
+from tests.support.attempts import Attempt, activities_of
+from tests.support.emulator_control import EmulatorControl, RunningEmulator
+from tests.support.processes import free_port
+from tests.support.provider import Answer as Bytes
+from tests.support.provider import Provider, Then, answer, event_stream
 
 QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "model": "gpt-5.4", "output": []}
 CREATED = {"type": "response.created", "sequence_number": 0, "response": QUEUED}

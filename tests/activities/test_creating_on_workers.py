@@ -9,13 +9,13 @@ from temporalio.client import Client
 from temporalio.common import RetryPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities import creating
-from activities.messages import CreatedResponse, CreateResponse, ModelOptions, Opening
-from activities.responses import ResponsesActivities
-from emulator.faults import Answer, Fault, Operation
-from responses_api.client import ResponsesClient
-from tests.activities.attempts import activities_of
-from tests.emulator_control import RunningEmulator
+from durable_responses.activities import creating
+from durable_responses.activities.messages import CreatedResponse, CreateResponse, ModelOptions, Opening
+from durable_responses.activities.responses import ResponsesActivities
+from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from tests.support.attempts import activities_of
+from tests.support.emulator_control import RunningEmulator
 
 
 @workflow.defn

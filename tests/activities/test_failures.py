@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities import failures
-from activities.failures import OF_CREATES, OF_READS, failed_create, failed_read
-from activities.inputs import InputError
-from activities.messages import FailureDetail, FailureType
-from responses_api import errors
-from responses_api.errors import LossCause, ResponsesError
+from durable_responses.activities import failures
+from durable_responses.activities.failures import OF_CREATES, OF_READS, failed_create, failed_read
+from durable_responses.activities.inputs import InputError
+from durable_responses.activities.messages import FailureDetail, FailureType
+from durable_responses.responses_api import errors
+from durable_responses.responses_api.errors import LossCause, ResponsesError
 
 # Never raised themselves: they are what their rows' classes have in common.
 ABSTRACT = {errors.ResponsesError, errors.NotProcessed, errors.OutcomeUnknown, errors.GiveUp}

@@ -9,10 +9,10 @@ from itertools import pairwise
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
-from activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ProgressReport
-from activities.waiting import ReportSchedule
-from tests.activities.attempts import Attempt, Reports
+from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ProgressReport
+from durable_responses.activities.waiting import ReportSchedule
+from tests.support.attempts import Attempt, Reports
 
 
 async def within(attempt: Attempt, work: Callable[[], Awaitable[None]]) -> None:
@@ -203,7 +203,7 @@ async def test_a_report_that_does_not_arrive_does_not_fail_the_activity(
         sending.tell_at_once(report("a"))
         await sending.finish()
 
-    with caplog.at_level(logging.WARNING, "activities"):
+    with caplog.at_level(logging.WARNING, "durable_responses.activities"):
         await reporting(reports, work)
     assert len(caplog.records) == warnings
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from activities.inputs import ALL_TEXT_BYTES, IMAGE_BYTES, TEXT_FILE_BYTES, InputError, opening_input
-from activities.messages import InputFile, Opening
-from responses_api.models import CreateRequest
+from durable_responses.activities.inputs import ALL_TEXT_BYTES, IMAGE_BYTES, TEXT_FILE_BYTES, InputError, opening_input
+from durable_responses.activities.messages import InputFile, Opening
+from durable_responses.responses_api.models import CreateRequest
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

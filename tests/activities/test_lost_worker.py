@@ -2,8 +2,8 @@
 
 import pytest
 
-from activities.lost_worker import failure_of_lost_create
-from activities.messages import Beat, CreatePhase, FailureType
+from durable_responses.activities.lost_worker import failure_of_lost_create
+from durable_responses.activities.messages import Beat, CreatePhase, FailureType
 
 
 @pytest.mark.parametrize(

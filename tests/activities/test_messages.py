@@ -15,14 +15,13 @@ from pydantic import BaseModel, Field, PrivateAttr
 from pydantic_core import PydanticUndefined
 from temporalio.activity import _Definition
 
-import activities
-import activities.messages
-import responses_api.models
-import workflows.contract
-import workflows.ledger
-from activities.messages import AwaitResponse, Beat, CreatePhase, CreateResponse, ModelOptions
+from durable_responses import activities
+from durable_responses.activities import messages
+from durable_responses.activities.messages import AwaitResponse, Beat, CreatePhase, CreateResponse, ModelOptions
+from durable_responses.responses_api import models
+from durable_responses.workflows import contract, ledger
 
-MODULES = [activities.messages, responses_api.models, workflows.contract, workflows.ledger]
+MODULES = [messages, models, contract, ledger]
 CONSTRUCTORS = {list, dict, set, tuple, str, int, float}
 
 
@@ -70,7 +69,7 @@ def test_a_computed_default_would_be_noticed() -> None:
 
 
 def every_activity() -> Iterator[Callable[..., Any]]:
-    for found in pkgutil.iter_modules(activities.__path__, "activities."):
+    for found in pkgutil.iter_modules(activities.__path__, "durable_responses.activities."):
         module = importlib.import_module(found.name)
         for _, group in inspect.getmembers(module, inspect.isclass):
             if group.__module__ == module.__name__:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from activities.messages import PREVIEW_CHARACTERS
-from activities.preview import RESUMABLE_FOR, PreviewFeed
-from responses_api.client import ResponsesClient
-from tests.responses_api.provider import Provider, Then, answer, event_stream
+from durable_responses.activities.messages import PREVIEW_CHARACTERS
+from durable_responses.activities.preview import RESUMABLE_FOR, PreviewFeed
+from durable_responses.responses_api.client import ResponsesClient
+from tests.support.provider import Provider, Then, answer, event_stream
 
 NOW = 1_000_000.0
 COMPLETED = {"type": "response.completed", "sequence_number": 9, "response": {"id": "resp_1", "status": "completed"}}

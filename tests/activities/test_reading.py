@@ -3,13 +3,13 @@
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.messages import FailureDetail, FailureType
-from activities.reading import Reads
-from activities.records import record_of
-from activities.waiting import Cadence
-from responses_api.client import ResponsesClient
+from durable_responses.activities.messages import FailureDetail, FailureType
+from durable_responses.activities.reading import Reads
+from durable_responses.activities.records import record_of
+from durable_responses.activities.waiting import Cadence
+from durable_responses.responses_api.client import ResponsesClient
 from tests.responses_api.conftest import KEY
-from tests.responses_api.provider import Answer, Provider, Then, answer
+from tests.support.provider import Answer, Provider, Then, answer
 
 CREATED_AT = 1_000_000.0
 RUNNING = {"id": "resp_1", "status": "in_progress"}

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from activities.messages import ResponseRecord
-from activities.records import LARGEST_TEXT, record_of, unfinished_record
-from responses_api.models import Response, ResponseStatus
-from workflows import turns
+from durable_responses.activities.messages import ResponseRecord
+from durable_responses.activities.records import LARGEST_TEXT, record_of, unfinished_record
+from durable_responses.responses_api.models import Response, ResponseStatus
+from durable_responses.workflows import turns
 
 PAYLOAD = 2 * 1024 * 1024  # bytes; Temporal takes no larger result
 CITATION = {"type": "url_citation", "url": "https://example.com", "title": "Example", "start_index": 0, "end_index": 2}

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from activities.messages import ModelOptions
-from activities.requests import DEFAULT_INSTRUCTIONS, create_request
-from responses_api.models import FunctionTool, ReasoningEffort, Verbosity
+from durable_responses.activities.messages import ModelOptions
+from durable_responses.activities.requests import DEFAULT_INSTRUCTIONS, create_request
+from durable_responses.responses_api.models import FunctionTool, ReasoningEffort, Verbosity
 
 RUN = {"workflow_id": "agent-1", "run_id": "run-1", "iteration": "1", "attempt": "1"}
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}

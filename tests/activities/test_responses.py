@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.admission import ResponsesInFlight
-from activities.messages import CancelResponse, FailureType, ResponseRecord
-from activities.waiting import Waiters
-from emulator.faults import Fault, FinishFirst, Operation
-from responses_api.client import ResponsesClient
-from responses_api.models import CreateRequest
-from tests.activities.attempts import Attempt, activities_of
-from tests.emulator_control import RunningEmulator
+from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.messages import CancelResponse, FailureType, ResponseRecord
+from durable_responses.activities.waiting import Waiters
+from durable_responses.emulator.faults import Fault, FinishFirst, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import CreateRequest
 from tests.responses_api.conftest import KEY
-from tests.responses_api.provider import Answer, Provider, Then, answer
+from tests.support.attempts import Attempt, activities_of
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Answer, Provider, Then, answer
 
 USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 RUNNING: dict[str, Any] = {"id": "resp_1", "status": "in_progress", "output": []}

@@ -10,7 +10,7 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
-from activities.messages import (
+from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
     REPORT_PROGRESS,
     SIGNAL_PREVIEW_CHARACTERS,
@@ -23,12 +23,12 @@ from activities.messages import (
     Opening,
     ResponseRecord,
 )
-from emulator.faults import Answer, BreakStream, Fault, How, Operation
-from responses_api.client import ResponsesClient
-from tests.activities.attempts import WORKFLOW_ID, Attempt, Reports, activities_of
-from tests.emulator_control import RunningEmulator
-from tests.responses_api.provider import Answer as Bytes
-from tests.responses_api.provider import Provider, Then, answer, event_stream
+from durable_responses.emulator.faults import Answer, BreakStream, Fault, How, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from tests.support.attempts import WORKFLOW_ID, Attempt, Reports, activities_of
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Answer as Bytes
+from tests.support.provider import Provider, Then, answer, event_stream
 
 RUNNING = {"id": "resp_1", "object": "response", "status": "in_progress", "model": "gpt-5.4", "output": []}
 MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]}

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from activities.admission import IdFile, ResponsesInFlight
-from activities.sweeping import sweep
-from activities.waiting import Waiters
-from emulator.faults import Answer as Refusal
-from emulator.faults import Fault, Operation
-from responses_api.client import ResponsesClient
-from responses_api.models import CreateRequest
-from tests.emulator_control import RunningEmulator
-from tests.responses_api.provider import Answer, Provider, answer
+from durable_responses.activities.admission import IdFile, ResponsesInFlight
+from durable_responses.activities.sweeping import sweep
+from durable_responses.activities.waiting import Waiters
+from durable_responses.emulator.faults import Answer as Refusal
+from durable_responses.emulator.faults import Fault, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import CreateRequest
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Answer, Provider, answer
 
 
 @asynccontextmanager

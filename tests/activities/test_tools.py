@@ -10,9 +10,9 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
-from activities.messages import CallTool, ToolOutcome, ToolResult
-from activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
-from tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
+from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+from durable_responses.activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
+from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
 
 
 @tool(effect=Effect.PURE)

@@ -15,9 +15,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.messages import CallTool, ToolOutcome, ToolResult
-from activities.tools import HEARTBEAT_SECONDS, ToolActivities
-from tools.registry import Effect, Registry, Tool, ToolContext, tool
+from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+from durable_responses.activities.tools import HEARTBEAT_SECONDS, ToolActivities
+from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, tool
 
 
 @workflow.defn

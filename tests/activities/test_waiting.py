@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from activities.messages import ProgressReport
-from activities.waiting import Cadence, GetBudget, ReportSchedule
+from durable_responses.activities.messages import ProgressReport
+from durable_responses.activities.waiting import Cadence, GetBudget, ReportSchedule
 
 
 def test_the_cadence_starts_at_once_and_grows_to_its_cap() -> None:

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
-from activities.admission import ResponsesInFlight
-from activities.building import RequestBuilder
-from activities.cool_down import CoolDown
-from activities.messages import (
+from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.building import RequestBuilder
+from durable_responses.activities.cool_down import CoolDown
+from durable_responses.activities.messages import (
     CreateResponse,
     FailureDetail,
     FailureType,
@@ -27,21 +27,31 @@ from activities.messages import (
     SteerStatus,
     WebSocketTurn,
 )
-from activities.socket_turn import RunSockets
-from activities.websocket import WebSocketActivities
-from emulator.billing import BilledResponse
-from emulator.faults import Answer, BreakSocket, Delay, Effect, ExtraFrame, Fault, Operation, RefuseSteer, RejectChain
-from emulator.lifecycle import Transport
-from emulator.scenarios import Scenario
-from emulator.script import Text
-from emulator.script import Turn as ScriptedTurn
-from responses_api.client import ResponsesClient
-from responses_api.handshake import ConnectOptions, responses_url
-from responses_api.models import ResponseStatus
-from responses_api.websocket_pool import WebSocketPool
-from tests.activities.attempts import QUICK, Attempt, Reports
-from tests.emulator_control import RunningEmulator
-from tools.registry import Registry
+from durable_responses.activities.socket_turn import RunSockets
+from durable_responses.activities.websocket import WebSocketActivities
+from durable_responses.emulator.billing import BilledResponse
+from durable_responses.emulator.faults import (
+    Answer,
+    BreakSocket,
+    Delay,
+    Effect,
+    ExtraFrame,
+    Fault,
+    Operation,
+    RefuseSteer,
+    RejectChain,
+)
+from durable_responses.emulator.lifecycle import Transport
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text
+from durable_responses.emulator.script import Turn as ScriptedTurn
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.handshake import ConnectOptions, responses_url
+from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.responses_api.websocket_pool import WebSocketPool
+from durable_responses.tools.registry import Registry
+from tests.support.attempts import QUICK, Attempt, Reports
+from tests.support.emulator_control import RunningEmulator
 
 OWN_QUEUE = "agents-socket-1"
 CREATE_QUEUE = "agents-create"

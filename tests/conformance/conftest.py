@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from openai import AsyncOpenAI
 
-from emulator.server import EmulatorOptions
-from runtime import child_environment
-from tests.emulator_control import running_emulator
+from durable_responses.emulator.server import EmulatorOptions
+from durable_responses.runtime import child_environment
+from tests.support.emulator_control import running_emulator
 
 # Read before the tests begin: they run without anybody's key.
 KEY = child_environment().get("OPENAI_API_KEY")

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded import ensure_running, running_stack
-from embedded.locks import LockFile
-from runtime import PartName, Settings, StackFile, child_environment
-from tests.embedded.machines import machine  # noqa: F401 a fixture
-from tests.processes import Process
+from durable_responses.embedded import ensure_running, running_stack
+from durable_responses.embedded.locks import LockFile
+from durable_responses.runtime import PartName, Settings, StackFile, child_environment
+from tests.support.machines import machine  # noqa: F401 a fixture
+from tests.support.processes import Process
 
 PARTS = (PartName.TEMPORAL, PartName.EMULATOR, PartName.WORKER)
 """The parts of the stack that `up` and `run` start."""
@@ -102,7 +102,7 @@ class Stack:
 
     def up(self, log: str = "up.log") -> Process:
         """`durable-responses up`, not started yet."""
-        command = [sys.executable, "-m", "starter", "up"]
+        command = [sys.executable, "-m", "durable_responses.cli", "up"]
         return Process(command, log=self.folder / log, env=self.environment)
 
 

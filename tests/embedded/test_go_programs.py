@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from embedded.go_programs import ProgramMissing, find_go_program
-from embedded.temporal_server import SERVER, SQL_TOOL
-from embedded.web_ui import WEB_UI
-from runtime import Settings
-from tests.embedded.machines import GO, Machine, executable
+from durable_responses.embedded.go_programs import ProgramMissing, find_go_program
+from durable_responses.embedded.temporal_server import SERVER, SQL_TOOL
+from durable_responses.embedded.web_ui import WEB_UI
+from durable_responses.runtime import Settings
+from tests.support.machines import GO, Machine, executable
 
 PROGRAMS = [SERVER, SQL_TOOL, WEB_UI]
 

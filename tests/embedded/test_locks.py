@@ -3,7 +3,7 @@ import os
 import sys
 from pathlib import Path
 
-from embedded.locks import LockFile
+from durable_responses.embedded.locks import LockFile
 
 
 async def test_only_one_holds_a_lock(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m embedded namespace`, which docker-compose.yml runs before any worker."""
+"""`python -m durable_responses.embedded namespace`, which docker-compose.yml runs before any worker."""
 
 import sys
 from datetime import timedelta
@@ -7,15 +7,17 @@ from pathlib import Path
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
-from runtime import child_environment
-from tests.processes import Process, TemporalServer
+from durable_responses.runtime import child_environment
+from tests.support.processes import Process, TemporalServer
 
 
 async def ensure_namespace(temporal: TemporalServer, folder: Path, retention: str) -> None:
     environment = child_environment(
         TEMPORAL_ADDRESS=temporal.address, TEMPORAL_NAMESPACE="team", AGENT_RETENTION=retention
     )
-    async with Process([sys.executable, "-m", "embedded", "namespace"], log=folder / "log", env=environment) as command:
+    async with Process(
+        [sys.executable, "-m", "durable_responses.embedded", "namespace"], log=folder / "log", env=environment
+    ) as command:
         assert await command.wait() == 0
 
 

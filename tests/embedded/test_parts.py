@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded.folder import StateFolder
-from embedded.parts import Launch, Part, PartCannotStart, PartPlan
-from runtime import PartName, Settings, child_environment
+from durable_responses.embedded.folder import StateFolder
+from durable_responses.embedded.parts import Launch, Part, PartCannotStart, PartPlan
+from durable_responses.runtime import PartName, Settings, child_environment
 
 
 @pytest.fixture

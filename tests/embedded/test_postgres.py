@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from embedded import postgres
-from embedded.folder import StateFolder
-from embedded.go_programs import ProgramMissing, output_of
-from embedded.parts import bare_environment
-from embedded.postgres import PostgresCluster
-from runtime import Settings
-from tests.deployment import until
-from tests.processes import Process, free_port
+from durable_responses.embedded import postgres
+from durable_responses.embedded.folder import StateFolder
+from durable_responses.embedded.go_programs import ProgramMissing, output_of
+from durable_responses.embedded.parts import bare_environment
+from durable_responses.embedded.postgres import PostgresCluster
+from durable_responses.runtime import Settings
+from tests.support.deployment import until
+from tests.support.processes import Process, free_port
 
 
 def is_installed() -> bool:

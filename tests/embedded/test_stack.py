@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from embedded import StackError, ensure_running, running_stack, stop
-from runtime import (
+from durable_responses.embedded import StackError, ensure_running, running_stack, stop
+from durable_responses.runtime import (
     PartName,
     SetupError,
     StackFile,
@@ -18,9 +18,9 @@ from runtime import (
     child_environment,
     connect,
 )
+from durable_responses.workflows.contract import WORKFLOW_TYPE, TaskQueue
 from tests.embedded.conftest import Stack
-from tests.processes import Process, TemporalServer, WorkerProcess, free_port
-from workflows.contract import WORKFLOW_TYPE, TaskQueue
+from tests.support.processes import Process, TemporalServer, WorkerProcess, free_port
 
 
 async def start_a_run_for_later(stack: Stack) -> WorkflowHandle[Any, Any]:

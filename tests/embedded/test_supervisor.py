@@ -10,10 +10,10 @@ import psutil
 import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-from runtime import PartName, Ports, connect
+from durable_responses.runtime import PartName, Ports, connect
+from durable_responses.workflows.contract import WORKFLOW_TYPE, TaskQueue
 from tests.embedded.conftest import PARTS, Stack
-from tests.processes import Process, port_serves
-from workflows.contract import WORKFLOW_TYPE, TaskQueue
+from tests.support.processes import Process, port_serves
 
 USUAL = Ports()
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from embedded import TemporalCliMissing, go_programs, temporal_cli
-from tests.embedded.machines import GO, TEMPORAL, Machine, executable
+from durable_responses.embedded import TemporalCliMissing, go_programs, temporal_cli
+from tests.support.machines import GO, TEMPORAL, Machine, executable
 
 
 @pytest.fixture

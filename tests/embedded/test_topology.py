@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.folder import StateFolder
-from embedded.topology import ServerTopology
-from runtime import PartName, Ports, Settings
-from tests.processes import free_port
+from durable_responses.embedded.folder import StateFolder
+from durable_responses.embedded.topology import ServerTopology
+from durable_responses.runtime import PartName, Ports, Settings
+from tests.support.processes import free_port
 
 
 @pytest.fixture

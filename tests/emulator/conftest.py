@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from openai import AsyncOpenAI
 
-from tests.emulator_control import RunningEmulator
+from tests.support.emulator_control import RunningEmulator
 
 
 @pytest.fixture(scope="session")

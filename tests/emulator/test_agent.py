@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from activities.tools import definitions
-from emulator.script import WebSearchStep
-from tests.emulator.conversations import called, ok, run, said
-from tools.registry import Registry, ToolContext, ToolError
+from durable_responses.activities.tools import definitions
+from durable_responses.emulator.script import WebSearchStep
+from durable_responses.tools.registry import Registry, ToolContext, ToolError
+from tests.support.conversations import called, ok, run, said
 
 TASK = "Which risks do the notes about the harvest name?"
 
@@ -17,7 +17,7 @@ class OurTools:
     """The file tools of this project, called as the model asks for them."""
 
     def __init__(self, workspace: Path) -> None:
-        self.registry = Registry.from_modules(["tools.files"])
+        self.registry = Registry.from_modules(["durable_responses.tools.files"])
         self.context = ToolContext(workspace=workspace)
         self.offered = [tool.model_dump() for tool in definitions(self.registry, None)]
 

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from openai import APITimeoutError, AsyncOpenAI, AuthenticationError
 
-from emulator.billing import BilledResponse
-from emulator.server import EmulatorOptions
-from tests.emulator_control import RunningEmulator, running_emulator
+from durable_responses.emulator.billing import BilledResponse
+from durable_responses.emulator.server import EmulatorOptions
+from tests.support.emulator_control import RunningEmulator, running_emulator
 
 SLOW = "scenario:think?seconds=60"
 

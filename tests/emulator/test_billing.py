@@ -1,9 +1,9 @@
 from openai import AsyncOpenAI
 
-from emulator.billing import bill
-from emulator.lifecycle import Stop
+from durable_responses.emulator.billing import bill
+from durable_responses.emulator.lifecycle import Stop
 from tests.emulator.test_lifecycle import START, created
-from tests.emulator_control import RunningEmulator
+from tests.support.emulator_control import RunningEmulator
 
 
 def test_tokens_are_billed_once_a_response_has_ended() -> None:

@@ -1,4 +1,4 @@
-"""`python -m emulator` as a process."""
+"""`python -m durable_responses.emulator` as a process."""
 
 import asyncio
 import sys
@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from emulator.scenarios import Scenario
-from emulator.script import Text, Turn
-from tests.processes import Process
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text, Turn
+from tests.support.processes import Process
 
 Emulator = Callable[..., Process]
 LISTENING = r"^emulator listening on (http://127\.0\.0\.1:(\d+)/v1)$"
@@ -22,7 +22,9 @@ async def emulator_with(tmp_path: Path) -> AsyncIterator[Emulator]:
     made: list[Process] = []
 
     def make(*arguments: str) -> Process:
-        process = Process([sys.executable, "-m", "emulator", *arguments], log=tmp_path / f"emulator{len(made)}.log")
+        process = Process(
+            [sys.executable, "-m", "durable_responses.emulator", *arguments], log=tmp_path / f"emulator{len(made)}.log"
+        )
         made.append(process)
         return process
 

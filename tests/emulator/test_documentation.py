@@ -6,10 +6,10 @@ import re
 import pytest
 from pydantic import TypeAdapter
 
-from emulator.faults import Effect, Fault
-from emulator.library import BUILT_IN
-from emulator.scenarios import Scenario
-from tests.processes import CHECKOUT
+from durable_responses.emulator.faults import Effect, Fault
+from durable_responses.emulator.library import BUILT_IN
+from durable_responses.emulator.scenarios import Scenario
+from tests.support.processes import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "emulator.md").read_text()
 EFFECT: TypeAdapter[Effect] = TypeAdapter(Effect)

@@ -7,9 +7,9 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response, ResponseItemList
 
-from emulator.library import BUILT_IN
+from durable_responses.emulator.library import BUILT_IN
 from tests.conformance import strictly
-from tests.emulator_control import RunningEmulator
+from tests.support.emulator_control import RunningEmulator
 
 REASONING = {"effort": "low", "summary": "auto"}
 CALL_KINDS = ["computer_call", "local_shell_call", "shell_call", "apply_patch_call", "mcp_approval_request"]

@@ -9,7 +9,7 @@ import pytest
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, BadRequestError, NotFoundError
 from openai.types.responses import Response, ResponseStreamEvent
 
-from emulator.faults import (
+from durable_responses.emulator.faults import (
     AddHeaders,
     Answer,
     BreakStream,
@@ -25,9 +25,9 @@ from emulator.faults import (
     Reset,
     Stuck,
 )
-from emulator.script import Ending
-from responses_api.models import ResponseStatus
-from tests.emulator_control import RunningEmulator
+from durable_responses.emulator.script import Ending
+from durable_responses.responses_api.models import ResponseStatus
+from tests.support.emulator_control import RunningEmulator
 
 SLOW = "scenario:think?seconds=60"
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from emulator.json_values import value_for
-from tools.strict_schema import strict_schema
+from durable_responses.emulator.json_values import value_for
+from durable_responses.tools.strict_schema import strict_schema
 
 
 class Colour(StrEnum):

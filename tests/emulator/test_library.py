@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from emulator.script import CustomToolCallStep, ItemStep, Refuse, Text, WebSearchStep
-from tests.emulator.conversations import book, called, conversation, run, said
+from durable_responses.emulator.script import CustomToolCallStep, ItemStep, Refuse, Text, WebSearchStep
+from tests.support.conversations import book, called, conversation, run, said
 
 SCHEMA = {
     "type": "object",

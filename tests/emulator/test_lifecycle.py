@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from emulator.errors import ApiError
-from emulator.lifecycle import Stop, StoredResponse
-from emulator.script import Ending, Text, Turn
-from responses_api.models import ResponseStatus
-from tests.emulator.conversations import request
+from durable_responses.emulator.errors import ApiError
+from durable_responses.emulator.lifecycle import Stop, StoredResponse
+from durable_responses.emulator.script import Ending, Text, Turn
+from durable_responses.responses_api.models import ResponseStatus
+from tests.support.conversations import request
 
 START = 1000.0
 TURN = Turn(queue=1, think=4, write=5, output=[Text(text="0123456789")], reasoning_tokens=80)

@@ -1,9 +1,9 @@
 import pytest
 
-from emulator.errors import ApiError
-from emulator.scenarios import Scenario
-from emulator.script import FunctionCallStep, Text, Turn
-from tests.emulator.conversations import book, called, conversation, said
+from durable_responses.emulator.errors import ApiError
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from tests.support.conversations import book, called, conversation, said
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 ANSWER = {"type": "function_call_output", "call_id": "call_1", "output": "ok"}

@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from emulator.faults import (
+from durable_responses.emulator.faults import (
     Answer,
     BreakSocket,
     Delay,
@@ -25,9 +25,9 @@ from emulator.faults import (
     Stuck,
     Unpublished,
 )
-from tests.emulator.sockets import SLOW, RawSocket, billed, open_socket
-from tests.emulator_control import RunningEmulator
-from tests.responses_api.websocket_server import nothing_left_behind
+from tests.support.emulator_control import RunningEmulator
+from tests.support.emulator_sockets import SLOW, RawSocket, billed, open_socket
+from tests.support.websocket_server import nothing_left_behind
 
 
 @pytest.fixture

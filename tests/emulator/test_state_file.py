@@ -13,16 +13,16 @@ import pytest
 from openai import APIError, AsyncOpenAI, AsyncStream
 from openai.types.responses import ResponseStreamEvent
 
-from emulator.errors import ApiError, invalid
-from emulator.faults import Answer, Fault, Operation, Stuck
-from emulator.journal import ClockAdvanced, FaultQueued, ScenarioRegistered
-from emulator.lifecycle import StoredResponse
-from emulator.provider import Provider
-from emulator.scenarios import Scenario
-from emulator.script import Text, Turn
-from emulator.server import EmulatorOptions, build_provider
-from tests.emulator.conversations import request, said
-from tests.emulator_control import EmulatorProcess
+from durable_responses.emulator.errors import ApiError, invalid
+from durable_responses.emulator.faults import Answer, Fault, Operation, Stuck
+from durable_responses.emulator.journal import ClockAdvanced, FaultQueued, ScenarioRegistered
+from durable_responses.emulator.lifecycle import StoredResponse
+from durable_responses.emulator.provider import Provider
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.server import EmulatorOptions, build_provider
+from tests.support.conversations import request, said
+from tests.support.emulator_control import EmulatorProcess
 
 
 class Kept:

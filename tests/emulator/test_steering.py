@@ -7,12 +7,12 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseSteerEventParam
 
-from emulator.faults import Answer, End, Fault, Operation, RefuseSteer
-from emulator.script import Ending
-from responses_api.models import ResponseStatus
+from durable_responses.emulator.faults import Answer, End, Fault, Operation, RefuseSteer
+from durable_responses.emulator.script import Ending
+from durable_responses.responses_api.models import ResponseStatus
 from tests.conformance import strictly
-from tests.emulator.sockets import RawSocket, open_socket
-from tests.emulator_control import RunningEmulator
+from tests.support.emulator_control import RunningEmulator
+from tests.support.emulator_sockets import RawSocket, open_socket
 
 WRITE = "scenario:write?seconds=60&words=60"
 CALL = "scenario:calls?tool=f&think=60"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from emulator.script import (
+from durable_responses.emulator.script import (
     Citation,
     CustomToolCallStep,
     Ending,
@@ -15,8 +15,8 @@ from emulator.script import (
     WebSearchStep,
     within,
 )
-from emulator.timeline import Timeline
-from responses_api.models import FunctionCall, Message, ResponseStatus
+from durable_responses.emulator.timeline import Timeline
+from durable_responses.responses_api.models import FunctionCall, Message, ResponseStatus
 
 FOREVER = float("inf")
 ALL_STEPS: list[Step] = [

@@ -8,14 +8,14 @@ import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from emulator.faults import End, Fault, Operation
-from emulator.lifecycle import Transport
-from emulator.scenarios import Scenario
-from emulator.script import Ending, Text, Turn
-from emulator.server import EmulatorOptions
-from responses_api.models import ResponseStatus
-from tests.emulator.sockets import SLOW, RawSocket, billed, open_socket
-from tests.emulator_control import RunningEmulator, running_emulator
+from durable_responses.emulator.faults import End, Fault, Operation
+from durable_responses.emulator.lifecycle import Transport
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Ending, Text, Turn
+from durable_responses.emulator.server import EmulatorOptions
+from durable_responses.responses_api.models import ResponseStatus
+from tests.support.emulator_control import RunningEmulator, running_emulator
+from tests.support.emulator_sockets import SLOW, RawSocket, billed, open_socket
 
 CALL = "scenario:calls?tool=f"
 

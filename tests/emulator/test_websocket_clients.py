@@ -5,18 +5,27 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from emulator.faults import Answer, BreakSocket, Effect, Fault, Operation, RefuseSteer, SocketBreak, Unpublished
-from emulator.scenarios import Scenario
-from emulator.script import Text
-from emulator.script import Turn as ScriptedTurn
-from responses_api.errors import Busy, HttpOnly, LossCause, RetriesExhausted, TurnLost
-from responses_api.events import Event, EventType, RateLimitsUpdated, SteerAccepted, SteerFailed
-from responses_api.handshake import ConnectOptions, responses_url
-from responses_api.models import CreateRequest, FunctionCallOutput, ResponseStatus
-from responses_api.protocol import ResponseCreate
-from responses_api.websocket import ConnectionState, ResponsesWebSocket
-from responses_api.websocket_pool import Lease, Turn, WebSocketPool
-from tests.emulator_control import RunningEmulator
+from durable_responses.emulator.faults import (
+    Answer,
+    BreakSocket,
+    Effect,
+    Fault,
+    Operation,
+    RefuseSteer,
+    SocketBreak,
+    Unpublished,
+)
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text
+from durable_responses.emulator.script import Turn as ScriptedTurn
+from durable_responses.responses_api.errors import Busy, HttpOnly, LossCause, RetriesExhausted, TurnLost
+from durable_responses.responses_api.events import Event, EventType, RateLimitsUpdated, SteerAccepted, SteerFailed
+from durable_responses.responses_api.handshake import ConnectOptions, responses_url
+from durable_responses.responses_api.models import CreateRequest, FunctionCallOutput, ResponseStatus
+from durable_responses.responses_api.protocol import ResponseCreate
+from durable_responses.responses_api.websocket import ConnectionState, ResponsesWebSocket
+from durable_responses.responses_api.websocket_pool import Lease, Turn, WebSocketPool
+from tests.support.emulator_control import RunningEmulator
 
 ECHO = "scenario:echo"
 KEY = "any"

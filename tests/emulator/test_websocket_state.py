@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from openai import AsyncOpenAI
 
-from tests.emulator.sockets import RawSocket, open_socket
-from tests.emulator_control import EmulatorProcess
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.emulator_sockets import RawSocket, open_socket
 
 
 @pytest.fixture

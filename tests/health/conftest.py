@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime import Settings
-from tests.responses_api.provider import Provider, running
+from durable_responses.runtime import Settings
+from tests.support.provider import Provider, running
 
 
 @pytest.fixture

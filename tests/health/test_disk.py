@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from health.checks import Verdict
-from health.disk import check_disk
-from runtime import Settings
+from durable_responses.health.checks import Verdict
+from durable_responses.health.disk import check_disk
+from durable_responses.runtime import Settings
 
 
 def test_a_folder_with_room_is_well_also_before_it_is_there(settings: Settings) -> None:

@@ -5,16 +5,16 @@ import json
 import sys
 from pathlib import Path
 
-from runtime import child_environment
-from tests.emulator_control import EmulatorProcess
-from tests.processes import CHECKOUT, TemporalServer, WorkerProcess, free_port
+from durable_responses.runtime import child_environment
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import CHECKOUT, TemporalServer, WorkerProcess, free_port
 
 HEALTHY, UNAVAILABLE = 0, 5
 
 
 async def doctor(environment: dict[str, str], *options: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter", "doctor", *options),
+        *(sys.executable, "-m", "durable_responses.cli", "doctor", *options),
         env=environment,
         cwd=CHECKOUT,
         stdout=asyncio.subprocess.PIPE,

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from emulator.server import EmulatorOptions
-from health.checks import Verdict
-from health.provider import check_provider
-from runtime import Settings
-from tests.emulator_control import RunningEmulator, running_emulator
-from tests.processes import free_port
-from tests.responses_api.provider import Answer, Provider, Then, answer
+from durable_responses.emulator.server import EmulatorOptions
+from durable_responses.health.checks import Verdict
+from durable_responses.health.provider import check_provider
+from durable_responses.runtime import Settings
+from tests.support.emulator_control import RunningEmulator, running_emulator
+from tests.support.processes import free_port
+from tests.support.provider import Answer, Provider, Then, answer
 
 OK, NOTE, PROBLEM = Verdict
 

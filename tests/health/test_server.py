@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer, WorkerProcess, free_port
-from tests.workflows.runs import until
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import TemporalServer, WorkerProcess, free_port
+from tests.support.runs import until
 
 
 def worker_with_health(temporal: TemporalServer, base_url: str, folder: Path, port: int) -> WorkerProcess:

@@ -4,13 +4,13 @@ import time
 
 from temporalio.client import Client
 
-from health.checks import Verdict
-from health.temporal import check_clock, check_namespace, check_queue, check_server
-from runtime import Provider, ProviderKind, Settings
-from tests.emulator_control import RunningEmulator
-from tests.processes import TemporalServer
-from tests.workflows.runs import until, working
-from workflows.contract import TaskQueue
+from durable_responses.health.checks import Verdict
+from durable_responses.health.temporal import check_clock, check_namespace, check_queue, check_server
+from durable_responses.runtime import Provider, ProviderKind, Settings
+from durable_responses.workflows.contract import TaskQueue
+from tests.support.emulator_control import RunningEmulator
+from tests.support.processes import TemporalServer
+from tests.support.runs import until, working
 
 
 async def test_a_server_that_answers_is_well_and_tells_its_version(client: Client) -> None:

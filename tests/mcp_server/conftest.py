@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.emulator_control import EmulatorProcess
-from tests.mcp_server.clients import HttpServer, McpServer, StdioServer
-from tests.processes import TemporalServer, WorkerProcess
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.mcp_clients import HttpServer, McpServer, StdioServer
+from tests.support.processes import TemporalServer, WorkerProcess
 
 TASK_QUEUE = "agents-over-mcp"
 

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # has no types; comes with the MCP SDK
 import pytest
 
-from mcp_server.answers import (
+from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
     CancelAnswer,
     JobAnswer,
@@ -17,10 +17,17 @@ from mcp_server.answers import (
     next_poll_ms,
     output_schema,
 )
-from mcp_server.tools import job_result
-from mcp_server.wording import duration, job_text, progress_text, started_text
-from workflows.contract import AgentError, AgentResult, AgentState, AgentStatus, AgentUsage, IncompleteReason
-from workflows.jobs import JobView, Source
+from durable_responses.mcp_server.tools import job_result
+from durable_responses.mcp_server.wording import duration, job_text, progress_text, started_text
+from durable_responses.workflows.contract import (
+    AgentError,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    AgentUsage,
+    IncompleteReason,
+)
+from durable_responses.workflows.jobs import JobView, Source
 
 STARTED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = STARTED + timedelta(seconds=41)

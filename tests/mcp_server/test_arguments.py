@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mcp_server.arguments import (
+from durable_responses.mcp_server.arguments import (
     AgentArguments,
     ArgumentsError,
     CancelArguments,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded import stop
-from mcp_server.backend import Backend, Renewed, StillStarting
-from runtime import Settings, SetupError, TemporalUnreachable
-from tests.processes import free_port
+from durable_responses.embedded import stop
+from durable_responses.mcp_server.backend import Backend, Renewed, StillStarting
+from durable_responses.runtime import Settings, SetupError, TemporalUnreachable
+from tests.support.processes import free_port
 
 
 class Work:

@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded import find_temporal_cli, running_stack, stop
-from runtime import PartName, PartState, Settings, child_environment
-from tests.mcp_server.clients import FINAL, Reply, Session, StdioServer
-from tests.processes import CHECKOUT, Process
+from durable_responses.embedded import find_temporal_cli, running_stack, stop
+from durable_responses.runtime import PartName, PartState, Settings, child_environment
+from tests.support.mcp_clients import FINAL, Reply, Session, StdioServer
+from tests.support.processes import CHECKOUT, Process
 
 
 class Home:
@@ -105,7 +105,7 @@ async def test_a_stack_that_has_gone_is_started_again_by_the_next_call(home: Hom
     async with home.server.session() as session:
         job_id = await session.start(model="scenario:echo")
         await session.ended(job_id)
-        command = [sys.executable, "-P", "-m", "starter", "down"]
+        command = [sys.executable, "-P", "-m", "durable_responses.cli", "down"]
         async with Process(command, log=home.folder / "down.log", env=home.server.environment, cwd=home.folder) as down:
             assert await down.wait(timeout=60) == 0
         done = await ended_in_spite_of_outages(session, job_id)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from tests.emulator_control import EmulatorProcess
-from tests.mcp_server.clients import HttpServer, Session
 from tests.mcp_server.conftest import Deployment
-from tests.processes import WorkerProcess
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.mcp_clients import HttpServer, Session
+from tests.support.processes import WorkerProcess
 
 # --- in ----------------------------------------------------------------------------------------------------------
 

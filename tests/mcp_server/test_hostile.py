@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.mcp_server.clients import HttpServer, McpServer, StdioServer
+from durable_responses.workflows.jobs import job_id_for
 from tests.mcp_server.conftest import Deployment
-from workflows.jobs import job_id_for
+from tests.support.mcp_clients import HttpServer, McpServer, StdioServer
 
 NOT_FOUND = {"error": "job_not_found"}
 NO_JOBS = [

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from activities.inputs import IMAGE_BYTES, TEXT_FILE_BYTES
-from activities.messages import ArtifactFormat, InputFile, SaveOptions
-from mcp_server.arguments import AgentArguments, ArgumentsError, read_arguments
-from mcp_server.inputs import PREAMBLES, Surroundings, agent_input, check_paths
-from workflows.contract import AgentInput
+from durable_responses.activities.inputs import IMAGE_BYTES, TEXT_FILE_BYTES
+from durable_responses.activities.messages import ArtifactFormat, InputFile, SaveOptions
+from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError, read_arguments
+from durable_responses.mcp_server.inputs import PREAMBLES, Surroundings, agent_input, check_paths
+from durable_responses.workflows.contract import AgentInput
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator.scenarios import Scenario
-from emulator.script import Text, Turn
-from tests.mcp_server.clients import LEGACY, MODERN, HttpServer, McpServer, Session
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text, Turn
 from tests.mcp_server.conftest import Deployment
+from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Session
 
 THINKS_LONG = "scenario:think?seconds=60"
 THINKS = "scenario:think?seconds=2.5"

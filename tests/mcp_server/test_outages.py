@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runtime import child_environment
-from tests.emulator_control import EmulatorProcess
-from tests.mcp_server.clients import HttpServer, Reply, StdioServer
+from durable_responses.runtime import child_environment
 from tests.mcp_server.conftest import Deployment
-from tests.processes import CHECKOUT, Process, TemporalServer, WorkerProcess
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.mcp_clients import HttpServer, Reply, StdioServer
+from tests.support.processes import CHECKOUT, Process, TemporalServer, WorkerProcess
 
 PROMISED_SECONDS = 3.0
 THINKS_LONG = "scenario:think?seconds=60"
@@ -126,7 +126,7 @@ async def fragile(tmp_path: Path) -> AsyncIterator[Fragile]:
 
 async def test_a_job_survives_the_death_of_client_server_worker_and_temporal(fragile: Fragile) -> None:
     """A20: started by one client; everything is killed; another client gets the answer, paid for once."""
-    program = [sys.executable, "-m", "tests.mcp_server.starting_client", "scenario:think?seconds=6"]
+    program = [sys.executable, "-m", "tests.support.starting_client", "scenario:think?seconds=6"]
     environment = child_environment(**fragile.settings)
     async with Process(program, log=fragile.folder / "client.log", env=environment, cwd=CHECKOUT) as client:
         job_id = (await client.wait_for_line(r"^running (agent-\w+)$"))[1]

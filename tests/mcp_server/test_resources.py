@@ -7,8 +7,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextResourceContents
 
-from tests.mcp_server.clients import LEGACY, MODERN, HttpServer, McpServer, Session
 from tests.mcp_server.conftest import Deployment
+from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Session
 
 THINKS_LONG = "scenario:think?seconds=60"
 

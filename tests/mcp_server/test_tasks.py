@@ -17,9 +17,9 @@ from mcp_types import (
 from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
-from mcp_server.tasks import IDENTIFIER
-from tests.mcp_server.clients import LEGACY, MODERN, HttpServer, McpServer, Reply, Session
+from durable_responses.mcp_server.tasks import IDENTIFIER
 from tests.mcp_server.conftest import Deployment
+from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Reply, Session
 
 THINKS_LONG = "scenario:think?seconds=60"
 

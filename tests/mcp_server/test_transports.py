@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mcp_server.transports import is_loopback
-from runtime import child_environment
-from tests.mcp_server.clients import LEGACY, MODERN, HttpServer, McpServer, StdioServer
+from durable_responses.mcp_server.transports import is_loopback
+from durable_responses.runtime import child_environment
 from tests.mcp_server.conftest import Deployment
-from tests.processes import Process
+from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, StdioServer
+from tests.support.processes import Process
 
 TOKEN = "a-token-of-the-tests"
 TOOLS = ["gpt5_agent", "gpt5_agent_start", "gpt5_agent_poll", "gpt5_agent_cancel", "gpt5_agent_list"]
@@ -56,7 +56,7 @@ async def test_the_tools_are_listed_with_schemas_and_annotations(server: McpServ
 async def test_nothing_but_protocol_is_written_to_standard_output(stdio: StdioServer) -> None:
     """Also with everything logged, and with errors."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "mcp_server"),
+        *(sys.executable, "-m", "durable_responses.mcp_server"),
         env=child_environment(**stdio.settings, AGENT_LOG_LEVEL="debug"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -108,7 +108,7 @@ async def test_the_tools_are_listed_before_temporal_is_there(deployment: Deploym
 
 
 async def _stop_stack(settings: dict[str, str], folder: Path) -> None:
-    command = [sys.executable, "-P", "-m", "starter", "down"]
+    command = [sys.executable, "-P", "-m", "durable_responses.cli", "down"]
     async with Process(command, log=folder / "down.log", env=child_environment(**settings), cwd=folder) as down:
         await down.wait(timeout=60)
 
@@ -130,7 +130,7 @@ async def test_with_a_token_only_its_holders_are_served(deployment: Deployment, 
 
 async def test_an_address_that_others_reach_needs_a_token(deployment: Deployment, tmp_path: Path) -> None:
     environment = child_environment(**deployment.settings(AGENT_MCP_HOST="0.0.0.0"))
-    command = [sys.executable, "-m", "mcp_server", "--http"]
+    command = [sys.executable, "-m", "durable_responses.mcp_server", "--http"]
     async with Process(command, log=tmp_path / "refused.log", env=environment) as process:
         assert await process.wait() == 1
     assert "AGENT_MCP_TOKEN" in process.output

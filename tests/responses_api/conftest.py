@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from responses_api.client import ResponsesClient
-from tests.responses_api import websocket_server
-from tests.responses_api.provider import Provider, running
-from tests.responses_api.websocket_server import ManualClock, Server, nothing_left_behind
+from durable_responses.responses_api.client import ResponsesClient
+from tests.support import websocket_server
+from tests.support.provider import Provider, running
+from tests.support.websocket_server import ManualClock, Server, nothing_left_behind
 
 KEY = SecretStr("sk-test-0123456789abcdef")
 

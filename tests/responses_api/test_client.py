@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from responses_api.client import ResponsesClient
-from responses_api.errors import (
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     Busy,
     ConnectionLost,
@@ -18,10 +18,16 @@ from responses_api.errors import (
     ServerFailed,
     Unreachable,
 )
-from responses_api.events import EventType, OtherEvent, ResponseEvent, TextDelta
-from responses_api.models import CreateRequest, FunctionCallOutput, InputText, ResponseStatus, UserMessage
+from durable_responses.responses_api.events import EventType, OtherEvent, ResponseEvent, TextDelta
+from durable_responses.responses_api.models import (
+    CreateRequest,
+    FunctionCallOutput,
+    InputText,
+    ResponseStatus,
+    UserMessage,
+)
 from tests.responses_api.conftest import KEY
-from tests.responses_api.provider import Answer, Provider, Then, answer, event_stream, running
+from tests.support.provider import Answer, Provider, Then, answer, event_stream, running
 
 REQUEST = CreateRequest(model="m", input="hello", background=True, store=True, stream=False)
 QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "output": []}

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 from websockets import exceptions as library
 
-from responses_api.connection import error_for_handshake, open_socket
-from responses_api.errors import (
+from durable_responses.responses_api.connection import error_for_handshake, open_socket
+from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     Misconfigured,
     NoSuchEndpoint,
@@ -19,7 +19,7 @@ from responses_api.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from responses_api.handshake import (
+from durable_responses.responses_api.handshake import (
     ConnectOptions,
     Handshake,
     ProxyMode,
@@ -28,9 +28,9 @@ from responses_api.handshake import (
     TlsOptions,
     prepare,
 )
-from tests.responses_api import websocket_server
-from tests.responses_api.certificates import PASSPHRASE, Authority
-from tests.responses_api.websocket_server import Server, until
+from tests.support import websocket_server
+from tests.support.certificates import PASSPHRASE, Authority
+from tests.support.websocket_server import Server, until
 
 KEY = SecretStr("sk-test-0123456789abcdef")
 

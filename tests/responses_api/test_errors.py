@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from responses_api import errors
-from responses_api.errors import (
+from durable_responses.responses_api import errors
+from durable_responses.responses_api.errors import (
     MAX_TEXT_BYTES,
     AuthenticationFailed,
     BadRequest,
@@ -27,8 +27,8 @@ from responses_api.errors import (
     is_quota_exhausted,
     redact,
 )
-from responses_api.events import ErrorEvent
-from responses_api.models import ErrorDetail
+from durable_responses.responses_api.events import ErrorEvent
+from durable_responses.responses_api.models import ErrorDetail
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

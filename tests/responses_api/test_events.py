@@ -5,7 +5,7 @@ import pytest
 from openai.types.responses.responses_server_event import ResponsesServerEvent
 from pydantic import BaseModel
 
-from responses_api.events import (
+from durable_responses.responses_api.events import (
     TERMINAL_EVENTS,
     ArgumentsDelta,
     ErrorEvent,

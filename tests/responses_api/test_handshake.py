@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from responses_api.errors import Misconfigured
-from responses_api.handshake import (
+from durable_responses.responses_api.errors import Misconfigured
+from durable_responses.responses_api.handshake import (
     DEFAULT_URL,
     BearerAuth,
     ConnectOptions,
@@ -21,7 +21,7 @@ from responses_api.handshake import (
     prepare,
     responses_url,
 )
-from tests.responses_api.certificates import PASSPHRASE, Authority
+from tests.support.certificates import PASSPHRASE, Authority
 
 KEY = SecretStr("sk-test-0123456789abcdef")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "WSS_PROXY", "ALL_PROXY", "NO_PROXY")

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from responses_api.models import (
+from durable_responses.responses_api.models import (
     UNFINISHED,
     CreateRequest,
     FunctionCall,

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from responses_api.errors import (
+from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     BadRequest,
     Busy,
@@ -17,8 +17,8 @@ from responses_api.errors import (
     ServerFailed,
     TurnLost,
 )
-from responses_api.models import CreateRequest, FunctionCallOutput
-from responses_api.protocol import (
+from durable_responses.responses_api.models import CreateRequest, FunctionCallOutput
+from durable_responses.responses_api.protocol import (
     ClientEvent,
     Close,
     Continuation,

@@ -6,10 +6,10 @@ import opentelemetry.context
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from responses_api.client import ResponsesClient
-from responses_api.handshake import ConnectOptions, RequestOverrides, prepare
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, prepare
 from tests.responses_api.conftest import KEY
-from tests.responses_api.provider import Provider, answer
+from tests.support.provider import Provider, answer
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 RESPONSE = answer({"id": "resp_1", "object": "response", "status": "completed", "output": []})

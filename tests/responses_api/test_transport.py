@@ -6,9 +6,9 @@ import aiohttp
 import httpx
 import pytest
 
-from emulator.faults import Delay, Fault, Operation
-from responses_api.client import ResponsesClient
-from responses_api.errors import (
+from durable_responses.emulator.faults import Delay, Fault, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     BadRequest,
     ConnectionLost,
@@ -16,11 +16,16 @@ from responses_api.errors import (
     ResponsesError,
     Unreachable,
 )
-from responses_api.models import CreateRequest
-from responses_api.transport import TRANSPORT_FAILURES, environment_proxy, error_for_failure, what_it_proves
-from tests.emulator_control import RunningEmulator
+from durable_responses.responses_api.models import CreateRequest
+from durable_responses.responses_api.transport import (
+    TRANSPORT_FAILURES,
+    environment_proxy,
+    error_for_failure,
+    what_it_proves,
+)
 from tests.responses_api.conftest import KEY
-from tests.responses_api.provider import Provider, answer, running
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Provider, answer, running
 
 QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "output": []}
 REQUEST = CreateRequest(model="m", input="hello")

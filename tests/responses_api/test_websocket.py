@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
-from responses_api.capture import PREVIEW_BYTES, CaptureHook, CaptureKind, CaptureRecord, Direction
-from responses_api.connection import LibrarySocket, Socket, SocketFactory, open_socket
-from responses_api.errors import (
+from durable_responses.responses_api.capture import PREVIEW_BYTES, CaptureHook, CaptureKind, CaptureRecord, Direction
+from durable_responses.responses_api.connection import LibrarySocket, Socket, SocketFactory, open_socket
+from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     BadRequest,
     Busy,
@@ -27,12 +27,12 @@ from responses_api.errors import (
     TurnLost,
     Unreachable,
 )
-from responses_api.events import Event
-from responses_api.handshake import ConnectOptions, Handshake
-from responses_api.models import FunctionCallOutput, FunctionTool
-from responses_api.protocol import Close, ResponseCreate
-from responses_api.websocket import ConnectionState, ResponsesWebSocket
-from tests.responses_api.websocket_server import (
+from durable_responses.responses_api.events import Event
+from durable_responses.responses_api.handshake import ConnectOptions, Handshake
+from durable_responses.responses_api.models import FunctionCallOutput, FunctionTool
+from durable_responses.responses_api.protocol import Close, ResponseCreate
+from durable_responses.responses_api.websocket import ConnectionState, ResponsesWebSocket
+from tests.support.websocket_server import (
     ManualClock,
     Peer,
     Server,

@@ -6,11 +6,11 @@ from collections import Counter
 
 import psutil
 
-from responses_api.errors import NotProcessed, OutcomeUnknown
-from responses_api.handshake import ConnectOptions
-from responses_api.models import CreateRequest
-from responses_api.websocket_pool import Lease, WebSocketPool
-from tests.responses_api.websocket_server import Peer, Server, error
+from durable_responses.responses_api.errors import NotProcessed, OutcomeUnknown
+from durable_responses.responses_api.handshake import ConnectOptions
+from durable_responses.responses_api.models import CreateRequest
+from durable_responses.responses_api.websocket_pool import Lease, WebSocketPool
+from tests.support.websocket_server import Peer, Server, error
 
 KEY = "sk-test-0123456789abcdef"
 CONNECTIONS = 200

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from responses_api.capture import CaptureRecord
-from responses_api.connection import Socket, SocketFactory, open_socket
-from responses_api.errors import (
+from durable_responses.responses_api.capture import CaptureRecord
+from durable_responses.responses_api.connection import Socket, SocketFactory, open_socket
+from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     Busy,
     ChainRejected,
@@ -20,12 +20,12 @@ from responses_api.errors import (
     ServerFailed,
     TurnLost,
 )
-from responses_api.events import Event
-from responses_api.handshake import ConnectOptions, Handshake
-from responses_api.models import CreateRequest, FunctionCallOutput
-from responses_api.protocol import ResponseCreate
-from responses_api.websocket_pool import Lease, PoolKey, Turn, WebSocketPool
-from tests.responses_api.websocket_server import (
+from durable_responses.responses_api.events import Event
+from durable_responses.responses_api.handshake import ConnectOptions, Handshake
+from durable_responses.responses_api.models import CreateRequest, FunctionCallOutput
+from durable_responses.responses_api.protocol import ResponseCreate
+from durable_responses.responses_api.websocket_pool import Lease, PoolKey, Turn, WebSocketPool
+from tests.support.websocket_server import (
     ManualClock,
     Peer,
     Script,

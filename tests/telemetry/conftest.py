@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from telemetry.export import Protocol
-from tests.deployment import Deployment, Run
-from tests.emulator_control import EmulatorProcess
-from tests.processes import CHECKOUT, TemporalServer, WorkerProcess
-from tests.telemetry.receiver import Received, receiving
-from workflows.contract import AgentInput, AgentResult, agent_workflow_id
+from durable_responses.telemetry.export import Protocol
+from durable_responses.workflows.contract import AgentInput, AgentResult, agent_workflow_id
+from tests.support.deployment import Deployment, Run
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import CHECKOUT, TemporalServer, WorkerProcess
+from tests.support.receiver import Received, receiving
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ async def started_elsewhere(deployment: Deployment, received: Received, agent_in
     }
     arguments = [workflow_id, deployment.task_queue, agent_input.model_dump_json()]
     program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.telemetry.starting", *arguments, cwd=CHECKOUT, env=environment
+        sys.executable, "-m", "tests.support.starting", *arguments, cwd=CHECKOUT, env=environment
     )
     assert await asyncio.wait_for(program.wait(), 30) == 0
     handle = deployment.client.get_workflow_handle(workflow_id, result_type=AgentResult)

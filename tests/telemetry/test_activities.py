@@ -8,9 +8,16 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, ExecuteActivityInput
 
-from activities.messages import AwaitResponse, Beat, CancelResponse, CreatePhase, CreateResponse, ModelOptions
-from telemetry.activities import ActivityTelemetry
-from telemetry.log_lines import current_ids
+from durable_responses.activities.messages import (
+    AwaitResponse,
+    Beat,
+    CancelResponse,
+    CreatePhase,
+    CreateResponse,
+    ModelOptions,
+)
+from durable_responses.telemetry.activities import ActivityTelemetry
+from durable_responses.telemetry.log_lines import current_ids
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 CREATE = CreateResponse(options=ModelOptions(), iteration=1)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from emulator.script import Text, Turn
-from telemetry.export import Protocol
-from tests.deployment import Deployment, calls, until
-from tests.processes import CHECKOUT
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.telemetry.export import Protocol
+from durable_responses.workflows.contract import TransportChoice
+from tests.support.deployment import Deployment, calls, until
+from tests.support.processes import CHECKOUT
+from tests.support.receiver import Received, receiving
 from tests.telemetry.conftest import exporting_worker
-from tests.telemetry.receiver import Received, receiving
-from workflows.contract import TransportChoice
 
 DASHBOARD = json.loads((CHECKOUT / "deploy/grafana/durable-responses.json").read_text())
 PANELS: dict[str, dict[str, Any]] = {panel["title"]: panel for panel in DASHBOARD["panels"] if panel["type"] != "row"}

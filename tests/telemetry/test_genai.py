@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from activities.messages import CreateResponse, ModelOptions, Opening, ResponseRecord
-from responses_api.models import FunctionCallOutput
-from telemetry import genai
-from telemetry.export import Content
+from durable_responses.activities.messages import CreateResponse, ModelOptions, Opening, ResponseRecord
+from durable_responses.responses_api.models import FunctionCallOutput
+from durable_responses.telemetry import genai
+from durable_responses.telemetry.export import Content
 
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "The answer."}]}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}

@@ -11,12 +11,12 @@ import opentelemetry.context
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from emulator.script import Text, Turn
-from telemetry.log_lines import LogFormat, current_response, log_handler
-from tests.deployment import Deployment, calls
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.telemetry.log_lines import LogFormat, current_response, log_handler
+from durable_responses.workflows.contract import TransportChoice
+from tests.support.deployment import Deployment, calls
+from tests.support.receiver import Received
 from tests.telemetry.conftest import exporting_worker
-from tests.telemetry.receiver import Received
-from workflows.contract import TransportChoice
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from emulator.faults import Reset
-from emulator.script import Text, Turn
-from telemetry.export import Protocol
-from tests.deployment import Deployment, calls, until
-from tests.processes import WorkerProcess
+from durable_responses.emulator.faults import Reset
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.telemetry.export import Protocol
+from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
+from tests.support.deployment import Deployment, calls, until
+from tests.support.processes import WorkerProcess
+from tests.support.receiver import Received, receiving
 from tests.telemetry.conftest import exporting_worker
-from tests.telemetry.receiver import Received, receiving
-from workflows.contract import AgentResult, AgentStatus, TransportChoice
 
 BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
 ANSWER = Turn(output=[Text(text="The answer, in a few words.")], write=0.2)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from activities.messages import SaveOptions
-from emulator.faults import Answer, Fault, Operation
-from emulator.script import FunctionCallStep, Text, Turn
-from tests.deployment import Deployment, Run
-from tests.emulator_control import EmulatorProcess
-from tests.processes import TemporalServer
+from durable_responses.activities.messages import SaveOptions
+from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.workflows.contract import AgentStatus, TransportChoice
+from tests.support.deployment import Deployment, Run
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.leaking_tools import OF_A_TOOL
+from tests.support.processes import TemporalServer
+from tests.support.receiver import Received
 from tests.telemetry.conftest import exporting_worker
-from tests.telemetry.leaking_tools import OF_A_TOOL
-from tests.telemetry.receiver import Received
-from workflows.contract import AgentStatus, TransportChoice
 
 KEY = "sk-canary-0123456789abcdef0123456789"
 HEADER = "canary-header-51b2e8"

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from runtime import OtelSettings, Settings, SettingsError
-from telemetry.export import Content, Export, Protocol
+from durable_responses.runtime import OtelSettings, Settings, SettingsError
+from durable_responses.telemetry.export import Content, Export, Protocol
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 COLLECTOR = "http://collector:4318"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime import child_environment
-from telemetry.export import Protocol
-from tests.processes import CHECKOUT
-from tests.telemetry.receiver import receiving
+from durable_responses.runtime import child_environment
+from durable_responses.telemetry.export import Protocol
+from tests.support.processes import CHECKOUT
+from tests.support.receiver import receiving
 
 NOBODY = "http://127.0.0.1:9"
 HISTORIES = CHECKOUT / "tests" / "workflows" / "histories"
@@ -28,7 +28,7 @@ def test_replays_emit_no_span_and_no_metric_of_ours() -> None:
     stored = [str(path) for path in HISTORIES.rglob("*.json")]
     assert stored
     with receiving(Protocol.HTTP) as received:
-        run("-m", "tests.telemetry.replaying", *stored, **received.variables)
+        run("-m", "tests.support.replaying", *stored, **received.variables)
     assert received.spans == []
     assert not [name for name in received.metric_names() if not name.startswith("temporal_")]
 
@@ -36,7 +36,7 @@ def test_replays_emit_no_span_and_no_metric_of_ours() -> None:
 LOADED = """
 import asyncio, sys
 import worker, starter, mcp_server.__main__
-from runtime import Settings, _watching, end_telemetry, setup_telemetry
+from durable_responses.runtime import Settings, _watching, end_telemetry, setup_telemetry
 setup_telemetry(Settings())
 _watching()
 end_telemetry()
@@ -61,7 +61,7 @@ def test_the_standard_switches_turn_everything_off(switch: dict[str, str]) -> No
 
 
 def test_a_program_whose_collector_is_away_ends_all_the_same(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "starter", "list", "--json"]
+    command = [sys.executable, "-m", "durable_responses.cli", "list", "--json"]
     environment = child_environment(
         OTEL_EXPORTER_OTLP_ENDPOINT=NOBODY,
         TEMPORAL_ADDRESS="127.0.0.1:9",

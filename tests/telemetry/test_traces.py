@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from embedded import find_temporal_cli
-from emulator.scenarios import Scenario
-from emulator.script import Text, Turn
-from runtime import Settings
-from telemetry.export import Protocol
-from tests.deployment import Deployment, Run, calls, until
-from tests.processes import TemporalServer, WorkerProcess
-from tests.telemetry.conftest import exporting_worker, started_elsewhere
-from tests.telemetry.receiver import Received, ReceivedSpan, receiving
-from workflows.contract import (
+from durable_responses.embedded import find_temporal_cli
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.runtime import Settings
+from durable_responses.telemetry.export import Protocol
+from durable_responses.workflows.contract import (
     WORKFLOW_TYPE,
     AgentInput,
     AgentResult,
@@ -24,6 +20,10 @@ from workflows.contract import (
     TransportChoice,
     agent_workflow_id,
 )
+from tests.support.deployment import Deployment, Run, calls, until
+from tests.support.processes import TemporalServer, WorkerProcess
+from tests.support.receiver import Received, ReceivedSpan, receiving
+from tests.telemetry.conftest import exporting_worker, started_elsewhere
 
 ANSWER = Turn(output=[Text(text="The answer.")], write=0)
 ONE_CALL = [Turn(think=0.3, output=[calls("look", "open")]), ANSWER]

@@ -5,7 +5,7 @@ https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-specia
 
 import pytest
 
-from tools.addresses import is_public
+from durable_responses.tools.addresses import is_public
 
 
 @pytest.mark.parametrize(

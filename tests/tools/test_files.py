@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tools import files
-from tools.files import list_files, read_file, search_files, write_file
-from tools.registry import ArgumentsError, Effect, Registry, ToolContext, ToolError
+from durable_responses.tools import files
+from durable_responses.tools.files import list_files, read_file, search_files, write_file
+from durable_responses.tools.registry import ArgumentsError, Effect, Registry, ToolContext, ToolError
 
 OUTSIDE = ["..", "../secret.txt", "/etc/passwd", "link_out", "link_out/secret.txt", "a/../../secret.txt"]
 
@@ -35,7 +35,7 @@ def context(workspace: Path) -> ToolContext:
 
 
 def test_the_module_offers_four_tools_of_which_one_writes() -> None:
-    registry = Registry.from_modules(["tools.files"])
+    registry = Registry.from_modules(["durable_responses.tools.files"])
 
     assert {each.name: each.effect for each in registry.select()} == {
         "list_files": Effect.PURE,

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tools.html_text import html_text
+from durable_responses.tools.html_text import html_text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from tools.registry import (
+from durable_responses.tools.registry import (
     ArgumentsError,
     Effect,
     Registry,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 
-from tools.strict_schema import UnsupportedSchemaError, strict_schema
+from durable_responses.tools.strict_schema import UnsupportedSchemaError, strict_schema
 
 
 class Leaf(BaseModel):

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tools import web
-from tools.registry import Effect, ToolContext, ToolError
-from tools.web import FETCHED_BYTES, REDIRECTS, Page, fetch, fetch_url
+from durable_responses.tools import web
+from durable_responses.tools.registry import Effect, ToolContext, ToolError
+from durable_responses.tools.web import FETCHED_BYTES, REDIRECTS, Page, fetch, fetch_url
 
 ANYWHERE = ToolContext(workspace=Path(), allow_private_addresses=True)
 PUBLIC_ONLY = ToolContext(workspace=Path())

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from runtime import Provider, ProviderKind, Settings
-from tests.emulator_control import RunningEmulator
-from tests.workflows.runs import Agents, working
+from durable_responses.runtime import Provider, ProviderKind, Settings
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, working
 
 TOOLS = "tests.workflows.tools_under_test"
 

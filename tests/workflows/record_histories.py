@@ -19,13 +19,13 @@ from typing import Any
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from emulator.faults import Answer, BreakSocket, Fault, Operation, RefuseSteer, RejectChain, Reset
-from runtime import Provider, ProviderKind, Settings
-from tests.emulator_control import running_emulator
-from tests.processes import CHECKOUT, TemporalServer
-from tests.workflows.runs import Agents, progress, until, working
-from workflows.contract import AgentInput
-from workflows.jobs import Jobs
+from durable_responses.emulator.faults import Answer, BreakSocket, Fault, Operation, RefuseSteer, RejectChain, Reset
+from durable_responses.runtime import Provider, ProviderKind, Settings
+from durable_responses.workflows.contract import AgentInput
+from durable_responses.workflows.jobs import Jobs
+from tests.support.emulator_control import running_emulator
+from tests.support.processes import CHECKOUT, TemporalServer
+from tests.support.runs import Agents, progress, until, working
 
 HISTORIES = Path(__file__).parent / "histories"
 RELEASE = HISTORIES / tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]

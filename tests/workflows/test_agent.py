@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from activities.messages import InputFile
-from emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
-from emulator.scenarios import Scenario
-from emulator.script import Ending, FunctionCallStep, Step, Text, Turn
-from responses_api.models import ResponseStatus
-from tests.workflows.runs import Agents, progress, reached, result_of, until
-from workflows.contract import AgentInput, AgentStatus, CallStatus, IncompleteReason, TransportChoice
+from durable_responses.activities.messages import InputFile
+from durable_responses.emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Ending, FunctionCallStep, Step, Text, Turn
+from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.workflows.contract import AgentInput, AgentStatus, CallStatus, IncompleteReason, TransportChoice
+from tests.support.runs import Agents, progress, reached, result_of, until
 
 TRANSPORTS = [TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET]
 

@@ -12,12 +12,19 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
-from emulator.faults import Answer, Delay, Fault, FinishFirst, Operation
-from responses_api.models import ResponseStatus
-from runtime import Provider, Settings
-from tests.emulator_control import RunningEmulator
-from tests.workflows.runs import Agents, progress, reached, result_of, until, working
-from workflows.contract import AgentInput, AgentResult, AgentState, AgentStatus, CallStatus, TransportChoice
+from durable_responses.emulator.faults import Answer, Delay, Fault, FinishFirst, Operation
+from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.runtime import Provider, Settings
+from durable_responses.workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    CallStatus,
+    TransportChoice,
+)
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, progress, reached, result_of, until, working
 
 Cancel = Callable[[WorkflowHandle[Any, Any]], Awaitable[None]]
 PROMISED = 2.0  # seconds until the provider has been told

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
-from activities.messages import SteerStatus
-from emulator.scenarios import Scenario
-from emulator.script import FunctionCallStep, Text, Turn
-from responses_api.client import ResponsesClient
-from responses_api.models import UserMessage
-from runtime import Provider, Settings
-from tests.emulator_control import RunningEmulator
-from tests.processes import TemporalServer
-from tests.workflows.runs import Agents, progress, reached, result_of, working
-from workflows.contract import AgentInput, AgentResult, AgentStatus, CallStatus, TransportChoice
+from durable_responses.activities.messages import SteerStatus
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import UserMessage
+from durable_responses.runtime import Provider, Settings
+from durable_responses.workflows.contract import AgentInput, AgentResult, AgentStatus, CallStatus, TransportChoice
+from tests.support.emulator_control import RunningEmulator
+from tests.support.processes import TemporalServer
+from tests.support.runs import Agents, progress, reached, result_of, working
 
 TRANSPORTS = [TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET]
 ITERATIONS = 30

@@ -17,15 +17,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RetryConfig
 from temporalio.worker import Worker
 
-from activities.responses import ResponsesActivities
-from emulator.scenarios import Scenario
-from emulator.script import Text, Turn
-from runtime import Provider, Settings
-from tests.deployment import until
-from tests.emulator_control import RunningEmulator
-from tests.processes import TemporalServer
-from tests.workflows.runs import Agents, working
-from workflows.contract import (
+from durable_responses.activities.responses import ResponsesActivities
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import Text, Turn
+from durable_responses.runtime import Provider, Settings
+from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
     AgentState,
@@ -35,7 +31,7 @@ from workflows.contract import (
     CallStatus,
     TransportChoice,
 )
-from workflows.jobs import (
+from durable_responses.workflows.jobs import (
     InvalidInput,
     JobExists,
     JobNotFound,
@@ -52,8 +48,12 @@ from workflows.jobs import (
     summary_of,
     with_what_was_known,
 )
-from workflows.ledger import Ledger
-from workflows.records import CREATING, WAITING, with_live_text
+from durable_responses.workflows.ledger import Ledger
+from durable_responses.workflows.records import CREATING, WAITING, with_live_text
+from tests.support.deployment import until
+from tests.support.emulator_control import RunningEmulator
+from tests.support.processes import TemporalServer
+from tests.support.runs import Agents, working
 
 ENCRYPTED = RawValue(Payload(metadata={"encoding": b"binary/encrypted"}, data=b"secret"))
 ANSWERS = 3.0  # seconds in which a front end answers without a worker

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from activities.messages import ProgressReport, ToolOutcome, ToolResult
-from responses_api.models import FunctionCall, Response, Usage
-from workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
-from workflows.ledger import Ledger, usage_of
+from durable_responses.activities.messages import ProgressReport, ToolOutcome, ToolResult
+from durable_responses.responses_api.models import FunctionCall, Response, Usage
+from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
+from durable_responses.workflows.ledger import Ledger, usage_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from durable_responses.workflows.agent import AgentWorkflow
 from tests.workflows.record_histories import HISTORIES, RELEASE, SCENARIOS
-from workflows.agent import AgentWorkflow
 
 STORED = sorted(HISTORIES.rglob("*.json"))
 # Libraries that the modules of the activities import: the workflow names activities by their methods.

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from embedded import find_temporal_cli
-from runtime import Settings
-from tests.processes import TemporalServer
-from tests.workflows.runs import Agents, until
-from workflows.contract import agent_workflow_id
+from durable_responses.embedded import find_temporal_cli
+from durable_responses.runtime import Settings
+from durable_responses.workflows.contract import agent_workflow_id
+from tests.support.processes import TemporalServer
+from tests.support.runs import Agents, until
 
 
 class TemporalCli:

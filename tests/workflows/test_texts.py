@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from activities.messages import ProgressReport, SteerOutcome, SteerStatus
-from workflows.contract import AgentState, Steer
-from workflows.ledger import Ledger
-from workflows.texts import Texts
+from durable_responses.activities.messages import ProgressReport, SteerOutcome, SteerStatus
+from durable_responses.workflows.contract import AgentState, Steer
+from durable_responses.workflows.ledger import Ledger
+from durable_responses.workflows.texts import Texts
 
 PENDING, ACCEPTED, FAILED = SteerStatus.PENDING, SteerStatus.ACCEPTED, SteerStatus.FAILED
 NEXT_INPUT, UNKNOWN = SteerStatus.NEXT_INPUT, SteerStatus.UNKNOWN

@@ -5,11 +5,18 @@ from typing import Any
 
 import pytest
 
-from activities.messages import FailureType, ToolResult, Transport
-from responses_api.models import Response
-from workflows import turns
-from workflows.contract import AgentInput, AgentResult, AgentStatus, AgentUsage, IncompleteReason, OnAmbiguousCreate
-from workflows.turns import AfterFailedCreate, CreateHistory, Fail, Finish, Incomplete, RunTools
+from durable_responses.activities.messages import FailureType, ToolResult, Transport
+from durable_responses.responses_api.models import Response
+from durable_responses.workflows import turns
+from durable_responses.workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentStatus,
+    AgentUsage,
+    IncompleteReason,
+    OnAmbiguousCreate,
+)
+from durable_responses.workflows.turns import AfterFailedCreate, CreateHistory, Fail, Finish, Incomplete, RunTools
 
 MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": "{}"}

@@ -8,17 +8,17 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
-from activities.messages import SteerStatus
-from emulator.faults import Answer, Fault, Operation, RefuseSteer, RejectChain
-from emulator.lifecycle import Transport
-from emulator.scenarios import Scenario
-from emulator.script import FunctionCallStep, Text, Turn
-from responses_api.client import ResponsesClient
-from responses_api.models import FunctionCallOutput
-from runtime import Provider, Settings
-from tests.emulator_control import RunningEmulator
-from tests.workflows.runs import Agents, progress, reached, result_of, until, working
-from workflows.contract import AgentInput, AgentStatus, TransportChoice
+from durable_responses.activities.messages import SteerStatus
+from durable_responses.emulator.faults import Answer, Fault, Operation, RefuseSteer, RejectChain
+from durable_responses.emulator.lifecycle import Transport
+from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import FunctionCallOutput
+from durable_responses.runtime import Provider, Settings
+from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, progress, reached, result_of, until, working
 
 WEBSOCKET, STREAM, BACKGROUND = TransportChoice.WEBSOCKET, TransportChoice.STREAM, TransportChoice.BACKGROUND
 ADD = FunctionCallStep(name="add", arguments={"a": 1, "b": 2})

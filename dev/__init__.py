@@ -1,0 +1,1 @@
+"""What developers run, and no user: benchmarks, and the pictures of the documentation."""

@@ -1,0 +1,18 @@
+"""All benchmarks, one after the other."""
+
+from dev.bench import actions, history, knowing, mcp, recovery, saturation, tracing, turns, waits, websocket
+from dev.bench.command import run
+
+if __name__ == "__main__":
+    run(
+        turns.measure,
+        waits.measure,
+        knowing.measure,
+        recovery.measure,
+        saturation.measure,
+        history.measure,
+        mcp.measure,
+        websocket.measure,
+        tracing.measure,
+        actions.measure,
+    )

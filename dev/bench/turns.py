@@ -1,0 +1,113 @@
+"""(a) What a tool turn costs beside its model and its tool, and how much CPU of the worker."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from dev.bench.command import run
+from dev.bench.plain import model_seconds
+from dev.bench.stack import OF_A_BACKGROUND_TURN, OF_A_STREAM_TURN, Stack, cpu_seconds, turns_of
+from dev.bench.table import Row, Table, Target, milliseconds
+from dev.bench.timeline import events_of, scheduled_on
+from durable_responses.activities.messages import Transport
+from durable_responses.workflows.contract import TaskQueue, TransportChoice
+from tests.support.processes import WorkerProcess
+
+LARGEST_RATIO = 1.2
+LARGEST_CPU = 25  # milliseconds
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """How the model answers, after how many seconds; the queues of the yardstick; how many turns a run has."""
+
+    name: str
+    transport: Transport
+    think: float
+    queues: Sequence[TaskQueue]
+    turns: int
+
+    @property
+    def scenario(self) -> str:
+        return turns_of(self.turns, think=self.think)
+
+
+KINDS = [
+    Kind("stream", Transport.STREAM, 0.0, OF_A_STREAM_TURN, 30),
+    Kind("stream, 0.3 s of model", Transport.STREAM, 0.3, OF_A_STREAM_TURN, 10),
+    Kind("background", Transport.BACKGROUND, 0.0, OF_A_BACKGROUND_TURN, 30),
+]
+
+
+@dataclass
+class Turns:
+    """Seconds from each turn of some runs to the next, and CPU seconds of a worker for a turn, by run."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    async def take(self, handle: WorkflowHandle[Any, Any], worker: WorkerProcess, turns: int) -> None:
+        """Follow a run that has just been started to its end."""
+        before = cpu_seconds(worker)
+        await handle.result()
+        self.cpu.append((cpu_seconds(worker) - before) / (turns + 1))  # the answer is one more
+        self.seconds += [
+            later - earlier for earlier, later in pairwise(scheduled_on(TaskQueue.CREATE, await events_of(handle)))
+        ]
+
+
+async def measure(quick: bool) -> Table:
+    rounds = 1 if quick else 6
+    bare, ours = defaultdict[Kind, Turns](Turns), defaultdict[Kind, Turns](Turns)
+    model = defaultdict[Kind, list[float]](list)
+    async with Stack.up() as stack:
+        worker, bare_worker = await stack.worker(), await stack.bare_worker()
+        for number in range(rounds + 1):
+            for kind in KINDS:
+                await bare[kind].take(await stack.start_bare(kind.turns, kind.queues), bare_worker, kind.turns)
+                handle = await stack.start(kind.scenario, TransportChoice(kind.transport))
+                await ours[kind].take(handle, worker, kind.turns)
+                model[kind] += await model_seconds(stack.emulator.base_url, kind.scenario, kind.transport)
+            if number == 0:  # everything was loaded for the first time
+                for measured in (bare, ours, model):
+                    measured.clear()
+    table = Table("(a) Overhead of a tool turn, and CPU of the worker")
+    for kind in KINDS:
+        table.rows += _rows(kind, ours[kind], bare[kind], median(model[kind]))
+    table.notes.append(
+        f"Medians of {rounds} runs of 30 turns (10 with the slower model), one run at a time. Overhead: a turn, less"
+        " what the provider takes for the same conversation with a plain loop; the tool is empty. Yardstick: a turn of"
+        " as many empty activities."
+    )
+    return table
+
+
+def _rows(kind: Kind, ours: Turns, bare: Turns, model: float) -> list[Row]:
+    overhead, yardstick = median(ours.seconds) - model, median(bare.seconds)
+    cpu, bare_cpu = median(ours.cpu), median(bare.cpu)
+    ratio = overhead / yardstick
+    return [
+        Row(
+            f"{kind.name}: overhead (turn {milliseconds(median(ours.seconds))}, model {milliseconds(model)})",
+            milliseconds(overhead),
+            f"{milliseconds(yardstick)} ({len(kind.queues)} empty activities)",
+            ratio,
+            Target(ratio, LARGEST_RATIO, "×"),
+        ),
+        Row(
+            f"{kind.name}: CPU of the worker",
+            milliseconds(cpu),
+            milliseconds(bare_cpu),
+            cpu / bare_cpu,
+            Target(cpu * 1000, LARGEST_CPU, "ms"),
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    run(measure)

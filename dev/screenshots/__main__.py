@@ -1,0 +1,94 @@
+"""Take the pictures: `python -m dev.screenshots FOLDER`."""
+
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from dev.screenshots.browser import Page, chromium
+from dev.screenshots.runs import FINISHED, WRITING, make
+from durable_responses.embedded import ensure_running, stop
+from durable_responses.runtime import (
+    ProviderKind,
+    Settings,
+    SetupError,
+    StackFile,
+    configured_address,
+    configured_provider,
+    connect,
+    leave,
+)
+from durable_responses.workflows.jobs import Jobs
+
+_COLUMNS = ["Status", "Workflow ID", "AgentStatus", "AgentModel", "AgentIteration", "AgentTenant", "Start"]
+
+
+async def _main(folder: Path) -> None:
+    settings = Settings.load()
+    if configured_address() or configured_provider(settings) is not ProviderKind.EMULATOR:
+        raise SetupError(
+            "The pictures show the embedded stack: unset TEMPORAL_ADDRESS, OPENAI_API_KEY and OPENAI_BASE_URL."
+        )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as state:
+        settings = settings.model_copy(update={"state_folder": Path(state)})
+        async with chromium() as page:
+            try:
+                stack = await ensure_running(settings, _tell)
+                assert stack is not None
+                jobs = Jobs(await connect(settings), settings.task_queue)
+                await make(jobs, stack)
+                await _take_all(page, stack, jobs, folder)
+            finally:
+                await stop(settings, _tell)
+
+
+async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> None:
+    runs = f"{stack.web_ui}/namespaces/{stack.namespace}/workflows"
+    await page.show(runs, FINISHED)
+    await page.evaluate(f"localStorage.setItem('namespace-workflow-table-columns', {_columns(stack.namespace)})")
+    await page.show(runs, "AgentTenant")
+    await page.wait_for("gpt-5.4-mini")
+    _save(folder, "runs.png", await page.take(457))
+    finished, writing = [f"{runs}/{job_id}/{(await jobs.state(job_id)).run_id}" for job_id in (FINISHED, WRITING)]
+    await page.show(f"{finished}/history", "create response 3")
+    await page.click("Descending")
+    await page.wait_for("create response 1")
+    _save(folder, "run.png", await page.take(1090))
+    await page.show(f"{writing}/user-metadata", "Current Details")
+    # Summary, details and current details, each in a frame of its own.
+    await page.wait_until("document.querySelectorAll('iframe').length >= 3")
+    _save(folder, "user-metadata.png", await page.take(1010))
+    await page.show(f"{writing}/pending-activities", "await_response")
+    await page.wait_for("preview")
+    _save(folder, "pending-activity.png", await page.take(700))
+
+
+def _save(folder: Path, name: str, picture: bytes) -> None:
+    (folder / name).write_bytes(picture)
+    _tell(f"Took {folder / name}")
+
+
+def _columns(namespace: str) -> str:
+    """The store of the list's columns, as a string of JavaScript."""
+    return json.dumps(json.dumps({namespace: [{"label": label, "pinned": False} for label in _COLUMNS]}))
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def main() -> int:
+    """Take them; the exit code is 1 where something is missing, and standard error says what to do."""
+    try:
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        asyncio.run(_main(folder))
+    except SetupError as error:
+        _tell(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,25 @@
+"""How the checks of `doctor` look on a terminal and in plain lines."""
+
+from rich.text import Text
+
+from durable_responses.cli.screen import printable
+from durable_responses.health.checks import Report, Verdict
+
+_STYLES = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "bold red"}
+_VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
+
+
+def lines_of(report: Report) -> list[Text]:
+    """One line for each check, and under it what to do where it is not well."""
+    width = max(len(check.name) for check in report.checks)
+    lines = []
+    for check in report.checks:
+        verdict = (f"{check.verdict:{_VERDICT_WIDTH}}", _STYLES[check.verdict])
+        lines.append(Text.assemble(verdict, f"  {check.name:{width}}  {_one_line(check.found)}"))
+        if check.cure:
+            lines.append(Text(f"{'':{_VERDICT_WIDTH}}  {'':{width}}  → {_one_line(check.cure)}"))
+    return lines
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())

@@ -1,0 +1,221 @@
+"""Following a run: show it while it goes on, and ask what to do when somebody presses Ctrl-C."""
+
+import asyncio
+import os
+import signal
+import sys
+import termios
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from durable_responses.cli.screen import RunScreen, changes, duration
+from durable_responses.workflows.jobs import JobError, Jobs, JobView
+
+_DRAWINGS_PER_SECOND = 4
+
+
+class Left(Exception):
+    """Whoever was watching has gone; the run goes on."""
+
+
+def utc_now() -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+# --- showing -----------------------------------------------------------------------------------------------------
+
+
+class Display(ABC):
+    """Shows one run, view by view."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._paused = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    @abstractmethod
+    def show(self, view: JobView) -> None:
+        """The run is like this now."""
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(Text(line), soft_wrap=True)
+
+    def ask(self, question: str) -> None:
+        """A question; the answer is typed behind it."""
+        self._console.print(Text(question), end="", soft_wrap=True)
+
+    def pause(self) -> None:
+        """Leave the terminal alone."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Show again what was shown last."""
+        self._paused = False
+
+
+class PlainLines(Display):
+    """One line when something has changed: for logs and pipes."""
+
+    _before: JobView | None = None
+
+    def show(self, view: JobView) -> None:
+        """Print what is new, with the time since the run began."""
+        now = utc_now()
+        for line in changes(self._before, view, now):
+            self.say(f"[{duration(view.elapsed(now))}] {line}")
+        self._before = view
+
+
+class LiveScreen(Display):
+    """Draws the run in place, several times a second, and clears it away at the end."""
+
+    def __init__(self, console: Console, web_ui: str | None) -> None:
+        super().__init__(console)
+        self._web_ui = web_ui
+        self._view: JobView | None = None
+        self._live: Live | None = None
+
+    def show(self, view: JobView) -> None:
+        """Draw the run from now on like this."""
+        self._view = view
+        if self._live is None and not self._paused:
+            self.resume()
+
+    def pause(self) -> None:
+        """Clear the drawing away."""
+        super().pause()
+        if self._live is not None:
+            self._live.stop()
+        self._live = None
+
+    def resume(self) -> None:
+        """Draw the run again."""
+        super().resume()
+        self._live = Live(
+            get_renderable=self._screen,
+            console=self._console,
+            transient=True,
+            refresh_per_second=_DRAWINGS_PER_SECOND,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start(refresh=True)
+
+    def _screen(self) -> RunScreen:
+        assert self._view is not None, "nothing is drawn before the first view"
+        return RunScreen(self._view, self._web_ui, utc_now)
+
+
+# --- Ctrl-C ------------------------------------------------------------------------------------------------------
+
+
+class Choice(StrEnum):
+    """What to do with a run whose watcher pressed Ctrl-C."""
+
+    LEAVE = "leave"
+    CANCEL = "cancel"
+
+
+def choice_of(line: str) -> Choice | None:
+    """What was typed: `c…` cancels, `l…` or nothing leaves; None: not understood."""
+    word = line.strip().lower()
+    return Choice.LEAVE if not word else next((choice for choice in Choice if choice.startswith(word)), None)
+
+
+class Interrupts:
+    """Ctrl-C, as something to wait for."""
+
+    def __enter__(self) -> Self:
+        self._pressed = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._pressed.set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+    async def come_before(self, *others: "asyncio.Task[Any]") -> bool:
+        """Wait; whether Ctrl-C is pressed before one of the others is done."""
+        pressed = asyncio.create_task(self._pressed.wait())
+        await asyncio.wait([pressed, *others], return_when=asyncio.FIRST_COMPLETED)
+        pressed.cancel()
+        self._pressed.clear()
+        return not any(other.done() for other in others)
+
+
+async def typed_line() -> str:
+    """The next line typed on the terminal; what was typed before does not count. Empty at the end of input."""
+    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
+    termios.tcflush(descriptor, termios.TCIFLUSH)
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+        return os.read(descriptor, 4096).decode(errors="replace")
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> JobView:
+    """Show a run until its end, and return it closed.
+
+    At Ctrl-C a person is asked whether to leave the run or to cancel it; where nobody can be asked, Ctrl-C leaves, and
+    so does a second one. Raises `Left`, `JobError`.
+    """
+    showing = asyncio.create_task(_show_all(jobs, job_id, display))
+    try:
+        with Interrupts() as interrupts:
+            while await interrupts.come_before(showing):
+                if not asks or await _ask(display, interrupts, showing) is Choice.LEAVE:
+                    raise Left
+                if not showing.done():
+                    asks = not await _cancel(jobs, job_id, display)
+        return showing.result()
+    finally:
+        showing.cancel()
+        await asyncio.wait([showing])
+
+
+async def _show_all(jobs: Jobs, job_id: str, display: Display) -> JobView:
+    view: JobView | None = None
+    async for view in jobs.watch(job_id):
+        display.show(view)
+    assert view is not None, "watching gives at least one view"
+    return view
+
+
+async def _ask(display: Display, interrupts: Interrupts, showing: "asyncio.Task[JobView]") -> Choice | None:
+    """What to do with the run; None: it has ended before there was an answer."""
+    display.pause()
+    choice = None
+    while choice is None and not showing.done():
+        display.ask("The run goes on without you. [l]eave it running, or [c]ancel it? ")
+        typing = asyncio.create_task(typed_line())
+        left = await interrupts.come_before(typing, showing)
+        choice = Choice.LEAVE if left else choice_of(typing.result()) if typing.done() else None
+        typing.cancel()
+    return choice
+
+
+async def _cancel(jobs: Jobs, job_id: str, display: Display) -> bool:
+    """Ask the run to stop and show it again; whether the request has reached it."""
+    try:
+        await jobs.cancel(job_id, "cancelled from the command line", patience=0)
+    except JobError as error:
+        display.say(f"Not cancelled: {error}")
+        return False
+    finally:
+        display.resume()
+    return True

@@ -1,0 +1,300 @@
+"""The options of `run` and `start`, and how they become the input of a run.
+
+Options win over the JSON object of `--input`. Files are looked at here already: a run that cannot read its files should
+not be started.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from durable_responses.activities.messages import ArtifactFormat, InputFile
+from durable_responses.responses_api.models import ReasoningEffort, Verbosity
+from durable_responses.workflows.contract import AgentInput, TransportChoice
+from durable_responses.workflows.turns import parse_input
+
+if TYPE_CHECKING:
+    from durable_responses.runtime import Settings
+
+_MODEL, _LIMITS, _FILES = "The model", "Limits and transport", "Files"
+
+
+class UsageError(typer.TyperException):
+    """The command line cannot be used. One sentence that names the option."""
+
+    exit_code = 2
+
+
+def _option(*names: str, text: str, panel: str | None = None, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
+
+
+def _one_of(choices: type[StrEnum]) -> str:
+    *others, last = choices
+    return f"{', '.join(others)} or {last}"
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on standard output, everything else on standard error."),
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a person can say of a run on the command line; None: not said. Everything else goes by `--input`."""
+
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="What the agent is to do.", show_default=False)] = (
+        None
+    )
+    input: Annotated[
+        str | None,
+        _option(
+            "--input",
+            "-i",
+            text="Read an AgentInput as JSON, from a file or from - (standard input).",
+            metavar="FILE|-",
+        ),
+    ] = None
+    as_json: AsJson = False
+    job_id: Annotated[
+        str | None, _option("--job-id", text="An id of your own; it can be used once.", metavar="JOB")
+    ] = None
+    model: Annotated[
+        str | None, _option("--model", "-m", text="Model name (AGENT_MODEL).", panel=_MODEL, metavar="NAME")
+    ] = None
+    effort: Annotated[
+        ReasoningEffort | None,
+        _option(
+            "--effort",
+            "-e",
+            text=f"How hard it thinks: {_one_of(ReasoningEffort)} (medium).",
+            panel=_MODEL,
+            metavar="LEVEL",
+        ),
+    ] = None
+    verbosity: Annotated[
+        Verbosity | None,
+        _option("--verbosity", text=f"How long its answer is: {_one_of(Verbosity)}.", panel=_MODEL, metavar="LEVEL"),
+    ] = None
+    instructions: Annotated[
+        str | None, _option("--instructions", text="Added to the default instructions.", panel=_MODEL, metavar="TEXT")
+    ] = None
+    context: Annotated[
+        str | None,
+        _option("--context", text="Background, given to the model after the task.", panel=_MODEL, metavar="TEXT"),
+    ] = None
+    web_search: Annotated[bool | None, _option("--web-search", text="Let it search the web.", panel=_MODEL)] = None
+    code_interpreter: Annotated[
+        bool | None,
+        _option("--code-interpreter", text="Let it run code at the provider.", panel=_MODEL),
+    ] = None
+    tool: Annotated[
+        list[str] | None,
+        _option(
+            "--tool",
+            "-t",
+            text="A function tool that it may call; repeat for more (all).",
+            panel=_MODEL,
+            metavar="NAME",
+        ),
+    ] = None
+    reasoning_summary: Annotated[
+        bool | None,
+        _option("--reasoning-summary", text="Ask for a summary of its reasoning.", panel=_MODEL),
+    ] = None
+    previous_response_id: Annotated[
+        str | None,
+        _option("--previous-response-id", text="Go on from this response.", panel=_MODEL, metavar="RESPONSE"),
+    ] = None
+    tenant: Annotated[
+        str | None, _option("--tenant", text="For whom it is: `list --where` finds it by AgentTenant.", metavar="NAME")
+    ] = None
+    max_iterations: Annotated[
+        int | None, _option("--max-iterations", text="Model responses at most (by effort).", panel=_LIMITS, metavar="N")
+    ] = None
+    max_output_tokens: Annotated[
+        int | None, _option("--max-output-tokens", text="Tokens of one response at most.", panel=_LIMITS, metavar="N")
+    ] = None
+    deadline: Annotated[
+        str | None,
+        _option(
+            "--deadline", text="Time for the whole run, such as 90s, 30m, 2h (none).", panel=_LIMITS, metavar="TIME"
+        ),
+    ] = None
+    tool_timeout: Annotated[
+        str | None, _option("--tool-timeout", text="Time for one function call (300s).", panel=_LIMITS, metavar="TIME")
+    ] = None
+    transport: Annotated[
+        TransportChoice | None,
+        _option(
+            "--transport",
+            text=f"How responses are obtained: {_one_of(TransportChoice)} (auto).",
+            panel=_LIMITS,
+            metavar="HOW",
+        ),
+    ] = None
+    live_preview: Annotated[
+        bool | None,
+        _option(
+            "--live-preview",
+            text="Follow the text of background responses while it is written.",
+            panel=_LIMITS,
+        ),
+    ] = None
+    file: Annotated[
+        list[str] | None,
+        _option(
+            "--file",
+            "-f",
+            text="A text file or image for the model; repeat for more.",
+            panel=_FILES,
+            metavar="PATH[:LABEL]",
+        ),
+    ] = None
+    save: Annotated[bool | None, _option("--save", text="Save the result as Markdown.", panel=_FILES)] = None
+    save_folder: Annotated[
+        str | None,
+        _option("--save-folder", text="Where, under AGENT_OUTPUT_ROOT (_gpt5_docs).", panel=_FILES, metavar="FOLDER"),
+    ] = None
+    save_name: Annotated[
+        str | None, _option("--save-name", text="Under what file name.", panel=_FILES, metavar="NAME")
+    ] = None
+    save_format: Annotated[
+        ArtifactFormat | None,
+        _option(
+            "--save-format", text="standard: with task and footer; clean: the text only.", panel=_FILES, metavar="FORM"
+        ),
+    ] = None
+
+
+# How an option is called in AgentInput.
+_FIELDS = {
+    "task": "task",
+    "model": "model",
+    "effort": "reasoning_effort",
+    "verbosity": "verbosity",
+    "instructions": "instructions",
+    "context": "context",
+    "tenant": "tenant",
+    "web_search": "enable_web_search",
+    "code_interpreter": "enable_code_interpreter",
+    "tool": "tools",
+    "reasoning_summary": "reasoning_summary",
+    "previous_response_id": "previous_response_id",
+    "max_iterations": "max_iterations",
+    "max_output_tokens": "max_output_tokens",
+    "deadline": "deadline",
+    "tool_timeout": "tool_timeout",
+    "transport": "transport",
+    "live_preview": "live_preview",
+}
+
+
+def takes_run_options(command: Callable[[RunOptions], None]) -> Callable[..., None]:
+    """Give a typer command every option of `RunOptions`; it receives them as one object."""
+
+    def with_options(**said: Any) -> None:
+        command(RunOptions(**said))
+
+    kinds = get_type_hints(RunOptions, include_extras=True)
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(RunOptions, name), annotation=kind)
+        for name, kind in kinds.items()
+    ]
+    # typer reads what a command takes from these two.
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = kinds
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    return with_options
+
+
+def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> AgentInput:
+    """The input of the run that was asked for. Paths are relative to the folder in which the command was started.
+
+    Raises `UsageError` for whatever cannot be used.
+    """
+    given = _json_object(options.input) if options.input else {}
+    given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}
+    if "task" not in given:
+        raise UsageError("TASK is missing: say what the agent is to do, or give its input as JSON by --input.")
+    if options.file:
+        given["files"] = [_input_file(said, settings.files_root, started_in) for said in options.file]
+    if given.get("files"):
+        given.setdefault("files_root", str(settings.files_root))
+    given.setdefault("allow_websocket", settings.allow_websocket)
+    given["save"] = _save(options, given.get("save"))
+    if isinstance(given["save"], dict):
+        given["save"].setdefault("root", str(settings.output_root))
+    try:
+        return parse_input(given)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _json_object(source: str) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--input {source!r} cannot be read: {_reason(error)}.") from None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--input {source!r} is no JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise UsageError(f'--input {source!r} must hold one JSON object, such as {{"task": "…"}}.')
+    return value
+
+
+def _said(options: RunOptions, option: str) -> Any:
+    value = getattr(options, option)
+    return (
+        _seconds(f"--{option.replace('_', '-')}", value) if option in ("deadline", "tool_timeout") and value else value
+    )
+
+
+def _seconds(option: str, said: str) -> float:
+    from pydantic import TypeAdapter, ValidationError
+
+    from durable_responses.runtime import Duration
+
+    try:
+        return TypeAdapter(Duration).validate_python(said).total_seconds()
+    except ValidationError:
+        raise UsageError(f"{option} {said!r} must be a time such as 90s, 30m or 2h.") from None
+
+
+def _input_file(said: str, root: Path, started_in: Path) -> dict[str, Any]:
+    """`PATH[:LABEL]`. A file whose own name has a colon is taken as it is."""
+    path, label = (said, None) if (started_in / said).exists() else _split_label(said)
+    resolved = (started_in / path).resolve()
+    if not resolved.is_file():
+        raise UsageError(f"--file {path!r} is not there, or is no file.")
+    if not resolved.is_relative_to(root):
+        raise UsageError(f"--file {path!r} is outside {root}: put it there, or set AGENT_FILES_ROOT.")
+    return InputFile(path=str(resolved.relative_to(root)), label=label).model_dump()
+
+
+def _split_label(said: str) -> tuple[str, str | None]:
+    path, colon, label = said.rpartition(":")
+    return (path, label or None) if colon else (said, None)
+
+
+def _save(options: RunOptions, from_json: Any) -> Any:
+    """What `--save…` says on top of the JSON; a malformed one is left to the check of the input."""
+    said = {"folder": options.save_folder, "filename": options.save_name, "format": options.save_format}
+    said = {name: value for name, value in said.items() if value is not None}
+    if not said and not options.save:
+        return from_json
+    return {**(from_json if isinstance(from_json, dict) else {}), **said}
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"

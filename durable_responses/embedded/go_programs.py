@@ -1,0 +1,148 @@
+"""Programs of the stack that are built with Go, from modules pinned under `go/`, into the cache folder."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from durable_responses.embedded.locks import LockFile
+from durable_responses.runtime import Settings, SetupError, child_environment
+
+_MODULES = Path(__file__).parent / "go"
+_REPORT_EVERY = 15.0
+
+Say = Callable[[str], None]
+"""Takes one line for a person."""
+
+
+class ProgramMissing(SetupError):
+    """A program of the stack is not there, and cannot be had."""
+
+
+@dataclass(frozen=True)
+class GoProgram:
+    """A program, and the pinned module that it is built from.
+
+    `requires` is the module that has the version. `takes` says how long the first build lasts on two cores, `instead`
+    what to do where it cannot be built.
+    """
+
+    title: str
+    binary: str
+    version: str
+    folder: str
+    requires: str
+    package: str
+    takes: str
+    instead: str
+
+    @property
+    def module(self) -> Path:
+        """The folder with its go.mod and go.sum."""
+        return _MODULES / self.folder
+
+    def path(self, settings: Settings) -> Path:
+        """Where it is once it was built."""
+        return bin_folder(settings) / f"{self.binary}-{self.version}"
+
+
+def bin_folder(settings: Settings) -> Path:
+    """The folder of everything that was fetched or built."""
+    return settings.cache_folder / "bin"
+
+
+async def find_go_program(program: GoProgram, settings: Settings, say: Say) -> Path:
+    """The path of a program, built if need be. Raises `ProgramMissing`."""
+    if _is_built(path := program.path(settings)):
+        return path
+    async with sole_builder(program.title, settings, say):
+        return path if _is_built(path) else await build(program, settings, say)
+
+
+@asynccontextmanager
+async def sole_builder(title: str, settings: Settings, say: Say) -> AsyncIterator[None]:
+    """While inside, no other process fetches or builds anything into the cache folder. Raises `ProgramMissing`."""
+    lock = _lock(bin_folder(settings))
+    while (held := await lock.take()) is None:
+        say(f"Another process is fetching or building the {title}; waiting for it.")
+        await lock.wait_until_free(_REPORT_EVERY)
+    with held:
+        yield
+
+
+async def build(program: GoProgram, settings: Settings, say: Say) -> Path:
+    """Build a program, whether it is there or not; `say` gets a line from time to time. Raises `ProgramMissing`."""
+    go = shutil.which("go", path=child_environment().get("PATH"))
+    if go is None or not program.module.is_dir():
+        raise ProgramMissing(
+            f"No {program.title} was found: {program.instead}, or install Go so that it can be built from a checkout of"
+            " this project."
+        )
+    target = program.path(settings)
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    command = [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", "-s -w", "-o", str(unfinished)]
+    say(f"Building the {program.title} {program.version} with Go, once; this takes {program.takes}.")
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        # Without cgo no C compiler is needed.
+        building = group.create_task(output_of([*command, program.package], cwd=program.module, CGO_ENABLED="0"))
+        while not (await asyncio.wait([building], timeout=_REPORT_EVERY))[0]:
+            say(f"  … building the {program.title}, {time.monotonic() - began:.0f} s")
+    code, text = building.result()
+    if code:
+        raise ProgramMissing(f"The {program.title} could not be built ({last_words(text)}): {program.instead}.")
+    unfinished.rename(target)
+    say(f"Built {target} in {time.monotonic() - began:.0f} s.")
+    return target
+
+
+async def output_of(
+    command: list[str], *, timeout: float | None = None, cwd: Path | None = None, **variables: str
+) -> tuple[int, str]:
+    """Exit code and output of a command. Its whole process group ends with the call, however the call ends."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=cwd,
+        env=child_environment(**variables),
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            text, _ = await process.communicate()
+    except TimeoutError:
+        return -signal.SIGKILL, f"no answer in {timeout} s"
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return process.returncode or 0, text.decode(errors="replace")
+
+
+def last_words(text: str) -> str:
+    """The last line of an output, cut to what fits a sentence."""
+    lines = text.strip().splitlines()
+    return lines[-1][-200:] if lines else "it printed nothing"
+
+
+def _is_built(path: Path) -> bool:
+    return os.access(path, os.X_OK)
+
+
+def _lock(folder: Path) -> LockFile:
+    path = folder / "obtain.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise ProgramMissing(
+            f"The cache folder {folder} cannot be used ({error.strerror}): set AGENT_CACHE_FOLDER."
+        ) from None
+    return LockFile(path)

@@ -1,0 +1,219 @@
+"""One part of the stack: how it is started, known to serve, started again and stopped."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from durable_responses.embedded.folder import StateFolder
+from durable_responses.embedded.go_programs import Say
+from durable_responses.embedded.locks import LockFile
+from durable_responses.runtime import PartName, PartState, PartStatus, SetupError, child_environment
+
+# Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s for nothing.
+_DYNAMIC_CONFIG = (
+    "history.transferProcessorMaxPollRPS=200",
+    "system.enableActivityEagerExecution=true",
+    'history.timerProcessorMaxTimeShift="50ms"',
+)
+# A killed server loses nothing with these, and does twice as many turns a second.
+_SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
+
+# A part that has never served is given up after this many starts: its settings are wrong, not its luck.
+_FIRST_STARTS = 2
+_START_LIMIT = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+_LEFTOVERS = 5.0
+_SHORT_LIFE = 5.0
+
+
+class PartCannotStart(SetupError):
+    """A part of the stack ended each time before it served."""
+
+
+def temporal_command(cli: Path, database: Path, *, port: int, ui_port: int, namespace: str = "default") -> list[str]:
+    """The command that serves Temporal on 127.0.0.1 from a database file, with its Web UI."""
+    command = [str(cli), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
+    command += ["--db-filename", str(database), "--log-level", "warn", "--color", "never"]
+    if namespace != "default":
+        command += ["--namespace", namespace]
+    for value in _DYNAMIC_CONFIG:
+        command += ["--dynamic-config-value", value]
+    for pragma in _SQLITE_PRAGMAS:
+        command += ["--sqlite-pragma", pragma]
+    return command
+
+
+def our_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our programs with this Python."""
+    # -P: a file of the user's folder called worker.py or runtime.py must not be taken for ours.
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def bare_environment(**variables: str) -> dict[str, str]:
+    """The environment of a program that needs no more than this: no key, and nobody's PGPORT or TEMPORAL_TLS."""
+    return {"PATH": child_environment().get("PATH", ""), **variables}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start of a part: its process, and when it was (seconds of the epoch)."""
+
+    pid: int
+    at: float
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """How a part is started, when it counts as serving, and which kinds have to serve before it is started.
+
+    `serves` is asked again and again; it may also set up what others need of the part. `number` tells parts of one kind
+    apart.
+    """
+
+    kind: PartName
+    command: list[str]
+    environment: dict[str, str]
+    serves: Callable[[Launch], Awaitable[bool]]
+    after: tuple[PartName, ...] = ()
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        """The part's name in locks, logs and the stack file."""
+        return self.kind if self.number == 1 else f"{self.kind}-{self.number}"
+
+
+class Part:
+    """A process that is kept alive. `changed` is told each new state, `say` what a person should know."""
+
+    def __init__(
+        self, plan: PartPlan, folder: StateFolder, *, say: Say, changed: Callable[[str, PartState], None]
+    ) -> None:
+        self.name = plan.name
+        self.kind = plan.kind
+        self.after = plan.after
+        self.serving = asyncio.Event()
+        self._plan = plan
+        self._folder = folder
+        self._say = say
+        self._changed = changed
+        self._state = PartState()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def keep_alive(self, after: "Sequence[Part]" = ()) -> None:
+        """Start the part, and again whenever it ends, but only while those that it comes `after` serve.
+
+        Raises `PartCannotStart` when it never comes to serve.
+        """
+        pause, has_served, starts = _FIRST_PAUSE, False, 0
+        while True:
+            for part in after:
+                await part.serving.wait()
+            began = time.monotonic()
+            process = await self._start()
+            starts += 1
+            served = await self._reach_service(process)
+            code = await process.wait()
+            self.serving.clear()
+            # A program that finds its port taken ends at once, while whoever has the port answers for it.
+            has_served |= served and not (code > 0 and time.monotonic() - began < _SHORT_LIFE)
+            if not has_served and starts >= _FIRST_STARTS:
+                raise PartCannotStart(self._why_it_cannot_start())
+            self._say(f"The {self.name} (process {process.pid}) {_how_it_ended(code)}; starting it again.")
+            self._tell(PartStatus.ENDED, restarts=self._state.restarts + 1)
+            pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds or on `hurry`; returns when the process has ended."""
+        # By the process and not by its lock: somebody may have removed the state folder.
+        if process := self._process:
+            await _end(lambda: process.returncode is None, lambda: process.pid, grace, hurry)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        lock = self._folder.part_lock(self.name)
+        # Children of a killed part hold its lock for a moment longer: PostgreSQL's, until their query has ended.
+        await lock.wait_until_free(_LEFTOVERS)
+        held = await lock.take()
+        if held is None:
+            raise PartCannotStart(f"Another {self.name} holds {lock.path}: `durable-responses down` ends it.")
+        with held, self._folder.open_log(self.name) as log:
+            process = await asyncio.create_subprocess_exec(
+                *_writing_its_pid(lock.path),
+                *self._plan.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._plan.environment,
+                # Not in the terminal's group: Ctrl-C is for the supervisor, which stops the parts in order.
+                start_new_session=True,
+                pass_fds=[held.fd],
+            )
+        # Kept: asyncio kills the process of an object that is garbage.
+        self._process = process
+        self._tell(PartStatus.STARTING, pid=process.pid)
+        return process
+
+    async def _reach_service(self, process: asyncio.subprocess.Process) -> bool:
+        began = time.time()
+        while process.returncode is None:
+            if await self._plan.serves(Launch(process.pid, began)):
+                self._tell(PartStatus.RUNNING)
+                self.serving.set()
+                return True
+            if time.time() - began > _START_LIMIT:
+                self._say(f"The {self.name} does not serve after {_START_LIMIT:.0f} s; ending it.")
+                _signal_group(process.pid, signal.SIGKILL)
+                return False
+            await asyncio.sleep(0.05)
+        return False
+
+    def _tell(self, status: PartStatus, **changes: int) -> None:
+        self._state = self._state.model_copy(update={"status": status, **changes})
+        self._changed(self.name, self._state)
+
+    def _why_it_cannot_start(self) -> str:
+        words = self._folder.last_words(self.name).removeprefix(f"{self.name}: ")
+        return f"The {self.name} does not start: {words} (its log is {self._folder.log(self.name)})"
+
+
+async def end_holder(lock: LockFile, grace: float, hurry: asyncio.Event) -> None:
+    """End the part that holds a lock, whoever started it: SIGTERM, then SIGKILL after `grace` seconds or on `hurry`."""
+    # No pid is known for the instant from fork to exec.
+    await _end(lambda: lock.is_held, lambda: lock.holder, grace, hurry)
+
+
+async def _end(
+    is_alive: Callable[[], bool], find_pid: Callable[[], int | None], grace: float, hurry: asyncio.Event
+) -> None:
+    give_up = time.monotonic() + grace
+    asked: int | None = None
+    while is_alive():
+        pid = find_pid()
+        if pid and (hurry.is_set() or time.monotonic() > give_up):
+            _signal_group(pid, signal.SIGKILL)
+        elif pid and pid != asked:
+            _signal_group(pid, signal.SIGTERM)
+            asked = pid
+        await asyncio.sleep(0.02)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    # A part leads its own session, so its group is its pid; only a holder of the lock is ever signalled.
+    with suppress(ProcessLookupError):  # it has just ended
+        os.killpg(pid, number)
+
+
+def _writing_its_pid(lock: Path) -> list[str]:
+    # The part writes its own pid before it becomes the real program: whenever its lock is held, the pid is known.
+    return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(lock)]
+
+
+def _how_it_ended(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,173 @@
+"""The stack as its users see it: have it running, ask about it, stop it."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+
+from durable_responses.embedded import readiness
+from durable_responses.embedded.folder import StateFolder
+from durable_responses.embedded.go_programs import Say
+from durable_responses.embedded.parts import our_command
+from durable_responses.embedded.supervisor import GRACE, end_parts
+from durable_responses.embedded.temporal_cli import find_temporal_cli
+from durable_responses.runtime import (
+    Settings,
+    SetupError,
+    StackFile,
+    StackMode,
+    TemporalUnreachable,
+    child_environment,
+    configured_address,
+    connect,
+)
+
+# A poll for tasks lasts a minute; who has not polled for longer is gone.
+_POLL_SECONDS = 70.0
+# A worker with another key, provider or server would lose the runs that are open.
+_MUST_FIT = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "AGENT_TASK_QUEUE"}
+
+
+class StackError(SetupError):
+    """The stack in the background does not start, or runs with other settings than these."""
+
+
+def running_stack(settings: Settings) -> StackFile | None:
+    """The stack that runs on the state folder, ready or not; None when there is none."""
+    holder = StateFolder(settings).stack_lock.holder
+    stack = StackFile.read(settings) if holder else None
+    # A supervisor that has just started finds, and soon replaces, the file of one that was killed.
+    return stack if stack and stack.pid == holder else None
+
+
+async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -> StackFile | None:
+    """Have Temporal, a provider and a worker running; start in the background what is neither configured nor running.
+
+    Returns the stack, ready; None when Temporal is configured and has a worker already. A stack in the background that
+    was started with other settings, and has no open runs, is started again with these. `say` gets a line for whatever
+    takes time. Raises `StackError`, `TemporalCliMissing` and `TemporalUnreachable`.
+    """
+    folder = StateFolder(settings)
+    if not folder.stack_lock.is_held:
+        if configured_address() and await _has_worker(settings):
+            return None
+        folder.make()
+        if not configured_address():
+            await find_temporal_cli(settings, say)
+    stack = await _ready(settings, folder, say, timeout)
+    if await _is_outdated(stack, settings, say):
+        await stop(settings, say)
+        stack = await _ready(settings, folder, say, timeout)
+    folder.last_use.touch()
+    return stack
+
+
+async def stop(settings: Settings, say: Say) -> bool:
+    """Stop the stack, also parts that a killed supervisor left behind. False when nothing was running.
+
+    Returns when everything has ended: at once when nothing is under way, else when the worker has finished what cannot
+    be repeated, 40 s at most.
+    """
+    folder = StateFolder(settings)
+    if not folder.path.is_dir():
+        return False
+    found = False
+    while pid := folder.stack_lock.holder:
+        say(f"Stopping the stack (process {pid}).")
+        found = True
+        _send(pid, signal.SIGTERM)
+        if not await folder.stack_lock.wait_until_free(sum(GRACE.values()) + 5):
+            _send(pid, signal.SIGKILL)
+            await folder.stack_lock.wait_until_free(1)
+    return await clean(settings) or found
+
+
+async def clean(settings: Settings) -> bool:
+    """End the parts that a killed supervisor left behind. False when there were none, or a new one has them."""
+    folder = StateFolder(settings)
+    lock = await folder.stack_lock.take()
+    if lock is None:
+        return False
+    with lock:
+        lock.write_pid()
+        found = any(lock.is_held for kind in GRACE for lock in folder.part_locks(kind))
+        await end_parts(folder, asyncio.Event())
+        StackFile.path(settings).unlink(missing_ok=True)
+    return found
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has just ended
+        os.kill(pid, number)
+
+
+async def _has_worker(settings: Settings) -> bool:
+    since = time.time() - _POLL_SECONDS
+    return await readiness.worker_polls(await connect(settings), settings.task_queue, since=since)
+
+
+async def _ready(settings: Settings, folder: StateFolder, say: Say, timeout: float) -> StackFile:
+    """The running stack, started if need be, once all of its parts serve."""
+    give_up = time.monotonic() + timeout
+    started: int | None = None
+    while not ((stack := running_stack(settings)) and stack.is_ready):
+        if time.monotonic() > give_up:
+            raise StackError(f"The stack is not ready after {timeout:.0f} s: look into {folder.path / 'logs'}.")
+        if started is not None and (code := _exit_code(started)) is not None:
+            started = None
+            if code:
+                raise StackError(folder.last_words("stack"))
+        if started is None and not folder.stack_lock.is_held:
+            say("Starting Temporal, a worker and whatever else is not configured, in the background.")
+            started = _start_in_background(folder)
+        await asyncio.sleep(0.05)
+    return stack
+
+
+def _start_in_background(folder: StateFolder) -> int:
+    # Not `subprocess`: this process ends first, and no object of it must end, or wait for, the stack.
+    log = str(folder.log("stack"))
+    command = our_command("durable_responses.embedded", StackMode.BACKGROUND)
+    return os.posix_spawn(
+        command[0],
+        command,
+        child_environment(AGENT_STATE_FOLDER=str(folder.path)),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+
+
+def _exit_code(pid: int) -> int | None:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+async def _is_outdated(stack: StackFile, settings: Settings, say: Say) -> bool:
+    """Whether the stack is to be started again because it was started with other settings."""
+    wanted = settings.fingerprints()
+    differing = [name for name in wanted if stack.settings.get(name) != wanted[name]]
+    if not differing:
+        return False
+    names = ", ".join(differing)
+    if stack.mode is StackMode.BACKGROUND and await _open_runs(stack, settings) == 0:
+        say(f"The stack in the background was started with another {names}; starting it again.")
+        return True
+    if _MUST_FIT & set(differing):
+        raise StackError(
+            f"The running stack was started with another {names}: wait for its runs or run `durable-responses down`."
+        )
+    say(f"The running stack was started with another {names}; `durable-responses down` stops it, to use these.")
+    return False
+
+
+async def _open_runs(stack: StackFile, settings: Settings) -> int | None:
+    try:
+        client = await connect(settings, target_host=stack.temporal_address)
+    except TemporalUnreachable:
+        return None
+    return await readiness.open_runs(client, settings.task_queue)

@@ -1,0 +1,166 @@
+"""Which parts a stack has, and how each is started.
+
+`DevTopology` is what `up` and `run` start: one dev server, which brings its database file and its Web UI along.
+`ServerTopology` is what `make stack` starts: a Temporal server on PostgreSQL, the Web UI's own server, several workers.
+In both, what is configured elsewhere is left out: Temporal, or the provider.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from temporalio.service import RPCError
+
+from durable_responses.embedded import readiness
+from durable_responses.embedded.folder import StateFolder
+from durable_responses.embedded.go_programs import Say, find_go_program
+from durable_responses.embedded.namespace import ensure_namespace
+from durable_responses.embedded.parts import Launch, PartPlan, bare_environment, our_command, temporal_command
+from durable_responses.embedded.postgres import PostgresCluster
+from durable_responses.embedded.temporal_cli import find_temporal_cli
+from durable_responses.embedded.temporal_server import PORTS, SERVER, SQL_TOOL, server_environment, set_up_schema
+from durable_responses.embedded.web_ui import WEB_UI, web_ui_command
+from durable_responses.runtime import (
+    PartName,
+    Ports,
+    ProviderKind,
+    Settings,
+    TemporalUnreachable,
+    child_environment,
+    configured_address,
+    configured_provider,
+    connect,
+    temporal_namespace,
+)
+
+
+@dataclass(frozen=True)
+class Topology(ABC):
+    """The parts of a stack on a state folder."""
+
+    settings: Settings
+    folder: StateFolder
+    say: Say
+
+    temporal_ports = 1
+    """How many ports Temporal takes, from its own one on."""
+
+    async def plans(self, ports: Ports) -> list[PartPlan]:
+        """Every part, in the order of starting."""
+        temporal = [] if configured_address() else await self.temporal(ports)
+        emulated = configured_provider(self.settings) is ProviderKind.EMULATOR
+        return [*temporal, *([self.emulator(ports)] if emulated else []), *self.workers()]
+
+    @abstractmethod
+    async def temporal(self, ports: Ports) -> list[PartPlan]:
+        """Temporal, with what it stands on and what shows it. Raises `ProgramMissing`."""
+
+    def emulator(self, ports: Ports) -> PartPlan:
+        """The emulator, on a state file."""
+        command = our_command(
+            "durable_responses.emulator",
+            *("--host", readiness.HOST),
+            *("--port", str(ports.emulator)),
+            *("--state-file", str(self.folder.emulator_state)),
+        )
+        return PartPlan(PartName.EMULATOR, command, child_environment(), listens_on(ports.emulator))
+
+    def workers(self) -> list[PartPlan]:
+        """The workers."""
+        return [self.worker()]
+
+    def worker(self) -> PartPlan:
+        """One worker, which serves all queues."""
+        environment = child_environment(AGENT_STATE_FOLDER=str(self.folder.path))
+        after = (PartName.TEMPORAL, PartName.EMULATOR)
+        return PartPlan(
+            PartName.WORKER, our_command("durable_responses.worker"), environment, self._worker_serves, after
+        )
+
+    async def _worker_serves(self, launch: Launch) -> bool:
+        try:
+            client = await connect(self.settings)
+        except TemporalUnreachable:
+            return False
+        return await readiness.worker_polls(client, self.settings.task_queue, since=launch.at, pid=launch.pid)
+
+    async def temporal_serves(self, _: Launch) -> bool:
+        """Whether Temporal answers questions about the namespace, which is there from now on, with its retention."""
+        try:
+            client = await connect(self.settings)
+            await ensure_namespace(client, self.settings.retention)
+        except (TemporalUnreachable, RPCError):
+            return False
+        return await readiness.open_runs(client, self.settings.task_queue) is not None
+
+
+class DevTopology(Topology):
+    """Temporal's dev server on a database file, and one worker."""
+
+    async def temporal(self, ports: Ports) -> list[PartPlan]:
+        """The dev server, which serves the Web UI too."""
+        command = temporal_command(
+            await find_temporal_cli(self.settings, self.say),
+            self.folder.database,
+            port=ports.temporal,
+            ui_port=ports.web_ui,
+            namespace=temporal_namespace(),
+        )
+        return [PartPlan(PartName.TEMPORAL, command, child_environment(OPENAI_API_KEY=None), self.temporal_serves)]
+
+
+@dataclass(frozen=True)
+class ServerTopology(Topology):
+    """The Temporal server on PostgreSQL, its Web UI, and any number of workers: what docker-compose.yml has."""
+
+    worker_count: int = 1
+
+    temporal_ports = PORTS
+
+    async def temporal(self, ports: Ports) -> list[PartPlan]:
+        """PostgreSQL, the server, the Web UI."""
+        cluster = PostgresCluster.of(self.folder, ports.postgres)
+        server, sql_tool, web_ui = [
+            await find_go_program(program, self.settings, self.say) for program in (SERVER, SQL_TOOL, WEB_UI)
+        ]
+        await cluster.make(self.say)
+
+        async def database_serves(_: Launch) -> bool:
+            return await set_up_schema(sql_tool, cluster)
+
+        return [
+            PartPlan(PartName.POSTGRES, cluster.command(), bare_environment(LC_ALL="C"), database_serves),
+            PartPlan(
+                PartName.TEMPORAL,
+                [str(server), "--allow-no-auth", "start"],
+                server_environment(cluster, ports.temporal),
+                self.temporal_serves,
+                after=(PartName.POSTGRES,),
+            ),
+            PartPlan(
+                PartName.WEB_UI,
+                web_ui_command(web_ui, self.folder, ports, temporal_namespace()),
+                bare_environment(),
+                listens_on(ports.web_ui),
+                after=(PartName.TEMPORAL,),
+            ),
+        ]
+
+    def workers(self) -> list[PartPlan]:
+        """As many as are asked for; each tells of its health at the port after the one before."""
+        first, port = self.worker(), self.settings.health_port
+        ports = [{"AGENT_HEALTH_PORT": str(port + more)} if port else {} for more in range(self.worker_count)]
+        return [
+            replace(first, number=number, environment=first.environment | health)
+            for number, health in enumerate(ports, start=1)
+        ]
+
+
+def listens_on(port: int) -> Callable[[Launch], Awaitable[bool]]:
+    """A part serves when its port accepts connections."""
+
+    async def serves(_: Launch) -> bool:
+        return await asyncio.to_thread(readiness.port_serves, port)
+
+    return serves

@@ -1,0 +1,34 @@
+"""`python -m durable_responses.emulator`: a Responses API server without a model."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from durable_responses.emulator.library import DEFAULT
+from durable_responses.emulator.server import EmulatorOptions, serve
+
+
+def main() -> int:
+    """Parse the command line and serve; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="emulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8090, help="0 takes a free one")
+    parser.add_argument("--port-file", type=Path, help="write the port here when listening")
+    parser.add_argument("--state-file", type=Path, help="survive a kill: keep everything in this file")
+    parser.add_argument("--scenario-dir", type=Path, help="folder of scenarios, one JSON file each")
+    parser.add_argument("--scenario", default=DEFAULT, help="the scenario of requests that name none")
+    parser.add_argument("--pace", type=float, default=1.0, help="multiplies every scripted time")
+    parser.add_argument("--api-key", help="refuse every other key with 401")
+    given = vars(parser.parse_args())
+    port_file = given.pop("port_file")
+    try:
+        asyncio.run(serve(EmulatorOptions(**given), port_file))
+    except (RuntimeError, OSError) as error:
+        print(f"emulator: {error}", file=sys.stderr)  # noqa: T201 a program's last words
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

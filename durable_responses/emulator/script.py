@@ -1,0 +1,161 @@
+"""The language in which the model is scripted: one `Turn` is one response, from queue to ending.
+
+Written as JSON in scenario files and in `POST /control/scenarios`; the same objects are what built-in scenarios return.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from durable_responses.responses_api.models import ResponseStatus
+
+TOKENS_PER_SECOND_OF_THOUGHT = 40
+CHARACTERS_PER_SECOND = 600
+
+
+class Scripted(BaseModel):
+    """Any object of a script. Unknown fields are refused: a misspelt script should not run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Citation(Scripted):
+    """A source for the piece of text `quote`; the end of the text when the quote does not occur in it."""
+
+    url: str
+    title: str
+    quote: str = ""
+
+
+class Text(Scripted):
+    """The model says something."""
+
+    type: Literal["text"] = "text"
+    text: str
+    citations: list[Citation] = []
+    phase: Literal["commentary", "final_answer"] | None = None
+
+
+class Refuse(Scripted):
+    """The model refuses."""
+
+    type: Literal["refusal"] = "refusal"
+    refusal: str = "I can't help with that."
+
+
+class FunctionCallStep(Scripted):
+    """The model calls a function. `arguments` as text are sent as they stand, so they may be no JSON."""
+
+    type: Literal["function_call"] = "function_call"
+    name: str
+    arguments: dict[str, Any] | str = {}
+
+
+class CustomToolCallStep(Scripted):
+    """The model calls a custom tool, whose input is free text."""
+
+    type: Literal["custom_tool_call"] = "custom_tool_call"
+    name: str
+    input: str = ""
+
+
+class WebSearchStep(Scripted):
+    """The model searches the web, at the provider."""
+
+    type: Literal["web_search"] = "web_search"
+    query: str
+    sources: list[str] = []
+
+
+class ItemStep(Scripted):
+    """Any output item, sent as it stands; it is given an `id` where it has none."""
+
+    type: Literal["item"] = "item"
+    item: dict[str, Any]
+
+
+Step = Annotated[
+    Text | Refuse | FunctionCallStep | CustomToolCallStep | WebSearchStep | ItemStep, Field(discriminator="type")
+]
+
+
+class Ending(Scripted):
+    """How the response ends. `code` and `message` belong to `failed`, `reason` to `incomplete`."""
+
+    status: Literal[ResponseStatus.COMPLETED, ResponseStatus.FAILED, ResponseStatus.INCOMPLETE] = (
+        ResponseStatus.COMPLETED
+    )
+    code: str = "server_error"
+    message: str = "The model failed to generate a response."
+    reason: str = "max_output_tokens"
+
+
+class Turn(Scripted):
+    """One response. Times are seconds.
+
+    `queue`: before the model starts (background only), None for ever. `think`: before the first word, or call.
+    `write`: while the text is written, by its length when not given. `reasoning_tokens`: by `think` when not given.
+    """
+
+    queue: float | None = Field(0, ge=0)
+    think: float = Field(0, ge=0)
+    write: float | None = Field(None, ge=0)
+    summary: list[str] = []
+    reasoning_tokens: int | None = Field(None, ge=0)
+    output: list[Step] = []
+    ending: Ending = Ending()
+
+    @property
+    def thought_tokens(self) -> int:
+        """What the thinking costs."""
+        if self.reasoning_tokens is not None:
+            return self.reasoning_tokens
+        return round(self.think * TOKENS_PER_SECOND_OF_THOUGHT)
+
+    @property
+    def writing(self) -> float:
+        """Seconds spent on writing text."""
+        if self.write is not None:
+            return self.write
+        return sum(len(written(step)) for step in self.output) / CHARACTERS_PER_SECOND
+
+    def scaled(self, factor: float) -> "Turn":
+        """The same turn, `factor` times as slow."""
+        queue = None if self.queue is None else self.queue * factor
+        times = {"queue": queue, "think": self.think * factor, "write": self.writing * factor}
+        return self.model_copy(update={**times, "reasoning_tokens": self.thought_tokens})
+
+
+def written(step: Step) -> str:
+    """The text that the model writes out in this step."""
+    if isinstance(step, Text):
+        return step.text
+    return step.refusal if isinstance(step, Refuse) else ""
+
+
+def tokens_of(text: str) -> int:
+    """Tokens of a text, at four characters each."""
+    return (len(text) + 3) // 4
+
+
+def within(turn: Turn, max_output_tokens: int | None) -> Turn:
+    """The turn as far as it fits into a number of output tokens; what is cut off makes the response incomplete."""
+    if max_output_tokens is None:
+        return turn
+    left = max_output_tokens - turn.thought_tokens
+    kept: list[Step] = []
+    for step in turn.output:
+        cost = tokens_of(written(step) or step.model_dump_json())
+        if cost > left:
+            if isinstance(step, Text) and left > 0:
+                kept.append(step.model_copy(update={"text": step.text[: left * 4], "citations": []}))
+            return _cut(turn, kept, max_output_tokens)
+        kept.append(step)
+        left -= cost
+    return turn if left >= 0 else _cut(turn, kept, max_output_tokens)
+
+
+def _cut(turn: Turn, kept: list[Step], max_output_tokens: int) -> Turn:
+    ending = Ending(status=ResponseStatus.INCOMPLETE, reason="max_output_tokens")
+    reasoning = min(turn.thought_tokens, max_output_tokens)
+    return turn.model_copy(update={"output": kept, "ending": ending, "reasoning_tokens": reasoning})

@@ -1,0 +1,126 @@
+"""Serving the emulator: composition, sockets, start and stop."""
+
+import asyncio
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from pydantic import ValidationError
+
+from durable_responses.emulator.app import create_app
+from durable_responses.emulator.connections import BreakableProtocol
+from durable_responses.emulator.journal import Journal
+from durable_responses.emulator.library import BUILT_IN, DEFAULT
+from durable_responses.emulator.provider import Provider
+from durable_responses.emulator.scenarios import Scenario, ScenarioBook
+from durable_responses.emulator.state import State
+
+LARGEST_MESSAGE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class EmulatorOptions:
+    """How an emulator is set up. Port 0 takes a free one; no state file: nothing is kept; no key: any will do."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    state_file: Path | None = None
+    scenario_dir: Path | None = None
+    scenario: str = DEFAULT
+    pace: float = 1.0
+    api_key: str | None = None
+
+
+def build_provider(options: EmulatorOptions) -> Provider:
+    """A provider with the built-in scenarios, those of the folder, and what the state file remembers.
+
+    Raises: RuntimeError for a file that cannot be used, OSError for a port or a folder that cannot.
+    """
+    book = ScenarioBook(BUILT_IN, options.scenario)
+    for path in sorted(options.scenario_dir.glob("*.json")) if options.scenario_dir else []:
+        book.register(_scenario(path))
+    journal = Journal(options.state_file) if options.state_file else None
+    try:
+        return Provider(State(book, journal=journal), pace=options.pace)
+    except RuntimeError:
+        if journal is not None:
+            journal.close()
+        raise
+
+
+def _scenario(path: Path) -> Scenario:
+    try:
+        return Scenario.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RuntimeError(f"The scenario file {path} cannot be used: {error}") from error
+
+
+class EmulatorServer:
+    """One provider, served on a socket that is bound at once. Drives uvicorn directly: its own loop looks for its end
+    ten times a second only, and its farewell takes as long as the slowest client."""
+
+    def __init__(self, options: EmulatorOptions) -> None:
+        self.provider = build_provider(options)
+        self._socket = _listen(options.host, options.port)
+        self.port: int = self._socket.getsockname()[1]
+        self.base_url = f"http://{options.host}:{self.port}/v1"
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                create_app(self.provider, options.api_key),
+                http=BreakableProtocol,
+                ws="websockets-sansio",
+                ws_max_size=LARGEST_MESSAGE_BYTES,
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                timeout_keep_alive=75,
+            )
+        )
+
+    async def start(self) -> None:
+        """Accept connections."""
+        config = self._uvicorn.config
+        config.load()
+        self._uvicorn.lifespan = config.lifespan_class(config)
+        await self._uvicorn.startup(sockets=[self._socket])
+
+    async def stop(self) -> None:
+        """Cut all connections and close the state file. What is under way goes on at the next start."""
+        self.provider.state.close()
+        for listener in self._uvicorn.servers:
+            listener.close()
+        for connection in list(self._uvicorn.server_state.connections):
+            connection.transport.abort()
+        await asyncio.gather(*self._uvicorn.server_state.tasks, return_exceptions=True)
+        self._socket.close()
+
+
+async def serve(options: EmulatorOptions, port_file: Path | None = None) -> None:
+    """Run an emulator until SIGTERM or SIGINT; says where it listens on stdout, and in `port_file`."""
+    server = EmulatorServer(options)
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await server.start()
+    print(f"emulator listening on {server.base_url}", flush=True)  # noqa: T201 the line that tells callers the address
+    if port_file is not None:
+        _write_port(port_file, server.port)
+    await ended.wait()
+    await server.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise RuntimeError(f"Port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}.") from error
+
+
+def _write_port(path: Path, port: int) -> None:
+    """All of it or nothing: whoever waits for the file must never read half a number."""
+    written = path.with_suffix(f"{path.suffix}.new")
+    written.write_text(f"{port}\n")
+    written.replace(path)

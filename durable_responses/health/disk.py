@@ -1,0 +1,34 @@
+"""Whether what has to be written can be written."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from durable_responses.health.checks import Check, note, ok, problem
+from durable_responses.runtime import Settings
+
+_TOO_LITTLE, _LITTLE = 200 * 2**20, 2 * 2**30
+
+
+def _free_at(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def check_disk(settings: Settings, free_at: Callable[[Path], int] = _free_at) -> list[Check]:
+    """Room and rights in the folder of the stack's state, and in the one of results."""
+    folders = {"state_folder": settings.state_folder, "output_root": settings.output_root}
+    return [_look_at(Settings.variable(field), folder, free_at) for field, folder in folders.items()]
+
+
+def _look_at(variable: str, folder: Path, free_at: Callable[[Path], int]) -> Check:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return problem("disk", f"{folder} cannot be written to", f"change its permissions, or set {variable}")
+    free = free_at(there)
+    found = f"{free / 2**30:.1f} GiB free for {folder}"
+    if free < _TOO_LITTLE:
+        return problem("disk", found, f"make room, or set {variable}")
+    if free < _LITTLE:
+        return note("disk", found, f"make room before it is full, or set {variable}")
+    return ok("disk", found)

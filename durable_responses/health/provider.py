@@ -1,0 +1,68 @@
+"""Whether the provider answers, and accepts our key."""
+
+import asyncio
+
+import httpx
+
+from durable_responses.health.checks import Check, note, ok, problem
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import (
+    AuthenticationFailed,
+    Busy,
+    Misconfigured,
+    NoSuchEndpoint,
+    NotFound,
+    QuotaExhausted,
+    ResponsesError,
+    Unreachable,
+)
+from durable_responses.runtime import Provider, ProviderMissing, Settings, find_provider
+
+# No response has this id. A GET of it costs nothing, and takes the same right as the GETs of an agent run.
+_NOBODYS_RESPONSE = "resp_00000000000000000000000000000000"
+_PATIENCE = 4.0
+
+
+async def check_provider(settings: Settings) -> list[Check]:
+    """Two checks: the provider, and the key."""
+    try:
+        provider = find_provider(settings)
+    except ProviderMissing as missing:
+        return [problem("provider", "there is none", str(missing).partition(": ")[2].rstrip("."))]
+    try:
+        async with ResponsesClient(provider.base_url, provider.api_key) as client:
+            return await ask(client, provider)
+    except Misconfigured as error:
+        return [problem("provider", str(error), "correct OPENAI_BASE_URL or OPENAI_API_KEY")]
+
+
+async def ask(client: ResponsesClient, provider: Provider) -> list[Check]:
+    """Ask for a response that is not there, and judge the answer."""
+    address = httpx.URL(provider.base_url).netloc.decode()
+    answers, accepted = ok("provider", f"{address} answers ({provider.kind})"), ok("key", _key_of(provider))
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await client.retrieve(_NOBODYS_RESPONSE)
+    except TimeoutError:
+        found = f"{address} does not answer within {_PATIENCE:g} s"
+        return [problem("provider", found, "look at the provider's status page, network and proxy")]
+    except NotFound:
+        return [answers, accepted]
+    except AuthenticationFailed as error:
+        return [answers, problem("key", f"refused: {error}", "check OPENAI_API_KEY, and what that key may do")]
+    except QuotaExhausted as error:
+        return [answers, problem("key", str(error), "add credit, or raise the spend limit, at the provider")]
+    except NoSuchEndpoint as error:
+        cure = "check OPENAI_BASE_URL: responses cannot be read back, so that only streams can be used there"
+        return [note("provider", str(error), cure)]
+    except Busy as error:
+        return [note("provider", f"{address} turns requests away: {error}", "nothing: agents try again by themselves")]
+    except Unreachable as error:
+        return [problem("provider", f"{address} does not answer: {error}", "check network, proxy and OPENAI_BASE_URL")]
+    except ResponsesError as error:
+        return [problem("provider", str(error), "look at the provider's status page, or check OPENAI_BASE_URL")]
+    return [answers, accepted]
+
+
+def _key_of(provider: Provider) -> str:
+    return "accepted" if provider.api_key else "none is set, and none is asked for"

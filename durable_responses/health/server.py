@@ -1,0 +1,100 @@
+"""A worker's liveness and readiness over HTTP, for whatever starts, restarts and updates it.
+
+`GET /livez`: 200 while the process answers at all. `GET /readyz`: 200 when it asks Temporal for work and its provider
+answers and accepts its key, else 503; both tell what was found, as JSON.
+"""
+
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from durable_responses.health import provider as providers
+from durable_responses.health.checks import Check, Report, ok, problem
+from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.runtime import Provider, SettingsError
+
+# However often one asks: the provider and the server are asked once in this time.
+_SECONDS_KEPT = 5.0
+_SKEW = timedelta(seconds=2)
+
+
+@dataclass
+class Readiness:
+    """Whether this worker can do its work. `workflows` and `activities` are the names of the queues that it serves."""
+
+    client: Client
+    responses: ResponsesClient
+    provider: Provider
+    workflows: Collection[str]
+    activities: Collection[str]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _last: Report | None = None
+    _looked_at: float = float("-inf")
+
+    async def report(self) -> Report:
+        """What is found now, or was a moment ago."""
+        if self._last is None or time.monotonic() - self._looked_at > _SECONDS_KEPT or not self._last.is_well:
+            self._last = Report(checks=[await self._polls(), *await providers.ask(self.responses, self.provider)])
+            self._looked_at = time.monotonic()
+        return self._last
+
+    async def _polls(self) -> Check:
+        queues = [*((name, WORKFLOWS) for name in self.workflows), *((name, ACTIVITIES) for name in self.activities)]
+        try:
+            # One is enough: while all slots of a queue are taken, it is not polled.
+            for name, kind in queues:
+                for poller in await pollers_of(self.client, name, kind):
+                    since_start = poller.last_access_time.ToDatetime(UTC) >= self.started_at - _SKEW
+                    if poller.identity == self.client.identity and since_start:
+                        return ok("polls", f"asks for the work of {name}")
+        except RPCError as error:
+            return problem("polls", f"Temporal does not say: {error.message}", "look at the Temporal server")
+        return problem("polls", "this worker does not ask for work", "wait a moment if it has just started")
+
+
+@asynccontextmanager
+async def serving_health(readiness: Readiness, host: str, port: int) -> AsyncIterator[str]:
+    """Answer on this address while inside; gives the base URL. Port 0 takes a free one. Raises `SettingsError`."""
+
+    async def alive(_: Request) -> Response:
+        return _answer(Report(checks=[ok("alive", f"process {os.getpid()}")]))
+
+    async def ready(_: Request) -> Response:
+        return _answer(await readiness.report())
+
+    app = Starlette(routes=[Route("/livez", alive), Route("/readyz", ready)])
+    listener = _listen(host, port)
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    # Driven directly: `serve` would take the worker's signals away from it.
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[listener])
+    try:
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        await server.shutdown(sockets=[listener])
+
+
+def _answer(report: Report) -> Response:
+    return Response(report.model_dump_json(), 200 if report.is_well else 503, media_type="application/json")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise SettingsError(f"AGENT_HEALTH_PORT {port} of {host} cannot be used: {why}.") from error

@@ -1,0 +1,148 @@
+"""What the Temporal server says of itself, of our namespace and of our task queues."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.enums.v1 import NamespaceState, TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo
+from temporalio.api.taskqueue.v1 import TaskQueue as QueueName
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeTaskQueueRequest,
+    GetClusterInfoRequest,
+    PollActivityTaskQueueRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from durable_responses.health.checks import Check, note, ok, problem
+from durable_responses.workflows.contract import TaskQueue
+
+POLL_WINDOW = timedelta(seconds=70)  # a worker asks again after at most 60 s
+SHORTLY = timedelta(seconds=3)
+_SHORTEST_RETENTION = timedelta(hours=24)
+_TOLERATED_SKEW = timedelta(seconds=2)
+
+WORKFLOWS, ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+
+
+async def check_server(client: Client) -> Check:
+    """Whether the server answers, and its version."""
+    try:
+        answer = await client.workflow_service.get_cluster_info(GetClusterInfoRequest(), timeout=SHORTLY)
+    except RPCError as error:
+        if error.status is RPCStatusCode.UNIMPLEMENTED or error.status is RPCStatusCode.PERMISSION_DENIED:
+            return ok("temporal", f"answers at {_address(client)}")
+        return problem("temporal", f"{_address(client)}: {error.message}", "look at the server, or at TEMPORAL_ADDRESS")
+    return ok("temporal", f"server {answer.server_version} answers at {_address(client)}")
+
+
+async def check_namespace(client: Client) -> Check:
+    """Whether the namespace is there, and keeps finished runs for a day (A20)."""
+    name = client.namespace
+    try:
+        answer = await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=name), timeout=SHORTLY
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            cure = f"create it: temporal operator namespace create --namespace {name} --retention 72h"
+            return problem("namespace", f"there is no namespace {name!r}", cure)
+        return problem("namespace", f"{name}: {error.message}", "check TEMPORAL_NAMESPACE and what the API key may do")
+    if answer.namespace_info.state != NamespaceState.NAMESPACE_STATE_REGISTERED:
+        return problem("namespace", f"{name} is being deleted", "use another one: TEMPORAL_NAMESPACE")
+    kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
+    found = f"{name}, keeps finished runs for {kept.total_seconds() / 3600:g} h"
+    if kept < _SHORTEST_RETENTION:
+        cure = f"keep them for longer: temporal operator namespace update --namespace {name} --retention 72h"
+        return note("namespace", found, cure)
+    return ok("namespace", found)
+
+
+async def check_queue(client: Client, queue: TaskQueue, base: str) -> Check:
+    """Whether workers ask for the work of one queue."""
+    name = queue.under(base)
+    title = f"queue {name}"
+    try:
+        pollers = await pollers_of(client, name, WORKFLOWS if queue is TaskQueue.AGENTS else ACTIVITIES)
+    except RPCError as error:
+        return problem(title, error.message, "check what the API key may do")
+    if not pollers:
+        return problem(title, "no worker asks for its work", _start_one(queue))
+    count = len({poller.identity for poller in pollers})
+    return ok(title, f"{count} worker{'s' if count > 1 else ''}")
+
+
+def _start_one(queue: TaskQueue) -> str:
+    short = queue.value.removeprefix("agents-")
+    cure = (
+        f"start one: `durable-responses up` or `durable-responses worker` (with --queues, {short} must be among them)"
+    )
+    return f"{cure}; or all are full: {_LIMITS[queue]}" if queue in _LIMITS else cure
+
+
+# A worker whose slots are all taken does not ask for more.
+_LIMITS = {TaskQueue.CREATE: "AGENT_MAX_RESPONSES_IN_FLIGHT", TaskQueue.TOOLS: "AGENT_MAX_TOOLS"}
+
+
+async def pollers_of(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
+    """Who has lately asked for tasks of a queue. Raises `RPCError`."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=QueueName(name=queue), task_queue_type=kind
+    )
+    answer = await client.workflow_service.describe_task_queue(request, timeout=SHORTLY)
+    since = datetime.now(UTC) - POLL_WINDOW
+    return [poller for poller in answer.pollers if poller.last_access_time.ToDatetime(UTC) >= since]
+
+
+async def check_clock(client: Client, now: Callable[[], float] = time.time) -> Check:
+    """Whether our clock and the server's agree: deadlines are points in time, set by one and kept by the other."""
+    try:
+        async with asyncio.timeout(SHORTLY.total_seconds()):
+            skew = await _server_is_ahead_by(client, now)
+    except (RPCError, TimeoutError):
+        return note("clock", "could not be compared with the server's", "look at it yourself: `date -u`")
+    found = f"{abs(skew.total_seconds()):.1f} s {'behind' if skew > timedelta(0) else 'ahead of'} the server's"
+    if abs(skew) > _TOLERATED_SKEW:
+        return problem("clock", found, "set it by NTP, here or there: deadlines would be kept too early or too late")
+    return ok("clock", "agrees with the server's")
+
+
+async def _server_is_ahead_by(client: Client, now: Callable[[], float]) -> timedelta:
+    """Ask for the work of a queue that nobody else uses; the server notes by its own clock when that was."""
+    queue = QueueName(name=f"clock-{secrets.token_hex(8)}")
+    asked = now()
+    # The server refuses polls that are short; this one is given up as soon as it has been noted.
+    asking = asyncio.create_task(
+        client.workflow_service.poll_activity_task_queue(
+            PollActivityTaskQueueRequest(namespace=client.namespace, task_queue=queue, identity="doctor"),
+            timeout=timedelta(seconds=60),
+        )
+    )
+    try:
+        while not (noted := await _first_poll(client, queue)):
+            if asking.done():  # it was refused: the caller hears why
+                await asking
+            await asyncio.sleep(0.02)
+        seen = now()
+    finally:
+        asking.cancel()
+        with suppress(asyncio.CancelledError, RPCError):
+            await asking
+    if asked <= noted <= seen:
+        return timedelta(0)
+    return timedelta(seconds=noted - asked if noted < asked else noted - seen)
+
+
+async def _first_poll(client: Client, queue: QueueName) -> float | None:
+    request = DescribeTaskQueueRequest(namespace=client.namespace, task_queue=queue, task_queue_type=ACTIVITIES)
+    answer = await client.workflow_service.describe_task_queue(request, timeout=SHORTLY)
+    return min((poller.last_access_time.ToDatetime(UTC).timestamp() for poller in answer.pollers), default=None)
+
+
+def _address(client: Client) -> str:
+    return client.service_client.config.target_host

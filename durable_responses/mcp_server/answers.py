@@ -1,0 +1,235 @@
+"""What the tools answer, as structured content: rows A13–A17. Pure: job views in, models out."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from durable_responses.mcp_server.arguments import Untitled
+from durable_responses.responses_api.errors import redact
+from durable_responses.workflows.contract import AgentError, AgentStatus, AgentUsage
+from durable_responses.workflows.jobs import JobView, Source
+
+MEMO_DISPLAY = "display_in_chat"
+"""Key of the workflow's memo: whether the text of a saved result is to be returned as well."""
+
+_SHORTEST_POLL_MS, _LONGEST_POLL_MS = 2_000, 30_000
+
+
+class Answer(BaseModel):
+    """The structured content of a tool's result."""
+
+    model_config = ConfigDict(
+        protected_namespaces=(), use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
+
+
+class JobProgress(Answer):
+    """Where an agent run stands."""
+
+    iteration: int
+    max_iterations: int
+    response_status: str | None
+    elapsed_s: float
+
+
+class JobAnswer(Answer):
+    """A job, as `gpt5_agent` and `gpt5_agent_poll` tell of it. Times are ISO 8601, in UTC."""
+
+    job_id: str
+    status: AgentStatus
+    iterations: int
+    """Model responses so far; 0 before the first."""
+    response_id: str | None
+    """Give it as `previous_response_id` to go on from a completed run."""
+    model: str | None
+    preview: str
+    """The last 4000 characters written so far."""
+    output: str | None
+    """The whole answer, once the job has ended; null when it was saved and is not to be displayed."""
+    result_path: str | None
+    error: AgentError | None
+    incomplete_reason: str | None
+    usage: AgentUsage
+    progress: JobProgress
+    cancel_requested: bool
+    updated_at: datetime | None
+    next_poll_ms: int | None
+    """When to poll again; null once the job has ended."""
+    notices: list[str]
+    """What is out of the ordinary, such as that no worker is running."""
+
+
+class StartAnswer(Answer):
+    """A job that was started, or that an earlier call with the same idempotency key has started."""
+
+    job_id: str
+    status: AgentStatus
+
+
+class CancelStatus(StrEnum):
+    """The answer to a cancel: the job's status, or that it is being stopped."""
+
+    CANCELLING = "cancelling"
+    COMPLETED = AgentStatus.COMPLETED
+    INCOMPLETE = AgentStatus.INCOMPLETE
+    FAILED = AgentStatus.FAILED
+    CANCELLED = AgentStatus.CANCELLED
+
+
+class CancelAnswer(Answer):
+    """What came of a cancel. `cancelling`: asked for, but not yet confirmed by the provider."""
+
+    job_id: str
+    status: CancelStatus
+    notices: list[str]
+
+
+class JobSummary(Answer):
+    """One job of a list."""
+
+    job_id: str
+    status: AgentStatus
+    task: str
+    iterations: int
+    started_at: datetime | None
+    updated_at: datetime | None
+    result_path: str | None
+
+
+class ListAnswer(Answer):
+    """The newest jobs."""
+
+    jobs: list[JobSummary]
+    notices: list[str]
+
+
+class ProblemCode(StrEnum):
+    """Why a tool call did not do what it says."""
+
+    JOB_NOT_FOUND = "job_not_found"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    UNAVAILABLE = "unavailable"
+    INTERNAL_ERROR = "internal_error"
+
+
+class JobNotFoundAnswer(Answer):
+    """No agent run has this id."""
+
+    error: Literal[ProblemCode.JOB_NOT_FOUND] = ProblemCode.JOB_NOT_FOUND
+
+
+class Problem(Answer):
+    """A tool call that failed; `message` is one sentence."""
+
+    error: ProblemCode
+    message: str
+
+
+def output_schema(*kinds: type[Answer]) -> dict[str, Any]:
+    """The published schema of a tool's structured content: an object of one of these kinds."""
+    # Revisions of the protocol before 2026-07-28 want an object at the root.
+    if len(kinds) == 1:
+        return kinds[0].model_json_schema(mode="serialization", schema_generator=Untitled)
+    named, definitions = TypeAdapter.json_schemas(
+        [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in kinds], schema_generator=Untitled
+    )
+    return {"type": "object", "anyOf": list(named.values()), "$defs": definitions.get("$defs", {})}
+
+
+# --- from a job --------------------------------------------------------------------------------------------------
+
+
+def job_answer(view: JobView, now: datetime) -> JobAnswer:
+    """A job in the form of A15."""
+    state, result = view.state, view.result
+    return JobAnswer(
+        job_id=view.job_id,
+        status=state.status,
+        iterations=_iterations(view),
+        response_id=state.response_id,
+        model=state.model,
+        preview=state.preview,
+        output=result.output_text if result and not is_kept_back(view) else None,
+        result_path=result.artifact_path if result else None,
+        error=_redacted(state.error) if state.error else None,
+        incomplete_reason=result.incomplete_reason if result else None,
+        usage=state.usage,
+        progress=JobProgress(
+            iteration=_iterations(view),
+            max_iterations=state.max_iterations,
+            response_status=state.response_status,
+            elapsed_s=round(view.elapsed(now).total_seconds(), 1),
+        ),
+        cancel_requested=state.cancel_requested,
+        updated_at=state.updated_at,
+        next_poll_ms=next_poll_ms(view, now),
+        notices=notices(view),
+    )
+
+
+def cancel_answer(view: JobView) -> CancelAnswer:
+    """What came of a cancel: an open job is being stopped, a closed one has its real status (A16)."""
+    status = CancelStatus(view.state.status.value) if view.is_closed else CancelStatus.CANCELLING
+    return CancelAnswer(job_id=view.job_id, status=status, notices=notices(view))
+
+
+def list_answer(views: list[JobView], asked: JobView | None) -> ListAnswer:
+    """A list of jobs. `asked`: an open one whose worker was asked, which shows whether any is running."""
+    jobs = [
+        JobSummary(
+            job_id=view.job_id,
+            status=view.state.status,
+            task=view.summary or "",
+            iterations=_iterations(view),
+            started_at=view.state.started_at,
+            updated_at=view.state.updated_at,
+            result_path=view.result.artifact_path if view.result else None,
+        )
+        for view in views
+    ]
+    return ListAnswer(jobs=jobs, notices=_outages(asked) if asked else [])
+
+
+def next_poll_ms(view: JobView, now: datetime) -> int | None:
+    """When to ask again: after a tenth of the job's age, 2 to 30 s; None for a job that has ended."""
+    if view.is_closed:
+        return None
+    return min(max(int(view.elapsed(now).total_seconds() * 100), _SHORTEST_POLL_MS), _LONGEST_POLL_MS)
+
+
+def is_kept_back(view: JobView) -> bool:
+    """Whether the text is not returned, because it was saved and is not to be displayed (A23)."""
+    saved = view.result is not None and view.result.artifact_path is not None
+    return saved and view.memo.get(MEMO_DISPLAY) is False
+
+
+_NO_WORKER = "No worker is running, or it does not answer: the job is not lost, and goes on as soon as there is one."
+_SILENT_TEMPORAL = "Temporal does not answer: this is what was known before; the job is not lost."
+
+
+def notices(view: JobView) -> list[str]:
+    """What is out of the ordinary with a job, a sentence each."""
+    told = _outages(view)
+    if view.state.ambiguous_creates:
+        told.append(f"{view.state.ambiguous_creates} create(s) with an unknown outcome may have cost tokens.")
+    if view.result and view.result.artifact_error:
+        told.append(redact(f"The result was not saved: {view.result.artifact_error}"))
+    return told
+
+
+def _outages(view: JobView) -> list[str]:
+    if view.source is Source.EARLIER:
+        return [_SILENT_TEMPORAL]
+    return [] if view.worker_running or view.is_closed else [_NO_WORKER]
+
+
+def _iterations(view: JobView) -> int:
+    # A queued run has begun its first iteration, but there is no response yet.
+    return 0 if view.state.status is AgentStatus.QUEUED else view.state.iteration
+
+
+def _redacted(error: AgentError) -> AgentError:
+    # Most texts were redacted where they arose; the reason of a termination, say, was typed by anybody (A25).
+    return error.model_copy(update={"message": redact(error.message)})

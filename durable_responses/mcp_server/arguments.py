@@ -1,0 +1,164 @@
+"""What the tools take, as published and as checked (row A23). Pure: no Temporal, no files."""
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import ErrorDetails
+
+from durable_responses.activities.messages import ArtifactFormat
+from durable_responses.responses_api.models import ReasoningEffort, Verbosity
+
+LONGEST_WAIT = 20
+MOST_JOBS = 50
+_SHOWN_PROBLEMS = 10
+
+
+class ArgumentsError(Exception):
+    """The arguments of a tool call cannot be used: one sentence that names each of them, and no value."""
+
+
+class ToolArguments(BaseModel):
+    """The arguments of a tool. Strict: `"5"` is not 5. What is not an argument is refused by its name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class FileArgument(ToolArguments):
+    """A file that the agent is given."""
+
+    path: str = Field(min_length=1)
+    """Path of a text file or an image, under the files root of the server."""
+    label: str | None = None
+    """What the file is."""
+
+
+class AgentArguments(ToolArguments):
+    """The arguments of `gpt5_agent` and `gpt5_agent_start`. Only `task` is required."""
+
+    task: str = Field(min_length=1)
+    """What the agent is to do. Say all it needs to know: nobody answers its questions."""
+    reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
+    """How hard the model thinks; high and above may take an hour."""
+    verbosity: Verbosity = Verbosity.MEDIUM
+    """How long the answer is."""
+    model: str | None = Field(None, min_length=1)
+    """Model name."""
+    enable_web_search: bool = True
+    """Whether the model may search the web."""
+    enable_code_interpreter: bool = False
+    """Whether the model may run Python in the provider's sandbox."""
+    enable_file_operations: bool = False
+    """Whether the model may list, read, search and write the files of the worker's workspace."""
+    max_iterations: int | None = Field(None, ge=1, le=20)
+    """Most model responses of the run. By effort when not given: 5, 6, 8, 10, or 12 from high on."""
+    max_execution_time_seconds: int | None = Field(None, ge=30, le=86_400)
+    """Time for the whole run. By effort when not given: 270, 360, 540, 810, or 1800 from high on."""
+    tool_timeout_seconds: int | None = Field(None, ge=5, le=300)
+    """Time for one function call. By effort when not given: 30, 45, 70, 90, or 180 from high on."""
+    show_reasoning_summary: bool = True
+    """Whether a summary of the reasoning is asked for and saved."""
+    system_prompt: str | None = None
+    """Instructions, added to the default ones."""
+    context: str | None = None
+    """Background that is given with the task."""
+    previous_response_id: str | None = None
+    """The `response_id` of an earlier, completed run, to go on from it."""
+    quality_over_cost: bool = False
+    """Twice the room for output: 64,000 tokens instead of 32,000."""
+    save_to_file: bool = True
+    """Whether the result is saved as a Markdown file."""
+    save_format: ArtifactFormat = ArtifactFormat.STANDARD
+    """`standard`: task, summary, output and footer; `clean`: the output alone."""
+    output_folder: str | None = None
+    """Folder for the file, under the output root of the server; `_gpt5_docs` when blank."""
+    output_filename: str | None = None
+    """Name of the file; made up from time, task and job id when blank."""
+    display_in_chat: bool = True
+    """Whether the full text is returned even though it was saved."""
+    file_path: str | None = Field(None, min_length=1)
+    """One file that the agent is given; like an entry of `files`."""
+    files: list[FileArgument] = Field([], max_length=100)
+    """Text files (1 MiB each, 5 MiB together) and images (10 MiB) that the agent is given."""
+    idempotency_key: str | None = Field(None, min_length=1, max_length=1000)
+    """With the same key a second call gives the same job, whatever its other arguments."""
+    show_preambles: bool = True
+    """Whether the model says what it is about to do before it calls a tool."""
+
+    @field_validator("task")
+    @classmethod
+    def _says_something(cls, task: str) -> str:
+        if not task.strip():
+            raise ValueError("is blank")
+        return task
+
+
+class PollArguments(ToolArguments):
+    """The arguments of `gpt5_agent_poll`."""
+
+    job_id: str
+    """The job, as `gpt5_agent_start` named it."""
+    wait_seconds: float = Field(0, ge=0, le=LONGEST_WAIT)
+    """How long to wait for something to change before answering."""
+
+
+class CancelArguments(ToolArguments):
+    """The arguments of `gpt5_agent_cancel`."""
+
+    job_id: str
+    """The job, as `gpt5_agent_start` named it."""
+
+
+class ListArguments(ToolArguments):
+    """The arguments of `gpt5_agent_list`."""
+
+    limit: int = Field(10, ge=1, le=MOST_JOBS)
+    """How many jobs, newest first."""
+
+
+Arguments = TypeVar("Arguments", bound=ToolArguments)
+
+
+def read_arguments(kind: type[Arguments], given: dict[str, Any] | None) -> Arguments:
+    """The checked arguments, defaults applied; null counts as not given. Raises `ArgumentsError`."""
+    said = {name: value for name, value in (given or {}).items() if value is not None}
+    try:
+        # By way of JSON: strict checks of Python values would not take "high" for an effort.
+        return kind.model_validate_json(json.dumps(said))
+    except ValidationError as error:
+        raise ArgumentsError(_sentence(error)) from None
+
+
+class Untitled(GenerateJsonSchema):
+    """Schemas without a title for each field: it says the name again, and a model pays for every word."""
+
+    def field_title_should_be_set(self, _: object) -> bool:
+        """Never."""
+        return False
+
+
+def input_schema(kind: type[ToolArguments], **defaults: Any) -> dict[str, Any]:
+    """The JSON schema that is published; `defaults` are those that the settings decide."""
+    schema = kind.model_json_schema(schema_generator=Untitled)
+    for name, value in defaults.items():
+        schema["properties"][name]["default"] = value
+    return schema
+
+
+def _sentence(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    more = len(problems) - _SHOWN_PROBLEMS
+    said = "; ".join(map(_problem, problems[:_SHOWN_PROBLEMS])) + (f"; and {more} more" if more > 0 else "")
+    return f"The arguments cannot be used: {said}."
+
+
+def _problem(problem: ErrorDetails) -> str:
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"there is no argument {name[:80]!r}"
+        case "missing":
+            return f"{name} is missing"
+        case _:
+            return f"{name}: {problem['msg'].removeprefix('Value error, ')}"

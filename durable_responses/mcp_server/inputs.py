@@ -1,0 +1,129 @@
+"""From the arguments of `gpt5_agent` to a run's input (A22–A24). `check_paths` looks at files, the rest is pure."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from durable_responses.activities.artifacts import ArtifactError, output_folder
+from durable_responses.activities.inputs import InputError, opening_input
+from durable_responses.activities.messages import InputFile, Opening, SaveOptions
+from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError
+from durable_responses.responses_api.models import ReasoningEffort
+from durable_responses.workflows.contract import AgentInput
+
+PREAMBLES = "Before each call of a tool, say in one sentence what you are about to do and why."
+_OUTPUT_TOKENS, _GENEROUS_OUTPUT_TOKENS = 32_000, 64_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may take when its arguments do not say: iterations, and seconds for the run and for one call."""
+
+    iterations: int
+    execution: int
+    tool: int
+
+
+_FROM_HIGH_EFFORT = Limits(12, 1800, 180)
+_LIMITS = {
+    ReasoningEffort.NONE: Limits(5, 270, 30),
+    ReasoningEffort.MINIMAL: Limits(6, 360, 45),
+    ReasoningEffort.LOW: Limits(8, 540, 70),
+    ReasoningEffort.MEDIUM: Limits(10, 810, 90),
+}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the server adds to every run: the model, the roots (absolute), the function tools by name, and
+    whether it may use the WebSocket.
+    """
+
+    model: str
+    files_root: Path
+    output_root: Path
+    tools: frozenset[str]
+    file_tools: frozenset[str]
+    allow_websocket: bool = False
+
+
+def limits_for(effort: ReasoningEffort) -> Limits:
+    """The limits by effort (A23)."""
+    return _LIMITS.get(effort, _FROM_HIGH_EFFORT)
+
+
+def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentInput:
+    """The input of the run that the arguments ask for."""
+    limits = limits_for(arguments.reasoning_effort)
+    given = _given_files(arguments)
+    return AgentInput(
+        task=arguments.task,
+        context=arguments.context,
+        model=arguments.model or surroundings.model,
+        instructions=_instructions(arguments),
+        reasoning_effort=arguments.reasoning_effort,
+        reasoning_summary=arguments.show_reasoning_summary,
+        verbosity=arguments.verbosity,
+        enable_web_search=arguments.enable_web_search,
+        enable_code_interpreter=arguments.enable_code_interpreter,
+        tools=_tools(arguments, surroundings),
+        max_iterations=arguments.max_iterations or limits.iterations,
+        deadline=arguments.max_execution_time_seconds or limits.execution,
+        tool_timeout=arguments.tool_timeout_seconds or limits.tool,
+        max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
+        allow_websocket=surroundings.allow_websocket,
+        previous_response_id=arguments.previous_response_id,
+        files=list(given.values()),
+        files_root=str(surroundings.files_root) if given else None,
+        save=_save(arguments, surroundings),
+    )
+
+
+def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:
+    """Look at files and folder as the worker will: a run that cannot have them should not start. Blocking.
+
+    Raises `ArgumentsError`, which names the argument.
+    """
+    given = _given_files(arguments)
+    opening = Opening(task=arguments.task, files=list(given.values()), files_root=str(surroundings.files_root))
+    try:
+        opening_input(opening, [surroundings.files_root])
+    except InputError as error:
+        field = re.sub(r"files\[(\d+)\]", lambda match: list(given)[int(match[1])], error.field)
+        field = field.replace("file_path.path", "file_path")
+        raise ArgumentsError(f"The arguments cannot be used: {field} {error.message}") from None
+    if save := _save(arguments, surroundings):
+        try:
+            output_folder(save, [surroundings.output_root])
+        except ArtifactError as error:
+            told = str(error).replace("save.folder", "output_folder")
+            raise ArgumentsError(f"The arguments cannot be used: {told}") from None
+
+
+def _given_files(arguments: AgentArguments) -> dict[str, InputFile]:
+    """The files by the name of the argument that gave them."""
+    given = {"file_path": InputFile(path=arguments.file_path)} if arguments.file_path else {}
+    for index, file in enumerate(arguments.files):
+        given[f"files[{index}]"] = InputFile(path=file.path, label=file.label)
+    return given
+
+
+def _tools(arguments: AgentArguments, surroundings: Surroundings) -> list[str]:
+    withheld = frozenset() if arguments.enable_file_operations else surroundings.file_tools
+    return sorted(surroundings.tools - withheld)
+
+
+def _instructions(arguments: AgentArguments) -> str | None:
+    parts = [arguments.system_prompt, PREAMBLES if arguments.show_preambles else None]
+    return "\n\n".join(filter(None, parts)) or None
+
+
+def _save(arguments: AgentArguments, surroundings: Surroundings) -> SaveOptions | None:
+    if not arguments.save_to_file:
+        return None
+    return SaveOptions(
+        format=arguments.save_format,
+        folder=arguments.output_folder,
+        filename=arguments.output_filename,
+        root=str(surroundings.output_root),
+    )

@@ -1,0 +1,117 @@
+"""Jobs as resources, for clients to attach: `job://{id}` is the live state, `job://{id}/result` the saved result."""
+
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
+
+from durable_responses.mcp_server.answers import job_answer
+from durable_responses.mcp_server.backend import Backend
+from durable_responses.mcp_server.tools import check_job_id, now
+from durable_responses.runtime import Settings, SetupError
+from durable_responses.workflows.jobs import JobError, JobNotFound, Jobs, JobView
+
+_URI = re.compile(r"job://(?P<job>[^/?#]+)(?P<result>/result)?")
+_SHOWN_JOBS = 20
+_LARGEST_FILE = 10 * 1024 * 1024
+_JSON, _MARKDOWN = "application/json", "text/markdown"
+
+TEMPLATES = [
+    ResourceTemplate(
+        name="job",
+        title="State of a job",
+        uri_template="job://{id}",
+        description="The live state of a job, as gpt5_agent_poll tells it.",
+        mime_type=_JSON,
+    ),
+    ResourceTemplate(
+        name="job result",
+        title="Result of a job",
+        uri_template="job://{id}/result",
+        description="The result of a job that has ended: the saved file, or the output where none was saved.",
+        mime_type=_MARKDOWN,
+    ),
+]
+
+
+def state_uri(job_id: str) -> str:
+    """The address of a job's state."""
+    return f"job://{quote(job_id, safe='')}"
+
+
+class JobResources:
+    """The resources of one backend. Files are read under the output root only, symlinks resolved."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self._root = settings.output_root
+
+    async def recent(self) -> list[Resource]:
+        """The newest jobs. None while Temporal is not there yet: clients ask as soon as they connect."""
+        jobs = self._backend.ready
+        if jobs is None:
+            return []
+        try:
+            views = await jobs.recent(limit=_SHOWN_JOBS)
+        except JobError as error:
+            raise MCPError(INTERNAL_ERROR, str(error)) from None
+        return [resource for view in views for resource in _of(view)]
+
+    async def read(self, uri: str) -> TextResourceContents:
+        """What an address stands for. Raises `MCPError`: invalid parameters where there is nothing."""
+        match = _URI.fullmatch(uri)
+        if match is None:
+            raise _nothing(uri, "The address of a job is job://ID, that of its result job://ID/result.")
+        try:
+            view = await self._job(unquote(match["job"]))
+        except JobNotFound as error:
+            raise _nothing(uri, str(error)) from None
+        except (SetupError, JobError) as error:
+            raise MCPError(INTERNAL_ERROR, str(error)) from None
+        if match["result"] is None:
+            return TextResourceContents(
+                uri=uri, mime_type=_JSON, text=job_answer(view, now()).model_dump_json(indent=2)
+            )
+        if view.result is None:
+            raise _nothing(uri, f"The job has no result yet: it is {view.state.status}.")
+        saved = self._saved(view.result.artifact_path)
+        return TextResourceContents(uri=uri, mime_type=_MARKDOWN, text=saved or view.result.output_text)
+
+    async def _job(self, job_id: str) -> JobView:
+        check_job_id(job_id)
+        jobs: Jobs = await self._backend.to_read()
+        return await jobs.state(job_id)
+
+    def _saved(self, path: str | None) -> str | None:
+        """The file's text; None where it is not here, or not where results are saved."""
+        if path is None:
+            return None
+        resolved = Path(path).resolve()
+        if not resolved.is_relative_to(self._root) or not resolved.is_file():
+            return None
+        with resolved.open("rb") as file:
+            return file.read(_LARGEST_FILE).decode(errors="replace")
+
+
+def _of(view: JobView) -> list[Resource]:
+    uri = state_uri(view.job_id)
+    about = view.summary or view.job_id
+    state = Resource(
+        name=view.job_id, title=about, uri=uri, mime_type=_JSON, description=f"State of a job ({view.state.status})."
+    )
+    if view.result is None:
+        return [state]
+    result = Resource(
+        name=f"{view.job_id} result",
+        title=f"Result: {about}",
+        uri=f"{uri}/result",
+        mime_type=_MARKDOWN,
+        description=f"Result of a job ({view.state.status}).",
+    )
+    return [state, result]
+
+
+def _nothing(uri: str, why: str) -> MCPError:
+    return MCPError(INVALID_PARAMS, why, {"uri": uri})

@@ -1,0 +1,104 @@
+"""The protocol's side: tools, resources and the tasks extension behind one MCP server."""
+
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.extension import compose_tool_call_handler
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+)
+
+from durable_responses.mcp_server.backend import Backend
+from durable_responses.mcp_server.resources import TEMPLATES, JobResources
+from durable_responses.mcp_server.tasks import TasksExtension
+from durable_responses.mcp_server.tools import AgentTools, Report
+from durable_responses.runtime import Settings
+
+NAME = "durable-responses"
+_INSTRUCTIONS = (
+    "Hands long tasks to agents that survive restarts. Short ones: gpt5_agent. Long ones: gpt5_agent_start, then "
+    "gpt5_agent_poll with the job_id until the status is completed, incomplete, failed or cancelled. A job goes on "
+    "whether or not it is polled; gpt5_agent_list finds it again."
+)
+
+Context = ServerRequestContext[Any, Any]
+
+
+def build_server(backend: Backend, settings: Settings, version: str) -> Server[Any]:
+    """An MCP server over one backend; it serves any number of clients."""
+    tools = AgentTools(backend, settings)
+    handlers = Handlers(tools, JobResources(backend, settings))
+    # The low-level server: it publishes our own schemas and leaves checking the arguments to us, so that an unknown one
+    # is refused and no value is echoed.
+    server: Server[Any] = Server(
+        NAME,
+        version=version,
+        title="Durable Responses",
+        instructions=_INSTRUCTIONS,
+        on_list_tools=handlers.list_tools,
+        on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_resource_templates,
+        on_read_resource=handlers.read_resource,
+    )
+    extension = TasksExtension(tools, backend)
+    server.extensions[extension.identifier] = extension.settings()
+    call_tool = compose_tool_call_handler([extension], handlers.call_tool)
+    server.add_request_handler("tools/call", CallToolRequestParams, call_tool)
+    for method in extension.methods():
+        server.add_request_handler(method.method, method.params_type, method.handler)
+    return server
+
+
+class Handlers:
+    """One method for each request of the protocol."""
+
+    def __init__(self, tools: AgentTools, resources: JobResources) -> None:
+        self._tools = tools
+        self._resources = resources
+
+    async def list_tools(self, _: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
+        """`tools/list`: needs no Temporal."""
+        return ListToolsResult(tools=self._tools.published)
+
+    async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+        """`tools/call`."""
+        if params.name not in self._tools:
+            raise MCPError(INVALID_PARAMS, f"There is no tool {params.name[:80]!r}.")
+        return await self._tools.call(params.name, params.arguments, _report_to(ctx))
+
+    async def list_resources(self, _: Context, __: PaginatedRequestParams | None) -> ListResourcesResult:
+        """`resources/list`."""
+        return ListResourcesResult(resources=await self._resources.recent())
+
+    async def list_resource_templates(
+        self, _: Context, __: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        """`resources/templates/list`."""
+        return ListResourceTemplatesResult(resource_templates=TEMPLATES)
+
+    async def read_resource(self, _: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        """`resources/read`."""
+        return ReadResourceResult(contents=[await self._resources.read(params.uri)])
+
+
+def _report_to(ctx: Context) -> Report:
+    reported = -1.0
+
+    async def report(seconds: float, line: str) -> None:
+        nonlocal reported
+        # The protocol wants progress to grow with each notification; two changes may fall on the same tenth of a
+        # second.
+        reported = max(seconds, reported + 0.001)
+        await ctx.session.report_progress(reported, message=line)
+
+    return report

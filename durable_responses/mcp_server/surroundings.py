@@ -1,0 +1,25 @@
+"""What the server adds to every run, from its settings: the model, the roots, and the worker's function tools."""
+
+from durable_responses.mcp_server.inputs import Surroundings
+from durable_responses.runtime import Settings
+from durable_responses.tools.registry import Registry
+
+_FILE_TOOLS = "durable_responses.tools.files"
+
+
+def look_around(settings: Settings) -> Surroundings:
+    """Import the tools that a worker with these settings offers, to know their names. Blocking.
+
+    Raises `RegistryError`.
+    """
+    # Imported here, in a thread: the fetching tools bring an HTTP stack with them.
+    from durable_responses.worker.program import TOOL_MODULES
+
+    return Surroundings(
+        model=settings.model,
+        files_root=settings.files_root,
+        output_root=settings.output_root,
+        tools=frozenset(Registry.from_modules([*TOOL_MODULES, *settings.tool_modules]).names),
+        file_tools=frozenset(Registry.from_modules([_FILE_TOOLS]).names),
+        allow_websocket=settings.allow_websocket,
+    )

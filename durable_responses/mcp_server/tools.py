@@ -1,0 +1,323 @@
+"""The tools: `gpt5_agent`, and start, poll, cancel and list. Each is a call or two of `workflows.jobs`."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import anyio
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import Tool as PublishedTool
+
+from durable_responses.mcp_server import wording
+from durable_responses.mcp_server.answers import (
+    MEMO_DISPLAY,
+    Answer,
+    CancelAnswer,
+    JobAnswer,
+    JobNotFoundAnswer,
+    ListAnswer,
+    Problem,
+    ProblemCode,
+    StartAnswer,
+    cancel_answer,
+    is_kept_back,
+    job_answer,
+    list_answer,
+    output_schema,
+)
+from durable_responses.mcp_server.arguments import (
+    LONGEST_WAIT,
+    AgentArguments,
+    ArgumentsError,
+    CancelArguments,
+    ListArguments,
+    PollArguments,
+    ToolArguments,
+    input_schema,
+    read_arguments,
+)
+from durable_responses.mcp_server.backend import Backend
+from durable_responses.mcp_server.following import follow, next_change
+from durable_responses.mcp_server.inputs import agent_input, check_paths
+from durable_responses.mcp_server.surroundings import look_around
+from durable_responses.runtime import Settings, SetupError
+from durable_responses.tools.registry import RegistryError
+from durable_responses.workflows.contract import AgentStatus, agent_workflow_id
+from durable_responses.workflows.jobs import InvalidInput, JobError, JobNotFound, Jobs, JobView, job_id_for
+
+logger = logging.getLogger("durable_responses.mcp_server")
+
+R = TypeVar("R")
+
+Report = Callable[[float, str], Awaitable[None]]
+"""Tells the client how far a call is: seconds so far, and a line."""
+
+_CANCELLED_BY_CLIENT = "the MCP client cancelled its request"
+_LONGEST_JOB_ID = 1000  # Temporal's own limit
+
+AGENT = "gpt5_agent"
+_ABOUT = (
+    "An autonomous agent of an OpenAI reasoning model, with web search and tools, for work that takes minutes to "
+    "hours. The job is durable: it survives restarts of everything, and goes on while nobody waits for it. "
+)
+
+
+@dataclass(frozen=True)
+class AgentTool:
+    """A tool: what is published of it, and what a call of it does."""
+
+    name: str
+    title: str
+    description: str
+    arguments: type[ToolArguments]
+    answers: tuple[type[Answer], ...]
+    annotations: ToolAnnotations
+    call: Callable[[Any, Report], Awaitable[CallToolResult]]
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def published(self) -> PublishedTool:
+        """The tool as `tools/list` tells of it."""
+        return PublishedTool(
+            name=self.name,
+            title=self.title,
+            description=self.description,
+            input_schema=input_schema(self.arguments, **self.defaults),
+            output_schema=output_schema(*self.answers),
+            annotations=self.annotations,
+        )
+
+
+class AgentTools:
+    """All tools by name, over one backend."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._tools = {tool.name: tool for tool in self._all()}
+
+    @property
+    def published(self) -> list[PublishedTool]:
+        """What `tools/list` answers."""
+        return [tool.published for tool in self._tools.values()]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tools
+
+    async def call(self, name: str, given: dict[str, Any] | None, report: Report) -> CallToolResult:
+        """The result of a call; of one that failed too."""
+        tool = self._tools[name]
+
+        async def call() -> CallToolResult:
+            return await tool.call(read_arguments(tool.arguments, given), report)
+
+        return await guarded(name, call())
+
+    async def begin(self, arguments: AgentArguments, job_id: str) -> Jobs:
+        """Start the run that the arguments ask for; it has the given id. Raises `ArgumentsError`, `JobError`."""
+        surroundings = await asyncio.to_thread(look_around, self._settings)
+        await asyncio.to_thread(check_paths, arguments, surroundings)
+        request = agent_input(arguments, surroundings)
+        jobs = await self._backend.to_start()
+        key = arguments.idempotency_key
+        # A start that was sent is waited for: whoever cancels afterwards must find the job.
+        with anyio.CancelScope(shield=True):
+            await jobs.start(
+                request,
+                job_id=None if key else job_id,
+                idempotency_key=key,
+                memo={MEMO_DISPLAY: arguments.display_in_chat},
+            )
+        return jobs
+
+    # --- the tools -----------------------------------------------------------------------------------------------
+
+    async def _run(self, arguments: AgentArguments, report: Report) -> CallToolResult:
+        job_id = job_id_of(arguments)
+
+        async def tell(view: JobView) -> None:
+            answer = job_answer(view, now())
+            await report(answer.progress.elapsed_s, f"{job_id}: {wording.progress_text(answer)}")
+
+        # What the start takes, with a stack to be started first, is part of the wait: clients count from the call.
+        over_at = time.monotonic() + self._settings.mcp_wait.total_seconds()
+        try:
+            jobs = await self.begin(arguments, job_id)
+            view = await follow(jobs, job_id, over_at - time.monotonic(), tell)
+        except asyncio.CancelledError:
+            if self._settings.mcp_cancel_with_request:
+                await self._cancel_unasked(job_id)
+            raise
+        return job_result(view, failed=view.state.status is AgentStatus.FAILED)
+
+    async def _start(self, arguments: AgentArguments, _: Report) -> CallToolResult:
+        job_id = job_id_of(arguments)
+        jobs = await self.begin(arguments, job_id)
+        # Only a key can lead to a job that is not new.
+        status = (await jobs.state(job_id)).state.status if arguments.idempotency_key else AgentStatus.QUEUED
+        answer = StartAnswer(job_id=job_id, status=status)
+        return result_of(answer, wording.started_text(answer))
+
+    async def _poll(self, arguments: PollArguments, _: Report) -> CallToolResult:
+        try:
+            check_job_id(arguments.job_id)
+            jobs = await self._backend.to_read()
+            return job_result(await next_change(jobs, arguments.job_id, arguments.wait_seconds))
+        except JobNotFound as error:
+            return result_of(JobNotFoundAnswer(), str(error))
+
+    async def _cancel(self, arguments: CancelArguments, _: Report) -> CallToolResult:
+        try:
+            check_job_id(arguments.job_id)
+            jobs = await self._backend.to_read()
+            answer = cancel_answer(await jobs.cancel(arguments.job_id, "cancelled over MCP"))
+        except JobNotFound as error:
+            return result_of(JobNotFoundAnswer(), str(error))
+        return result_of(answer, wording.cancelled_text(answer))
+
+    async def _list(self, arguments: ListArguments, _: Report) -> CallToolResult:
+        jobs = await self._backend.to_read()
+        views, asked = await asyncio.gather(jobs.recent(limit=arguments.limit), _an_open_job(jobs))
+        answer = list_answer(views, asked)
+        return result_of(answer, wording.list_text(answer))
+
+    async def _cancel_unasked(self, job_id: str) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await (await self._backend.to_read()).cancel(job_id, _CANCELLED_BY_CLIENT, patience=0)
+            except JobNotFound:  # cancelled before the start was sent
+                return
+            except (SetupError, JobError) as error:
+                logger.warning("Job %s could not be cancelled with its request: %s", job_id, error)
+
+    def _all(self) -> list[AgentTool]:
+        cap = int(self._settings.mcp_wait.total_seconds())
+        starts = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
+        reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+        return [
+            AgentTool(
+                AGENT,
+                "Run an agent and wait",
+                f"{_ABOUT}Waits up to {cap} s for the answer; a job that takes longer goes on, and its job_id is "
+                "returned: call gpt5_agent_poll with it until the status is final. For work that surely takes longer, "
+                "call gpt5_agent_start instead.",
+                AgentArguments,
+                (JobAnswer,),
+                starts,
+                self._run,
+                {"model": self._settings.model},
+            ),
+            AgentTool(
+                "gpt5_agent_start",
+                "Start an agent",
+                f"{_ABOUT}Returns a job_id at once. Then call gpt5_agent_poll with it, again and again, until its "
+                "status is completed, incomplete, failed or cancelled; other work can be done meanwhile. Give an "
+                "idempotency_key where a call may be repeated.",
+                AgentArguments,
+                (StartAnswer,),
+                starts,
+                self._start,
+                {"model": self._settings.model},
+            ),
+            AgentTool(
+                "gpt5_agent_poll",
+                "Look at a job",
+                "How far a job is, and its output once it has ended. With wait_seconds (best "
+                f"{LONGEST_WAIT}) it answers as soon as something changes; otherwise poll again after next_poll_ms. "
+                "While the status is queued or running, keep polling: the job is not lost, and need not be started "
+                'again. An unknown job_id gives {"error": "job_not_found"}.',
+                PollArguments,
+                (JobAnswer, JobNotFoundAnswer),
+                reads,
+                self._poll,
+            ),
+            AgentTool(
+                "gpt5_agent_cancel",
+                "Cancel a job",
+                "Stop a job. `cancelled`: the provider has confirmed it. `cancelling`: it is being stopped, poll to "
+                "see it end. A job that has ended already keeps its status.",
+                CancelArguments,
+                (CancelAnswer, JobNotFoundAnswer),
+                ToolAnnotations(
+                    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+                ),
+                self._cancel,
+            ),
+            AgentTool(
+                "gpt5_agent_list",
+                "List recent jobs",
+                "The newest jobs with their status, to find a job_id again.",
+                ListArguments,
+                (ListAnswer,),
+                reads,
+                self._list,
+            ),
+        ]
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+async def guarded(name: str, call: Awaitable[R]) -> R | CallToolResult:
+    """What a call of the tool `name` comes to. What goes wrong is a result, which the model can read and mend (A25)."""
+    try:
+        return await call
+    except JobNotFound:  # started just now, so its key is the id of something else
+        return problem(ProblemCode.INVALID_ARGUMENTS, "idempotency_key cannot be used: its job id is taken.")
+    except (ArgumentsError, InvalidInput) as error:
+        return problem(ProblemCode.INVALID_ARGUMENTS, str(error))
+    except (SetupError, RegistryError, JobError) as error:
+        return problem(ProblemCode.UNAVAILABLE, str(error))
+    except Exception:
+        logger.exception("The tool %s failed.", name)
+        return problem(ProblemCode.INTERNAL_ERROR, f"{name} failed; the log of the MCP server says why.")
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def job_id_of(arguments: AgentArguments) -> str:
+    """The id of the job that these arguments start, or have started: from their key, or a new one (A14)."""
+    return job_id_for(arguments.idempotency_key) if arguments.idempotency_key else agent_workflow_id()
+
+
+def check_job_id(job_id: str) -> None:
+    """Raises `JobNotFound` for what cannot be a workflow id at all."""
+    if not job_id or len(job_id) > _LONGEST_JOB_ID:
+        raise JobNotFound(job_id)
+
+
+async def _an_open_job(jobs: Jobs) -> JobView | None:
+    """Any open job, as its worker tells it: records show a worker for minutes after its death, asking does not."""
+    newest = await jobs.recent(limit=1, where='ExecutionStatus = "Running"')
+    try:
+        return await jobs.state(newest[0].job_id) if newest else None
+    except JobNotFound:  # deleted in this very moment
+        return None
+
+
+def job_result(view: JobView, *, failed: bool = False) -> CallToolResult:
+    """A job as the result of a call; `failed`: the call itself is to count as failed."""
+    answer = job_answer(view, now())
+    kept_back = len(view.result.output_text.encode()) if view.result and is_kept_back(view) else None
+    return result_of(answer, wording.job_text(answer, kept_back), failed=failed)
+
+
+def problem(code: ProblemCode, message: str) -> CallToolResult:
+    """A call that did not do what it says."""
+    return result_of(Problem(error=code, message=message), message, failed=True)
+
+
+def result_of(answer: Answer, text: str, *, failed: bool = False) -> CallToolResult:
+    """The structured content, and the text that says the same."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)],
+        structured_content=answer.model_dump(mode="json"),
+        is_error=failed,
+    )

@@ -1,0 +1,85 @@
+"""How clients reach the server: over stdin and stdout, or over streamable HTTP."""
+
+import hmac
+import ipaddress
+from typing import Any
+
+import uvicorn
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from durable_responses.runtime import Settings, SettingsError
+
+PATH = "/mcp"
+
+
+async def serve_stdio(server: Server[Any]) -> None:
+    """Serve one client until it closes our standard input. Standard output carries the protocol and nothing else."""
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
+
+
+def http_app(server: Server[Any], settings: Settings) -> ASGIApp:
+    """The HTTP application at `/mcp`. Raises `SettingsError` where it would be open to others without a token."""
+    if settings.mcp_token is None and not is_loopback(settings.mcp_host):
+        raise SettingsError(
+            f"AGENT_MCP_HOST {settings.mcp_host!r} is reachable by others: set AGENT_MCP_TOKEN, which clients then "
+            "send as a bearer token, or listen on 127.0.0.1."
+        )
+    app = server.streamable_http_app(streamable_http_path=PATH, transport_security=_accepted_names(settings))
+    return BearerAuth(app, settings.mcp_token.get_secret_value()) if settings.mcp_token else app
+
+
+async def serve_http(server: Server[Any], settings: Settings) -> None:
+    """Serve any number of clients until SIGINT or SIGTERM. Raises `SettingsError`."""
+    config = uvicorn.Config(
+        http_app(server, settings),
+        host=settings.mcp_host,
+        port=settings.mcp_port,
+        # Its own would write to standard output; without one its messages go where ours go.
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    await uvicorn.Server(config).serve()
+
+
+def _accepted_names(settings: Settings) -> TransportSecuritySettings:
+    """Without a token only our own names: a page in a browser could make its name point here (DNS rebinding)."""
+    if settings.mcp_token is not None:
+        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    hosts = [f"{name}:*" for name in ("localhost", "127.0.0.1", "[::1]", settings.mcp_host)]
+    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class BearerAuth:
+    """Lets requests pass that carry the token (RFC 6750)."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 to a request without the token."""
+        if scope["type"] == "http" and not self._is_allowed(Headers(scope=scope)):
+            refusal = PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_allowed(self, headers: Headers) -> bool:
+        return hmac.compare_digest(headers.get("authorization", "").encode(), self._expected)

@@ -1,0 +1,122 @@
+"""What the tools answer, as text that a person or a model reads. Pure: answers in, text out."""
+
+from durable_responses.mcp_server.answers import CancelAnswer, CancelStatus, JobAnswer, ListAnswer, StartAnswer
+from durable_responses.mcp_server.arguments import LONGEST_WAIT
+from durable_responses.workflows.contract import AgentError, AgentUsage
+
+_PREVIEW_TAIL = 200
+
+
+def started_text(answer: StartAnswer) -> str:
+    """A job that was started, and what to call next."""
+    if answer.status.is_final:
+        return f"Job {answer.job_id} has ended already: {answer.status}. {_poll(answer.job_id)} for its result."
+    return f"Job {answer.job_id} is {answer.status}. It goes on by itself. {_poll(answer.job_id)} to follow it."
+
+
+def job_text(answer: JobAnswer, kept_back_bytes: int | None) -> str:
+    """A job: its output and the facts, or how far it is and what to call next.
+
+    `kept_back_bytes`: the size of an output that was saved and is not to be displayed.
+    """
+    if not answer.status.is_final:
+        return _open_text(answer)
+    parts = [answer.output or None, _kept_back(answer, kept_back_bytes), _error(answer.error), _facts(answer)]
+    return "\n\n".join(filter(None, [*parts, *answer.notices]))
+
+
+def _open_text(answer: JobAnswer) -> str:
+    cancelling = " A cancel was requested." if answer.cancel_requested else ""
+    head = f"Job {answer.job_id} is {standing(answer)}.{cancelling}"
+    written = f"Written so far, the end of it:\n{answer.preview}" if answer.preview else None
+    seconds = (answer.next_poll_ms or 0) / 1000
+    following = (
+        f"{_poll(answer.job_id)} in about {seconds:.0f} s, or at once with wait_seconds up to {LONGEST_WAIT}; "
+        "gpt5_agent_cancel stops it. Do not start it again: it goes on by itself."
+    )
+    return "\n\n".join(filter(None, [head, written, *answer.notices, following]))
+
+
+def cancelled_text(answer: CancelAnswer) -> str:
+    """What came of a cancel."""
+    if answer.status is CancelStatus.CANCELLING:
+        head = (
+            f"Job {answer.job_id} was told to stop, which is not yet confirmed. {_poll(answer.job_id)} to see it end."
+        )
+    else:
+        head = f"Job {answer.job_id} has ended: {answer.status}."
+    return " ".join([head, *answer.notices])
+
+
+def list_text(answer: ListAnswer) -> str:
+    """One line for each job."""
+    lines = [
+        f"{job.job_id}  {job.status}  {f'{job.started_at:%Y-%m-%d %H:%M:%SZ}' if job.started_at else ''}  {job.task}"
+        for job in answer.jobs
+    ]
+    return "\n".join([*(lines or ["There are no jobs."]), *answer.notices])
+
+
+def progress_text(answer: JobAnswer) -> str:
+    """One line for a progress notification: standing, tokens, and the end of what was written."""
+    tail = " ".join(answer.preview[-_PREVIEW_TAIL:].split())
+    return standing(answer) + (f": …{tail}" if tail else "")
+
+
+def standing(answer: JobAnswer) -> str:
+    """`running, iteration 2 of 10, in_progress, 1,234 tokens, 0:41`, as far as it is known."""
+    progress = answer.progress
+    of = f" of {progress.max_iterations}" if progress.max_iterations else ""
+    parts = [
+        str(answer.status),
+        f"iteration {progress.iteration}{of}" if progress.iteration else None,
+        progress.response_status if progress.iteration else None,
+        _tokens(answer.usage) if answer.usage.total_tokens else None,
+        duration(progress.elapsed_s),
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def duration(seconds: float) -> str:
+    """`0:41`, `12:05`, `3:07:00`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _facts(answer: JobAnswer) -> str:
+    """How a job ended (A15): status, response id, model, iterations, tokens, time, path."""
+    reason = f" ({answer.incomplete_reason})" if answer.incomplete_reason else ""
+    facts = {
+        "job": answer.job_id,
+        "status": f"{answer.status}{reason}",
+        "response": answer.response_id and f"{answer.response_id} (previous_response_id goes on from it)",
+        "model": answer.model,
+        "iterations": str(answer.iterations),
+        "tokens": _tokens(answer.usage),
+        "time": duration(answer.progress.elapsed_s),
+        "saved": answer.result_path,
+    }
+    return "---\n" + "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+
+
+def _kept_back(answer: JobAnswer, size: int | None) -> str | None:
+    if size is None:
+        return None
+    return f"The output ({size:,} bytes) is in {answer.result_path}; it is not shown, because display_in_chat is false."
+
+
+def _error(error: AgentError | None) -> str | None:
+    if error is None:
+        return None
+    told = {"type": error.type, "code": error.code, "HTTP": error.http_status, "request": error.request_id}
+    return f"Error: {error.message} ({', '.join(f'{name} {value}' for name, value in told.items() if value)})"
+
+
+def _tokens(usage: AgentUsage) -> str:
+    thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    return f"{usage.total_tokens:,} tokens{thought}"
+
+
+def _poll(job_id: str) -> str:
+    return f'Call gpt5_agent_poll with {{"job_id": "{job_id}"}}'

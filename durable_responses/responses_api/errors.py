@@ -1,0 +1,373 @@
+"""What can go wrong with a request to the Responses API, named by what the caller does next.
+
+ResponsesError
+├── NotProcessed            the provider did not take the request: send it again, after `retry_after`
+│   ├── Unreachable           no connection: refused, DNS, TLS, proxy; nothing was sent
+│   │   ├── NotConnected          the WebSocket is not open, so nothing was sent over it
+│   │   ├── RetriesExhausted      every attempt to open the WebSocket failed; `__cause__` is the last failure
+│   │   └── ClosedByClient        `close()` ended the attempt to open the WebSocket
+│   └── Busy                  turned away for now: 429, 503, a locked conversation
+├── OutcomeUnknown          it may have been taken: never send a create again; look for the response by id
+│   ├── ConnectionLost        the connection, or a stream, was cut or fell silent after sending
+│   │   └── TurnLost              the same over a WebSocket; `loss` says how
+│   ├── ServerFailed          5xx, 408, 409, or an error in the middle of a stream
+│   └── MalformedAnswer       a success, but not the object that was asked for
+│       └── InvalidFrame          a WebSocket message that is no event; the connection lives on
+├── ChainRejected           `previous_response_id` is not accepted: send the full input instead, once
+└── GiveUp                  sending it again will not help
+    ├── Misconfigured         an option of the client is wrong: the text names it
+    ├── BadRequest            the request is wrong: `param` may name the field
+    ├── AuthenticationFailed  401, 403, 407: the key, or what it may do
+    ├── QuotaExhausted        no credit, or a spend limit is reached
+    ├── NotFound              no such response or model (or not yet: just after its create)
+    └── NoSuchEndpoint        the server does not have this part of the API: look at the base URL
+        └── HttpOnly              the server answers here, but over HTTP only
+
+For reads (and cancel and delete, which may be repeated as well) the question is another: `retry_read` of each class
+says whether the same request may succeed later. Status, code, request id and delay go with every error; texts are
+redacted and at most `MAX_TEXT_BYTES` long. Sources: https://platform.openai.com/docs/guides/error-codes and what
+servers were seen to send.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from durable_responses.responses_api.events import ErrorEvent
+from durable_responses.responses_api.models import ErrorDetail, read_json
+
+MAX_TEXT_BYTES = 2048
+
+
+class ResponsesError(Exception):
+    """Any failure of a request. `str()` gives the text with status, code and request id, fit to be shown and stored.
+
+    `retry_after` is in seconds; `response_id` is set when a stream had told it before it failed.
+    """
+
+    retry_read: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        response_id: str | None = None,
+    ) -> None:
+        self.status = status
+        self.code = code and redact(code, limit=200)
+        self.param = param and redact(param, limit=200)
+        self.request_id = request_id and redact(request_id, limit=200)
+        self.retry_after = retry_after
+        self.response_id = response_id
+        facts = self._facts()
+        super().__init__(redact(text, limit=MAX_TEXT_BYTES - len(facts.encode())) + facts)
+
+    def _facts(self) -> str:
+        named = {"status": self.status, "code": self.code, "param": self.param, "request id": self.request_id}
+        known = [f"{name} {value}" for name, value in named.items() if value is not None]
+        return f" ({', '.join(known)})" if known else ""
+
+
+class NotProcessed(ResponsesError):
+    """The provider did not take the request; it may be sent again after `retry_after`."""
+
+    retry_read = True
+
+
+class Unreachable(NotProcessed):
+    """There was no connection to send it over: refused, DNS, TLS, proxy, or none in time."""
+
+
+class NotConnected(Unreachable):
+    """The WebSocket is not open, so nothing was sent over it."""
+
+
+class RetriesExhausted(Unreachable):
+    """Every attempt to open the WebSocket has failed; `__cause__` is the last failure."""
+
+
+class ClosedByClient(Unreachable):
+    """`close()` was called while the WebSocket was being opened."""
+
+
+class Busy(NotProcessed):
+    """The provider turned the request away for now."""
+
+
+class OutcomeUnknown(ResponsesError):
+    """The provider may have taken the request. A create is not sent again; its response may be found by id."""
+
+    retry_read = True
+
+
+class ConnectionLost(OutcomeUnknown):
+    """The connection was cut or fell silent after the request was sent, or a stream ended before its last event."""
+
+
+class LossCause(StrEnum):
+    """Why the end of a turn that was sent over a WebSocket is not known."""
+
+    CLOSED = "closed"
+    STALLED = "stalled"
+    DEADLINE = "deadline"
+    ABANDONED = "abandoned"
+    ERROR = "error"
+    UNREADABLE = "unreadable"
+
+
+class TurnLost(ConnectionLost):
+    """A turn was sent over a WebSocket and its end did not come. With a `response_id`, read it over HTTP first."""
+
+    def __init__(self, text: str, *, loss: LossCause, response_id: str | None = None) -> None:
+        self.loss = loss
+        super().__init__(text, response_id=response_id)
+
+
+class ServerFailed(OutcomeUnknown):
+    """The provider failed while it worked on the request."""
+
+
+class MalformedAnswer(OutcomeUnknown):
+    """The answer is a success but not what the API answers. Reading it again will not change it."""
+
+    retry_read = False
+
+
+class InvalidFrame(MalformedAnswer):
+    """A WebSocket message is no event; its first 200 characters are in the text. The connection lives on."""
+
+
+class ChainRejected(ResponsesError):
+    """The provider does not accept the previous response, or what answers its calls: send the full input."""
+
+
+class GiveUp(ResponsesError):
+    """Sending the request again will not help; the error is for a person."""
+
+
+class Misconfigured(GiveUp):
+    """An option of the client is wrong; the text names it."""
+
+
+class BadRequest(GiveUp):
+    """The request is wrong."""
+
+
+class AuthenticationFailed(GiveUp):
+    """The key is missing, wrong, or not allowed to do this."""
+
+
+class QuotaExhausted(GiveUp):
+    """There is no credit left, or a spend limit is reached."""
+
+
+class NotFound(GiveUp):
+    """There is no such response or model. A response may take a moment to be found after its create."""
+
+
+class NoSuchEndpoint(GiveUp):
+    """The server does not have this part of the API."""
+
+
+class HttpOnly(NoSuchEndpoint):
+    """The server does not speak WebSocket here: use HTTP."""
+
+
+# --- which error it is -------------------------------------------------------------------------------------------
+
+_BY_CODE: dict[str, type[ResponsesError]] = {
+    "rate_limit_exceeded": Busy,
+    "slow_down": Busy,
+    "server_is_overloaded": Busy,
+    "conversation_locked": Busy,
+    "websocket_connection_limit_reached": Busy,
+    "insufficient_quota": QuotaExhausted,
+    "credit_balance_exhausted": QuotaExhausted,
+    "organization_usage_limit_exceeded": QuotaExhausted,
+    "billing_hard_limit_reached": QuotaExhausted,
+    "previous_response_not_found": ChainRejected,
+    "invalid_api_key": AuthenticationFailed,
+}
+
+_BY_STATUS: dict[int, type[ResponsesError]] = {
+    401: AuthenticationFailed,
+    402: QuotaExhausted,
+    403: AuthenticationFailed,
+    404: NotFound,
+    405: NoSuchEndpoint,
+    407: AuthenticationFailed,
+    408: ServerFailed,
+    409: ServerFailed,
+    429: Busy,
+    501: NoSuchEndpoint,
+    503: Busy,
+}
+
+# For error events, which often come without a status.
+_BY_TYPE: dict[str, type[ResponsesError]] = {
+    "invalid_request_error": BadRequest,
+    "authentication_error": AuthenticationFailed,
+    "rate_limit_error": Busy,
+}
+
+# The API gives the first two no code of their own; the third comes from servers that give none at all.
+_CHAIN_REJECTED = re.compile(
+    r"No tool call found for .*call output|No tool output found for .*call|Previous response with id .* not found"
+)
+
+_ADVICE: dict[type[ResponsesError], str] = {
+    NoSuchEndpoint: ", so check the base URL",
+    AuthenticationFailed: ", so check the API key and what it may do",
+    QuotaExhausted: " until there is credit again",
+}
+
+
+def is_quota_exhausted(error: ErrorDetail) -> bool:
+    """Whether an error, of an HTTP answer or of a failed response, says that nothing will work until someone pays."""
+    names = (error.code or "", error.type or "")
+    return any(_BY_CODE.get(name) is QuotaExhausted or name.endswith("_spend_limit_exceeded") for name in names)
+
+
+def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
+    """The class for an answer with this HTTP status, or for an error event with or without one.
+
+    Of the server's own failures only 503 proves that the request was not taken, whatever code is given.
+    """
+    if is_quota_exhausted(error):
+        return QuotaExhausted
+    if status is not None and status >= 500:
+        return _BY_STATUS.get(status, ServerFailed)
+    if _CHAIN_REJECTED.search(error.message):
+        return ChainRejected
+    for name in (error.code, error.type):
+        if name in _BY_CODE:
+            return _BY_CODE[name]
+    if status is None:
+        return _BY_TYPE.get(error.type or "", ServerFailed)
+    return _BY_STATUS.get(status, BadRequest if status >= 400 else NoSuchEndpoint)
+
+
+def error_for_answer(
+    request: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None
+) -> ResponsesError:
+    """The error for an HTTP answer that is no success.
+
+    `request` names it for the reader ("POST /responses"), `headers` is case-insensitive (or lower-case), and `now` is
+    what a `Retry-After` date is compared with.
+    """
+    api_error = _read_error(body)
+    error = api_error or ErrorDetail(message=_plain_text(body))
+    if status < 400:
+        error = ErrorDetail(message=f"it redirects to {headers.get('location', 'another address')}")
+    kind = classify(status, error)
+    if status == 404 and (api_error is None or error.message.startswith("Invalid URL")):
+        kind = NoSuchEndpoint
+    return kind(
+        f"The provider refused {request}{_ADVICE.get(kind, '')}: {error.message or 'it gave no reason'}",
+        status=status,
+        code=error.code or error.type,
+        param=error.param,
+        request_id=headers.get("x-request-id"),
+        retry_after=retry_after(headers, now),
+    )
+
+
+def error_for_event(event: ErrorEvent, response_id: str | None = None) -> ResponsesError:
+    """The error for an `error` event. Once a response has an id its fate is read by that id, whatever the code says."""
+    error = event.error
+    headers = _event_headers(error)
+    kind = ServerFailed if response_id else classify(event.status, error)
+    return kind(
+        f"The provider ended the response with an error: {error.message or 'it gave no reason'}",
+        status=event.status,
+        code=error.code or error.type,
+        param=error.param,
+        request_id=headers.get("x-request-id"),
+        retry_after=retry_after(headers),
+        response_id=response_id,
+    )
+
+
+def _event_headers(error: ErrorDetail) -> dict[str, str]:
+    """Over WebSocket the HTTP headers come inside the error."""
+    headers = (error.model_extra or {}).get("headers")
+    return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
+
+
+def _read_error(body: bytes) -> ErrorDetail | None:
+    """The error object of the API, or None when the body is something else."""
+    try:
+        answer = read_json(body)
+    except ValueError:
+        return None
+    if not isinstance(answer, dict):
+        return None
+    fields = answer if answer.get("object") == "error" else answer.get("error")
+    if not isinstance(fields, dict) or not isinstance(fields.get("message"), str):
+        return None
+    try:
+        return ErrorDetail.model_validate(fields)
+    except ValidationError:
+        return ErrorDetail(message=fields["message"])
+
+
+def _plain_text(body: bytes) -> str:
+    text = re.sub(r"<[^>]*>", " ", body[:4096].decode(errors="replace"))
+    return " ".join(text.split())[:300]
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds to wait, from `retry-after-ms`, or `Retry-After` as seconds or HTTP date (RFC 9110, 10.2.3)."""
+    if (seconds := delay(headers.get("retry-after-ms"), per_second=1000)) is not None:
+        return seconds
+    value = headers.get("retry-after", "")
+    if (seconds := delay(value)) is not None:
+        return seconds
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def delay(value: str | None, *, per_second: float = 1) -> float | None:
+    """Seconds from a header's number, at least 0; None when it is no number. `per_second` is 1000 for milliseconds."""
+    try:
+        number = float(value or "nan")
+    except ValueError:
+        return None
+    return max(0.0, number / per_second) if math.isfinite(number) else None
+
+
+# --- texts -------------------------------------------------------------------------------------------------------
+
+_SECRETS = (
+    (re.compile(r"\bsk-[\w*.-]{6,}"), "sk-***"),
+    (re.compile(r"\b(bearer|basic)\s+(?=\S{16}|\S*\d)[^\s\"',;]+", re.IGNORECASE), r"\1 ***"),
+    (re.compile(r"(api[-_]?key[\"']?\s*[:=]\s*[\"']?)[^\s\"'&,;}]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w.-]+"), "***"),
+    (re.compile(r"://[^\s/@]+@"), "://***@"),
+)
+
+
+def redact(text: str, *, limit: int = MAX_TEXT_BYTES) -> str:
+    """The text without API keys, tokens and passwords in URLs, cut to `limit` bytes of UTF-8."""
+    text = text[: 4 * limit]
+    for secret, mask in _SECRETS:
+        text = secret.sub(mask, text)
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    return encoded[: limit - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,1 @@
+"""The worker: which queue is served by what, with how many slots."""

@@ -1,4 +1,0 @@
-"""A Responses API server without a model: scripted answers, real lifecycles, scripted faults, and a bill.
-
-Run it with `python -m emulator`. A separate program: it shares the objects of the API with us and nothing else.
-"""

@@ -1,0 +1,187 @@
+"""What a person types becomes the input of a run, or one sentence that says what is wrong."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_responses.activities.messages import ArtifactFormat
+from durable_responses.cli.options import RunOptions, UsageError, agent_input
+from durable_responses.responses_api.models import ReasoningEffort, Verbosity
+from durable_responses.runtime import Settings
+from durable_responses.workflows.contract import AgentInput, TransportChoice
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder that the command was started in."""
+    (tmp_path / "notes.md").write_text("notes")
+    (tmp_path / "a:b.md").write_text("a colon")
+    (tmp_path / "sub").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def settings(root: Path) -> Settings:
+    return Settings(files_root=root, output_root=root / "out")
+
+
+def test_a_task_alone_is_enough(settings: Settings, root: Path) -> None:
+    assert agent_input(RunOptions(task="Count."), settings, root) == AgentInput(task="Count.")
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "value"),
+    [
+        ({"model": "gpt-5.4-mini"}, "model", "gpt-5.4-mini"),
+        ({"effort": ReasoningEffort.HIGH}, "reasoning_effort", ReasoningEffort.HIGH),
+        ({"verbosity": Verbosity.LOW}, "verbosity", Verbosity.LOW),
+        ({"instructions": "Be brief."}, "instructions", "Be brief."),
+        ({"context": "It is Monday."}, "context", "It is Monday."),
+        ({"web_search": True}, "enable_web_search", True),
+        ({"code_interpreter": True}, "enable_code_interpreter", True),
+        ({"tool": ["read_file", "list_files"]}, "tools", ["read_file", "list_files"]),
+        ({"tool": []}, "tools", None),
+        ({"reasoning_summary": True}, "reasoning_summary", True),
+        ({"previous_response_id": "resp_1"}, "previous_response_id", "resp_1"),
+        ({"max_iterations": 3}, "max_iterations", 3),
+        ({"max_output_tokens": 500}, "max_output_tokens", 500),
+        ({"deadline": "90"}, "deadline", 90),
+        ({"deadline": "30m"}, "deadline", 1800),
+        ({"tool_timeout": "2m"}, "tool_timeout", 120),
+        ({"transport": TransportChoice.STREAM}, "transport", TransportChoice.STREAM),
+        ({"live_preview": True}, "live_preview", True),
+    ],
+)
+def test_each_option_sets_its_field(
+    said: dict[str, Any], field: str, value: Any, settings: Settings, root: Path
+) -> None:
+    assert getattr(agent_input(RunOptions(task="Count.", **said), settings, root), field) == value
+
+
+@pytest.mark.parametrize(
+    ("said", "path", "label"),
+    [
+        ("notes.md", "notes.md", None),
+        ("notes.md:my notes", "notes.md", "my notes"),
+        ("notes.md:", "notes.md", None),
+        ("a:b.md", "a:b.md", None),
+        ("a:b.md:odd", "a:b.md", "odd"),
+        ("sub/../notes.md", "notes.md", None),
+    ],
+)
+def test_a_file_is_given_with_or_without_a_label(
+    said: str, path: str, label: str | None, settings: Settings, root: Path
+) -> None:
+    """A24: the root is carried as an absolute path, files are relative to it."""
+    request = agent_input(RunOptions(task="Read.", file=[said]), settings, root)
+    assert [(file.path, file.label) for file in request.files] == [(path, label)]
+    assert request.files_root == str(root)
+
+
+def test_a_file_is_found_from_the_folder_that_the_command_was_started_in(root: Path) -> None:
+    """A24: also where another root is set."""
+    (root / "sub" / "deep.md").write_text("deep")
+    request = agent_input(RunOptions(task="Read.", file=["deep.md"]), Settings(files_root=root), root / "sub")
+    assert request.files[0].path == "sub/deep.md"
+
+
+def test_a_link_that_leads_out_of_the_root_is_refused(settings: Settings, root: Path) -> None:
+    """A24"""
+    (root / "link").symlink_to("/etc/hostname")
+    with pytest.raises(UsageError, match="outside"):
+        agent_input(RunOptions(task="Read.", file=["link"]), settings, root)
+
+
+@pytest.mark.parametrize(
+    ("said", "save"),
+    [
+        ({}, None),
+        ({"save": True}, {}),
+        ({"save_folder": "reports"}, {"folder": "reports"}),
+        ({"save_name": "a", "save_format": ArtifactFormat.CLEAN}, {"filename": "a", "format": "clean"}),
+    ],
+)
+def test_saving_is_asked_for_by_any_of_its_options(
+    said: dict[str, Any], save: dict[str, Any] | None, settings: Settings, root: Path
+) -> None:
+    """A22, A24: the output root is carried as an absolute path."""
+    request = agent_input(RunOptions(task="Save.", **said), settings, root)
+    expected = None if save is None else {"format": "standard", "root": str(root / "out"), **save}
+    assert (request.save.model_dump(exclude_none=True) if request.save else None) == expected
+
+
+@pytest.mark.parametrize(("given", "allowed"), [({}, True), ({"allow_websocket": False}, False)])
+def test_the_setting_allows_the_websocket_unless_the_input_says_otherwise(
+    given: dict[str, Any], allowed: bool, settings: Settings, root: Path
+) -> None:
+    """W22."""
+    (root / "input.json").write_text(json.dumps({"task": "Count.", **given}))
+    allowing = settings.model_copy(update={"allow_websocket": True})
+    assert agent_input(RunOptions(input=str(root / "input.json")), allowing, root).allow_websocket is allowed
+
+
+def test_json_gives_what_no_option_can_and_options_win(settings: Settings, root: Path) -> None:
+    given = {"task": "From the file.", "metadata": {"team": "a"}, "model": "one", "save": {"filename": "kept"}}
+    (root / "input.json").write_text(json.dumps(given))
+    options = RunOptions(input=str(root / "input.json"), model="two", save_folder="reports")
+    request = agent_input(options, settings, root)
+    assert (request.task, request.metadata, request.model) == ("From the file.", {"team": "a"}, "two")
+    assert request.save is not None
+    assert (request.save.filename, request.save.folder) == ("kept", "reports")
+
+
+def test_json_is_read_from_standard_input(settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"task": "Piped."}'))
+    assert agent_input(RunOptions(input="-"), settings, root).task == "Piped."
+
+
+def test_files_in_json_are_under_our_root_unless_it_names_one(settings: Settings, root: Path) -> None:
+    """A24"""
+    (root / "input.json").write_text('{"task": "Read.", "files": [{"path": "notes.md"}]}')
+    request = agent_input(RunOptions(input=str(root / "input.json")), settings, root)
+    assert request.files_root == str(root)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"task": None}, "TASK"),
+        ({"task": ""}, "task"),
+        ({"max_iterations": 0}, "max_iterations"),
+        ({"max_output_tokens": 1}, "max_output_tokens"),
+        ({"deadline": "soon"}, "--deadline"),
+        ({"deadline": "0"}, "deadline"),
+        ({"tool_timeout": "-5"}, "--tool-timeout"),
+        ({"file": ["missing.md"]}, "missing.md"),
+        ({"file": ["sub"]}, "sub"),
+        ({"file": ["../outside.md"]}, "outside.md"),
+        ({"input": "missing.json"}, "missing.json"),
+    ],
+)
+def test_what_cannot_be_used_is_named(said: dict[str, Any], named: str, settings: Settings, root: Path) -> None:
+    with pytest.raises(UsageError, match=named) as refused:
+        agent_input(RunOptions(**{"task": "Count.", **said}), settings, root)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"{", "no JSON"),
+        (b"[]", "one JSON object"),
+        (b"\xff", "UTF-8"),
+        (b'{"task": "a", "modell": "b"}', "modell"),
+        (b'{"task": "a", "model": 5}', "model"),
+        (b'{"task": "a", "save": 5}', "save"),
+        (b'{"task": "a", "files": 5}', "files"),
+    ],
+)
+def test_json_that_cannot_be_used_is_refused_by_name(
+    content: bytes, named: str, settings: Settings, root: Path
+) -> None:
+    (root / "input.json").write_bytes(content)
+    with pytest.raises(UsageError, match=named):
+        agent_input(RunOptions(input=str(root / "input.json")), settings, root)

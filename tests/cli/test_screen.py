@@ -1,0 +1,306 @@
+"""How a run looks, without a terminal: views in, text out."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from durable_responses.activities.messages import ToolOutcome
+from durable_responses.cli.screen import (
+    RunScreen,
+    calls_line,
+    changes,
+    duration,
+    entry_of,
+    head_of,
+    notices,
+    particulars,
+    printable,
+    row_of,
+    standing,
+)
+from durable_responses.responses_api.models import UrlCitation
+from durable_responses.workflows.contract import (
+    AgentError,
+    AgentResult,
+    AgentStatus,
+    AgentUsage,
+    CallRecord,
+    CallStatus,
+    IncompleteReason,
+    ResponseUsage,
+)
+from durable_responses.workflows.jobs import JobView, Source
+
+BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOW = BEGAN + timedelta(seconds=41)
+LINK = "http://127.0.0.1:8233/namespaces/default/workflows/agent-1"
+
+
+_OF_THE_VIEW = {"result", "source", "worker_running", "worker_seen_at", "task_attempt", "summary"}
+
+
+def view_of(**fields: Any) -> JobView:
+    """A view of a run that has gone on for 41 seconds; what is no field of the view is one of the state."""
+    state = {"status": AgentStatus.RUNNING, "iteration": 2, "max_iterations": 10, "started_at": BEGAN}
+    state |= {name: value for name, value in fields.items() if name not in _OF_THE_VIEW}
+    view = {"source": Source.WORKER, "worker_running": True, "closed_at": NOW if "result" in fields else None}
+    view |= {name: value for name, value in fields.items() if name in _OF_THE_VIEW}
+    return JobView.model_validate({"job_id": "agent-1", "run_id": "run", "state": state, **view})
+
+
+def call(name: str, status: CallStatus, number: int = 1) -> CallRecord:
+    return CallRecord(call_id=f"call_{number}", name=name, iteration=1, status=status)
+
+
+def drawn(view: JobView, *, width: int = 60, height: int = 20) -> list[str]:
+    """The lines of the screen on a terminal of this size."""
+    console = Console(width=width, height=height, force_terminal=True, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(RunScreen(view, LINK, lambda: NOW))
+    return captured.get().splitlines()
+
+
+# --- pieces ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (41.9, "0:41"), (725, "12:05"), (11_220, "3:07:00"), (180_000, "2d 2:00:00"), (90_000, "1d 1:00:00")],
+)
+def test_a_duration_is_short(seconds: float, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[2J\x1b]0;owned\x07gone", "[2J]0;ownedgone"),
+        ("one\r\ntwo\rthree", "one\ntwothree"),
+        ("\x9b31m\x00\x7f", "31m"),
+        ("ä€🙂", "ä€🙂"),
+    ],
+)
+def test_no_control_character_reaches_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_calls_are_shown_by_name_and_counted_when_there_are_many() -> None:
+    calls = [call("read_file", CallStatus.SUCCEEDED, number) for number in range(7)]
+    calls += [
+        call("read_file", CallStatus.FAILED),
+        call("write_file", CallStatus.RUNNING),
+        call("send", CallStatus.UNKNOWN),
+    ]
+    assert calls_line(calls) == "read_file 7✓ 1✗, write_file …, send ?"
+
+
+def test_every_call_status_has_a_sign() -> None:
+    assert calls_line([call("t", status) for status in CallStatus]).count(" ") == 1
+    assert {CallStatus(outcome) for outcome in ToolOutcome} < set(CallStatus)
+
+
+def test_where_a_run_stands_names_status_iteration_time_and_tokens() -> None:
+    usage = AgentUsage(total_tokens=1234, reasoning_tokens=500)
+    assert standing(view_of(usage=usage), NOW) == [
+        "running",
+        "iteration 2 of 10",
+        "0:41",
+        "1,234 tokens (500 reasoning)",
+    ]
+
+
+def test_tokens_that_are_not_known_are_not_shown_as_none() -> None:
+    assert standing(view_of(), NOW) == ["running", "iteration 2 of 10", "0:41"]
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (
+            AgentResult(status=AgentStatus.INCOMPLETE, incomplete_reason=IncompleteReason.DEADLINE),
+            "incomplete (deadline)",
+        ),
+        (AgentResult(status=AgentStatus.CANCELLED, cancel_reason="enough"), "cancelled (enough)"),
+        (AgentResult(status=AgentStatus.COMPLETED), "completed"),
+    ],
+)
+def test_the_end_of_a_run_has_its_reason(result: AgentResult, status: str) -> None:
+    assert standing(view_of(result=result, status=result.status), NOW)[0] == status
+
+
+# --- notices -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "sentence"),
+    [
+        (None, "No worker is running: the run goes on when one is"),
+        (NOW - timedelta(seconds=100), "No worker is running: the run goes on when one is"),
+        (NOW - timedelta(seconds=14), "No worker is running, or it does not answer: one was last seen 14 s ago."),
+    ],
+)
+def test_without_a_worker_it_says_how_sure_that_is(seen_at: datetime | None, sentence: str) -> None:
+    view = view_of(worker_running=False, worker_seen_at=seen_at, source=Source.SERVER)
+    assert notices(view, NOW)["worker"].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        (view_of(), ""),
+        (view_of(source=Source.EARLIER, worker_running=False), "Temporal does not answer; the run is not lost"),
+        (view_of(cancel_requested=True), "Cancel requested."),
+        (view_of(ambiguous_creates=1), "1 create with an unknown outcome"),
+        (view_of(task_attempt=2), ""),
+        (view_of(task_attempt=9), "The worker cannot carry on with this run"),
+        (
+            view_of(
+                worker_running=False, status=AgentStatus.COMPLETED, result=AgentResult(status=AgentStatus.COMPLETED)
+            ),
+            "",
+        ),
+    ],
+)
+def test_what_is_out_of_the_ordinary_is_said(view: JobView, told: str) -> None:
+    assert " ".join(notices(view, NOW).values()).startswith(told)
+    assert bool(notices(view, NOW)) == bool(told)
+
+
+# --- plain lines -------------------------------------------------------------------------------------------------
+
+
+def test_the_first_line_says_where_the_run_stands() -> None:
+    view = view_of(response_id="resp_1", response_status="queued")
+    assert changes(None, view, NOW) == ["running: iteration 2 of 10, resp_1 queued"]
+
+
+def test_nothing_new_is_no_line() -> None:
+    before = view_of(preview="some", worker_running=False, worker_seen_at=NOW)
+    view = view_of(preview="some text", worker_running=False, worker_seen_at=NOW)
+    assert changes(before, view, NOW + timedelta(seconds=3)) == []
+
+
+def test_each_call_is_a_line_when_it_begins_and_when_it_ends() -> None:
+    running = view_of(function_calls=[call("add", CallStatus.RUNNING)])
+    ended = view_of(function_calls=[call("add", CallStatus.SUCCEEDED)])
+    assert changes(view_of(), running, NOW) == ["call add: running"]
+    assert changes(running, ended, NOW) == ["call add: succeeded"]
+
+
+def test_a_worker_that_is_lost_and_comes_back_is_two_lines() -> None:
+    lost = view_of(worker_running=False, source=Source.SERVER)
+    assert [line[:20] for line in changes(view_of(), lost, NOW)] == ["No worker is running"]
+    assert changes(lost, view_of(), NOW) == ["A worker is running."]
+
+
+def test_a_server_that_is_away_and_comes_back_is_two_lines() -> None:
+    away = view_of(source=Source.EARLIER)
+    assert [line[:24] for line in changes(view_of(), away, NOW)] == ["Temporal does not answer"]
+    assert changes(away, view_of(), NOW) == ["Temporal answers again."]
+
+
+# --- the screen --------------------------------------------------------------------------------------------------
+
+
+def test_the_screen_shows_the_run_its_link_and_its_text() -> None:
+    view = view_of(
+        response_id="resp_1",
+        response_status="in_progress",
+        model="gpt-5.4",
+        function_calls=[call("add", CallStatus.SUCCEEDED)],
+        preview="Once upon a time",
+    )
+    assert drawn(view, width=80) == [
+        "running · iteration 2 of 10 · 0:41",
+        "agent-1",
+        LINK,
+        "resp_1 in_progress · gpt-5.4",
+        "add ✓",
+        "Once upon a time",
+    ]
+
+
+@pytest.mark.parametrize("height", [8, 12, 20, 100])
+def test_the_screen_never_fills_the_terminal(height: int) -> None:
+    lines = drawn(view_of(preview="word " * 800), height=height)
+    assert len(lines) < height
+    assert lines[-1].endswith("word ") or lines[-1].endswith("word")
+
+
+def test_the_screen_shows_the_end_of_the_text() -> None:
+    lines = drawn(view_of(preview="\n".join(f"line {number}" for number in range(100))))
+    assert lines[-1] == "line 99"
+
+
+def test_the_link_is_never_cut() -> None:
+    assert LINK in "".join(drawn(view_of(), width=30))
+
+
+def test_the_time_goes_on_between_two_views() -> None:
+    clock = iter([NOW, NOW + timedelta(seconds=1)])
+    screen = RunScreen(view_of(), None, lambda: next(clock))
+    console = Console(width=60, force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(screen)
+        console.print(screen)
+    assert "0:41" in captured.get()
+    assert "0:42" in captured.get()
+
+
+# --- the end, and lists ------------------------------------------------------------------------------------------
+
+
+def test_a_failure_says_what_the_provider_said() -> None:
+    """A25: status, code and request id stay."""
+    error = AgentError(type="rate_limited", message="Slow down.", code="slow_down", http_status=429, request_id="req_1")
+    facts = particulars(AgentResult(status=AgentStatus.FAILED, error=error))
+    assert facts == ["error: Slow down. (type rate_limited, code slow_down, HTTP 429, request req_1)"]
+
+
+def test_a_finished_run_says_where_it_was_saved_and_how_to_go_on() -> None:
+    result = AgentResult(
+        status=AgentStatus.COMPLETED,
+        response_id="resp_2",
+        artifact_path="/out/a.md",
+        artifact_error="no space",
+        citations=[UrlCitation(url="https://example.com", title="Example")],
+        responses=[ResponseUsage(response_id=None, iteration=1, status="lost")],
+    )
+    assert particulars(result) == [
+        "1 response lost: the tokens are not counted.",
+        "saved: /out/a.md",
+        "not saved: no space",
+        "source: Example https://example.com",
+        "go on from it: --previous-response-id resp_2",
+    ]
+
+
+def test_a_list_has_a_line_for_the_job_and_one_for_its_task() -> None:
+    first, second = entry_of(view_of(summary="Count\tthe\nfiles", usage=AgentUsage(total_tokens=1234)), NOW)
+    assert first.plain.split() == ["running", first.plain.split()[1], "0:41", "1,234", "agent-1"]
+    assert second.plain.strip() == "Count the files"
+
+
+def test_a_list_for_programs_has_tabs_between_its_fields() -> None:
+    row = row_of(view_of(summary="Count\tthe\nfiles"), NOW)
+    assert row.split("\t") == ["running", "2026-03-01T12:00:00Z", "0:41", "agent-1", "Count the files"]
+
+
+def test_what_others_wrote_has_no_control_characters_anywhere() -> None:
+    evil = "\x1b[31mevil"
+    view = view_of(
+        response_id=evil,
+        response_status=evil,
+        model=evil,
+        preview=evil,
+        summary=evil,
+        function_calls=[call(evil, CallStatus.FAILED)],
+    )
+    result = AgentResult(status=AgentStatus.FAILED, error=AgentError(type=evil, message=evil), artifact_path=evil)
+    texts = [line.plain for line in [*head_of(view, None, NOW), *entry_of(view, NOW)]]
+    texts += [row_of(view, NOW), *changes(None, view, NOW), *particulars(result), *drawn(view)]
+    assert "evil" in "".join(texts)
+    assert "\x1b[31m" not in "".join(texts)

@@ -1,0 +1,94 @@
+"""Agent runs under test: started, looked at, waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+
+from durable_responses.emulator.billing import BilledResponse
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import FunctionCallOutput
+from durable_responses.runtime import Provider, Settings
+from durable_responses.worker.program import Queue, run_worker
+from durable_responses.workflows.agent import AgentWorkflow
+from durable_responses.workflows.contract import AgentInput, AgentResult, AgentState, TaskQueue, agent_workflow_id
+from tests.support.emulator_control import RunningEmulator
+
+
+class Agents:
+    """Starts agent runs whose worker is this process, and looks at them."""
+
+    def __init__(self, client: Client, emulator: RunningEmulator, settings: Settings) -> None:
+        self.client = client
+        self.emulator = emulator
+        self.settings = settings
+
+    async def start(self, agent_input: AgentInput | Any, **options: Any) -> WorkflowHandle[AgentWorkflow, AgentResult]:
+        """Start a run with this input, which need not be a valid one."""
+        return await self.client.start_workflow(
+            "AgentWorkflow",
+            agent_input,
+            id=agent_workflow_id(),
+            task_queue=TaskQueue.AGENTS.under(self.settings.task_queue),
+            result_type=AgentResult,
+            **options,
+        )
+
+    async def run(self, agent_input: AgentInput | Any) -> AgentResult:
+        """Start a run and wait for its result, which may be a failed one."""
+        return await result_of(await self.start(agent_input))
+
+    async def responses(self, run: WorkflowHandle[Any, Any]) -> list[BilledResponse]:
+        """What the emulator bills for a run."""
+        return await self.emulator.control.responses(workflow_id=run.id)
+
+    async def answers(self, run: WorkflowHandle[Any, Any], iteration: int) -> list[str]:
+        """The outputs of function calls that the model was given with this iteration's create."""
+        [response] = [bill for bill in await self.responses(run) if bill.metadata["iteration"] == str(iteration)]
+        async with ResponsesClient(self.emulator.base_url, None) as client:
+            items = await client.input_items(response.id)
+        return [item.output for item in items if isinstance(item, FunctionCallOutput)]
+
+
+async def result_of(run: WorkflowHandle[Any, Any]) -> AgentResult:
+    """The result of a run, also when it closed as Failed."""
+    try:
+        return AgentResult.model_validate(await asyncio.wait_for(run.result(), 30))
+    except WorkflowFailureError as failure:
+        assert isinstance(failure.cause, ApplicationError), failure.cause
+        return AgentResult.model_validate(failure.cause.details[0])
+
+
+async def progress(run: WorkflowHandle[Any, Any]) -> AgentState:
+    """The run's answer to the query `progress`."""
+    return AgentState.model_validate(await run.query("progress"))
+
+
+async def reached(run: WorkflowHandle[Any, Any], condition: Callable[[AgentState], bool]) -> AgentState:
+    """Wait until the run's state fulfils a condition."""
+    async with asyncio.timeout(20):
+        while not condition(state := await progress(run)):
+            await asyncio.sleep(0.02)
+    return state
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait until something asked for repeatedly becomes true."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def working(client: Client, provider: Provider, settings: Settings) -> AsyncIterator[None]:
+    """A worker in this process that serves all queues."""
+    stop = asyncio.Event()
+    serving = asyncio.create_task(run_worker(client, provider, settings, list(Queue), stop, let_polls_end=0))
+    try:
+        yield
+    finally:
+        stop.set()
+        await serving

@@ -1,0 +1,32 @@
+"""How a worker reaches its provider's WebSocket."""
+
+import pytest
+
+from durable_responses.responses_api.errors import Misconfigured
+from durable_responses.responses_api.handshake import prepare
+from durable_responses.runtime import Provider, ProviderKind
+from durable_responses.worker.program import NO_KEY, socket_options
+
+
+def provider(base_url: str, kind: ProviderKind = ProviderKind.COMPATIBLE) -> Provider:
+    return Provider(kind=kind, base_url=base_url, websocket_base_url=base_url.replace("http", "ws"))
+
+
+def test_http_is_not_kept_waiting_for_a_websocket_that_cannot_be_had() -> None:
+    """W4: one socket."""
+    assert socket_options(provider("https://api.example.com/v1")).max_retries == 0
+
+
+@pytest.mark.parametrize("base_url", ["http://10.0.0.5/v1", "http://models.example.com/v1", "https://10.0.0.5/v1"])
+def test_a_socket_may_go_wherever_requests_of_a_compatible_server_go(base_url: str) -> None:
+    """W16: allowed by the address that was configured."""
+    there = provider(base_url)
+    assert prepare(there.websocket_base_url, NO_KEY, socket_options(there))
+
+
+@pytest.mark.parametrize("url", ["ws://api.openai.com/v1", "wss://10.0.0.5/v1"])
+def test_a_key_of_openai_goes_nowhere_else(url: str) -> None:
+    """W16."""
+    openai = provider("https://api.openai.com/v1", ProviderKind.OPENAI)
+    with pytest.raises(Misconfigured):
+        prepare(url, NO_KEY, socket_options(openai))
