@@ -3,15 +3,18 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from durable_responses.emulator.library import DEFAULT
 from durable_responses.emulator.server import EmulatorOptions, serve
 
 
-def main() -> int:
-    """Parse the command line and serve; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="emulator", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve as `arguments`, else those of the process, say; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="durable-responses emulator", description="A Responses API server without a model, for tests."
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090, help="0 takes a free one")
     parser.add_argument("--port-file", type=Path, help="write the port here when listening")
@@ -20,7 +23,7 @@ def main() -> int:
     parser.add_argument("--scenario", default=DEFAULT, help="the scenario of requests that name none")
     parser.add_argument("--pace", type=float, default=1.0, help="multiplies every scripted time")
     parser.add_argument("--api-key", help="refuse every other key with 401")
-    given = vars(parser.parse_args())
+    given = vars(parser.parse_args(arguments))
     port_file = given.pop("port_file")
     try:
         asyncio.run(serve(EmulatorOptions(**given), port_file))

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
@@ -32,14 +33,14 @@ def _version() -> str:
         return ""
 
 
-def main() -> NoReturn:
-    """The program: one MCP server, configured by the environment."""
+def main(given: Sequence[str] | None = None) -> NoReturn:
+    """The program: one MCP server, configured by the environment; `given` are its arguments, else the process's."""
     parser = argparse.ArgumentParser(
-        prog="durable-responses-mcp",
+        prog="durable-responses mcp",
         description="MCP server of durable agent runs: over standard input and output, or over streamable HTTP.",
     )
     parser.add_argument("--http", action="store_true", help="serve HTTP at AGENT_MCP_HOST:AGENT_MCP_PORT")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     try:
         settings = Settings.load()
         setup_telemetry(settings, "durable-responses-mcp")

@@ -304,13 +304,15 @@ async def _main(settings: Settings, queues: list[Queue]) -> None:
     await run_worker(await connect(settings), find_provider(settings), settings, queues, stop)
 
 
-def main() -> NoReturn:
-    """The program: one worker, configured by the environment."""
-    parser = argparse.ArgumentParser(prog="worker", description=__doc__)
+def main(given: Sequence[str] | None = None) -> NoReturn:
+    """The program: one worker, configured by the environment; `given` are its arguments, else the process's."""
+    parser = argparse.ArgumentParser(
+        prog="durable-responses worker", description="A worker of agent runs, configured by the environment."
+    )
     parser.add_argument(
         "--queues", nargs="+", type=Queue, choices=list(Queue), default=list(Queue), help="what to serve (default: all)"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     # A user's tool modules lie where the program was started; last, so that no file of theirs hides one of ours.
     sys.path.append(str(Path.cwd()))
     try:
