@@ -10,8 +10,8 @@ from temporalio import activity
 
 from durable_responses.activities.heartbeats import Pulse
 from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
-from durable_responses.responses_api.errors import redact
 from durable_responses.responses_api.models import FunctionTool
+from durable_responses.responses_api.redaction import redact
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
 OUTPUT_CHARACTERS = 100_000

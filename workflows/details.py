@@ -1,11 +1,11 @@
 """What Temporal's Web UI and CLI show of a run: the panel in "User Metadata", and summaries of its steps."""
 
 import json
-import re
 from bisect import bisect_right
 from datetime import datetime
 
 from durable_responses.responses_api.models import FunctionCall
+from durable_responses.responses_api.redaction import names_a_secret
 from durable_responses.workflows.contract import AgentState, AgentUsage, CallStatus
 
 # Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
@@ -74,7 +74,6 @@ def _how_to_cancel(job_id: str) -> str:
 # --- summaries ---------------------------------------------------------------------------------------------------
 
 _MAIN_ARGUMENTS = ("path", "file_path", "url", "query", "command", "name")
-_SECRET = re.compile("key|token|secret|password|credential|auth", re.IGNORECASE)
 
 
 def call_summary(call: FunctionCall) -> str:
@@ -91,7 +90,7 @@ def _main_argument(arguments: str) -> str:
     if not isinstance(given, dict):
         return ""
     # A summary is shown in lists: what may be secret stays in the input.
-    shown = {name: value for name, value in given.items() if isinstance(value, str | int) and not _SECRET.search(name)}
+    shown = {name: value for name, value in given.items() if isinstance(value, str | int) and not names_a_secret(name)}
     main = next((name for name in _MAIN_ARGUMENTS if name in shown), next(iter(shown), None))
     return str(shown[main]) if main else ""
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from durable_responses.mcp_server.arguments import Untitled
-from durable_responses.responses_api.errors import redact
+from durable_responses.responses_api.redaction import redact
 from durable_responses.workflows.contract import AgentError, AgentStatus, AgentUsage
 from durable_responses.workflows.jobs import JobView, Source
 

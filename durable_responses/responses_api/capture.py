@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from durable_responses.responses_api.protocol import Close
+from durable_responses.responses_api.redaction import redact
 
 PREVIEW_BYTES = 8192
 
@@ -74,7 +75,7 @@ class Tap:
 
     def closed(self, close: Close, direction: Direction) -> None:
         """The connection is closed; `direction` tells by whom."""
-        self._tell(direction, CaptureKind.CLOSE, close_code=close.code, error=close.reason or None)
+        self._tell(direction, CaptureKind.CLOSE, close_code=close.code, error=redact(close.reason) or None)
 
     def failed(self, error: Exception) -> None:
         """Something went wrong: an attempt to connect, or an unreadable frame."""

@@ -27,6 +27,7 @@ from durable_responses.responses_api.errors import (
 )
 from durable_responses.responses_api.events import ErrorEvent, Event, ResponseEvent, parse_event
 from durable_responses.responses_api.models import CreateRequest, InputItem, InputItemList, Response, read_json
+from durable_responses.responses_api.redaction import without_values
 from durable_responses.responses_api.tracing import TracedTransport
 from durable_responses.responses_api.transport import (
     CONNECTION_AGE,
@@ -189,8 +190,7 @@ class ResponsesClient:
             raise ConnectionLost(f"No answer to {_asked(request)} within {timeout:g} seconds.") from failure
         except TRANSPORT_FAILURES as failure:
             raise error_for_failure(_asked(request), failure) from failure
-        if len(self._key) >= 8:  # keys of compatible servers look like nothing that `redact` knows
-            reason = reason.replace(self._key.encode(), b"***")
+        reason = without_values(reason, [self._key])
         raise error_for_answer(_asked(request), answer.status_code, answer.headers, reason)
 
     @asynccontextmanager

@@ -51,6 +51,7 @@ from durable_responses.responses_api.protocol import (
     RetryBudget,
     TurnState,
 )
+from durable_responses.responses_api.redaction import without_values
 
 # At level DEBUG the library writes every header of the handshake, the key among them, and every frame.
 _library_log = logging.getLogger(f"{__name__}.websockets")
@@ -246,7 +247,7 @@ def error_for_handshake(failure: OSError | InvalidHandshake, handshake: Handshak
     match failure:
         case InvalidStatus(response=answer):
             headers = {name.lower(): value for name, value in answer.headers.raw_items()}
-            return _refused(answer.status_code, headers, handshake.without_secrets(bytes(answer.body or b"")))
+            return _refused(answer.status_code, headers, without_values(bytes(answer.body or b""), handshake.secrets))
         case InvalidProxyStatus(response=answer) if answer.status_code == 407:
             return AuthenticationFailed("The proxy wants a user name and password for the WebSocket.", status=407)
         case OSError() | ProxyError() | InvalidMessage():

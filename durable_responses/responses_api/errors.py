@@ -25,7 +25,7 @@ ResponsesError
 
 For reads (and cancel and delete, which may be repeated as well) the question is another: `retry_read` of each class
 says whether the same request may succeed later. Status, code, request id and delay go with every error; texts are
-redacted and at most `MAX_TEXT_BYTES` long. Sources: https://platform.openai.com/docs/guides/error-codes and what
+redacted and capped (`redaction.py`). Sources: https://platform.openai.com/docs/guides/error-codes and what
 servers were seen to send.
 """
 
@@ -41,8 +41,7 @@ from pydantic import ValidationError
 
 from durable_responses.responses_api.events import ErrorEvent
 from durable_responses.responses_api.models import ErrorDetail, read_json
-
-MAX_TEXT_BYTES = 2048
+from durable_responses.responses_api.redaction import MAX_TEXT_BYTES, redact
 
 
 class ResponsesError(Exception):
@@ -349,25 +348,3 @@ def delay(value: str | None, *, per_second: float = 1) -> float | None:
     except ValueError:
         return None
     return max(0.0, number / per_second) if math.isfinite(number) else None
-
-
-# --- texts -------------------------------------------------------------------------------------------------------
-
-_SECRETS = (
-    (re.compile(r"\bsk-[\w*.-]{6,}"), "sk-***"),
-    (re.compile(r"\b(bearer|basic)\s+(?=\S{16}|\S*\d)[^\s\"',;]+", re.IGNORECASE), r"\1 ***"),
-    (re.compile(r"(api[-_]?key[\"']?\s*[:=]\s*[\"']?)[^\s\"'&,;}]+", re.IGNORECASE), r"\1***"),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w.-]+"), "***"),
-    (re.compile(r"://[^\s/@]+@"), "://***@"),
-)
-
-
-def redact(text: str, *, limit: int = MAX_TEXT_BYTES) -> str:
-    """The text without API keys, tokens and passwords in URLs, cut to `limit` bytes of UTF-8."""
-    text = text[: 4 * limit]
-    for secret, mask in _SECRETS:
-        text = secret.sub(mask, text)
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= limit:
-        return encoded.decode()
-    return encoded[: limit - 3].decode(errors="ignore") + "…"

@@ -112,12 +112,7 @@ class Handshake:
     proxy: str | None = field(repr=False)
     proxy_tls: ssl.SSLContext | None = field(repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-
-    def without_secrets(self, text: bytes) -> bytes:
-        """What the server says of a refused key may repeat the key; keys look like anything."""
-        for secret in self.secrets:
-            text = text.replace(secret.encode(errors="replace"), b"***")
-        return text
+    """Values that an answer of the server must not repeat to anyone."""
 
     @property
     def server_name(self) -> str | None:
@@ -152,7 +147,7 @@ def prepare(url: str, api_key: SecretStr | None, options: ConnectOptions) -> Han
         tls=_context(overrides.tls, "tls") if address.scheme == "wss" else None,
         proxy=proxy,
         proxy_tls=_context(overrides.proxy.tls, "proxy.tls") if secure_proxy else None,
-        secrets=tuple(secret for secret in (_key(api_key), _auth_secret(overrides.auth)) if len(secret) >= 8),
+        secrets=(_key(api_key), _auth_secret(overrides.auth)),
     )
 
 

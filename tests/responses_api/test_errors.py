@@ -6,7 +6,6 @@ import pytest
 
 from durable_responses.responses_api import errors
 from durable_responses.responses_api.errors import (
-    MAX_TEXT_BYTES,
     AuthenticationFailed,
     BadRequest,
     Busy,
@@ -25,10 +24,10 @@ from durable_responses.responses_api.errors import (
     error_for_answer,
     error_for_event,
     is_quota_exhausted,
-    redact,
 )
 from durable_responses.responses_api.events import ErrorEvent
 from durable_responses.responses_api.models import ErrorDetail
+from durable_responses.responses_api.redaction import MAX_TEXT_BYTES
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -226,25 +225,11 @@ def test_the_delay_is_read_in_each_of_its_forms(headers: dict[str, str], seconds
 # --- texts --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("key sk-proj-abcDEF0123_456-x.", "key sk-***"),
-        ("Incorrect API key provided: sk-abcd*****wxyz. See", "Incorrect API key provided: sk-*** See"),
-        ("Authorization: Bearer abcdefghijklmnop1234", "Authorization: Bearer ***"),
-        ("'authorization': 'bearer tok3n'}", "'authorization': 'bearer ***'}"),
-        ("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==", "Proxy-Authorization: Basic ***"),
-        ("https://me:secret@proxy.example:3128/x", "https://***@proxy.example:3128/x"),
-        ('{"api_key": "0123456789"}', '{"api_key": "***"}'),
-        ("?api-key=0123456789&x=1", "?api-key=***&x=1"),
-        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.abc", "***"),
-        ("Missing bearer or basic authentication in header", "Missing bearer or basic authentication in header"),
-        ("a task-oriented, risk-averse mask-wearer", "a task-oriented, risk-averse mask-wearer"),
-    ],
-)
-def test_secrets_are_left_out_of_texts(text: str, shown: str) -> None:
-    """A25: keys, tokens and passwords are masked, words that look a little like them are not."""
-    assert redact(text) == shown
+def test_the_text_and_the_facts_of_an_error_show_no_key() -> None:
+    """A25: wherever the server repeats it."""
+    key = "sk-abcdef0123456789"
+    error = refusal(401, api_error(f"Wrong key {key}.", code=key, param=key), x_request_id=key)
+    assert "abcdef" not in f"{error} {error.code} {error.param} {error.request_id}"
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "🙂", "\ud800"])
@@ -253,11 +238,6 @@ def test_the_text_of_an_error_has_at_most_two_kilobytes(letter: str) -> None:
     text = str(refusal(400, api_error(letter * 100_000, code="bad_tool"), x_request_id="req_7"))
     assert len(text.encode()) <= MAX_TEXT_BYTES == 2048
     assert text.endswith("(status 400, code bad_tool, request id req_7)")
-
-
-def test_a_key_at_the_cut_is_not_half_shown() -> None:
-    """A25: masked first, cut afterwards."""
-    assert "abcdef" not in redact("x" * 2040 + " sk-abcdefghijklmnop")
 
 
 def test_facts_of_any_length_leave_the_cap() -> None:

@@ -1086,6 +1086,17 @@ async def test_the_capture_hook_never_sees_headers(managers: Managers, server: S
     assert KEY not in repr(seen)
 
 
+async def test_the_capture_hook_sees_no_key_that_a_server_repeats_in_its_goodbye(
+    managers: Managers, server: Server
+) -> None:
+    """W17, A25."""
+    seen: list[CaptureRecord] = []
+    manager = await managers.open(capture=seen.append)
+    await (await server.peer()).connection.close(1000, f"bad key {KEY}")
+    await until(lambda: manager.state is ConnectionState.CLOSED)
+    assert seen[-1].error == "bad key sk-***"
+
+
 async def test_a_capture_hook_that_raises_stops_no_frame(managers: Managers, caplog: pytest.LogCaptureFixture) -> None:
     """W17: never blocks a frame."""
 
