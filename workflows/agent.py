@@ -18,8 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
     # Not `from workflows import …`: the sandbox would load those modules a second time, with classes of their own.
-    import durable_responses.workflows.stopping as stopping
-    import durable_responses.workflows.turns as turns
+    import durable_responses.workflows.activity_errors as activity_errors
+    import durable_responses.workflows.rules as rules
     from durable_responses.activities.artifacts import ArtifactActivities
     from durable_responses.activities.messages import (
         REPORT_PROGRESS,
@@ -28,7 +28,6 @@ with workflow.unsafe.imports_passed_through():
         SaveArtifact,
         SaveOptions,
     )
-    from durable_responses.workflows.calls import FunctionCalls
     from durable_responses.workflows.contract import (
         CANCEL_SIGNAL,
         PROGRESS_QUERY,
@@ -42,13 +41,14 @@ with workflow.unsafe.imports_passed_through():
         IncompleteReason,
         TaskQueue,
     )
-    from durable_responses.workflows.details import details_of
+    from durable_responses.workflows.function_calls import FunctionCalls
+    from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest
     from durable_responses.workflows.ledger import Ledger
-    from durable_responses.workflows.obtain import Obtain
+    from durable_responses.workflows.response_source import ResponseSource
+    from durable_responses.workflows.rules import Fail, Finish, Incomplete, RunTools
     from durable_responses.workflows.search_attributes import show_search_attributes
-    from durable_responses.workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest
-    from durable_responses.workflows.texts import Texts
-    from durable_responses.workflows.turns import Fail, Finish, Incomplete, RunTools
+    from durable_responses.workflows.steering import SteeringMessages
+    from durable_responses.workflows.web_ui import details_of
 
 _SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 
@@ -73,7 +73,7 @@ class AgentWorkflow:
     def __init__(self) -> None:
         self._stop = StopRequest()
         self._ledger = Ledger(state=AgentState())
-        self._texts = Texts(self._ledger)
+        self._texts = SteeringMessages(self._ledger)
         self._input: AgentInput | None = None
 
     @workflow.run
@@ -98,7 +98,7 @@ class AgentWorkflow:
 
     def _begin(self, request: Any, carried: Any) -> AgentInput:
         try:
-            agent_input = turns.parse_input(request)
+            agent_input = rules.parse_input(request)
             if carried is not None:
                 self._carry_on(Ledger.model_validate(carried))
         except ValidationError:
@@ -113,7 +113,7 @@ class AgentWorkflow:
 
     def _carry_on(self, ledger: Ledger) -> None:
         early = list(self._ledger.texts.values())  # signals are handled before the run begins
-        self._ledger, self._texts = ledger, Texts(ledger)
+        self._ledger, self._texts = ledger, SteeringMessages(ledger)
         for text in early:
             self._texts.receive(text)
 
@@ -133,7 +133,7 @@ class AgentWorkflow:
             return Fail(failure.error)
 
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
-        obtain = Obtain(agent_input, self._ledger, self._texts, self._stop, self._changed)
+        obtain = ResponseSource(agent_input, self._ledger, self._texts, self._stop, self._changed)
         calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
         while not workflow.info().is_continue_as_new_suggested():
             if self._stop.requested:
@@ -143,10 +143,10 @@ class AgentWorkflow:
             response = await obtain.next_response()
             state = self._ledger.state
             limits = {"iteration": state.iteration, "max_iterations": state.max_iterations}
-            step = turns.next_step(response, **limits)
+            step = rules.next_step(response, **limits)
             if isinstance(step, RunTools):
                 await calls.answer(step.calls)
-            elif not (self._texts.are_waiting and turns.goes_on_with_texts(step, **limits)):
+            elif not (self._texts.are_waiting and rules.goes_on_with_texts(step, **limits)):
                 return step
         return ContinueAsNew()
 
@@ -168,7 +168,7 @@ class AgentWorkflow:
         match ending:
             case Finish():
                 result.status = AgentStatus.COMPLETED
-                result.structured_output = turns.structured_output(agent_input, result.output_text)
+                result.structured_output = rules.structured_output(agent_input, result.output_text)
             case Incomplete(reason):
                 result.status = AgentStatus.INCOMPLETE
                 result.incomplete_reason = reason
@@ -178,7 +178,7 @@ class AgentWorkflow:
             case Fail(error):
                 result.status = AgentStatus.FAILED
                 result.error = error
-        if agent_input.save is not None and turns.worth_saving(result):
+        if agent_input.save is not None and rules.worth_saving(result):
             await self._save(agent_input.save, agent_input, result)
         self._show_end(result)
         return result
@@ -189,13 +189,13 @@ class AgentWorkflow:
                 ArtifactActivities.save_artifact,
                 SaveArtifact(
                     options=options,
-                    task=turns.task_text(agent_input),
+                    task=rules.task_text(agent_input),
                     reasoning_summary=result.reasoning_summary or None,
                     output_text=result.output_text,
                     response_id=result.response_id,
                     model=result.model,
                     iterations=result.iterations,
-                    usage=turns.api_usage(result.usage),
+                    usage=rules.api_usage(result.usage),
                     finished_at=workflow.now(),
                 ),
                 task_queue=TaskQueue.AGENTS.under(workflow.info().task_queue),
@@ -205,7 +205,7 @@ class AgentWorkflow:
                 retry_policy=_SAVE_RETRIES,
             )
         except ActivityError as error:  # reported, but no reason to lose the answer (A22)
-            result.artifact_error = stopping.error_of(error).message
+            result.artifact_error = activity_errors.error_of(error).message
         else:
             result.artifact_path = saved.path
 

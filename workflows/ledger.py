@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
 from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
-from durable_responses.workflows import turns
+from durable_responses.workflows import rules
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
@@ -51,7 +51,7 @@ class Ledger(BaseModel):
     `text_before`: the tail of the text of earlier responses. `chain`: the responses of this run that were continued
     from, or can be, in order. `answers`: what the next create carries. `socket_queue`: the own queue of the worker that
     holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and `texts_received` are kept
-    by `workflows.texts`. `last_text`: after a continue-as-new, the text of the last response before it.
+    by `workflows.steering`. `last_text`: after a continue-as-new, the text of the last response before it.
     """
 
     state: AgentState
@@ -71,8 +71,8 @@ class Ledger(BaseModel):
 
     def begin(self, request: AgentInput, now: datetime) -> None:
         """The run starts."""
-        self.deadline = turns.absolute_deadline(request, now)
-        self.state.max_iterations = turns.max_iterations_for(request)
+        self.deadline = rules.absolute_deadline(request, now)
+        self.state.max_iterations = rules.max_iterations_for(request)
         self.state.model = request.model
         self.state.started_at = now
 
@@ -114,7 +114,7 @@ class Ledger(BaseModel):
         self.response_created(response.id, response.status, response.model or None)
         self._last = response
         self._record_usage(response.id, response.status, usage_of(response.usage))
-        if turns.may_be_continued(response):
+        if rules.may_be_continued(response):
             self.chain.append(response.id)
         self._show(response.output_text)
         self.text_before = self.state.preview

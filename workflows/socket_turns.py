@@ -1,8 +1,8 @@
 """How a run obtains a response over a WebSocket, and how it sends a text into it.
 
-Part of the workflow: deterministic, owned by `Obtain`. The socket lives in a worker, so the next turn goes to that
-worker's own queue; when nobody takes it there, or there is no room, to any worker. The truth stays here: a turn is one
-attempt, and what its loss means is decided by the workflow.
+Part of the workflow: deterministic, owned by `ResponseSource`. The socket lives in a worker, so the next turn goes to
+that worker's own queue; when nobody takes it there, or there is no room, to any worker. The truth stays here: a turn is
+one attempt, and what its loss means is decided by the workflow.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ with workflow.unsafe.imports_passed_through():
         WebSocketTurn,
     )
     from durable_responses.activities.websocket import WebSocketActivities
-    from durable_responses.workflows import stopping
-    from durable_responses.workflows.details import summary
+    from durable_responses.workflows import activity_errors, interruptions
+    from durable_responses.workflows.interruptions import StopRequest
     from durable_responses.workflows.ledger import Ledger
-    from durable_responses.workflows.stopping import StopRequest
-    from durable_responses.workflows.texts import Texts
+    from durable_responses.workflows.steering import SteeringMessages
+    from durable_responses.workflows.web_ui import summary
 
 _ONCE = RetryPolicy(maximum_attempts=1)
 _TAKEN_WITHIN = timedelta(seconds=2)  # by a worker that lives; longer than that is better spent on another one
@@ -51,12 +51,12 @@ class SocketTurns:
     """The turns of one run over its WebSocket. `changed` is called whenever the ledger has changed."""
 
     ledger: Ledger
-    texts: Texts
+    texts: SteeringMessages
     stop: StopRequest
     changed: Callable[[], None]
 
     async def run(self, create: CreateResponse, options: CreateOptions) -> WebSocketTurn:
-        """One turn. Texts that come meanwhile are sent into it. Raises `Stopped`, `ActivityError`."""
+        """One turn. SteeringMessages that come meanwhile are sent into it. Raises `Stopped`, `ActivityError`."""
         self.ledger.turn_ended()
         try:
             turn = await self._on_some_worker(create, options)
@@ -76,7 +76,7 @@ class SocketTurns:
             try:
                 return await self._followed(_start(create, _on(queue, options)))
             except ActivityError as error:
-                if not stopping.never_began(error):
+                if not activity_errors.never_began(error):
                     raise
         return await self._followed(_start(create, options))
 
@@ -84,7 +84,7 @@ class SocketTurns:
         while (steer := await self._text_meanwhile(handle)) is not None:
             self.texts.told(await self._steer(steer))
             self.changed()
-        return await stopping.ended(handle, self.stop)
+        return await interruptions.ended(handle, self.stop)
 
     async def _text_meanwhile(self, handle: ActivityHandle[WebSocketTurn]) -> SteerResponse | None:
         """The next text for the turn; None when the turn is over, or is to be."""
@@ -109,9 +109,9 @@ class SocketTurns:
         try:
             return await handle
         except ActivityError as error:
-            if stopping.nobody_took(error):
+            if activity_errors.nobody_took(error):
                 return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No worker took it.")
-            return SteerOutcome(id=steer.id, status=SteerStatus.UNKNOWN, reason=stopping.error_of(error).message)
+            return SteerOutcome(id=steer.id, status=SteerStatus.UNKNOWN, reason=activity_errors.error_of(error).message)
 
 
 def _start(create: CreateResponse, options: CreateOptions) -> ActivityHandle[WebSocketTurn]:

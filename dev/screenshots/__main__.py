@@ -9,6 +9,7 @@ from pathlib import Path
 from dev.screenshots.browser import Page, chromium
 from dev.screenshots.runs import FINISHED, WRITING, make
 from durable_responses.embedded import ensure_running, stop
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import (
     ProviderKind,
     Settings,
@@ -19,7 +20,6 @@ from durable_responses.runtime import (
     connect,
     leave,
 )
-from durable_responses.workflows.jobs import Jobs
 
 _COLUMNS = ["Status", "Workflow ID", "AgentStatus", "AgentModel", "AgentIteration", "AgentTenant", "Start"]
 

@@ -8,9 +8,9 @@ import httpx
 
 from durable_responses.emulator.scenarios import Scenario
 from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import StackFile
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
-from durable_responses.workflows.jobs import Jobs
 
 FINISHED, WRITING = "release-checklist", "release-notes"
 

@@ -27,8 +27,8 @@ from durable_responses.workflows.contract import AgentResult, AgentState, AgentS
 
 # What imports Temporal's client is imported where it is used: `--help` is to be there at once.
 if TYPE_CHECKING:
+    from durable_responses.jobs.jobs import Jobs, JobView
     from durable_responses.runtime import Settings, StackFile
-    from durable_responses.workflows.jobs import Jobs, JobView
 
 app = typer.Typer(
     name="durable-responses",
@@ -137,8 +137,8 @@ class Output:
 
 def _execute(work: Callable[[Output], Awaitable[ExitCode]], *, as_json: bool = False) -> None:
     """Do the work of a command. What it cannot do is told in one sentence on standard error."""
+    from durable_responses.jobs.jobs import InvalidInput, JobError, JobExists, JobNotFound
     from durable_responses.runtime import SettingsError, SetupError, end_telemetry, setup_export
-    from durable_responses.workflows.jobs import InvalidInput, JobError, JobExists, JobNotFound
 
     output = Output(as_json=as_json)
 
@@ -183,8 +183,8 @@ async def _connect(settings: "Settings") -> Connection:
     from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
     from temporalio.service import RetryConfig
 
+    from durable_responses.jobs.jobs import Jobs
     from durable_responses.runtime import StackFile, configured_address, connect
-    from durable_responses.workflows.jobs import Jobs
 
     # The SDK would log its retries across the screen.
     quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from durable_responses.cli.screen import RunScreen, changes, duration
-from durable_responses.workflows.jobs import JobError, Jobs, JobView
+from durable_responses.jobs.jobs import JobError, Jobs, JobView
 
 _DRAWINGS_PER_SECOND = 4
 

@@ -18,7 +18,7 @@ import typer
 from durable_responses.activities.messages import ArtifactFormat, InputFile
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.workflows.contract import AgentInput, TransportChoice
-from durable_responses.workflows.turns import parse_input
+from durable_responses.workflows.rules import parse_input
 
 if TYPE_CHECKING:
     from durable_responses.runtime import Settings

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from durable_responses.jobs.jobs import JobView, Source
 from durable_responses.workflows.contract import (
     AgentError,
     AgentResult,
@@ -20,7 +21,6 @@ from durable_responses.workflows.contract import (
     CallRecord,
     CallStatus,
 )
-from durable_responses.workflows.jobs import JobView, Source
 from durable_responses.workflows.ledger import LOST
 
 _FRESH = timedelta(seconds=60)  # a worker that asked for work so lately may only be slow

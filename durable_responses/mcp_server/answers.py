@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from durable_responses.jobs.jobs import JobView, Source
 from durable_responses.mcp_server.arguments import Untitled
 from durable_responses.responses_api.redaction import redact
 from durable_responses.workflows.contract import AgentError, AgentStatus, AgentUsage
-from durable_responses.workflows.jobs import JobView, Source
 
 MEMO_DISPLAY = "display_in_chat"
 """Key of the workflow's memo: whether the text of a saved result is to be returned as well."""

@@ -26,6 +26,7 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from durable_responses.jobs.jobs import JobError, JobNotFound, JobView
 from durable_responses.mcp_server import wording
 from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.arguments import AgentArguments, read_arguments
@@ -33,7 +34,6 @@ from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.tools import AGENT, AgentTools, check_job_id, guarded, job_id_of, job_result, now
 from durable_responses.runtime import SetupError
 from durable_responses.workflows.contract import AgentStatus
-from durable_responses.workflows.jobs import JobError, JobNotFound, JobView
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
 

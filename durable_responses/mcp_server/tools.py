@@ -1,4 +1,4 @@
-"""The tools: `gpt5_agent`, and start, poll, cancel and list. Each is a call or two of `workflows.jobs`."""
+"""The tools: `gpt5_agent`, and start, poll, cancel and list. Each is a call or two of `jobs`."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ import anyio
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from mcp_types import Tool as PublishedTool
 
+from durable_responses.jobs.jobs import InvalidInput, JobError, JobNotFound, Jobs, JobView, job_id_for
 from durable_responses.mcp_server import wording
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
@@ -47,7 +48,6 @@ from durable_responses.mcp_server.surroundings import look_around
 from durable_responses.runtime import Settings, SetupError
 from durable_responses.tools.registry import RegistryError
 from durable_responses.workflows.contract import AgentStatus, agent_workflow_id
-from durable_responses.workflows.jobs import InvalidInput, JobError, JobNotFound, Jobs, JobView, job_id_for
 
 logger = logging.getLogger("durable_responses.mcp_server")
 

@@ -40,7 +40,7 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.telemetry import genai, instruments
 from durable_responses.telemetry.export import Content
-from durable_responses.workflows import stopping, turns
+from durable_responses.workflows import activity_errors, rules
 from durable_responses.workflows.contract import CANCEL_SIGNAL, AgentInput, AgentResult, AgentState, AgentStatus
 
 _tracer = get_tracer(instruments.SCOPE)
@@ -93,11 +93,11 @@ class ResponseStory:
 
     def create_failed(self, error: ActivityError) -> None:
         """The create had no result; its worker may have told an id before it died."""
-        if stopping.was_cancelled(error):
+        if activity_errors.was_cancelled(error):
             self._end(AgentStatus.CANCELLED)
             return
-        failure = stopping.failure_type_of(error) or FailureType.TRY_LATER
-        beat, response_id = stopping.last_beat_of(error), stopping.detail_of(error).response_id
+        failure = activity_errors.failure_type_of(error) or FailureType.TRY_LATER
+        beat, response_id = activity_errors.last_beat_of(error), activity_errors.detail_of(error).response_id
         if response_id is None:
             instruments.creates.add(1, self._labels(outcome=failure))
         else:
@@ -108,8 +108,8 @@ class ResponseStory:
 
     def wait_failed(self, error: ActivityError) -> None:
         """The response could not be waited for."""
-        if not stopping.was_cancelled(error):
-            self._fail(stopping.failure_type_of(error) or "timeout")
+        if not activity_errors.was_cancelled(error):
+            self._fail(activity_errors.failure_type_of(error) or "timeout")
 
     def has_become(self, response: ResponseRecord) -> None:
         """What the provider, or the deadline, has made of it."""
@@ -344,7 +344,7 @@ def _created(record: ResponseRecord) -> CreatedResponse:
 
 def _request_of(input: ExecuteWorkflowInput) -> AgentInput | None:  # noqa: A002 the SDK's word
     try:
-        return turns.parse_input(input.args[0] if input.args else None)
+        return rules.parse_input(input.args[0] if input.args else None)
     except ValueError:  # the run itself says what is wrong with it
         return None
 

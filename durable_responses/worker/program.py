@@ -38,6 +38,7 @@ from durable_responses.activities.sweeping import sweep
 from durable_responses.activities.tools import HEARTBEAT_SECONDS, ToolActivities
 from durable_responses.activities.waiting import Cadence, GetBudget
 from durable_responses.activities.websocket import WebSocketActivities
+from durable_responses.jobs.attribute_registration import register
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
 from durable_responses.responses_api.websocket_pool import WebSocketPool
@@ -55,7 +56,6 @@ from durable_responses.runtime import (
 from durable_responses.telemetry.instruments import observe_in_flight
 from durable_responses.tools.registry import Registry, RegistryError, ToolContext
 from durable_responses.workflows.agent import AgentWorkflow
-from durable_responses.workflows.attribute_registration import register
 from durable_responses.workflows.contract import TaskQueue
 
 logger = logging.getLogger("durable_responses.worker")

@@ -7,7 +7,7 @@ import pytest
 from durable_responses.activities.messages import ResponseRecord
 from durable_responses.activities.records import LARGEST_TEXT, record_of, unfinished_record
 from durable_responses.responses_api.models import Response, ResponseStatus
-from durable_responses.workflows import turns
+from durable_responses.workflows import rules
 
 PAYLOAD = 2 * 1024 * 1024  # bytes; Temporal takes no larger result
 CITATION = {"type": "url_citation", "url": "https://example.com", "title": "Example", "start_index": 0, "end_index": 2}
@@ -111,12 +111,12 @@ def test_of_other_items_kind_and_ids_are_kept() -> None:
 def test_a_call_that_we_cannot_answer_is_still_seen_as_one(kind: str) -> None:
     """The rules look at records, not at what the provider sent."""
     record = record_of(response({"type": kind, "id": "x_1", "call_id": "call_1", "name": "n", "input": "i"}))
-    assert [item.type for item in turns.unanswerable_calls(record)] == [kind]
+    assert [item.type for item in rules.unanswerable_calls(record)] == [kind]
 
 
 def test_a_call_that_was_answered_at_the_provider_is_still_seen_as_answered() -> None:
     shell = [{"type": "shell_call", "id": "sh_1", "call_id": "c"}, {"type": "shell_call_output", "call_id": "c"}]
-    assert turns.unanswerable_calls(record_of(response(*shell))) == []
+    assert rules.unanswerable_calls(record_of(response(*shell))) == []
 
 
 def test_an_unknown_status_is_kept() -> None:

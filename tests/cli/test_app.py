@@ -17,9 +17,9 @@ from temporalio.client import Client
 
 from durable_responses.emulator.scenarios import Scenario
 from durable_responses.emulator.script import Text, Turn
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import Provider, ProviderKind, Settings, child_environment
 from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
-from durable_responses.workflows.jobs import Jobs
 from tests.support.emulator_control import EmulatorControl, running_emulator
 from tests.support.processes import TemporalServer, free_port
 from tests.support.runs import until, working

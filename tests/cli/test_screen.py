@@ -20,6 +20,7 @@ from durable_responses.cli.screen import (
     row_of,
     standing,
 )
+from durable_responses.jobs.jobs import JobView, Source
 from durable_responses.responses_api.models import UrlCitation
 from durable_responses.workflows.contract import (
     AgentError,
@@ -31,7 +32,6 @@ from durable_responses.workflows.contract import (
     IncompleteReason,
     ResponseUsage,
 )
-from durable_responses.workflows.jobs import JobView, Source
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = BEGAN + timedelta(seconds=41)

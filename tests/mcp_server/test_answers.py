@@ -6,6 +6,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # has no types; comes with the MCP SDK
 import pytest
 
+from durable_responses.jobs.jobs import JobView, Source
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
     CancelAnswer,
@@ -27,7 +28,6 @@ from durable_responses.workflows.contract import (
     AgentUsage,
     IncompleteReason,
 )
-from durable_responses.workflows.jobs import JobView, Source
 
 STARTED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = STARTED + timedelta(seconds=41)

@@ -11,7 +11,7 @@ from durable_responses.runtime import Provider, ProviderKind, Settings
 from tests.support.emulator_control import RunningEmulator
 from tests.support.runs import Agents, working
 
-TOOLS = "tests.workflows.tools_under_test"
+TOOLS = "tests.support.tools_under_test"
 
 
 @pytest.fixture

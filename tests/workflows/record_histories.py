@@ -20,9 +20,9 @@ from typing import Any
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from durable_responses.emulator.faults import Answer, BreakSocket, Fault, Operation, RefuseSteer, RejectChain, Reset
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import Provider, ProviderKind, Settings
 from durable_responses.workflows.contract import AgentInput
-from durable_responses.workflows.jobs import Jobs
 from tests.support.emulator_control import running_emulator
 from tests.support.processes import CHECKOUT, TemporalServer
 from tests.support.runs import Agents, progress, until, working
@@ -285,7 +285,7 @@ def _settings(folder: Path) -> Settings:
         workspace=folder / "workspace",
         files_root=folder,
         output_root=folder,
-        tool_modules=["tests.workflows.tools_under_test"],
+        tool_modules=["tests.support.tools_under_test"],
     )
 
 

@@ -10,10 +10,10 @@ from temporalio.api.enums.v1 import EventType, IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowHandle
 
+from durable_responses.jobs.attribute_registration import are_registered, register
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import Provider, Settings
-from durable_responses.workflows.attribute_registration import are_registered, register
 from durable_responses.workflows.contract import AgentInput, AgentStatus
-from durable_responses.workflows.jobs import Jobs
 from durable_responses.workflows.search_attributes import AGENT_ITERATION, AGENT_MODEL, AGENT_STATUS, AGENT_TENANT
 from tests.support.processes import TemporalServer
 from tests.support.runs import Agents, result_of, until, working
@@ -90,13 +90,13 @@ async def test_a_list_finds_runs_by_them(agents: Agents) -> None:
 async def test_where_they_are_refused_runs_work_without_them_and_one_line_says_so(
     crowded: Client, provider: Provider, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="durable_responses.workflows.attribute_registration"):
+    with caplog.at_level(logging.INFO, logger="durable_responses.jobs.attribute_registration"):
         async with working(crowded, provider, settings):
             jobs = Jobs(crowded, settings.task_queue)
             job_id = await jobs.start(asks_for("acme"))
             assert (await jobs.result(job_id)).status is AgentStatus.COMPLETED
     assert not await are_registered(crowded)
-    lines = [record for record in caplog.records if record.name == "durable_responses.workflows.attribute_registration"]
+    lines = [record for record in caplog.records if record.name == "durable_responses.jobs.attribute_registration"]
     assert [line.getMessage().partition(" (")[0] for line in lines] == [
         "Runs have no search attributes: they could not be registered"
     ]

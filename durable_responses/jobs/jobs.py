@@ -24,20 +24,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS
-from durable_responses.workflows.attribute_registration import says_unregistered
-from durable_responses.workflows.contract import (
-    CANCEL_SIGNAL,
-    PROGRESS_QUERY,
-    WORKFLOW_TYPE,
-    AgentInput,
-    AgentResult,
-    AgentState,
-    AgentStatus,
-    TaskQueue,
-    agent_workflow_id,
-)
-from durable_responses.workflows.details import DETAILS_BYTES, SUMMARY_BYTES, fit
-from durable_responses.workflows.records import (
+from durable_responses.jobs.attribute_registration import says_unregistered
+from durable_responses.jobs.server_records import (
     InvalidInput,
     JobError,
     JobExists,
@@ -49,8 +37,20 @@ from durable_responses.workflows.records import (
     is_closed,
     with_live_text,
 )
+from durable_responses.workflows.contract import (
+    CANCEL_SIGNAL,
+    PROGRESS_QUERY,
+    WORKFLOW_TYPE,
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    TaskQueue,
+    agent_workflow_id,
+)
+from durable_responses.workflows.rules import parse_input, transport_for
 from durable_responses.workflows.search_attributes import search_attributes_of
-from durable_responses.workflows.turns import parse_input, transport_for
+from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, fit
 
 __all__ = [
     "InvalidInput",

@@ -7,7 +7,7 @@ import pytest
 
 from durable_responses.responses_api.models import FunctionCall
 from durable_responses.workflows.contract import AgentError, AgentState, AgentStatus, AgentUsage, CallRecord, CallStatus
-from durable_responses.workflows.details import DETAILS_BYTES, SUMMARY_BYTES, call_summary, details_of, fit, summary
+from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, call_summary, details_of, fit, summary
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RUNNING = AgentState(

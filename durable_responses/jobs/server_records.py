@@ -31,7 +31,7 @@ from durable_responses.workflows.contract import (
     AgentStatus,
 )
 from durable_responses.workflows.ledger import Ledger
-from durable_responses.workflows.turns import max_iterations_for
+from durable_responses.workflows.rules import max_iterations_for
 
 CREATING = frozenset({"create_response", "stream_response", "websocket_turn"})
 WAITING = "await_response"

@@ -7,7 +7,7 @@ the provider hands it back, it becomes part of the next create's input. None is 
 from collections.abc import Sequence
 
 from durable_responses.activities.messages import SteerOutcome, SteerResponse, SteerStatus
-from durable_responses.workflows import turns
+from durable_responses.workflows import rules
 from durable_responses.workflows.contract import Steer
 from durable_responses.workflows.ledger import Ledger
 
@@ -17,7 +17,7 @@ _WAITING = (SteerStatus.PENDING, SteerStatus.FAILED)
 _RUN_ENDED = "The run ended before the model could be given it."
 
 
-class Texts:
+class SteeringMessages:
     """The texts of one run. All that is remembered of them is in its ledger.
 
     `ledger.texts` holds in full those that may still have to be given to the model. One that the provider keeps until
@@ -32,7 +32,7 @@ class Texts:
         ledger = self._ledger
         ledger.texts_received += 1
         steer = Steer(id=f"steer-{ledger.texts_received}", text=str(text)[:_SHOWN_CHARACTERS])
-        steer.reason = turns.unusable_text(text, list(ledger.texts.values()))
+        steer.reason = rules.unusable_text(text, list(ledger.texts.values()))
         if steer.reason is None and isinstance(text, str):
             ledger.texts[steer.id] = text
         else:

@@ -1,8 +1,6 @@
-"""Why a run ends before its answer: told to stop, out of time, or failed. Raised by a step, caught by the run."""
+"""What an activity's failure means for the run: why it ended, what the provider said, what the last heartbeat told."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import (
@@ -13,68 +11,12 @@ from temporalio.exceptions import (
     TimeoutError,  # noqa: A004
     TimeoutType,
 )
-from temporalio.workflow import ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.lost_worker import failure_of_lost_create
     from durable_responses.activities.messages import Beat, FailureDetail, FailureType
-    from durable_responses.workflows import turns
+    from durable_responses.workflows import rules
     from durable_responses.workflows.contract import AgentError
-
-T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The run was told to stop, and the step under way has been stopped."""
-
-
-class DeadlinePassed(Exception):
-    """The run's time is over."""
-
-
-class RunFailed(Exception):
-    """The run cannot go on."""
-
-    def __init__(self, error: AgentError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-@dataclass
-class StopRequest:
-    """Whether the run is to stop: set by the `cancel` signal and by Temporal's own cancel alike."""
-
-    requested: bool = False
-    reason: str | None = None
-
-    def make(self, reason: str | None) -> None:
-        """Ask the run to stop. The first reason given stays."""
-        self.requested = True
-        self.reason = self.reason or reason
-
-
-async def ended(handle: ActivityHandle[T], stop: StopRequest) -> T:
-    """The activity's result. When the run is to stop, the activity is told so, and may still have a result.
-
-    Raises `Stopped`, `ActivityError`.
-    """
-    await workflow.wait_condition(lambda: handle.done() or stop.requested)
-    if not handle.done():
-        handle.cancel()
-        await workflow.wait_condition(handle.done)
-    if was_cancelled(handle.exception()):
-        raise Stopped
-    return await handle
-
-
-def time_left(deadline: datetime | None) -> timedelta | None:
-    """What is left of the run's time, None without a deadline. Raises `DeadlinePassed` when nothing is."""
-    if deadline is None:
-        return None
-    left = deadline - workflow.now()
-    if left <= timedelta(0):
-        raise DeadlinePassed
-    return left
 
 
 def ran_out_of_time(error: ActivityError) -> bool:
@@ -133,10 +75,10 @@ def error_of(error: ActivityError) -> AgentError:
     """An activity's failure as the run shows it."""
     if worker_was_lost(error):
         kind = failure_of_lost_create(last_beat_of(error))
-        return turns.error_of(kind, "The worker was lost in the middle of the create.", detail_of(error))
+        return rules.error_of(kind, "The worker was lost in the middle of the create.", detail_of(error))
     if isinstance(error.cause, ApplicationError):
-        return turns.error_of(error.cause.type or "error", error.cause.message, detail_of(error))
-    return turns.error_of("error", str(error.cause or error), None)
+        return rules.error_of(error.cause.type or "error", error.cause.message, detail_of(error))
+    return rules.error_of("error", str(error.cause or error), None)
 
 
 def last_beat_of(error: ActivityError) -> Beat | None:

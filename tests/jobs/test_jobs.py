@@ -20,18 +20,7 @@ from temporalio.worker import Worker
 from durable_responses.activities.responses import ResponsesActivities
 from durable_responses.emulator.scenarios import Scenario
 from durable_responses.emulator.script import Text, Turn
-from durable_responses.runtime import Provider, Settings
-from durable_responses.workflows.contract import (
-    AgentInput,
-    AgentResult,
-    AgentState,
-    AgentStatus,
-    AgentUsage,
-    CallRecord,
-    CallStatus,
-    TransportChoice,
-)
-from durable_responses.workflows.jobs import (
+from durable_responses.jobs.jobs import (
     InvalidInput,
     JobExists,
     JobNotFound,
@@ -48,8 +37,19 @@ from durable_responses.workflows.jobs import (
     summary_of,
     with_what_was_known,
 )
+from durable_responses.jobs.server_records import CREATING, WAITING, with_live_text
+from durable_responses.runtime import Provider, Settings
+from durable_responses.workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    AgentUsage,
+    CallRecord,
+    CallStatus,
+    TransportChoice,
+)
 from durable_responses.workflows.ledger import Ledger
-from durable_responses.workflows.records import CREATING, WAITING, with_live_text
 from tests.support.deployment import until
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer

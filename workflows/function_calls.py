@@ -17,11 +17,11 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
     from durable_responses.activities.tools import ToolActivities
     from durable_responses.responses_api.models import FunctionCall
-    from durable_responses.workflows import stopping, turns
+    from durable_responses.workflows import activity_errors, rules
     from durable_responses.workflows.contract import AgentInput, TaskQueue
-    from durable_responses.workflows.details import call_summary
+    from durable_responses.workflows.interruptions import Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import Ledger
-    from durable_responses.workflows.stopping import Stopped, StopRequest, time_left
+    from durable_responses.workflows.web_ui import call_summary
 
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five times is no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
@@ -51,7 +51,7 @@ class FunctionCalls:
         if self.stop.requested:
             raise Stopped
         time_left(self.ledger.deadline)
-        self.ledger.answers = turns.fit_outputs(results)
+        self.ledger.answers = rules.fit_outputs(results)
 
     def _start(self, call: FunctionCall, left: timedelta | None) -> ActivityHandle[ToolResult]:
         request = self.request
@@ -86,7 +86,7 @@ class FunctionCalls:
         try:
             return await handle
         except ActivityError as error:
-            if stopping.was_cancelled(error):
+            if activity_errors.was_cancelled(error):
                 return _unknown(call, "it was cancelled")
             workflow.logger.warning("%s (%s) had no result: %s", call.name, call.call_id, error.cause)
             return _unknown(call, "its worker was lost or its time was over")

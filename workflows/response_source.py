@@ -27,13 +27,13 @@ with workflow.unsafe.imports_passed_through():
     )
     from durable_responses.activities.responses import ResponsesActivities
     from durable_responses.responses_api.models import Response, ResponseStatus
-    from durable_responses.workflows import stopping, turns
+    from durable_responses.workflows import activity_errors, interruptions, rules
     from durable_responses.workflows.contract import AgentInput, TaskQueue
+    from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.rules import AfterFailedCreate, CreateHistory
     from durable_responses.workflows.socket_turns import CreateOptions, SocketTurns
-    from durable_responses.workflows.stopping import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
-    from durable_responses.workflows.texts import Texts
-    from durable_responses.workflows.turns import AfterFailedCreate, CreateHistory
+    from durable_responses.workflows.steering import SteeringMessages
 
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
@@ -46,12 +46,12 @@ _CANCEL_RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maxi
 
 
 @dataclass
-class Obtain:
+class ResponseSource:
     """Obtains the responses of one run, one at a time. `changed` is called whenever the ledger has changed."""
 
     request: AgentInput
     ledger: Ledger
-    texts: Texts
+    texts: SteeringMessages
     stop: StopRequest
     changed: Callable[[], None]
 
@@ -75,7 +75,7 @@ class Obtain:
                 return response
 
     async def _obtain(self, create: CreateResponse) -> Response:
-        match turns.transport_for(self.request):
+        match rules.transport_for(self.request):
             case Transport.BACKGROUND:
                 return await self._wait_for(await self._create(create))
             case Transport.STREAM:
@@ -87,7 +87,7 @@ class Obtain:
         ledger, full = self.ledger, creates.chain_rejected
         previous = ledger.chain[-1] if ledger.chain else self.request.previous_response_id
         return CreateResponse(
-            options=turns.model_options(self.request),
+            options=rules.model_options(self.request),
             iteration=ledger.state.iteration,
             attempt=creates.attempt,
             opening=self._opening() if full or not ledger.chain else None,
@@ -126,7 +126,7 @@ class Obtain:
             **self._create_options(),
         )
         try:
-            created = await stopping.ended(handle, self.stop)
+            created = await interruptions.ended(handle, self.stop)
         except ActivityError as error:
             created = _adopted(error)
         self.ledger.response_created(created.response_id, created.status, created.model)
@@ -147,11 +147,11 @@ class Obtain:
         try:
             response = await handle
         except ActivityError as error:
-            if stopping.ran_out_of_time(error):
+            if activity_errors.ran_out_of_time(error):
                 await self._cancel_at_provider(created.response_id)
                 raise DeadlinePassed from error
             self.ledger.response_lost(created.response_id)
-            raise RunFailed(stopping.error_of(error)) from error
+            raise RunFailed(activity_errors.error_of(error)) from error
         if not response.is_finished:
             return await self._cut_off(response)
         self._record(response)
@@ -188,7 +188,7 @@ class Obtain:
             summary=_step("stream", create),
             **self._create_options(),
         )
-        response = await stopping.ended(handle, self.stop)
+        response = await interruptions.ended(handle, self.stop)
         self._record(response)
         if self.stop.requested:
             raise Stopped
@@ -228,7 +228,7 @@ class Obtain:
 
     async def _after_failed_create(self, error: ActivityError, creates: CreateHistory) -> None:
         """Note what became of the create, and return when the response is to be created again."""
-        failure, response_id = stopping.failure_type_of(error), stopping.detail_of(error).response_id
+        failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
         decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
         if failure is FailureType.CREATE_AMBIGUOUS:
             self.ledger.state.ambiguous_creates += 1
@@ -237,12 +237,12 @@ class Obtain:
         self.changed()
         if self.stop.requested:
             raise Stopped from error
-        if stopping.ran_out_of_time(error) or failure is FailureType.DEADLINE_PASSED:
+        if activity_errors.ran_out_of_time(error) or failure is FailureType.DEADLINE_PASSED:
             raise DeadlinePassed from error
         if decision is AfterFailedCreate.FAIL:
-            raise RunFailed(stopping.error_of(error)) from error
+            raise RunFailed(activity_errors.error_of(error)) from error
         if failure is FailureType.TRY_LATER:
-            await self._pause(stopping.delay_asked_for(error) or timedelta(seconds=creates.pause))
+            await self._pause(activity_errors.delay_asked_for(error) or timedelta(seconds=creates.pause))
 
     async def _pause(self, pause: timedelta) -> None:
         """Wait before what was turned away is sent again. Raises `Stopped`, `DeadlinePassed`."""
@@ -273,7 +273,7 @@ def _step(verb: str, create: CreateResponse) -> str:
 
 def _adopted(error: ActivityError) -> CreatedResponse:
     """The response of a create whose worker died after it had told us the id. Raises the error where there is none."""
-    beat = stopping.last_beat_of(error)
+    beat = activity_errors.last_beat_of(error)
     if beat is None or beat.response_id is None:
         raise error
     return CreatedResponse(response_id=beat.response_id, status=beat.response_status or ResponseStatus.QUEUED)

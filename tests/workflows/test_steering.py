@@ -7,7 +7,7 @@ import pytest
 from durable_responses.activities.messages import ProgressReport, SteerOutcome, SteerStatus
 from durable_responses.workflows.contract import AgentState, Steer
 from durable_responses.workflows.ledger import Ledger
-from durable_responses.workflows.texts import Texts
+from durable_responses.workflows.steering import SteeringMessages
 
 PENDING, ACCEPTED, FAILED = SteerStatus.PENDING, SteerStatus.ACCEPTED, SteerStatus.FAILED
 NEXT_INPUT, UNKNOWN = SteerStatus.NEXT_INPUT, SteerStatus.UNKNOWN
@@ -19,7 +19,7 @@ class Run:
 
     def __init__(self, *received: object) -> None:
         self.ledger = Ledger(state=AgentState())
-        self.texts = Texts(self.ledger)
+        self.texts = SteeringMessages(self.ledger)
         self.turn_begins()
         for text in received:
             self.texts.receive(text)
@@ -216,7 +216,7 @@ def test_what_still_waits_at_the_end_of_the_run_has_failed() -> None:
 
 def test_texts_are_carried_into_a_new_history() -> None:
     run = Run("Be brief.")
-    carried = Texts(Ledger.model_validate(run.ledger.model_dump(mode="json")))
+    carried = SteeringMessages(Ledger.model_validate(run.ledger.model_dump(mode="json")))
     carried.receive("And polite.")
     assert carried.for_next_create() == ["Be brief.", "And polite."]
 

@@ -7,7 +7,7 @@ import pytest
 
 from durable_responses.activities.messages import FailureType, ToolResult, Transport
 from durable_responses.responses_api.models import Response
-from durable_responses.workflows import turns
+from durable_responses.workflows import rules
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
@@ -16,7 +16,7 @@ from durable_responses.workflows.contract import (
     IncompleteReason,
     OnAmbiguousCreate,
 )
-from durable_responses.workflows.turns import AfterFailedCreate, CreateHistory, Fail, Finish, Incomplete, RunTools
+from durable_responses.workflows.rules import AfterFailedCreate, CreateHistory, Fail, Finish, Incomplete, RunTools
 
 MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": "{}"}
@@ -27,8 +27,8 @@ def response(status: str = "completed", *output: dict[str, Any], **fields: Any) 
     return Response.model_validate({"id": "resp_1", "status": status, "output": list(output), **fields})
 
 
-def step_after(answer: Response, iteration: int = 1, max_iterations: int = 5) -> turns.NextStep:
-    return turns.next_step(answer, iteration=iteration, max_iterations=max_iterations)
+def step_after(answer: Response, iteration: int = 1, max_iterations: int = 5) -> rules.NextStep:
+    return rules.next_step(answer, iteration=iteration, max_iterations=max_iterations)
 
 
 # --- transports, limits, deadlines -------------------------------------------------------------------------------
@@ -55,8 +55,8 @@ def test_auto_chooses_the_transport_by_effort_and_web_search(
     effort: str, web_search: bool, expected: Transport
 ) -> None:
     """A1: background from high on, and from medium on with web search; streaming otherwise."""
-    request = turns.parse_input({"task": "t", "reasoning_effort": effort, "enable_web_search": web_search})
-    assert turns.transport_for(request) is expected
+    request = rules.parse_input({"task": "t", "reasoning_effort": effort, "enable_web_search": web_search})
+    assert rules.transport_for(request) is expected
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_where_it_is_allowed_auto_takes_the_websocket_for_short_turns_with_funct
     fields: dict[str, Any], expected: Transport
 ) -> None:
     """W22, A1: what would be a background response stays one."""
-    assert turns.transport_for(turns.parse_input({"task": "t", "allow_websocket": True, **fields})) is expected
+    assert rules.transport_for(rules.parse_input({"task": "t", "allow_websocket": True, **fields})) is expected
 
 
 @pytest.mark.parametrize("transport", ["background", "stream", "websocket"])
 @pytest.mark.parametrize("effort", ["none", "max"])
 def test_a_caller_may_force_any_transport(transport: str, effort: str) -> None:
     """A1: what the caller says wins."""
-    request = turns.parse_input({"task": "t", "reasoning_effort": effort, "transport": transport})
-    assert turns.transport_for(request) == transport
+    request = rules.parse_input({"task": "t", "reasoning_effort": effort, "transport": transport})
+    assert rules.transport_for(request) == transport
 
 
 @pytest.mark.parametrize(
@@ -93,22 +93,22 @@ def test_a_caller_may_force_any_transport(transport: str, effort: str) -> None:
 )
 def test_iterations_are_limited_by_effort_unless_given(effort: str, expected: int) -> None:
     """A23: 5/6/8/10/12."""
-    assert turns.max_iterations_for(turns.parse_input({"task": "t", "reasoning_effort": effort})) == expected
-    given = turns.parse_input({"task": "t", "reasoning_effort": effort, "max_iterations": 77})
-    assert turns.max_iterations_for(given) == 77
+    assert rules.max_iterations_for(rules.parse_input({"task": "t", "reasoning_effort": effort})) == expected
+    given = rules.parse_input({"task": "t", "reasoning_effort": effort, "max_iterations": 77})
+    assert rules.max_iterations_for(given) == 77
 
 
 def test_the_deadline_is_one_moment_for_the_whole_run() -> None:
     """A6: absolute, from the start."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    request = turns.parse_input({"task": "t", "deadline": 90})
-    assert turns.absolute_deadline(request, start) == start + timedelta(seconds=90)
-    assert turns.absolute_deadline(turns.parse_input({"task": "t"}), start) is None
+    request = rules.parse_input({"task": "t", "deadline": 90})
+    assert rules.absolute_deadline(request, start) == start + timedelta(seconds=90)
+    assert rules.absolute_deadline(rules.parse_input({"task": "t"}), start) is None
 
 
 def test_a_deadline_has_no_upper_limit() -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    deadline = turns.absolute_deadline(turns.parse_input({"task": "t", "deadline": 1e15}), start)
+    deadline = rules.absolute_deadline(rules.parse_input({"task": "t", "deadline": 1e15}), start)
     assert deadline is not None
     assert deadline.year >= 2035
 
@@ -141,7 +141,7 @@ def test_a_deadline_has_no_upper_limit() -> None:
 )
 def test_bad_input_is_one_sentence_that_names_the_field(payload: object, said: str) -> None:
     with pytest.raises(ValueError, match="input") as caught:
-        turns.parse_input(payload)
+        rules.parse_input(payload)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -149,13 +149,13 @@ def test_bad_input_is_one_sentence_that_names_the_field(payload: object, said: s
 def test_a_refused_input_does_not_echo_its_values() -> None:
     """A25: a value may be a secret in the wrong place."""
     with pytest.raises(ValueError, match="max_iterations") as caught:
-        turns.parse_input({"task": "t", "max_iterations": "sk-secret", "sk-field": {"a": "sk-other"}})
+        rules.parse_input({"task": "t", "max_iterations": "sk-secret", "sk-field": {"a": "sk-other"}})
     assert "sk-secret" not in str(caught.value)
     assert "sk-other" not in str(caught.value)
 
 
 def test_only_the_task_is_required_and_defaults_are_those_of_the_contract() -> None:
-    request = turns.parse_input({"task": "t"})
+    request = rules.parse_input({"task": "t"})
     assert request == AgentInput(task="t")
     assert (request.reasoning_effort, request.enable_web_search, request.enable_code_interpreter) == (
         "medium",
@@ -231,7 +231,7 @@ def test_the_calls_of_a_response_that_a_text_ended_early_are_run() -> None:
 )
 def test_only_what_is_complete_or_was_steered_is_chained_from(answer: Response, continued: bool) -> None:
     """A10: the exception is what the provider itself continues from."""
-    assert turns.may_be_continued(answer) is continued
+    assert rules.may_be_continued(answer) is continued
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_only_what_is_complete_or_was_steered_is_chained_from(answer: Response, 
     ],
 )
 def test_a_run_that_would_end_goes_on_for_texts_of_the_user_within_its_iterations(
-    step: turns.NextStep, iteration: int, goes_on: bool
+    step: rules.NextStep, iteration: int, goes_on: bool
 ) -> None:
-    assert turns.goes_on_with_texts(step, iteration=iteration, max_iterations=5) is goes_on
+    assert rules.goes_on_with_texts(step, iteration=iteration, max_iterations=5) is goes_on
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_run_that_would_end_goes_on_for_texts_of_the_user_within_its_iteration
     ],
 )
 def test_a_text_that_cannot_be_taken_is_told_why(text: object, waiting: list[str], why: str | None) -> None:
-    said = turns.unusable_text(text, waiting)
+    said = rules.unusable_text(text, waiting)
     assert said is None if why is None else why in (said or "")
 
 
@@ -415,21 +415,21 @@ def test_a_conversation_that_the_caller_began_is_not_quietly_cut_off() -> None:
 
 def test_answers_that_fit_are_passed_on_whole() -> None:
     results = [ToolResult(call_id="a", output="x" * 100_000), ToolResult(call_id="b", output="y")]
-    assert [item.output for item in turns.fit_outputs(results)] == ["x" * 100_000, "y"]
+    assert [item.output for item in rules.fit_outputs(results)] == ["x" * 100_000, "y"]
 
 
 def test_answers_that_are_too_large_together_are_cut_with_a_note() -> None:
     results = [ToolResult(call_id=str(number), output="ä" * 100_000) for number in range(20)]
-    items = turns.fit_outputs(results)
+    items = rules.fit_outputs(results)
     assert sum(len(item.output.encode()) for item in items) < 600 * 1024
     assert all("[cut: the first" in item.output for item in items)
 
 
 def test_structured_output_is_parsed_only_where_a_schema_was_given() -> None:
     schema = {"type": "object"}
-    assert turns.structured_output(AgentInput(task="t", text_format=schema), '{"a": 1}') == {"a": 1}
-    assert turns.structured_output(AgentInput(task="t", text_format=schema), "no JSON") is None
-    assert turns.structured_output(AgentInput(task="t"), '{"a": 1}') is None
+    assert rules.structured_output(AgentInput(task="t", text_format=schema), '{"a": 1}') == {"a": 1}
+    assert rules.structured_output(AgentInput(task="t", text_format=schema), "no JSON") is None
+    assert rules.structured_output(AgentInput(task="t"), '{"a": 1}') is None
 
 
 @pytest.mark.parametrize(
@@ -444,11 +444,11 @@ def test_structured_output_is_parsed_only_where_a_schema_was_given() -> None:
 )
 def test_an_answer_or_a_part_of_one_is_worth_saving(status: AgentStatus, text: str, expected: bool) -> None:
     """A22."""
-    assert turns.worth_saving(AgentResult(status=status, output_text=text)) is expected
+    assert rules.worth_saving(AgentResult(status=status, output_text=text)) is expected
 
 
 def test_usage_keeps_its_numbers_in_the_form_of_the_api() -> None:
-    usage = turns.api_usage(
+    usage = rules.api_usage(
         AgentUsage(input_tokens=10, cached_tokens=4, output_tokens=5, reasoning_tokens=2, total_tokens=15)
     )
     assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (4, 2)

@@ -1,0 +1,67 @@
+"""Why a run ends before its answer: told to stop, out of time, or failed. Raised by a step, caught by the run."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.workflow import ActivityHandle
+
+with workflow.unsafe.imports_passed_through():
+    from durable_responses.workflows import activity_errors
+    from durable_responses.workflows.contract import AgentError
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The run was told to stop, and the step under way has been stopped."""
+
+
+class DeadlinePassed(Exception):
+    """The run's time is over."""
+
+
+class RunFailed(Exception):
+    """The run cannot go on."""
+
+    def __init__(self, error: AgentError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass
+class StopRequest:
+    """Whether the run is to stop: set by the `cancel` signal and by Temporal's own cancel alike."""
+
+    requested: bool = False
+    reason: str | None = None
+
+    def make(self, reason: str | None) -> None:
+        """Ask the run to stop. The first reason given stays."""
+        self.requested = True
+        self.reason = self.reason or reason
+
+
+async def ended(handle: ActivityHandle[T], stop: StopRequest) -> T:
+    """The activity's result. When the run is to stop, the activity is told so, and may still have a result.
+
+    Raises `Stopped`, `ActivityError`.
+    """
+    await workflow.wait_condition(lambda: handle.done() or stop.requested)
+    if not handle.done():
+        handle.cancel()
+        await workflow.wait_condition(handle.done)
+    if activity_errors.was_cancelled(handle.exception()):
+        raise Stopped
+    return await handle
+
+
+def time_left(deadline: datetime | None) -> timedelta | None:
+    """What is left of the run's time, None without a deadline. Raises `DeadlinePassed` when nothing is."""
+    if deadline is None:
+        return None
+    left = deadline - workflow.now()
+    if left <= timedelta(0):
+        raise DeadlinePassed
+    return left
