@@ -9,7 +9,7 @@ PAGE = (CHECKOUT / "docs" / "specification.md").read_text()
 PROMISES = re.findall(r"^\*\*([AW]\d+)\. ", PAGE, re.MULTILINE)
 
 
-def tests_naming_each_promise() -> dict[str, set[str]]:
+def promises_named() -> dict[str, set[str]]:
     """The ids in the docstrings of tests, each with the tests that name it."""
     naming: dict[str, set[str]] = {}
     for path in (CHECKOUT / "tests").rglob("*.py"):
@@ -26,10 +26,10 @@ def test_every_promise_is_made_once() -> None:
 
 
 def test_every_promise_has_a_test_that_names_it() -> None:
-    assert set(PROMISES) - set(tests_naming_each_promise()) == set()
+    assert set(PROMISES) - set(promises_named()) == set()
 
 
 def test_every_promise_that_a_test_names_is_made() -> None:
     """An id that is not on the page is a slip, or a promise that nobody is told about."""
-    unknown = {promise: tests for promise, tests in tests_naming_each_promise().items() if promise not in PROMISES}
+    unknown = {promise: tests for promise, tests in promises_named().items() if promise not in PROMISES}
     assert unknown == {}
