@@ -7,8 +7,8 @@ from itertools import cycle, islice
 
 import pytest
 
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.workflows.contract import AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, Run, until
 from tests.support.emulator_control import EmulatorProcess

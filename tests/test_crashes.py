@@ -11,9 +11,9 @@ import pytest
 from temporalio.client import Client
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatePhase, FailureType
-from durable_responses.emulator.billing import Bill
 from durable_responses.emulator.faults import Delay
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.state.billing import Bill
 from durable_responses.worker.program import Queue
 from durable_responses.workflows.contract import (
     AgentResult,

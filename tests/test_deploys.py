@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from durable_responses.emulator.faults import Answer, Delay, Fault, Operation
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.worker.program import Queue
 from durable_responses.workflows.contract import AgentStatus, CallStatus

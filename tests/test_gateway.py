@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from durable_responses.emulator.script import Text, Turn, WebSearchStep
+from durable_responses.emulator.model.script import Text, Turn, WebSearchStep
 from durable_responses.workflows.contract import AgentStatus
 from tests.support.deployment import Deployment, calls
 from tests.support.emulator_control import EmulatorProcess

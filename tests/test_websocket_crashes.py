@@ -12,10 +12,10 @@ import pytest
 from temporalio.client import Client
 
 from durable_responses.activities.messages import CreatePhase, SteerStatus
-from durable_responses.emulator.billing import Bill
 from durable_responses.emulator.faults import BreakSocket, Delay, Effect, Fault, Operation, SocketBreak
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.state.billing import Bill
 from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus, TransportChoice
 from durable_responses.workflows.ledger import LOST
 from tests.support.deployment import Deployment, Run, calls, until

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import StackFile
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from durable_responses.emulator.library import DEFAULT
+from durable_responses.emulator.model.library import DEFAULT
 from durable_responses.emulator.server import EmulatorOptions, serve
 
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(serve(EmulatorOptions(**given), port_file))
     except (RuntimeError, OSError) as error:
-        print(f"emulator: {error}", file=sys.stderr)  # noqa: T201 a program's last words
+        print(f"durable-responses emulator: {error}", file=sys.stderr)  # noqa: T201 a program's last words
         return 1
     return 0
 

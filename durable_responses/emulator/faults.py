@@ -1,4 +1,4 @@
-"""What goes wrong, on order. A fault is queued at `POST /control/faults` and taken by the requests it matches."""
+"""Injected faults. A fault is queued at `POST /control/faults` and taken by the requests it matches."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
-from durable_responses.emulator.script import Ending, Scripted
+from durable_responses.emulator.model.script import Ending, Scripted
 
 
 class Operation(StrEnum):

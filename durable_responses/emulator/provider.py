@@ -4,17 +4,24 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from durable_responses.emulator.billing import Rejection
-from durable_responses.emulator.conversation import Conversation, check_calls, tokens_of_items, tokens_of_options
-from durable_responses.emulator.errors import ApiError, ErrorBody, invalid, model_not_found
 from durable_responses.emulator.faults import Answer, Effect, End, FinishFirst, Operation, RejectChain, Stuck
-from durable_responses.emulator.item_events import Moment
-from durable_responses.emulator.journal import Created, Deleted, FaultUsed, Finished, Rejected, Stopped
-from durable_responses.emulator.lifecycle import Stop, StoredResponse, Transport
-from durable_responses.emulator.requests import CompactBody, CreateBody, Item, ModelInput, input_items, listed_item
-from durable_responses.emulator.script import Turn, within
-from durable_responses.emulator.state import State
-from durable_responses.emulator.wire import CompactedResponse, usage
+from durable_responses.emulator.model.conversation import Conversation, check_calls, tokens_of_items, tokens_of_options
+from durable_responses.emulator.model.item_events import Moment
+from durable_responses.emulator.model.script import Turn, within
+from durable_responses.emulator.objects.answer_bodies import CompactedResponse, usage
+from durable_responses.emulator.objects.api_errors import ApiError, ErrorBody, invalid, model_not_found
+from durable_responses.emulator.objects.request_bodies import (
+    CompactBody,
+    CreateBody,
+    Item,
+    ModelInput,
+    input_items,
+    listed_item,
+)
+from durable_responses.emulator.state.billing import Rejection
+from durable_responses.emulator.state.journal import Created, Deleted, FaultUsed, Finished, Rejected, Stopped
+from durable_responses.emulator.state.lifecycle import Stop, StoredResponse, Transport
+from durable_responses.emulator.state.memory import State
 
 UNKNOWN_MODEL_PREFIX = "unknown-"
 # Seconds; more than the rounding of times, less than anyone notices.

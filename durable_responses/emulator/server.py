@@ -9,14 +9,18 @@ from pathlib import Path
 
 import uvicorn
 from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
 
-from durable_responses.emulator.app import create_app
-from durable_responses.emulator.connections import BreakableProtocol
-from durable_responses.emulator.journal import Journal
-from durable_responses.emulator.library import BUILT_IN, DEFAULT
+from durable_responses.emulator.http.breakable_connections import BreakableProtocol
+from durable_responses.emulator.http.control import control_routes
+from durable_responses.emulator.http.endpoints import ResponsesApi
+from durable_responses.emulator.model.library import BUILT_IN, DEFAULT
+from durable_responses.emulator.model.scenarios import Scenario, ScenarioBook
 from durable_responses.emulator.provider import Provider
-from durable_responses.emulator.scenarios import Scenario, ScenarioBook
-from durable_responses.emulator.state import State
+from durable_responses.emulator.socket.endpoint import WebSocketEndpoint
+from durable_responses.emulator.state.journal import Journal
+from durable_responses.emulator.state.memory import State
 
 LARGEST_MESSAGE_BYTES = 64 * 2**20
 
@@ -56,6 +60,17 @@ def _scenario(path: Path) -> Scenario:
         return Scenario.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise RuntimeError(f"The scenario file {path} cannot be used: {error}") from error
+
+
+def create_app(provider: Provider, api_key: str | None = None) -> Starlette:
+    """The emulator as an ASGI application: HTTP, WebSocket and control endpoints on one port."""
+    return Starlette(
+        routes=[
+            *ResponsesApi(provider, api_key).routes(),
+            WebSocketRoute("/v1/responses", WebSocketEndpoint(provider, api_key)),
+            *control_routes(provider.state),
+        ]
+    )
 
 
 class EmulatorServer:

@@ -29,7 +29,6 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.activities.socket_turn import RunSockets
 from durable_responses.activities.websocket import WebSocketActivities
-from durable_responses.emulator.billing import BilledResponse
 from durable_responses.emulator.faults import (
     Answer,
     BreakSocket,
@@ -41,10 +40,11 @@ from durable_responses.emulator.faults import (
     RefuseSteer,
     RejectChain,
 )
-from durable_responses.emulator.lifecycle import Transport
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Text
-from durable_responses.emulator.script import Turn as ScriptedTurn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Text
+from durable_responses.emulator.model.script import Turn as ScriptedTurn
+from durable_responses.emulator.state.billing import BilledResponse
+from durable_responses.emulator.state.lifecycle import Transport
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, responses_url
 from durable_responses.responses_api.models import ResponseStatus

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import Provider, ProviderKind, Settings, child_environment
 from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice

@@ -7,8 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from durable_responses.emulator.faults import Effect, Fault
-from durable_responses.emulator.library import BUILT_IN
-from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.model.library import BUILT_IN
+from durable_responses.emulator.model.scenarios import Scenario
 from tests.support.processes import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "emulator.md").read_text()

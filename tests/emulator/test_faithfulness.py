@@ -7,7 +7,7 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response, ResponseItemList
 
-from durable_responses.emulator.library import BUILT_IN
+from durable_responses.emulator.model.library import BUILT_IN
 from tests.conformance import strictly
 from tests.support.emulator_control import RunningEmulator
 

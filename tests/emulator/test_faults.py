@@ -25,7 +25,7 @@ from durable_responses.emulator.faults import (
     Reset,
     Stuck,
 )
-from durable_responses.emulator.script import Ending
+from durable_responses.emulator.model.script import Ending
 from durable_responses.responses_api.models import ResponseStatus
 from tests.support.emulator_control import RunningEmulator
 

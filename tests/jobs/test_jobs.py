@@ -18,8 +18,8 @@ from temporalio.service import RetryConfig
 from temporalio.worker import Worker
 
 from durable_responses.activities.responses import ResponsesActivities
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.jobs.jobs import (
     InvalidInput,
     JobExists,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Text, Turn
 from tests.mcp_server.conftest import Deployment
 from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Session
 

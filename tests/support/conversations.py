@@ -4,11 +4,11 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from durable_responses.emulator.conversation import Conversation
-from durable_responses.emulator.library import BUILT_IN, DEFAULT
-from durable_responses.emulator.requests import CreateBody, Item, input_items
-from durable_responses.emulator.scenarios import ScenarioBook
-from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.conversation import Conversation
+from durable_responses.emulator.model.library import BUILT_IN, DEFAULT
+from durable_responses.emulator.model.scenarios import ScenarioBook
+from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items
 
 
 def book() -> ScenarioBook:

@@ -14,10 +14,10 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.messages import Beat
-from durable_responses.emulator.billing import Bill, BilledResponse
 from durable_responses.emulator.faults import Effect, Fault, Operation
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import FunctionCallStep, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import FunctionCallStep, Turn
+from durable_responses.emulator.state.billing import Bill, BilledResponse
 from durable_responses.worker.program import Queue
 from durable_responses.workflows.contract import (
     PROGRESS_QUERY,

@@ -7,7 +7,7 @@ started again, use `EmulatorProcess`. Both have `base_url` (for `OPENAI_BASE_URL
     await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=Answer(status=503)))
     bill = await emulator.control.billing(workflow_id="agent-1")
 
-A request asks for a scenario by `metadata.scenario` or the model name `scenario:…`; see `emulator/scenarios.py`.
+A request asks for a scenario by `metadata.scenario` or the model name `scenario:…`; see `emulator/model/scenarios.py`.
 """
 
 import sys
@@ -20,11 +20,11 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from durable_responses.emulator.billing import Bill, BilledResponse
-from durable_responses.emulator.control import Advance
 from durable_responses.emulator.faults import Fault
-from durable_responses.emulator.scenarios import Scenario
+from durable_responses.emulator.http.control import Advance
+from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.server import EmulatorOptions, EmulatorServer
+from durable_responses.emulator.state.billing import Bill, BilledResponse
 from tests.support.processes import Process, free_port
 
 

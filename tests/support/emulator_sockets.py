@@ -8,7 +8,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from durable_responses.emulator.billing import Bill
+from durable_responses.emulator.state.billing import Bill
 from tests.support.emulator_control import EmulatorControl, RunningEmulator
 
 TURN_ENDS = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})

@@ -8,7 +8,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-from durable_responses.emulator.billing import BilledResponse
+from durable_responses.emulator.state.billing import BilledResponse
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
 from durable_responses.runtime import Provider, Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.telemetry.export import Protocol
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.deployment import Deployment, calls, until

@@ -11,7 +11,7 @@ import opentelemetry.context
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.telemetry.log_lines import LogFormat, current_response, log_handler
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.deployment import Deployment, calls

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from durable_responses.emulator.faults import Reset
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.telemetry.export import Protocol
 from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, calls, until

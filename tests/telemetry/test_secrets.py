@@ -7,7 +7,7 @@ import pytest
 
 from durable_responses.activities.messages import SaveOptions
 from durable_responses.emulator.faults import Answer, Fault, Operation
-from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
 from durable_responses.workflows.contract import AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, Run
 from tests.support.emulator_control import EmulatorProcess

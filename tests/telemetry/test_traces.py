@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from durable_responses.embedded import find_temporal_cli
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Text, Turn
 from durable_responses.runtime import Settings
 from durable_responses.telemetry.export import Protocol
 from durable_responses.workflows.contract import (

@@ -9,8 +9,8 @@ from temporalio.client import WorkflowExecutionStatus
 
 from durable_responses.activities.messages import InputFile
 from durable_responses.emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import Ending, FunctionCallStep, Step, Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Ending, FunctionCallStep, Step, Text, Turn
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.workflows.contract import AgentInput, AgentStatus, CallStatus, IncompleteReason, TransportChoice
 from tests.support.runs import Agents, progress, reached, result_of, until

@@ -7,8 +7,8 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from durable_responses.activities.messages import SteerStatus
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import UserMessage
 from durable_responses.runtime import Provider, Settings

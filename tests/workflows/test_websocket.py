@@ -10,9 +10,9 @@ from temporalio.client import Client, WorkflowHandle
 
 from durable_responses.activities.messages import SteerStatus
 from durable_responses.emulator.faults import Answer, Fault, Operation, RefuseSteer, RejectChain
-from durable_responses.emulator.lifecycle import Transport
-from durable_responses.emulator.scenarios import Scenario
-from durable_responses.emulator.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.state.lifecycle import Transport
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
 from durable_responses.runtime import Provider, Settings

@@ -1,0 +1,1 @@
+"""The scripted model: scenarios, the conversation it is shown, and what a script sends and when."""

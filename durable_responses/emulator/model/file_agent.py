@@ -1,0 +1,258 @@
+"""The default scenario: an agent that uses the file tools it is offered, and answers from what they returned.
+
+It lists the files, reads the most promising ones side by side, searches for a word of the task, writes a report when
+the task asks for one, and then says what it found. Tools are recognised by their names and parameters, not by heart.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_responses.emulator.model.conversation import Conversation
+from durable_responses.emulator.model.scenarios import Parameters
+from durable_responses.emulator.model.script import Citation, FunctionCallStep, Step, Text, Turn, WebSearchStep
+from durable_responses.emulator.objects.json_values import value_for
+from durable_responses.emulator.objects.request_bodies import Item
+from durable_responses.responses_api.models import ReasoningEffort
+
+SECONDS_OF_THOUGHT = {
+    ReasoningEffort.NONE: 0.1,
+    ReasoningEffort.MINIMAL: 0.2,
+    ReasoningEffort.LOW: 0.3,
+    ReasoningEffort.MEDIUM: 0.5,
+    ReasoningEffort.HIGH: 0.8,
+    ReasoningEffort.XHIGH: 1.2,
+    ReasoningEffort.MAX: 2.0,
+}
+MOST_FILES_READ = 4
+REPORT_PATH = "report.md"
+PASSAGES_OF_A_FILE = 4
+PASSAGE_CHARACTERS = 200
+
+_PATH_NAMES = ("path", "file_path", "filename", "file", "folder", "directory")
+_QUERY_NAMES = ("query", "text", "regex", "needle", "word", "pattern")
+_CONTENT_NAMES = ("content", "contents", "text", "data")
+_VERBS = {
+    "list": {"list", "ls", "dir"},
+    "read": {"read", "open", "cat"},
+    "search": {"search", "grep", "find"},
+    "write": {"write", "save"},
+}
+_PATH = re.compile(r"(?<![\w:/.-])(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.[A-Za-z]\w{0,7}(?![\w/])")
+_NOT_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".zip", ".gz", ".pyc", ".db", ".ico")
+_WANTS_REPORT = re.compile(r"\b(write|save|report|summary file)\b", re.IGNORECASE)
+_COMMON_WORDS = re.compile(
+    "about|after|answer|every|files|folder|found|other|please|report|search|summari[sz]e"
+    "|their|there|these|those|which|where|while|workspace|would|write"
+)
+
+
+def agent(conversation: Conversation, _: Parameters) -> Turn:
+    """The next turn: more calls, or the answer."""
+    hands = Hands.of(conversation.functions)
+    found = Findings.of(conversation, hands)
+    if forced := conversation.forced_function:
+        thought, calls = f"**Using {forced}**\n\nI was told to.", [hands.call(forced)]
+    else:
+        thought, calls = _next_calls(conversation, hands, found)
+    think = SECONDS_OF_THOUGHT[conversation.request.effort]
+    if calls:
+        return Turn(think=think, summary=[thought], output=calls)
+    text = report(conversation.task, found)
+    summary = "**Putting it together**\n\nI have seen enough; now I say what the files hold."
+    return Turn(think=think, summary=[summary], output=_answer(conversation, text))
+
+
+@dataclass(frozen=True)
+class Hands:
+    """The offered functions by what they are good for; None where none is."""
+
+    schemas: Mapping[str, dict[str, Any]]
+    list: str | None = None
+    read: str | None = None
+    search: str | None = None
+    write: str | None = None
+
+    @classmethod
+    def of(cls, functions: Mapping[str, dict[str, Any]]) -> "Hands":
+        """Recognise them by the words of their names and by having a path (or a query) among their parameters."""
+        found: dict[str, str] = {}
+        for name, schema in functions.items():
+            words = set(re.split(r"[_\W]+", name.lower()))
+            names = set(schema.get("properties", {}))
+            for verb, verbs in _VERBS.items():
+                wanted = _QUERY_NAMES if verb == "search" else _PATH_NAMES
+                if words & verbs and "url" not in names and names & set(wanted):
+                    found.setdefault(verb, name)
+        return cls(functions, **found)
+
+    def call(self, name: str | None, **hints: Any) -> Step:
+        """A call of a function with arguments that fit its schema. Hints: path, query, content, url."""
+        assert name is not None
+        schema = self.schemas[name]
+        spread = dict(hints)
+        for hint, names in (("path", _PATH_NAMES), ("query", _QUERY_NAMES), ("content", _CONTENT_NAMES)):
+            parameter = next((known for known in names if known in schema.get("properties", {})), None)
+            if hint in hints and parameter is not None:
+                spread[parameter] = hints[hint]
+        return FunctionCallStep(name=name, arguments=value_for(schema, spread))
+
+
+@dataclass
+class Findings:
+    """What the answered calls have shown."""
+
+    listed: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    searches: dict[str, str] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+    others: list[tuple[str, str]] = field(default_factory=list)
+    called: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, conversation: Conversation, hands: Hands) -> "Findings":
+        """Sort the answers by the function that gave them."""
+        found = cls()
+        for call, output in conversation.answered_calls:
+            name = call["name"]
+            found.called[name] += 1
+            if name != hands.read and output.lower().startswith("error"):
+                found.others.append((name, output))
+            elif name == hands.list:
+                found.listed += [path for path in _PATH.findall(output) if path not in found.listed]
+            elif name == hands.read:
+                found.texts[_argument(call, _PATH_NAMES)] = output
+            elif name == hands.search:
+                found.searches[_argument(call, _QUERY_NAMES)] = output
+            elif name == hands.write:
+                found.written.append(_argument(call, _PATH_NAMES))
+            else:
+                found.others.append((name, output))
+        return found
+
+    def worth_reading(self, task: str) -> list[str]:
+        """Text files not read yet, those that the task speaks of first."""
+        words = set(_words(task))
+        paths = [path for path in self.listed if path not in self.texts and not path.endswith(_NOT_TEXT)]
+        return sorted(paths, key=lambda path: (not words & set(_words(path)), "readme" not in path.lower()))
+
+
+def _next_calls(conversation: Conversation, hands: Hands, found: Findings) -> tuple[str, list[Step]]:
+    """What to do next and why; no calls when there is nothing left to find out."""
+    task = conversation.task
+    if hands.list and not found.called[hands.list]:
+        return "**Looking around**\n\nFirst I need to know which files there are.", [hands.call(hands.list, path=".")]
+    if hands.read and not found.called[hands.read] and (paths := found.worth_reading(task)[:MOST_FILES_READ]):
+        thought = f"**Reading**\n\nOf {len(found.listed)} files I read {len(paths)} side by side."
+        return thought, [hands.call(hands.read, path=path) for path in paths]
+    if hands.search and found.texts and not found.called[hands.search] and (word := _word_to_search(task, found)):
+        thought = f"**Searching**\n\nWhere else does “{word}” occur?"
+        return thought, [hands.call(hands.search, query=word, path=".")]
+    if hands.write and found.texts and not found.called[hands.write] and _WANTS_REPORT.search(task):
+        text = report(task, found)
+        return "**Writing the report**\n\nThe task asks for it.", [
+            hands.call(hands.write, path=_report_path(task, found), content=text)
+        ]
+    if name := next((name for name in hands.schemas if name in task and not found.called[name]), None):
+        url = re.search(r"https?://\S+", task)
+        thought = f"**Using {name}**\n\nThe task asks for it by name."
+        return thought, [hands.call(name, **({"url": url.group()} if url else {}))]
+    return "", []
+
+
+def _report_path(task: str, found: Findings) -> str:
+    """The new file that the task names, if it names one."""
+    return next((path for path in _PATH.findall(task) if path not in found.listed), REPORT_PATH)
+
+
+def _answer(conversation: Conversation, text: str) -> list[Step]:
+    tools = conversation.request.tools or []
+    if not any(str(tool.get("type")).startswith("web_search") for tool in tools):
+        return [Text(text=text, phase="final_answer")]
+    query = " ".join(_words(conversation.task)[:6])
+    url = "https://example.com/emulated-search"
+    quote = f"An emulated web search for “{query}” found one page."
+    cited = Text(
+        text=f"{text}\n\n{quote}",
+        citations=[Citation(url=url, title="An emulated page", quote=quote)],
+        phase="final_answer",
+    )
+    return [WebSearchStep(query=query, sources=[url]), cited]
+
+
+# --- what is said ------------------------------------------------------------------------------------------------
+
+
+def report(task: str, found: Findings) -> str:
+    """The answer, as Markdown: everything in it comes from the task and from what the tools returned."""
+    if not found.called:
+        return f"You asked: {_first_line(task)}\n\nI had no tools to look into it, so this is all I can say."
+    parts = [f"You asked: {_first_line(task)}"]
+    if found.listed:
+        parts.append(f"There are {len(found.listed)} files; I read {len(found.texts)} of them.")
+    if found.texts:
+        parts.append("\n".join(_about(path, text, task) for path, text in found.texts.items()))
+    parts += [_about_search(word, output) for word, output in found.searches.items()]
+    parts += [f"The report is in `{path}`." for path in found.written]
+    parts += [f"`{name}` returned: {_first_line(output)}" for name, output in found.others]
+    return "\n\n".join(parts)
+
+
+def _about(path: str, text: str, task: str) -> str:
+    if text.lower().startswith("error"):
+        return f"- `{path}`: could not be read ({_first_line(text)})"
+    passages = _passages(text)
+    heading = passages[0].lstrip("# ") if passages else "empty"
+    shape = f"{len(text.split())} words in {len(text.splitlines())} lines"
+    said = "".join(f"\n  - {passage[:PASSAGE_CHARACTERS]}" for passage in _telling(passages[1:], task))
+    return f"- `{path}` ({shape}): **{heading[:80]}**{said}"
+
+
+def _passages(text: str) -> list[str]:
+    """Headings, list items and paragraphs, each on one line."""
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*#|]|\d+\.) )", text)
+    return [" ".join(part.split()) for part in parts if part.strip()]
+
+
+def _telling(passages: list[str], task: str) -> list[str]:
+    """The passages that speak of what the task does, points still open among them; the first one when none does."""
+    words = {word for word in re.findall(r"[a-z]{4,}", task.lower()) if not _COMMON_WORDS.fullmatch(word)}
+    scores = {at: len(words & set(re.findall(r"[a-z]+", passage.lower()))) for at, passage in enumerate(passages)}
+    scores |= {at: scores[at] + 1 for at, passage in enumerate(passages) if "[ ]" in passage}
+    best = sorted((at for at in scores if scores[at]), key=lambda at: -scores[at])[:PASSAGES_OF_A_FILE]
+    return [passages[at].removeprefix("- ") for at in sorted(best)] or passages[:1]
+
+
+def _about_search(word: str, output: str) -> str:
+    lines = [line for line in output.splitlines() if word.lower() in line.lower()]
+    if not lines:
+        return f"“{word}” occurs nowhere else."
+    where = "one line" if len(lines) == 1 else f"{len(lines)} lines, first here"
+    return f"“{word}” occurs in {where}: {lines[0].strip()[:140]}"
+
+
+def _word_to_search(task: str, found: Findings) -> str | None:
+    """The longest word of the task that the files use, else the longest of a heading."""
+    known = " ".join(found.texts.values()).lower()
+    words = [word for word in _words(task) if word in known]
+    words = words or [word for text in found.texts.values() for word in _words(_first_line(text))]
+    return max(words, key=len, default=None)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[a-z]{5,}", text.lower()) if not _COMMON_WORDS.fullmatch(word)]
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")[:300]
+
+
+def _argument(call: Item, names: tuple[str, ...]) -> str:
+    try:
+        arguments = json.loads(call.get("arguments", "{}"))
+    except ValueError:
+        return ""
+    return next((str(arguments[name]) for name in names if arguments.get(name)), "")

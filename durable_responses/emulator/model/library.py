@@ -1,0 +1,165 @@
+"""The built-in scenarios."""
+
+from typing import Any
+
+from pydantic import Field
+
+from durable_responses.emulator.model.conversation import Conversation
+from durable_responses.emulator.model.file_agent import agent
+from durable_responses.emulator.model.scenarios import BuiltIn, Parameters
+from durable_responses.emulator.model.script import (
+    Citation,
+    CustomToolCallStep,
+    FunctionCallStep,
+    ItemStep,
+    Refuse,
+    Step,
+    Text,
+    Turn,
+    WebSearchStep,
+)
+
+
+class Think(Parameters):
+    """`seconds` of thought that cost `tokens`; then `text`."""
+
+    seconds: float = Field(1.0, ge=0)
+    tokens: int | None = None
+    text: str = "Done thinking."
+
+
+def think(_: Conversation, given: Think) -> Turn:
+    """Thinks, and then says a word."""
+    summary = ["Thinking it over."]
+    output: list[Step] = [Text(text=given.text)]
+    return Turn(think=given.seconds, reasoning_tokens=given.tokens, summary=summary, write=0, output=output)
+
+
+class Calls(Parameters):
+    """`iterations` rounds of `parallel` calls of `tool` with `arguments` (JSON), each after `think` seconds.
+
+    `{iteration}` and `{call}` in the arguments become the numbers, from 1. The last round answers with `text`.
+    """
+
+    iterations: int = Field(1, ge=0)
+    parallel: int = Field(1, ge=1)
+    tool: str = ""
+    arguments: str = "{}"
+    think: float = Field(0.0, ge=0)
+    text: str = "All calls are answered."
+
+
+def calls(conversation: Conversation, given: Calls) -> Turn:
+    """Calls a tool so many times, and answers."""
+    iteration = conversation.rounds + 1
+    if iteration > given.iterations:
+        return Turn(think=given.think, write=0, output=[Text(text=given.text)])
+    tool = given.tool or next(iter(conversation.functions), "no_such_tool")
+    output: list[Step] = []
+    for call in range(1, given.parallel + 1):
+        arguments = given.arguments.replace("{iteration}", str(iteration)).replace("{call}", str(call))
+        output.append(FunctionCallStep(name=tool, arguments=arguments))
+    return Turn(think=given.think, write=0, output=output)
+
+
+def echo(conversation: Conversation, _: Parameters) -> Turn:
+    """Answers with the text of the newest input."""
+    return Turn(write=0, output=[Text(text=conversation.last_text)])
+
+
+def refusal(_: Conversation, __: Parameters) -> Turn:
+    """Refuses."""
+    return Turn(write=0, output=[Refuse()])
+
+
+def no_output(_: Conversation, __: Parameters) -> Turn:
+    """Completes without a word."""
+    return Turn()
+
+
+def unknown_item(_: Conversation, __: Parameters) -> Turn:
+    """Sends an output item of a kind that nobody knows yet, and then text."""
+    item = {"type": "hologram", "status": "completed", "projection": {"frames": 3}}
+    return Turn(write=0, output=[ItemStep(item=item), Text(text="There is a hologram before this text.")])
+
+
+class UnanswerableCall(Parameters):
+    """`kind`: the type of the call."""
+
+    kind: str = "computer_call"
+
+
+def unanswerable_call(_: Conversation, given: UnanswerableCall) -> Turn:
+    """Asks for a call of a kind that a client may have no way to answer."""
+    fields = _FIELDS.get(given.kind, {})
+    if given.kind != "mcp_approval_request":
+        fields = {"call_id": "call_unanswerable", "status": "completed", **fields}
+    return Turn(output=[ItemStep(item={"type": given.kind, **fields})])
+
+
+_FIELDS: dict[str, dict[str, Any]] = {
+    "computer_call": {"action": {"type": "screenshot"}, "pending_safety_checks": []},
+    "local_shell_call": {"action": {"type": "exec", "command": ["ls"], "env": {}}},
+    "shell_call": {"action": {"commands": ["ls"], "max_output_length": None, "timeout_ms": None}, "environment": None},
+    "mcp_approval_request": {"server_label": "files", "name": "delete", "arguments": "{}"},
+    "apply_patch_call": {"operation": {"type": "delete_file", "path": "notes.md"}},
+}
+
+
+class CustomCall(Parameters):
+    """A custom tool and its `input`."""
+
+    tool: str = "shell"
+    input: str = "echo hello"
+
+
+def custom_call(conversation: Conversation, given: CustomCall) -> Turn:
+    """Calls a custom tool once, then repeats what it returned."""
+    if conversation.rounds:
+        return Turn(write=0, output=[Text(text=conversation.last_text)])
+    return Turn(output=[CustomToolCallStep(name=given.tool, input=given.input)])
+
+
+class Write(Parameters):
+    """`words` words, written in `seconds` after `think` seconds."""
+
+    words: int = Field(200, ge=1)
+    seconds: float = Field(1.0, ge=0)
+    think: float = Field(0.0, ge=0)
+
+
+def write(_: Conversation, given: Write) -> Turn:
+    """Writes a long text: word1 word2 …"""
+    text = " ".join(f"word{number}" for number in range(1, given.words + 1))
+    return Turn(think=given.think, write=given.seconds, output=[Text(text=text)])
+
+
+def web_search(conversation: Conversation, _: Parameters) -> Turn:
+    """Searches the web, at the provider, and cites two pages."""
+    first, second = "The first page says yes.", "The second page says no."
+    pages = ["https://example.com/yes", "https://example.org/no"]
+    citations = [
+        Citation(url=pages[0], title="Yes", quote=first),
+        Citation(url=pages[1], title="No", quote=second),
+    ]
+    output: list[Step] = [
+        WebSearchStep(query=conversation.last_text[:100], sources=pages),
+        Text(text=f"{first} {second}", citations=citations),
+    ]
+    return Turn(think=0.2, write=0.1, output=output)
+
+
+BUILT_IN: list[BuiltIn[Any]] = [
+    BuiltIn("agent", Parameters, agent),
+    BuiltIn("echo", Parameters, echo),
+    BuiltIn("think", Think, think),
+    BuiltIn("write", Write, write),
+    BuiltIn("calls", Calls, calls),
+    BuiltIn("custom_call", CustomCall, custom_call),
+    BuiltIn("unanswerable_call", UnanswerableCall, unanswerable_call),
+    BuiltIn("unknown_item", Parameters, unknown_item),
+    BuiltIn("no_output", Parameters, no_output),
+    BuiltIn("web_search", Parameters, web_search),
+    BuiltIn("refusal", Parameters, refusal),
+]
+DEFAULT = "agent"

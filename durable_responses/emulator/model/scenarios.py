@@ -1,0 +1,108 @@
+"""Which script answers a request.
+
+The request names it: `metadata.scenario`, else a model called `scenario:<name>`, else the default. The name of a
+built-in scenario may carry parameters: `calls?iterations=3&tool=read_file`.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import Field, ValidationError
+
+from durable_responses.emulator.model.conversation import Conversation
+from durable_responses.emulator.model.script import Scripted, Step, Text, Turn
+from durable_responses.emulator.objects.api_errors import invalid
+from durable_responses.emulator.objects.json_values import value_for
+from durable_responses.emulator.objects.request_bodies import CreateBody, TextFormat
+
+METADATA_KEY = "scenario"
+MODEL_PREFIX = "scenario:"
+
+
+class Scenario(Scripted):
+    """A script of one turn after the other; the last one repeats. `time_scale` 2 makes everything twice as slow."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    time_scale: float = Field(1.0, ge=0)
+    turns: list[Turn] = Field(min_length=1)
+
+    def turn(self, conversation: Conversation) -> Turn:
+        """The turn for this point of the conversation."""
+        turn = self.turns[min(conversation.rounds, len(self.turns) - 1)]
+        return turn.scaled(self.time_scale) if self.time_scale != 1.0 else turn
+
+
+class Parameters(Scripted):
+    """The parameters of a built-in scenario; one that takes none."""
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+@dataclass(frozen=True)
+class BuiltIn(Generic[P]):
+    """A scenario written in Python."""
+
+    name: str
+    parameters: type[P]
+    script: Callable[[Conversation, P], Turn]
+
+    def turn(self, conversation: Conversation, query: str) -> Turn:
+        """What the model does next. Raises: ApiError 400 for a parameter that does not fit."""
+        try:
+            given = self.parameters.model_validate(dict(parse_qsl(query, keep_blank_values=True)))
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            field = ".".join(map(str, problem["loc"]))
+            message = f"Scenario '{self.name}', parameter '{field}': {problem['msg']}."
+            raise invalid(message, "metadata.scenario") from error
+        return _formatted(self.script(conversation, given), conversation.request)
+
+
+class ScenarioBook:
+    """All scenarios by name. A registered one hides the built-in one of that name."""
+
+    def __init__(self, built_in: Iterable[BuiltIn[Any]], default: str) -> None:
+        self._built_in = {scenario.name: scenario for scenario in built_in}
+        self.default = default
+        self.registered: dict[str, Scenario] = {}
+
+    def register(self, scenario: Scenario) -> None:
+        """Add a scenario, or replace the one of that name."""
+        self.registered[scenario.name] = scenario
+
+    def name_for(self, request: CreateBody) -> str:
+        """The scenario, with its parameters, that a request asks for."""
+        if request.metadata and METADATA_KEY in request.metadata:
+            return request.metadata[METADATA_KEY]
+        if request.model.startswith(MODEL_PREFIX):
+            return request.model.removeprefix(MODEL_PREFIX)
+        return self.default
+
+    def turn(self, conversation: Conversation) -> Turn:
+        """What the model does next. Raises: ApiError 400 for an unknown scenario or parameter."""
+        name, _, query = self.name_for(conversation.request).partition("?")
+        if name in self.registered:
+            return self.registered[name].turn(conversation)
+        if name not in self._built_in:
+            known = ", ".join(sorted({*self.registered, *self._built_in}))
+            raise invalid(f"There is no scenario '{name}'. There are: {known}.", "metadata.scenario")
+        return self._built_in[name].turn(conversation, query)
+
+
+def _formatted(turn: Turn, request: CreateBody) -> Turn:
+    """The turn with its texts as JSON, where the request asks for JSON."""
+    form = request.text.format if request.text else None
+    if form is None or form.type == "text":
+        return turn
+    output: list[Step] = [_as_json(step, form) if isinstance(step, Text) else step for step in turn.output]
+    return turn.model_copy(update={"output": output})
+
+
+def _as_json(step: Text, form: TextFormat) -> Text:
+    hints = dict.fromkeys(("answer", "text", "summary", "result", "report", "output"), step.text)
+    value = {"answer": step.text} if form.json_schema is None else value_for(form.json_schema, hints)
+    return step.model_copy(update={"text": json.dumps(value, ensure_ascii=False), "citations": []})

@@ -1,0 +1,167 @@
+"""What one scripted turn sends, and when: output items, usage and events as pure functions of the seconds passed.
+
+Nothing here waits or remembers. A response that was read, cut off or restarted gives the same events again.
+"""
+
+import json
+from copy import copy
+from functools import cached_property
+from typing import Any, Literal
+
+from durable_responses.emulator.model.item_events import Moment, Span, closed_at, moments_of, output_text
+from durable_responses.emulator.model.script import (
+    Citation,
+    CustomToolCallStep,
+    Ending,
+    FunctionCallStep,
+    Refuse,
+    Step,
+    Text,
+    Turn,
+    WebSearchStep,
+    tokens_of,
+    written,
+)
+from durable_responses.responses_api.events import EventType
+from durable_responses.responses_api.models import (
+    FunctionCall,
+    Message,
+    OtherItem,
+    OutputItem,
+    Reasoning,
+    Refusal,
+    ResponseStatus,
+    SummaryText,
+    UrlCitation,
+)
+
+
+class Timeline:
+    """A turn laid out in time. `key` makes ids: the same key gives the same ids. A queue of None never ends."""
+
+    def __init__(self, turn: Turn, key: str, *, background: bool, reasons: bool, shows_summary: bool) -> None:
+        self.turn = turn
+        self.background = background
+        self.started = float("inf") if turn.queue is None else turn.queue
+        self.thought = self.started + turn.think
+        self.finished = self.thought + turn.writing
+        self._key = key
+        self._reasons = reasons
+        self._summary = turn.summary if shows_summary else []
+
+    def output(self, elapsed: float) -> list[OutputItem]:
+        """The items that exist after `elapsed` seconds; an unfinished text is there as far as it was written."""
+        items: list[OutputItem] = []
+        for span in self.spans:
+            if elapsed >= span.end:
+                items.append(span.item)
+            elif isinstance(span.item, Message) and (text := span.written_by(elapsed)):
+                items.append(_message(span.item.id or "", text, [], "incomplete", span.item.phase))
+        return items
+
+    def output_tokens(self, elapsed: float) -> int:
+        """Tokens written and thought after `elapsed` seconds."""
+        return self.reasoning_tokens(elapsed) + sum(
+            tokens_of(span.written_by(elapsed)) if span.text else tokens_of(_arguments(span.item))
+            for span in self.spans
+            if elapsed >= span.start
+        )
+
+    def reasoning_tokens(self, elapsed: float) -> int:
+        """Tokens thought after `elapsed` seconds."""
+        if elapsed >= self.thought:
+            return self.turn.thought_tokens
+        if elapsed < self.started:
+            return 0
+        return round(self.turn.thought_tokens * (elapsed - self.started) / self.turn.think)
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        """The items in order."""
+        spans = [Span(self._reasoning(), self.started, self.thought)] if self._reasons else []
+        total = sum(len(written(step)) for step in self.turn.output)
+        start = self.thought
+        for index, step in enumerate(self.turn.output, len(spans)):
+            text = written(step)
+            end = start + (self.turn.writing * len(text) / total if text else 0.0)
+            spans.append(Span(self._item(step, index), start, end, text))
+            start = end
+        return spans
+
+    @cached_property
+    def moments(self) -> list[Moment]:
+        """Every event before the last, in order. The last one, which shows the ended response, is the caller's."""
+        first = [Moment(0.0, EventType.CREATED)]
+        if self.background:
+            first.append(Moment(0.0, EventType.QUEUED))
+        if self.turn.queue is None:
+            return first
+        first.append(Moment(self.started, EventType.IN_PROGRESS))
+        return first + [moment for index, span in enumerate(self.spans) for moment in moments_of(span, index)]
+
+    def cut(self, elapsed: float) -> "Timeline":
+        """The same up to a moment at which it ends for steering: what is being written then is closed as it stands."""
+        cut = copy(self)
+        ending = Ending(status=ResponseStatus.INCOMPLETE, reason="steered")
+        cut.turn = self.turn.model_copy(update={"ending": ending, "reasoning_tokens": self.reasoning_tokens(elapsed)})
+        cut.thought = min(self.thought, elapsed)
+        cut.finished = elapsed
+        closed = [closed_at(elapsed, span, index) for index, span in enumerate(self.spans) if span.start <= elapsed]
+        cut.spans = [span for span, _ in closed]
+        lifecycle = [it for it in self.moments if isinstance(it.event, EventType) and it.at <= elapsed]
+        cut.moments = [*lifecycle, *(moment for _, moments in closed for moment in moments)]
+        return cut
+
+    def _id(self, prefix: str, index: int) -> str:
+        return f"{prefix}_{self._key}{index:02x}"
+
+    def _reasoning(self) -> Reasoning:
+        return Reasoning(id=self._id("rs", 0), summary=[SummaryText(text=text) for text in self._summary])
+
+    def _item(self, step: Step, index: int) -> OutputItem:
+        call_id = f"call_{self._key[:20]}{index:02x}"
+        if isinstance(step, Text):
+            return _message(self._id("msg", index), step.text, step.citations, self._message_status(index), step.phase)
+        if isinstance(step, Refuse):
+            refusal = Refusal(refusal=step.refusal)
+            return Message(id=self._id("msg", index), status=self._message_status(index), content=[refusal])
+        if isinstance(step, FunctionCallStep):
+            arguments = step.arguments if isinstance(step.arguments, str) else json.dumps(step.arguments)
+            item_id = self._id("fc", index)
+            return FunctionCall(id=item_id, call_id=call_id, name=step.name, arguments=arguments, status="completed")
+        if isinstance(step, CustomToolCallStep):
+            fields = {"call_id": call_id, "name": step.name, "input": step.input}
+            return _other("custom_tool_call", self._id("ctc", index), **fields)
+        if isinstance(step, WebSearchStep):
+            sources = [{"type": "url", "url": url} for url in step.sources]
+            action = {"type": "search", "query": step.query, "queries": [step.query], "sources": sources}
+            return _other("web_search_call", self._id("ws", index), status="completed", action=action)
+        return OtherItem.model_validate({"id": self._id("item", index), **step.item})
+
+    def _message_status(self, index: int) -> Literal["completed", "incomplete"]:
+        is_last = index - (1 if self._reasons else 0) == len(self.turn.output) - 1
+        is_cut = is_last and self.turn.ending.status == ResponseStatus.INCOMPLETE
+        return "incomplete" if is_cut else "completed"
+
+
+def _message(item_id: str, text: str, citations: list[Citation], status: str, phase: str | None) -> Message:
+    part = output_text(text, [_annotation(text, citation).model_dump() for citation in citations])
+    return Message(id=item_id, status=status, content=[part], phase=phase)
+
+
+def _annotation(text: str, citation: Citation) -> UrlCitation:
+    found = text.find(citation.quote) if citation.quote else -1
+    start = found if found >= 0 else len(text)
+    end = start + len(citation.quote) if found >= 0 else len(text)
+    return UrlCitation(url=citation.url, title=citation.title, start_index=start, end_index=end)
+
+
+def _other(kind: str, item_id: str, **fields: Any) -> OtherItem:
+    return OtherItem.model_validate({"type": kind, "id": item_id, "status": "completed", **fields})
+
+
+def _arguments(item: OutputItem) -> str:
+    if isinstance(item, FunctionCall):
+        return item.name + item.arguments
+    extra = (item.model_extra or {}) if isinstance(item, OtherItem) else {}
+    return f"{extra.get('name', '')}{extra.get('input', '')}{extra.get('arguments', '')}"

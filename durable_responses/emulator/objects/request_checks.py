@@ -1,0 +1,111 @@
+"""The checks of a create request that its types cannot express: items, tools, strict schemas."""
+
+import re
+from typing import Any
+
+from durable_responses.emulator.objects.api_errors import invalid
+from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items, parse
+
+INPUT_ITEM_TYPES = frozenset(
+    {
+        "message", "reasoning", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output",
+        "item_reference", "web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call",
+        "computer_call", "computer_call_output", "local_shell_call", "local_shell_call_output", "shell_call",
+        "shell_call_output", "apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_approval_request",
+        "mcp_approval_response", "mcp_call", "tool_search_call", "tool_search_output", "compaction",
+        "compaction_trigger", "program", "program_output", "additional_tools",
+    }
+)  # fmt: skip
+INCOMING_ROLES = frozenset({"user", "assistant", "system", "developer"})
+REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "message": {"content": (str, list)},
+    "function_call": {"call_id": str, "name": str, "arguments": str},
+    "custom_tool_call": {"call_id": str, "name": str, "input": str},
+    "function_call_output": {"call_id": str, "output": (str, list)},
+    "custom_tool_call_output": {"call_id": str, "output": (str, list)},
+}
+FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def parse_create(body: bytes) -> CreateBody:
+    """The create request in a body. Raises: ApiError 400 that names the parameter."""
+    request = parse(CreateBody, body)
+    check(request)
+    return request
+
+
+def check(request: CreateBody) -> None:
+    """What a schema cannot say. Raises: ApiError 400."""
+    if request.conversation is not None:
+        raise invalid("Conversations are not offered by this server.", "conversation", "unsupported_parameter")
+    if request.prompt is not None:
+        raise invalid("Stored prompts are not offered by this server.", "prompt", "unsupported_parameter")
+    for index, item in enumerate(input_items(request.input)):
+        _check_item(item, f"input[{index}]")
+    for index, tool in enumerate(request.tools or []):
+        _check_tool(tool, f"tools[{index}]")
+    _check_tool_choice(request)
+
+
+def _check_item(item: Item, param: str) -> None:
+    kind = item.get("type", "item_reference")
+    if kind not in INPUT_ITEM_TYPES:
+        supported = ", ".join(repr(known) for known in sorted(INPUT_ITEM_TYPES))
+        raise invalid(f"Invalid value: '{kind}'. Supported values are: {supported}.", f"{param}.type", "invalid_value")
+    if kind == "message" and item.get("role") not in INCOMING_ROLES:
+        raise invalid(f"Invalid value for '{param}.role'.", f"{param}.role", "invalid_value")
+    for name, types in REQUIRED_IN_ITEM.get(kind, {}).items():
+        if name not in item:
+            message = f"Missing required parameter: '{param}.{name}'."
+            raise invalid(message, f"{param}.{name}", "missing_required_parameter")
+        if not isinstance(item[name], types):
+            raise invalid(f"Invalid type for '{param}.{name}'.", f"{param}.{name}", "invalid_type")
+
+
+def _check_tool_choice(request: CreateBody) -> None:
+    choice = request.tool_choice
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        raise invalid(f"Invalid value: '{choice}' for 'tool_choice'.", "tool_choice", "invalid_value")
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        names = [tool.get("name") for tool in request.tools or []]
+        if choice.get("name") not in names:
+            raise invalid(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")
+
+
+def _check_tool(tool: Item, param: str) -> None:
+    if not isinstance(tool.get("type"), str):
+        raise invalid(f"Missing required parameter: '{param}.type'.", f"{param}.type", "missing_required_parameter")
+    if tool["type"] != "function":
+        return
+    name = tool.get("name")
+    if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
+        raise invalid(f"Invalid '{param}.name': expected 1 to 64 of a-z, A-Z, 0-9, '_', '-'.", f"{param}.name")
+    if tool.get("strict"):
+        _check_strict(tool.get("parameters"), name, param, ())
+
+
+def _check_strict(schema: Any, name: str, param: str, context: tuple[str, ...]) -> None:
+    """The rules of strict mode: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
+    if isinstance(schema, list):
+        for member in schema:
+            _check_strict(member, name, param, context)
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "object":
+        _check_strict_object(schema, name, param, context)
+    for key, value in schema.items():
+        members = value.items() if key in ("properties", "$defs") and isinstance(value, dict) else [(key, value)]
+        for inner, member in members:
+            _check_strict(member, name, param, (*context, inner))
+
+
+def _check_strict_object(schema: Item, name: str, param: str, context: tuple[str, ...]) -> None:
+    properties = set(schema.get("properties", {}))
+    fault = None
+    if schema.get("additionalProperties") is not False:
+        fault = "'additionalProperties' is required to be supplied and to be false."
+    elif missing := sorted(properties - set(schema.get("required", []))):
+        fault = f"'required' must hold every key of 'properties'. Missing '{missing[0]}'."
+    if fault:
+        message = f"Invalid schema for function '{name}': In context={context}, {fault}"
+        raise invalid(message, f"{param}.parameters", "invalid_function_parameters")

@@ -1,0 +1,1 @@
+"""What the emulator remembers: responses, their lifecycles, the bill, the state file and the clock."""

@@ -1,0 +1,148 @@
+"""All that the emulator remembers, as the sum of what happened.
+
+Every change is an entry of the journal, written first and applied second, so a restarted emulator is the same one.
+"""
+
+from durable_responses.emulator.faults import FaultQueue
+from durable_responses.emulator.model.conversation import tokens_of_items, tokens_of_options
+from durable_responses.emulator.model.scenarios import ScenarioBook
+from durable_responses.emulator.objects.request_bodies import input_items
+from durable_responses.emulator.state.billing import Bill, Rejection, bill
+from durable_responses.emulator.state.clock import Clock
+from durable_responses.emulator.state.journal import (
+    ClockAdvanced,
+    Created,
+    Deleted,
+    Entry,
+    FaultQueued,
+    FaultsCleared,
+    FaultUsed,
+    Finished,
+    Journal,
+    Read,
+    Rejected,
+    ScenarioRegistered,
+    Stopped,
+)
+from durable_responses.emulator.state.lifecycle import Stop, StoredResponse, Transport
+from durable_responses.emulator.state.response_store import Store
+
+READS_ARE_WRITTEN_EVERY_SECONDS = 1.0
+
+
+class State:
+    """Responses, scenarios, faults and bill. Without a journal nothing outlives the process."""
+
+    def __init__(self, scenarios: ScenarioBook, *, clock: Clock | None = None, journal: Journal | None = None) -> None:
+        self.clock = clock or Clock()
+        self.scenarios = scenarios
+        self.faults = FaultQueue()
+        self.store = Store()
+        self.rejections: list[Rejection] = []
+        self.closed = False
+        self._journal = journal
+        self._unwritten_gets: dict[str, int] = {}
+        self._gets_written_at = 0.0
+        self._ran_at = 0.0
+        for entry in journal.replay() if journal else ():
+            self._apply(entry)
+        self._cut_websocket_responses()
+
+    def record(self, entry: Entry) -> None:
+        """Let something happen."""
+        if self._journal is not None:
+            self._journal.append(entry)
+        self._apply(entry)
+
+    def count_get(self, response: StoredResponse) -> None:
+        """Count a read. The one thing that a kill may lose: reads of the last second."""
+        response.gets += 1
+        if self._journal is None:
+            return
+        self._unwritten_gets[response.id] = self._unwritten_gets.get(response.id, 0) + 1
+        if self.clock.now() >= self._gets_written_at + READS_ARE_WRITTEN_EVERY_SECONDS:
+            self._write_gets(self._journal)
+
+    def bill(self, metadata: dict[str, str]) -> Bill:
+        """The bill of all responses that have this metadata."""
+        wanted = metadata.items()
+        return bill(
+            [it for it in self.store.all.values() if wanted <= (it.request.metadata or {}).items()],
+            [it for it in self.rejections if wanted <= it.metadata.items()],
+            self.clock.now(),
+        )
+
+    def reset(self) -> None:
+        """Forget responses, scenarios, faults and counts."""
+        self.store.clear()
+        self.faults.clear()
+        self.scenarios.registered.clear()
+        self.rejections.clear()
+        self._unwritten_gets.clear()
+        if self._journal is not None:
+            self._journal.clear()
+
+    def close(self) -> None:
+        """Write what is not written yet, and close the state file. Connections that break now mean nothing."""
+        if self._journal is not None and not self.closed:
+            self._write_gets(self._journal)
+            self._journal.close()
+        self.closed = True
+
+    def _write_gets(self, journal: Journal) -> None:
+        if self._unwritten_gets:
+            journal.append(Read(gets=self._unwritten_gets))
+        self._unwritten_gets = {}
+        self._gets_written_at = self.clock.now()
+
+    def _cut_websocket_responses(self) -> None:
+        """No WebSocket outlives its process: what was under way when that last showed a sign of life has ended."""
+        for response in list(self.store.all.values()):
+            if response.transport is Transport.WEBSOCKET and response.finished_at > self._ran_at:
+                self.record(Stopped(id=response.id, at=self._ran_at, how=Stop.HANG_UP))
+
+    def _apply(self, entry: Entry) -> None:
+        if isinstance(entry, Created | Stopped | Finished):
+            self._ran_at = max(self._ran_at, entry.at)
+        match entry:
+            case Created():
+                self.store.add(self._response(entry))
+            case Rejected():
+                self.rejections.append(entry.rejection)
+            case Stopped():
+                self.store.all[entry.id].stop(entry.how, entry.at)
+            case Finished():
+                self.store.all[entry.id].confirmed = True
+            case Deleted():
+                self.store.all[entry.id].deleted = True
+            case Read():
+                for response_id, gets in entry.gets.items():
+                    self.store.all[response_id].gets += gets
+            case ScenarioRegistered():
+                self.scenarios.register(entry.scenario)
+            case FaultQueued():
+                self.faults.add(entry.fault)
+            case FaultUsed():
+                self.faults.use(entry.fault_id)
+            case FaultsCleared():
+                self.faults.clear()
+            case ClockAdvanced():
+                self.clock.advance(entry.seconds)
+
+    def _response(self, created: Created) -> StoredResponse:
+        request = created.request
+        previous = self.store.all[request.previous_response_id] if request.previous_response_id else None
+        items = input_items(request.input)
+        cached = previous.context_tokens if previous else 0
+        return StoredResponse(
+            created.id,
+            created.at,
+            request,
+            items,
+            created.turn,
+            previous=previous,
+            input_tokens=cached + tokens_of_items(items) + tokens_of_options(request),
+            cached_tokens=cached,
+            transport=created.transport,
+            generate=created.generate,
+        )

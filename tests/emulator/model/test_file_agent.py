@@ -1,0 +1,129 @@
+"""The default scenario with our own file tools, over a real folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_responses.activities.tools import definitions
+from durable_responses.emulator.model.script import WebSearchStep
+from durable_responses.tools.registry import Registry, ToolContext, ToolError
+from tests.support.conversations import called, ok, run, said
+
+TASK = "Which risks do the notes about the harvest name?"
+
+
+class OurTools:
+    """The file tools of this project, called as the model asks for them."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.registry = Registry.from_modules(["durable_responses.tools.files"])
+        self.context = ToolContext(workspace=workspace)
+        self.offered = [tool.model_dump() for tool in definitions(self.registry, None)]
+
+    async def answer(self, name: str, arguments: str) -> str:
+        tool = self.registry[name]
+        try:
+            return await tool.run(tool.parse(arguments), self.context)
+        except ToolError as error:
+            return f"Error: {error}"
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> OurTools:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "README.md").write_text("# Orchard\n\nApples and pears.\n")
+    (tmp_path / "notes" / "harvest.md").write_text("# Harvest 2026\n\nFrost is the greatest of all risks.\n")
+    (tmp_path / "notes" / "ladders.md").write_text("# Ladders\n\nThree of them, one broken. No risks.\n")
+    (tmp_path / "photo.png").write_bytes(b"\0\1")
+    return OurTools(tmp_path)
+
+
+def function(name: str, *parameters: str) -> dict[str, Any]:
+    properties = {parameter: {"type": "string"} for parameter in parameters}
+    return {"type": "function", "name": name, "parameters": {"type": "object", "properties": properties}}
+
+
+async def test_it_lists_reads_side_by_side_searches_and_answers(ours: OurTools) -> None:
+    turns = await run(TASK, ours.answer, tools=ours.offered)
+    assert [[call.name for call in called(turn)] for turn in turns] == [
+        ["list_files"],
+        ["read_file", "read_file", "read_file"],
+        ["search_files"],
+        [],
+    ]
+
+
+async def test_the_answer_holds_what_the_files_say(ours: OurTools) -> None:
+    answer = said((await run(TASK, ours.answer, tools=ours.offered))[-1])
+    assert "Harvest 2026" in answer
+    assert "Frost is the greatest of all risks." in answer
+    assert "4 files" in answer
+
+
+async def test_the_answer_says_where_the_word_was_found(ours: OurTools) -> None:
+    answer = said((await run(TASK, ours.answer, tools=ours.offered))[-1])
+    assert "notes/harvest.md:1: # Harvest 2026" in answer
+
+
+async def test_it_writes_a_report_where_the_task_asks_for_one(ours: OurTools) -> None:
+    await run("Write what the notes say to summary.md", ours.answer, tools=ours.offered)
+    assert "Harvest 2026" in (ours.context.workspace / "summary.md").read_text()
+
+
+async def test_it_says_what_it_could_not_read(ours: OurTools) -> None:
+    (ours.context.workspace / "notes" / "harvest.md").write_bytes(b"\0\0")
+    answer = said((await run(TASK, ours.answer, tools=ours.offered))[-1])
+    assert "`notes/harvest.md`: could not be read" in answer
+
+
+async def test_it_ends_when_the_folder_is_empty(tmp_path: Path) -> None:
+    tools = OurTools(tmp_path)
+    assert len(await run(TASK, tools.answer, tools=tools.offered)) == 2
+
+
+async def test_it_ends_when_every_call_fails(ours: OurTools) -> None:
+    async def fail(_: str, __: str) -> str:
+        return "Error: the disk is on fire."
+
+    assert "the disk is on fire" in said((await run(TASK, fail, tools=ours.offered))[-1])
+
+
+async def test_it_recognises_tools_of_other_names() -> None:
+    tools = [function("fs_ls", "directory"), function("open-document", "file")]
+    turns = await run("Look.", _list_two, tools=tools)
+    assert [[call.name for call in called(turn)] for turn in turns] == [["fs_ls"], ["open-document"] * 2, []]
+    assert called(turns[1])[0].arguments == {"file": "a.txt"}
+
+
+async def _list_two(name: str, _: str) -> str:
+    return "a.txt\nb.txt" if name == "fs_ls" else "One line."
+
+
+async def test_it_calls_another_tool_when_the_task_names_it() -> None:
+    turns = await run("Use fetch_url on https://example.com/a please.", tools=[function("fetch_url", "url")])
+    assert [call.arguments for call in called(turns[0])] == [{"url": "https://example.com/a"}]
+
+
+async def test_it_leaves_other_tools_alone() -> None:
+    assert len(await run("Say hello.", tools=[function("send_email", "to")])) == 1
+
+
+async def test_it_calls_nothing_when_told_not_to(ours: OurTools) -> None:
+    assert len(await run(TASK, ours.answer, tools=ours.offered, tool_choice="none")) == 1
+
+
+async def test_it_answers_at_once_without_tools() -> None:
+    [turn] = await run("Say hello.")
+    assert "Say hello." in said(turn)
+
+
+async def test_it_searches_the_web_where_that_is_offered() -> None:
+    [turn] = await run("Who won the harvest cup?", tools=[{"type": "web_search"}])
+    assert isinstance(turn.output[0], WebSearchStep)
+
+
+async def test_it_thinks_longer_the_harder_it_shall_think() -> None:
+    [low] = await run("Say hello.", ok, reasoning={"effort": "low"})
+    [high] = await run("Say hello.", ok, reasoning={"effort": "high"})
+    assert low.think < high.think
