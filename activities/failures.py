@@ -8,8 +8,7 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.inputs import InputError
-from durable_responses.activities.lost_worker import failure_of_lost_create
-from durable_responses.activities.messages import Beat, FailureDetail, FailureType
+from durable_responses.activities.messages import Beat, FailureDetail, FailureType, failure_of_lost_create
 from durable_responses.responses_api import errors
 from durable_responses.responses_api.errors import NotFound, ResponsesError
 

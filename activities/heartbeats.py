@@ -1,4 +1,4 @@
-"""Telling Temporal, and the run, that an activity is alive and how far it has come."""
+"""Telling Temporal, by heartbeats, and the run, by reports, that an activity is alive and how far it has come."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,16 @@ from durable_responses.activities.messages import (
     Beat,
     ProgressReport,
 )
-from durable_responses.activities.waiting import ReportSchedule
 
 logger = logging.getLogger(__name__)
 
 _RPC_TIMEOUT = timedelta(seconds=3)
+_FIRST_REPORT = 5.0  # seconds after the start of the activity
+_GROWTH = 1.25
+_LONGEST_SILENCE = 60.0  # seconds
+
+
+# --- heartbeats --------------------------------------------------------------------------------------------------
 
 
 def earlier_beat() -> Beat | None:
@@ -73,15 +78,21 @@ class Pulse:
             await self._task
 
 
-class RunReports:
-    """Sends `report_progress` signals to the run, rarely (see `ReportSchedule`), one at a time, never in the way."""
+# --- reports to the run ------------------------------------------------------------------------------------------
 
-    def __init__(self, schedule: ReportSchedule) -> None:
-        self._schedule = schedule
+
+class RunReports:
+    """Sends `report_progress` signals to the run, rarely (see `ReportSchedule`), one at a time, never in the way.
+
+    `started_at`: when the activity began to wait; seconds, on the clock of `now`.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        self._schedule = ReportSchedule(started_at)
         self._sending: asyncio.Task[None] | None = None
 
     def tell(self, report: ProgressReport, now: float) -> None:
-        """Report if it is time to. `now` in seconds."""
+        """Report if it is time to."""
         if self._schedule.due(report, now):
             self.tell_at_once(report)
 
@@ -113,3 +124,24 @@ async def _signal(report: ProgressReport) -> None:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:  # the run has ended meanwhile
             logger.warning("A progress report did not arrive: %s", error)
+
+
+class ReportSchedule:
+    """When the run is told of a response's progress: rarely, since every report is an event in history.
+
+    Only when something changed; first 5 s after the start, then each time the response's age has grown by a quarter,
+    at the latest after 60 s. Plain Python; the clock is given.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
+        self._due = started_at + _FIRST_REPORT
+        self._told: str | None = None
+
+    def due(self, report: ProgressReport, now: float) -> bool:
+        """Whether to send this report now; if so, it counts as sent."""
+        if not report.preview or now < self._due or report.preview == self._told:
+            return False
+        self._told = report.preview
+        self._due = min(self._started_at + (now - self._started_at) * _GROWTH, now + _LONGEST_SILENCE)
+        return True

@@ -1,22 +1,130 @@
-"""The body of a create, from what the run asks for (row A26). Plain Python, no I/O."""
+"""The request of a create: what a run asks for (row A26), and what its worker adds because history does not carry it.
 
+From the top down: the builder, the body of the request, and the full input of a run whose chain the server refused.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from durable_responses.activities.messages import ModelOptions
+from temporalio import activity
+
+from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
+from durable_responses.activities.inputs import InputError, opening_input
+from durable_responses.activities.messages import CreateResponse, ModelOptions
+from durable_responses.activities.tools import definitions
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import NotFound, ResponsesError
 from durable_responses.responses_api.models import (
     CreateRequest,
+    FunctionCallOutput,
     FunctionTool,
     HostedTool,
+    InputItem,
     ReasoningEffort,
     ReasoningOptions,
     RequestTool,
+    Response,
     TextOptions,
+    UserMessage,
 )
+from durable_responses.tools.registry import Registry, UnknownToolError
 
 DEFAULT_INSTRUCTIONS = (
     "You work autonomously: nobody will answer questions. Use the tools you are given, as often as needed, and go on "
     "until the task is done. Then give the full answer."
 )
+
+
+@dataclass
+class RequestBuilder:
+    """What a worker adds to a create: its tools, its default model, the files it may read."""
+
+    client: ResponsesClient
+    registry: Registry
+    default_model: str
+    files_roots: list[Path]
+
+    async def build(self, create: CreateResponse, *, background: bool, stream: bool) -> CreateRequest:
+        """The request to send. Raises `ApplicationError` of type `invalid_input` for what the caller gave wrong."""
+        info = activity.info()
+        return create_request(
+            create.options,
+            default_model=self.default_model,
+            functions=self._functions(create.options.tools),
+            input=await self._input(create),
+            previous_response_id=create.previous_response_id,
+            metadata={
+                "workflow_id": info.workflow_id or "",
+                "run_id": info.workflow_run_id or "",
+                "iteration": str(create.iteration),
+                "attempt": str(create.attempt),
+            },
+            background=background,
+            stream=stream,
+        )
+
+    def _functions(self, names: list[str] | None) -> list[FunctionTool]:
+        try:
+            return definitions(self.registry, names)
+        except UnknownToolError as error:
+            raise invalid_input(InputError("tools", str(error))) from None
+
+    async def _input(self, create: CreateResponse) -> str | list[Any]:
+        before = await self._input_before_texts(create)
+        if not create.texts:
+            return before
+        items = [{"role": "user", "content": before}] if isinstance(before, str) else before
+        return [*items, *({"role": "user", "content": text} for text in create.texts)]
+
+    async def _input_before_texts(self, create: CreateResponse) -> str | list[Any]:
+        if create.opening is None:
+            return list(create.new_items)
+        try:
+            opening = await asyncio.to_thread(opening_input, create.opening, self.files_roots)
+        except InputError as error:
+            raise invalid_input(error) from None
+        if not create.rebuild_from:
+            return opening if isinstance(opening, str) else list(opening)
+        try:
+            return await full_input(self.client, create, opening)
+        except NotFound as error:
+            raise broken_chain(error) from None
+        except ResponsesError as error:
+            raise failed_read(error, create.rebuild_from[-1]) from None
+
+
+# --- the body: plain Python, no I/O ------------------------------------------------------------------------------
+
+
+def create_request(
+    options: ModelOptions,
+    *,
+    default_model: str,
+    functions: list[FunctionTool],
+    input: str | list[Any],  # noqa: A002 - the API's name
+    previous_response_id: str | None,
+    metadata: dict[str, str],
+    background: bool,
+    stream: bool,
+) -> CreateRequest:
+    """The request of one iteration. `store` is always explicit: what is stored is found again after a crash (A2)."""
+    tools = tools_for(options, functions)
+    return CreateRequest(
+        model=options.model or default_model,
+        input=input,
+        instructions=instructions_for(options),
+        tools=tools or None,
+        reasoning=reasoning_for(options),
+        text=text_for(options),
+        max_output_tokens=options.max_output_tokens,
+        previous_response_id=previous_response_id,
+        background=background,
+        store=True,
+        stream=stream,
+        metadata={**options.metadata, **metadata},
+    )
 
 
 def instructions_for(options: ModelOptions) -> str:
@@ -62,30 +170,41 @@ def _json_schema(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
 
 
-def create_request(
-    options: ModelOptions,
-    *,
-    default_model: str,
-    functions: list[FunctionTool],
-    input: str | list[Any],  # noqa: A002 - the API's name
-    previous_response_id: str | None,
-    metadata: dict[str, str],
-    background: bool,
-    stream: bool,
-) -> CreateRequest:
-    """The request of one iteration. `store` is always explicit: what is stored is found again after a crash (A2)."""
-    tools = tools_for(options, functions)
-    return CreateRequest(
-        model=options.model or default_model,
-        input=input,
-        instructions=instructions_for(options),
-        tools=tools or None,
-        reasoning=reasoning_for(options),
-        text=text_for(options),
-        max_output_tokens=options.max_output_tokens,
-        previous_response_id=previous_response_id,
-        background=background,
-        store=True,
-        stream=stream,
-        metadata={**options.metadata, **metadata},
-    )
+# --- the full input, where the chain was refused -----------------------------------------------------------------
+
+
+async def full_input(client: ResponsesClient, create: CreateResponse, opening: str | list[InputItem]) -> list[Any]:
+    """The run's opening, then each response's output with what was said to it, oldest first.
+
+    Answers to calls and messages of the user come from the input items of the stored responses; the newest answers are
+    in the request itself. Raises `ResponsesError` when a response cannot be read.
+    """
+    told = _Told(answers={item.call_id: item for item in create.new_items})
+    responses: list[Response] = []
+    for response_id in create.rebuild_from:
+        responses.append((await client.retrieve(response_id)).response)
+        told.take(response_id, await client.input_items(response_id))
+    items: list[Any] = [{"role": "user", "content": opening}] if isinstance(opening, str) else list(opening)
+    for response, next_id in zip(responses, [*create.rebuild_from[1:], None], strict=True):
+        items += response.output
+        items += [told.answers[call.call_id] for call in response.function_calls if call.call_id in told.answers]
+        items += told.messages.get(next_id, [])
+    return items
+
+
+@dataclass
+class _Told:
+    """What the model was told: answers by call, messages of the user by the response that they were given to."""
+
+    answers: dict[str, FunctionCallOutput]
+    messages: dict[str | None, list[UserMessage]] = field(default_factory=dict)
+    _seen: set[Any] = field(default_factory=set)
+
+    def take(self, response_id: str, given: list[InputItem]) -> None:
+        """Take the input items of a response. Some servers list those of the responses before it, too."""
+        for item in given:
+            if isinstance(item, FunctionCallOutput):
+                self.answers.setdefault(item.call_id, item)
+            elif isinstance(item, UserMessage) and (id_ := (item.model_extra or {}).get("id")) not in self._seen:
+                self._seen.add(id_)
+                self.messages.setdefault(response_id, []).append(item)

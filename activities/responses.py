@@ -10,9 +10,7 @@ from functools import partial
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.awaiting import ResponseWait
-from durable_responses.activities.building import RequestBuilder
-from durable_responses.activities.creating import Sending, response_of_earlier_attempt, to_its_end
+from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt, to_its_end
 from durable_responses.activities.failures import failed_create, failed_read, not_found_yet
 from durable_responses.activities.heartbeats import Pulse, earlier_beat
 from durable_responses.activities.messages import (
@@ -24,11 +22,10 @@ from durable_responses.activities.messages import (
     CreateResponse,
     ResponseRecord,
 )
-from durable_responses.activities.preview import PreviewFeed
-from durable_responses.activities.reading import Reads
+from durable_responses.activities.polling import Cadence, GetBudget, Reads, ResponseWait, Waiters
 from durable_responses.activities.records import record_of
-from durable_responses.activities.streaming import StreamTurn, read_after_cut
-from durable_responses.activities.waiting import Cadence, GetBudget, Waiters
+from durable_responses.activities.requests import RequestBuilder
+from durable_responses.activities.stream import PreviewFeed, StreamTurn, read_after_cut
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.errors import ConnectionLost, GiveUp, NotFound, OutcomeUnknown, ResponsesError
 from durable_responses.responses_api.events import ResponseEvent
@@ -41,7 +38,8 @@ _NOT_FOUND_YET = 10.0  # seconds in which a response that is to be cancelled may
 class ResponsesActivities:
     """The activities about responses. What they need comes in here; they read no settings.
 
-    Seconds: `first_event` for a create that streams only to be previewed, `silence` after which a stream is lost.
+    Seconds: `patience` with a provider that turns a create away, `first_event` for a create that streams only to be
+    previewed, `silence` after which a stream is lost, `now` since the epoch.
     """
 
     client: ResponsesClient
@@ -50,6 +48,7 @@ class ResponsesActivities:
     budget: GetBudget
     cadence: Cadence = field(default_factory=Cadence)
     waiters: Waiters = field(default_factory=Waiters)
+    patience: float = CREATE_PATIENCE
     first_event: float = CREATE_TIMEOUT
     silence: float = SILENCE_LIMIT
     now: Callable[[], float] = time.time
@@ -63,7 +62,7 @@ class ResponsesActivities:
         if adopted is not None:
             self.in_flight.started(adopted)
             return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
-        sending = Sending(create.deadline, self.now, earlier_beat())
+        sending = Sending(create.deadline, self.now, earlier_beat(), self.patience)
         async with Pulse(lambda: sending.beat) as pulse:
             building = self.requests.build(create, background=True, stream=create.options.live_preview)
             request = await sending.prepared(building, pulse)

@@ -14,7 +14,6 @@ from typing import TypeVar
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.building import RequestBuilder
 from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
 from durable_responses.activities.heartbeats import Pulse
 from durable_responses.activities.messages import (
@@ -27,11 +26,11 @@ from durable_responses.activities.messages import (
     SteerStatus,
     WebSocketTurn,
 )
-from durable_responses.activities.reading import Reads
+from durable_responses.activities.polling import Cadence, Reads
+from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.socket_turn import RunSockets, SocketTurn
 from durable_responses.activities.steering import TurnsUnderWay
-from durable_responses.activities.streaming import StreamTurn, read_after_cut
-from durable_responses.activities.waiting import Cadence
+from durable_responses.activities.stream import StreamTurn, read_after_cut
 from durable_responses.responses_api.client import SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.errors import ResponsesError
 

@@ -13,8 +13,7 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from durable_responses.activities.lost_worker import failure_of_lost_create
-    from durable_responses.activities.messages import Beat, FailureDetail, FailureType
+    from durable_responses.activities.messages import Beat, FailureDetail, FailureType, failure_of_lost_create
     from durable_responses.workflows import rules
     from durable_responses.workflows.contract import AgentError
 

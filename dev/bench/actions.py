@@ -15,7 +15,7 @@ from dev.bench.command import run
 from dev.bench.stack import Run, Stack, turns_of
 from dev.bench.table import Row, Table, Target
 from dev.bench.timeline import events_of
-from durable_responses.activities.awaiting import OF_THE_TIMEOUT
+from durable_responses.activities.polling import OF_THE_TIMEOUT
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.processes import TemporalServer
 

@@ -26,17 +26,15 @@ from temporalio.worker import (
     WorkerTuner,
 )
 
-from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
+from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight, sweep
 from durable_responses.activities.artifacts import ArtifactActivities
-from durable_responses.activities.attribute_news import TellOfSearchAttributes
-from durable_responses.activities.building import RequestBuilder
 from durable_responses.activities.cool_down import CoolDown
-from durable_responses.activities.handing_over import HandOver
+from durable_responses.activities.interceptors import HandOver, TellOfSearchAttributes
+from durable_responses.activities.polling import Cadence, GetBudget
+from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
 from durable_responses.activities.socket_turn import RunSockets
-from durable_responses.activities.sweeping import sweep
 from durable_responses.activities.tools import HEARTBEAT_SECONDS, ToolActivities
-from durable_responses.activities.waiting import Cadence, GetBudget
 from durable_responses.activities.websocket import WebSocketActivities
 from durable_responses.jobs.attribute_registration import register
 from durable_responses.responses_api.client import ResponsesClient

@@ -9,9 +9,8 @@ from itertools import pairwise
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
+from durable_responses.activities.heartbeats import Pulse, ReportSchedule, RunReports, earlier_beat, send_beat
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ProgressReport
-from durable_responses.activities.waiting import ReportSchedule
 from tests.support.attempts import Attempt, Reports
 
 
@@ -129,7 +128,7 @@ async def reporting(reports: Reports, work: Callable[[RunReports], Awaitable[Non
     """Do this as an activity, with reports that are sent from 5 s after the start on."""
 
     async def activity() -> None:
-        await work(RunReports(ReportSchedule(started_at=0)))
+        await work(RunReports(started_at=0))
 
     await within(Attempt(reports=reports), activity)
 
@@ -209,4 +208,26 @@ async def test_a_report_that_does_not_arrive_does_not_fail_the_activity(
 
 
 async def test_without_reports_there_is_nothing_to_wait_for() -> None:
-    await RunReports(ReportSchedule(started_at=0)).finish()
+    await RunReports(started_at=0).finish()
+
+
+# --- how often: on a clock of numbers ----------------------------------------------------------------------------
+
+
+def progress(preview: str | None) -> ProgressReport:
+    return ProgressReport(response_id="resp_1", response_status="in_progress", preview=preview)
+
+
+def test_an_hour_of_growing_text_is_told_in_tens_of_reports() -> None:
+    schedule = ReportSchedule(started_at=0)
+    told = [second for second in range(3600) if schedule.due(progress(f"text {second}"), second)]
+    assert told[0] == 5
+    assert all(later - earlier <= 61 for earlier, later in pairwise(told))
+    assert 50 < len(told) < 90
+
+
+def test_nothing_is_told_without_a_preview_or_when_nothing_changed() -> None:
+    schedule = ReportSchedule(started_at=0)
+    assert not any(schedule.due(progress(None), second) for second in range(600))
+    assert schedule.due(progress("text"), 600)
+    assert not any(schedule.due(progress("text"), second) for second in range(601, 1200))

@@ -17,7 +17,15 @@ from temporalio.activity import _Definition
 
 from durable_responses import activities
 from durable_responses.activities import messages
-from durable_responses.activities.messages import AwaitResponse, Beat, CreatePhase, CreateResponse, ModelOptions
+from durable_responses.activities.messages import (
+    AwaitResponse,
+    Beat,
+    CreatePhase,
+    CreateResponse,
+    FailureType,
+    ModelOptions,
+    failure_of_lost_create,
+)
 from durable_responses.responses_api import models
 from durable_responses.workflows import contract, ledger
 
@@ -116,3 +124,21 @@ def test_a_message_of_an_older_version_is_read_with_the_defaults_of_this_one() -
     """Models only ever widen."""
     oldest = '{"options": {}, "iteration": 1}'
     assert CreateResponse.model_validate_json(oldest) == CreateResponse(options=ModelOptions(), iteration=1)
+
+
+# --- the loss of a worker in the middle of a create --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("beat", "failure"),
+    [
+        (None, FailureType.CREATE_AMBIGUOUS),
+        (Beat(), FailureType.CREATE_AMBIGUOUS),
+        (Beat(phase=CreatePhase.POSTING), FailureType.CREATE_AMBIGUOUS),
+        (Beat(phase=CreatePhase.REJECTED), FailureType.TRY_LATER),
+        (Beat(phase=CreatePhase.CREATED, response_id="resp_1"), FailureType.TURN_INTERRUPTED),
+    ],
+)
+def test_its_last_beat_tells_whether_it_may_be_sent_again(beat: Beat | None, failure: FailureType) -> None:
+    """W23, A27: what may have been sent is not sent again, what has an id is read by it."""
+    assert failure_of_lost_create(beat) is failure

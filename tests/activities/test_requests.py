@@ -1,16 +1,330 @@
-"""The body of a create, whole, for what a run may ask for."""
+"""The request of a create: its body, what a worker adds to it, and how a refused chain is rebuilt."""
 
+import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
-from durable_responses.activities.messages import ModelOptions
-from durable_responses.activities.requests import DEFAULT_INSTRUCTIONS, create_request
-from durable_responses.responses_api.models import FunctionTool, ReasoningEffort, Verbosity
+from durable_responses.activities.messages import CreateResponse, FailureType, InputFile, ModelOptions, Opening
+from durable_responses.activities.requests import DEFAULT_INSTRUCTIONS, RequestBuilder, create_request
+from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import (
+    CreateRequest,
+    FunctionCallOutput,
+    FunctionTool,
+    ReasoningEffort,
+    Verbosity,
+)
+from durable_responses.tools.registry import Effect, Registry, tool
+from tests.support.attempts import RUN_ID, WORKFLOW_ID, Attempt
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Provider, answer
 
-RUN = {"workflow_id": "agent-1", "run_id": "run-1", "iteration": "1", "attempt": "1"}
+IMAGE = b"\x89PNG"
+
+
+@tool(effect=Effect.PURE)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool(effect=Effect.PURE)
+def shout(text: str) -> str:
+    """Shout."""
+    return text.upper()
+
+
+def function(name: str, description: str, **types: str) -> dict[str, Any]:
+    properties = {parameter: {"type": kind} for parameter, kind in types.items()}
+    schema = {"type": "object", "properties": properties, "required": list(types), "additionalProperties": False}
+    return {"type": "function", "name": name, "description": description, "parameters": schema, "strict": True}
+
+
+ADD = function("add", "Add two numbers.", a="integer", b="integer")
+SHOUT = function("shout", "Shout.", text="string")
+
+
+async def built(client: ResponsesClient, create: CreateResponse, *roots: Path) -> dict[str, Any]:
+    """The body that a worker with two tools sends for this create."""
+    builder = RequestBuilder(client, Registry([add, shout]), "gpt-5.4", list(roots))
+
+    async def build() -> CreateRequest:
+        return await builder.build(create, background=True, stream=False)
+
+    return (await Attempt().run(build)).body()
+
+
+async def refusal(client: ResponsesClient, create: CreateResponse, *roots: Path) -> ApplicationError:
+    with pytest.raises(ApplicationError) as caught:
+        await built(client, create, *roots)
+    return caught.value
+
+
+def first(task: str | list[Any] = "Go on.", **opening: Any) -> CreateResponse:
+    return CreateResponse(options=ModelOptions(), iteration=1, opening=Opening(task=task, **opening))
+
+
+# --- what a worker sends -----------------------------------------------------------------------------------------
+
+
+async def test_the_first_create_of_a_run_says_everything(api: ResponsesClient, tmp_path: Path) -> None:
+    """A26: the whole body, with context, a text file and an image. A2: background, stored, no stream."""
+    (tmp_path / "notes.md").write_text("first\nsecond\n")
+    (tmp_path / "plan.png").write_bytes(IMAGE)
+    files = [InputFile(path="notes.md", label="mine"), InputFile(path="plan.png")]
+    create = first(context="It is late.", files=files).model_copy(
+        update={"options": ModelOptions(enable_web_search=True, metadata={"team": "blue"})}
+    )
+    text = (
+        "Go on.\n\nContext: It is late.\n\n"
+        "<file>\npath: notes.md\nlabel: mine\ncontent:\nfirst\nsecond\n</file>"
+    )  # fmt: skip
+    image = f"data:image/png;base64,{base64.b64encode(IMAGE).decode()}"
+    assert await built(api, create, tmp_path) == {
+        "model": "gpt-5.4",
+        "input": [
+            {
+                "type": "message",
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": text},
+                    {"type": "input_image", "image_url": image, "detail": "auto"},
+                ],
+            }
+        ],
+        "instructions": DEFAULT_INSTRUCTIONS,
+        "tools": [{"type": "web_search"}, ADD, SHOUT],
+        "reasoning": {"effort": "medium"},
+        "background": True,
+        "store": True,
+        "stream": False,
+        "metadata": {
+            "team": "blue",
+            "workflow_id": WORKFLOW_ID,
+            "run_id": RUN_ID,
+            "iteration": "1",
+            "attempt": "1",
+        },
+    }
+
+
+async def test_a_later_create_carries_only_the_new_items(api: ResponsesClient) -> None:
+    """A2, A26: every iteration; what the chain does not carry over is said again."""
+    create = CreateResponse(
+        options=ModelOptions(tools=["add"]),
+        iteration=2,
+        attempt=2,
+        new_items=[FunctionCallOutput(call_id="call_1", output="3")],
+        previous_response_id="resp_1",
+    )
+    assert await built(api, create) == {
+        "model": "gpt-5.4",
+        "input": [{"type": "function_call_output", "call_id": "call_1", "output": "3"}],
+        "previous_response_id": "resp_1",
+        "instructions": DEFAULT_INSTRUCTIONS,
+        "tools": [ADD],
+        "reasoning": {"effort": "medium"},
+        "background": True,
+        "store": True,
+        "stream": False,
+        "metadata": {"workflow_id": WORKFLOW_ID, "run_id": RUN_ID, "iteration": "2", "attempt": "2"},
+    }
+
+
+async def test_a_task_of_items_is_sent_as_it_came(api: ResponsesClient) -> None:
+    items = [{"role": "user", "content": "Go on."}, {"type": "item_reference", "id": "msg_1"}]
+    assert (await built(api, first(items)))["input"] == items
+
+
+async def test_a_run_may_do_without_function_tools(api: ResponsesClient) -> None:
+    create = first().model_copy(update={"options": ModelOptions(tools=[])})
+    assert "tools" not in await built(api, create)
+
+
+# --- texts of the user -------------------------------------------------------------------------------------------
+
+
+TEXT = {"role": "user", "content": "And be brief."}
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("Go on.", [{"role": "user", "content": "Go on."}, TEXT]),
+        ([{"role": "user", "content": "Hi."}], [{"role": "user", "content": "Hi."}, TEXT]),
+    ],
+)
+async def test_a_text_that_came_before_the_first_create_follows_the_task(
+    api: ResponsesClient, task: str | list[Any], expected: list[Any]
+) -> None:
+    create = first(task).model_copy(update={"texts": ["And be brief."]})
+    assert (await built(api, create))["input"] == expected
+
+
+async def test_texts_of_the_user_follow_the_answers_to_calls(api: ResponsesClient) -> None:
+    answer_to_call = FunctionCallOutput(call_id="call_1", output="3")
+    create = CreateResponse(
+        options=ModelOptions(),
+        iteration=2,
+        new_items=[answer_to_call],
+        texts=["And be brief."],
+        previous_response_id="r",
+    )
+    assert (await built(api, create))["input"] == [answer_to_call.model_dump(), TEXT]
+
+
+# --- what the caller gave wrong ----------------------------------------------------------------------------------
+
+
+async def test_an_unknown_tool_is_refused_by_name(api: ResponsesClient) -> None:
+    create = first().model_copy(update={"options": ModelOptions(tools=["whisper"])})
+    failure = await refusal(api, create)
+    assert (failure.type, failure.non_retryable) == (FailureType.INVALID_INPUT, True)
+    assert failure.message.startswith("tools: There is no tool named 'whisper'")
+
+
+async def test_a_file_outside_the_root_is_refused_by_its_field(api: ResponsesClient, tmp_path: Path) -> None:
+    """A24: the worker checks against its own roots."""
+    failure = await refusal(api, first(files=[InputFile(path="../secret.txt")]), tmp_path)
+    assert (failure.type, failure.non_retryable) == (FailureType.INVALID_INPUT, True)
+    assert failure.message.startswith("files[0].path: is outside the allowed root")
+
+
+async def test_the_refusal_of_a_file_keeps_its_cause_out_of_history(api: ResponsesClient, tmp_path: Path) -> None:
+    """A25: history stores causes too, and theirs may name paths of the worker."""
+    failure = await refusal(api, first(files=[InputFile(path="missing.txt")]), tmp_path)
+    assert failure.__cause__ is None
+
+
+# --- the whole input, after the chain was refused ----------------------------------------------------------------
+
+
+async def run_of_two(client: ResponsesClient) -> tuple[list[str], list[list[str]]]:
+    """Two stored responses, the second an answer to the calls of the first: their ids, and the ids of their calls."""
+    metadata = {"scenario": "calls?iterations=5&parallel=2&tool=add&arguments={}"}
+    request = CreateRequest.model_validate({"model": "m", "input": "Add.", "tools": [ADD], "metadata": metadata})
+    one = await client.create(request)
+    answers = [FunctionCallOutput(call_id=call.call_id, output=f"first {call.call_id}") for call in one.function_calls]
+    two = await client.create(request.model_copy(update={"input": answers, "previous_response_id": one.id}))
+    return [one.id, two.id], [[call.call_id for call in each.function_calls] for each in (one, two)]
+
+
+def rebuilding(responses: list[str], calls: list[str], task: str | list[Any] = "Add.") -> CreateResponse:
+    return CreateResponse(
+        options=ModelOptions(),
+        iteration=3,
+        opening=Opening(task=task),
+        new_items=[FunctionCallOutput(call_id=call, output=f"second {call}") for call in calls],
+        rebuild_from=responses,
+    )
+
+
+def outline(items: list[dict[str, Any]]) -> list[str]:
+    return [item.get("output") or item.get("call_id") or item.get("type") or item["role"] for item in items]
+
+
+async def test_a_refused_chain_is_rebuilt_from_the_stored_responses(emulated: ResponsesClient) -> None:
+    """The opening, then each response's output with the answers to its calls, oldest first."""
+    ids, [early, late] = await run_of_two(emulated)
+    body = await built(emulated, rebuilding(ids, late))
+    assert "previous_response_id" not in body
+    assert body["input"][0] == {"role": "user", "content": "Add."}
+    assert outline(body["input"][1:]) == [
+        "reasoning",
+        *early,
+        *(f"first {call}" for call in early),
+        "reasoning",
+        *late,
+        *(f"second {call}" for call in late),
+    ]
+
+
+async def test_texts_of_the_user_are_rebuilt_where_they_were_said(emulated: ResponsesClient) -> None:
+    asked = CreateRequest(model="scenario:echo", input="Add.", store=True)
+    one = await emulated.create(asked)
+    again = {"input": [{"role": "user", "content": "Shorter."}], "previous_response_id": one.id}
+    two = await emulated.create(asked.model_copy(update=again))
+    body = await built(emulated, rebuilding([one.id, two.id], []).model_copy(update={"texts": ["And be brief."]}))
+    said = [item["content"] for item in body["input"] if "content" in item]
+    said = [content if isinstance(content, str) else content[0]["text"] for content in said]
+    assert said == ["Add.", "Add.", "Shorter.", "Shorter.", "And be brief."]
+
+
+async def test_a_text_that_a_server_lists_with_every_later_response_is_rebuilt_once(
+    api: ResponsesClient, provider: Provider
+) -> None:
+    def listed(*texts: str) -> dict[str, Any]:
+        message = {"type": "message", "role": "user"}
+        return {"data": [message | {"id": text, "content": [{"type": "input_text", "text": text}]} for text in texts]}
+
+    done = {"id": "resp", "status": "completed", "output": []}
+    provider.will(*map(answer, (done, listed("Add."), done, listed("Add.", "Shorter."))))
+    body = await built(api, rebuilding(["resp_1", "resp_2"], []))
+    assert [item.get("id") for item in body["input"]] == [None, "Shorter."]
+
+
+async def test_a_rebuilt_input_is_accepted_as_the_same_conversation(emulated: ResponsesClient) -> None:
+    """Every call in it is answered, and nothing but calls."""
+    ids, [_, late] = await run_of_two(emulated)
+    body = await built(emulated, rebuilding(ids, late))
+    request = CreateRequest.model_validate(body | {"background": False, "metadata": {"scenario": "echo"}})
+    assert (await emulated.create(request)).output_text == f"second {late[-1]}"
+
+
+async def test_a_task_of_items_opens_the_rebuilt_input(emulated: ResponsesClient) -> None:
+    ids, [_, late] = await run_of_two(emulated)
+    items = [{"role": "user", "content": "Add."}, {"role": "user", "content": "Now."}]
+    assert (await built(emulated, rebuilding(ids, late, items)))["input"][:2] == items
+
+
+async def test_answers_are_found_beyond_the_first_page(api: ResponsesClient, provider: Provider) -> None:
+    """A response can have more input items than one page holds."""
+    response = {
+        "id": "resp_1",
+        "status": "completed",
+        "output": [
+            {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": "{}"},
+            {"type": "function_call", "call_id": "call_2", "name": "add", "arguments": "{}"},
+        ],
+    }
+
+    def page(call: str, *, more: bool) -> dict[str, Any]:
+        item = {"type": "function_call_output", "call_id": call, "output": f"out {call}"}
+        return {"data": [item], "has_more": more, "last_id": call}
+
+    provider.will(answer(response), answer(page("call_1", more=True)), answer(page("call_2", more=False)))
+    body = await built(api, rebuilding(["resp_1"], []))
+    assert outline(body["input"][3:]) == ["out call_1", "out call_2"]
+
+
+async def test_a_stored_response_that_cannot_be_read_for_now_is_read_later(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    ids, [_, late] = await run_of_two(emulated)
+    await emulator.control.add_fault(Fault(operation=Operation.RETRIEVE, effect=Answer(status=500)))
+    failure = await refusal(emulated, rebuilding(ids, late))
+    assert (failure.type, failure.non_retryable) == (FailureType.TRY_LATER, False)
+
+
+async def test_a_chain_with_a_response_that_is_gone_fails_by_its_name(emulated: ResponsesClient) -> None:
+    """Not as a lost response: nothing is lost that a further create could bring back."""
+    ids, [_, late] = await run_of_two(emulated)
+    await emulated.delete(ids[0])
+    failure = await refusal(emulated, rebuilding(ids, late))
+    assert (failure.type, failure.non_retryable) == (FailureType.CHAIN_REJECTED, True)
+    assert ids[0] in failure.message
+
+
+# --- the body, whole, for what a run may ask for -----------------------------------------------------------------
+
+
+OF_THE_RUN = {"workflow_id": "agent-1", "run_id": "run-1", "iteration": "1", "attempt": "1"}
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
-ADD = FunctionTool(name="add", description="Add.", parameters=SCHEMA)
+ADDITION = FunctionTool(name="add", description="Add.", parameters=SCHEMA)
 
 LEAST = {
     "model": "gpt-5.4",
@@ -20,7 +334,7 @@ LEAST = {
     "background": True,
     "store": True,
     "stream": False,
-    "metadata": RUN,
+    "metadata": OF_THE_RUN,
 }
 
 
@@ -35,7 +349,7 @@ def body(options: ModelOptions, **given: Any) -> dict[str, Any]:
         "functions": [],
         "input": "Go on.",
         "previous_response_id": None,
-        "metadata": RUN,
+        "metadata": OF_THE_RUN,
         "background": True,
         "stream": False,
     }
@@ -79,7 +393,7 @@ COMBINATIONS: dict[str, tuple[ModelOptions, dict[str, Any]]] = {
         ModelOptions(text_format={"type": "json_object"}), LEAST | {"text": {"format": {"type": "json_object"}}},
     ),
     "max_output_tokens": (ModelOptions(max_output_tokens=32_000), LEAST | {"max_output_tokens": 32_000}),
-    "metadata": (ModelOptions(metadata={"team": "blue"}), LEAST | {"metadata": {"team": "blue", **RUN}}),
+    "metadata": (ModelOptions(metadata={"team": "blue"}), LEAST | {"metadata": {"team": "blue", **OF_THE_RUN}}),
     "everything": (
         ModelOptions(
             model="gpt-6", instructions="Be brief.", reasoning_effort=ReasoningEffort.MAX, reasoning_summary=True,
@@ -100,7 +414,7 @@ COMBINATIONS: dict[str, tuple[ModelOptions, dict[str, Any]]] = {
             "background": True,
             "store": True,
             "stream": False,
-            "metadata": {"team": "blue", **RUN},
+            "metadata": {"team": "blue", **OF_THE_RUN},
         },
     ),
 }
@@ -115,7 +429,7 @@ def test_the_body_is_this_and_nothing_more(options: ModelOptions, expected: dict
 
 def test_function_tools_follow_the_hosted_ones() -> None:
     """A26."""
-    told = body(ModelOptions(enable_web_search=True), functions=[ADD])
+    told = body(ModelOptions(enable_web_search=True), functions=[ADDITION])
     function = {"type": "function", "name": "add", "description": "Add.", "parameters": SCHEMA, "strict": True}
     assert told["tools"] == [{"type": "web_search"}, function]
 
@@ -139,4 +453,4 @@ def test_a_chained_create_is_stored_and_says_everything_again() -> None:
 
 def test_a_caller_cannot_pass_for_another_run() -> None:
     """An orphan is recognised by these keys."""
-    assert body(ModelOptions(metadata={"workflow_id": "agent-2", "iteration": "7"}))["metadata"] == RUN
+    assert body(ModelOptions(metadata={"workflow_id": "agent-2", "iteration": "7"}))["metadata"] == OF_THE_RUN

@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.messages import CancelResponse, FailureType, ResponseRecord
-from durable_responses.activities.waiting import Waiters
+from durable_responses.activities.polling import Waiters
 from durable_responses.emulator.faults import Fault, FinishFirst, Operation
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import CreateRequest

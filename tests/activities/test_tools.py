@@ -187,7 +187,7 @@ async def test_text_that_cannot_be_encoded_is_mended() -> None:
     assert (await answer(odd)).output == "a?b"
 
 
-# --- time ---------------------------------------------------------------------------------------------------------
+# --- time --------------------------------------------------------------------------------------------------------
 
 
 def hanging(effect: Effect, timeout: float = 60) -> Tool[[], Any]:
@@ -274,7 +274,7 @@ async def test_a_heartbeat_is_sent_beside_a_tool_that_says_nothing() -> None:
     assert (await answer(wait, environment=environment)).output == "seen"
 
 
-# --- effects and interruptions ------------------------------------------------------------------------------------
+# --- effects and interruptions -----------------------------------------------------------------------------------
 
 
 def counting(effect: Effect) -> tuple[Tool[[ToolContext], str], list[str]]:

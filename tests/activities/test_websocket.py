@@ -14,7 +14,6 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.building import RequestBuilder
 from durable_responses.activities.cool_down import CoolDown
 from durable_responses.activities.messages import (
     CreateResponse,
@@ -27,6 +26,7 @@ from durable_responses.activities.messages import (
     SteerStatus,
     WebSocketTurn,
 )
+from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.socket_turn import RunSockets
 from durable_responses.activities.websocket import WebSocketActivities
 from durable_responses.emulator.faults import (

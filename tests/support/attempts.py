@@ -12,10 +12,10 @@ from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.building import RequestBuilder
 from durable_responses.activities.messages import Beat, ProgressReport
+from durable_responses.activities.polling import Cadence, GetBudget
+from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
-from durable_responses.activities.waiting import Cadence, GetBudget
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.tools.registry import Registry
 

@@ -21,7 +21,7 @@ from durable_responses.responses_api.errors import NotProcessed, ResponsesError
 
 T = TypeVar("T")
 
-_PATIENCE = 120.0  # seconds that a create holds its slot while it is turned away; then Temporal retries it
+CREATE_PATIENCE = 120.0  # seconds
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _A_BEAT_ARRIVES = 0.2  # seconds: longer than the throttle of the create worker
@@ -46,6 +46,8 @@ def response_of_earlier_attempt(beat: Beat | None, attempt: int) -> str | None:
 class Sending:
     """The sending of one create. `beat` is what its heartbeats say; times in seconds since the epoch.
 
+    `patience`: seconds that a create holds its slot while it is turned away; then it fails, and Temporal retries it.
+
     Beats are throttled, and one on its way dies with the worker. So nothing is said before the first POST: a worker
     that dies with it leaves no beat, or one that says `posting`, never one that allows another POST. `beat` is at first
     the last one of an earlier attempt.
@@ -54,6 +56,7 @@ class Sending:
     deadline: datetime | None
     now: Callable[[], float]
     beat: Beat | None = None
+    patience: float = CREATE_PATIENCE
 
     async def prepared(self, request: Awaitable[T], pulse: Pulse) -> T:
         """What is to be sent. Where making it fails, nothing was sent: so another attempt may send."""
@@ -65,7 +68,7 @@ class Sending:
 
     async def until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
         """Send the request, again for as long as the provider provably did not take it. Raises `ApplicationError`."""
-        give_up_at = self.now() + _PATIENCE
+        give_up_at = self.now() + self.patience
         delay = _FIRST_DELAY
         while True:
             self._check_deadline(self.now())

@@ -9,7 +9,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.creating import Sending, response_of_earlier_attempt, to_its_end
+from durable_responses.activities.create import Sending, response_of_earlier_attempt, to_its_end
 from durable_responses.activities.heartbeats import Pulse
 from durable_responses.activities.messages import (
     Beat,

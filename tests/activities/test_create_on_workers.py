@@ -3,13 +3,11 @@
 import uuid
 from datetime import timedelta
 
-import pytest
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from durable_responses.activities import creating
 from durable_responses.activities.messages import CreatedResponse, CreateResponse, ModelOptions, Opening
 from durable_responses.activities.responses import ResponsesActivities
 from durable_responses.emulator.faults import Answer, Fault, Operation
@@ -33,13 +31,15 @@ class OneCreate:
         )
 
 
-async def created(client: Client, provider: ResponsesClient, create: CreateResponse) -> CreatedResponse:
+async def created(
+    client: Client, provider: ResponsesClient, create: CreateResponse, **parts: object
+) -> CreatedResponse:
     queue = f"creates-{uuid.uuid4()}"
     async with Worker(
         client,
         task_queue=queue,
         workflows=[OneCreate],
-        activities=[activities_of(provider).create_response],
+        activities=[activities_of(provider, **parts).create_response],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     ):
@@ -52,13 +52,12 @@ def request(**fields: object) -> CreateResponse:
 
 
 async def test_a_create_that_gave_its_slot_back_is_sent_by_the_next_attempt(
-    client: Client, emulator: RunningEmulator, emulated: ResponsesClient, monkeypatch: pytest.MonkeyPatch
+    client: Client, emulator: RunningEmulator, emulated: ResponsesClient
 ) -> None:
     """A21: the word that nothing was taken reaches the next attempt, although beats are throttled."""
-    monkeypatch.setattr(creating, "_PATIENCE", 0.0)
     busy = Answer(status=503, headers={"retry-after": "0.1"})
     await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=busy, times=2))
-    await created(client, emulated, request())
+    await created(client, emulated, request(), patience=0.0)
     counts = (await emulator.control.billing()).counts
     assert (counts.creates_rejected, counts.creates_accepted) == (2, 1)
 

@@ -1,7 +1,12 @@
-"""One response over a stream that lives no longer than its connection."""
+"""Following a response by its events: one that lives no longer than its stream, and the preview of a background one.
+
+A stream that breaks before its end is no loss yet: the response is looked up by its id. A preview is for the eyes only:
+what a background response has become is read by GET.
+"""
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -9,54 +14,34 @@ from datetime import datetime
 
 from temporalio import activity
 
-from durable_responses.activities.creating import Sending
+from durable_responses.activities.create import Sending
 from durable_responses.activities.failures import deadline_passed, lost_response
 from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat
-from durable_responses.activities.measures import first_text_came
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
-from durable_responses.activities.preview import text_in
-from durable_responses.activities.reading import Reads
+from durable_responses.activities.metrics import first_text_came
+from durable_responses.activities.polling import Reads
 from durable_responses.activities.records import record_of, unfinished_record
-from durable_responses.activities.waiting import ReportSchedule
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.errors import ResponsesError
-from durable_responses.responses_api.events import Event, ResponseEvent
+from durable_responses.responses_api.errors import GiveUp, ResponsesError
+from durable_responses.responses_api.events import Event, EventType, ResponseEvent, TextDelta
 from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
+
+logger = logging.getLogger(__name__)
 
 OpenEvents = Callable[[CreateRequest], AbstractAsyncContextManager[AsyncIterator[Event]]]
 """Sends a request and gives the events that answer it, up to the response's last one. Leaving it ends the response."""
 
-_BEAT_EVERY = 0.5
-_SHORT = 0.2  # seconds; a response that ends sooner needs no report of its id, which comes with its end
-_LET_IT_END = 0.5  # seconds for a response that we left, so that its usage is known
+RESUMABLE_FOR = 300.0  # seconds after its creation for which the provider lets a stream be resumed
+
+_BEAT_EVERY = 0.5  # seconds, as below
+_SHORT = 0.2  # a response that ends sooner needs no report of its id, which comes with its end
+_LET_IT_END = 0.5  # for a response that we left, so that its usage is known
 _LOOK_AGAIN = 0.1
-_AFTER_A_CUT = 15.0  # seconds in which a response may still finish whose stream was cut
+_AFTER_A_CUT = 15.0  # in which a response may still finish whose stream was cut
+_BEFORE_RESUMING = 1.0
 
 
-@dataclass
-class StreamedResponse:
-    """What a stream has told of its response so far."""
-
-    response: Response | None = None
-    _pieces: list[str] = field(default_factory=list)
-
-    def take(self, event: Event) -> None:
-        """Take the next event."""
-        if text := text_in(event):
-            self._pieces.append(text)
-        if isinstance(event, ResponseEvent):
-            self.response = event.response
-
-    @property
-    def has_text(self) -> bool:
-        """Whether any text has come."""
-        return any(self._pieces)
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        self._pieces = ["".join(self._pieces)]
-        return self._pieces[0]
+# --- a response that lives by its stream -------------------------------------------------------------------------
 
 
 @dataclass
@@ -72,11 +57,11 @@ class StreamTurn:
     deadline: datetime | None
     now: Callable[[], float]
     texts_taken_at: Callable[[], str | None] = lambda: None
-    streamed: StreamedResponse = field(default_factory=StreamedResponse)
 
     def __post_init__(self) -> None:
+        self.streamed = StreamedResponse()
         self._sending = Sending(self.deadline, self.now, earlier_beat())
-        self._reports = RunReports(ReportSchedule(self.now()))
+        self._reports = RunReports(self.now())
         self._taken_at: float | None = None
         self._sent_at = self.now()
 
@@ -191,10 +176,88 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> Re
     async with Pulse(lambda: Beat(phase=CreatePhase.CREATED, response_id=reads.response_id)) as pulse:
         pulse.beat()
         while now() - reads.created_at < _AFTER_A_CUT:
-            response = await reads.read(now())
-            if response is not None and response.status == ResponseStatus.CANCELLED:
-                break
-            if response is not None and response.is_finished:
-                return record_of(response)
+            await reads.read(now())
+            if reads.finished is not None:
+                if reads.finished.status == ResponseStatus.CANCELLED:
+                    break
+                return reads.finished
             await asyncio.sleep(reads.wait(now(), 0.0))
     raise lost_response(reads.response_id, f"it did not finish after its stream broke: {why}")
+
+
+# --- what a stream tells -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class StreamedResponse:
+    """What a stream has told of its response so far."""
+
+    response: Response | None = None
+    _pieces: list[str] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+        if text := text_in(event):
+            self._pieces.append(text)
+        if isinstance(event, ResponseEvent):
+            self.response = event.response
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any text has come."""
+        return any(self._pieces)
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+
+def text_in(event: Event) -> str:
+    """The text that an event adds to the answer; reasoning does not count."""
+    if isinstance(event, TextDelta) and event.type is not EventType.REASONING_TEXT_DELTA:
+        return event.delta
+    return ""
+
+
+# --- the preview of a background response ------------------------------------------------------------------------
+
+
+class PreviewFeed:
+    """Follows the text of one response, which must have been created with `stream: true`. Resumed when it breaks.
+
+    `on_text` gets the end of the text so far, as much as a preview shows, and how many characters there are in all.
+    """
+
+    def __init__(self, client: ResponsesClient, response_id: str, on_text: Callable[[str, int], None]) -> None:
+        self._client = client
+        self._response_id = response_id
+        self._on_text = on_text
+        self._end = ""
+        self._characters = 0
+        self._seen: int | None = None
+
+    async def run(self, created_at: float, now: Callable[[], float]) -> None:
+        """Follow until the response ends or grows too old. Never raises: without it, previews are only coarser."""
+        while now() - created_at < RESUMABLE_FOR:
+            try:
+                await self._follow()
+            except GiveUp as error:
+                logger.info("No live preview of %s: %s", self._response_id, error)
+                return
+            except ResponsesError as error:
+                logger.info("The live preview of %s broke and is resumed: %s", self._response_id, error)
+                await asyncio.sleep(_BEFORE_RESUMING)
+            else:
+                return
+
+    async def _follow(self) -> None:
+        async with self._client.resume(self._response_id, starting_after=self._seen) as events:
+            async for event in events:
+                if event.sequence_number is not None:
+                    self._seen = event.sequence_number
+                if text := text_in(event):
+                    self._end = (self._end + text)[-PREVIEW_CHARACTERS:]
+                    self._characters += len(text)
+                    self._on_text(self._end, self._characters)

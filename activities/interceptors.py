@@ -1,0 +1,62 @@
+"""What the worker does around its activities: work that its shutdown cuts off, and news of search attributes."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from durable_responses.activities.messages import CreatedResponse, ResponseRecord, WebSocketTurn
+
+WORKER_STOPPED = "worker_stopped"
+_AT_ONCE = timedelta(milliseconds=100)
+
+
+class HandOver(Interceptor):
+    """Fails the activities that the shutdown of their worker has cut off, so that they are retried elsewhere at once.
+
+    Left alone, the SDK reports such an activity as cancelled. Nobody has cancelled it, so the server does not believe
+    that and waits until the heartbeats have been missing for long enough. A failure is believed, and retried.
+    """
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
+        """The interceptor around one activity."""
+        return _HandOver(next)
+
+
+class _HandOver(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 the SDK's
+        try:
+            return await super().execute_activity(input)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details is None or not details.worker_shutdown or details.cancel_requested:
+                raise
+            raise ApplicationError(
+                "The worker was told to stop; another one goes on.",
+                type=WORKER_STOPPED,
+                next_retry_delay=_AT_ONCE,
+                category=ApplicationErrorCategory.BENIGN,
+            ) from None
+
+
+class TellOfSearchAttributes(Interceptor):
+    """Tells a run, beside each response it obtains, that it may set search attributes.
+
+    For workers whose namespace has ours: a run that sets one which is not registered cannot continue.
+    """
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
+        """As the SDK asks for it."""
+        return _Mark(next)
+
+
+class _Mark(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 the SDK's
+        result = await super().execute_activity(input)
+        obtained = result.response if isinstance(result, WebSocketTurn) else result
+        if isinstance(obtained, CreatedResponse | ResponseRecord):
+            obtained.search_attributes = True
+        return result

@@ -1,0 +1,285 @@
+"""Waiting for one background response: GET it, heartbeat, sleep, and look once more at the deadline.
+
+From the top down: the wait, the GETs of its response (which failures pass, how long until the next one), and what all
+waits of one worker share. Clocks are given; times are in seconds since the epoch.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+
+from temporalio import activity
+
+from durable_responses.activities.failures import failed_read, lost_response
+from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
+from durable_responses.activities.metrics import polled
+from durable_responses.activities.records import record_of, unfinished_record
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import MalformedAnswer, NoSuchEndpoint, NotFound, ResponsesError
+from durable_responses.responses_api.models import Response, ResponseStatus
+
+OF_THE_TIMEOUT = 0.75  # the rest is for a worker that is slow for a moment
+_OFTEN_ENOUGH = 1.0  # seconds between two heartbeats with something new to see
+
+_NOT_FOUND_YET = 30.0  # seconds after its create in which a response need not be found
+_STRANGE_ANSWERS = 20  # in a row, about ten minutes
+_FIRST_BACK_OFF = 0.5  # seconds
+_LONGEST_BACK_OFF = 30.0
+_RANDOM = Random()  # one for all: the state of each takes 2.5 KB
+
+
+# --- one wait ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ResponseWait:
+    """One `await_response`. `told`: the finished response, where somebody else on this worker sees it first."""
+
+    wait: AwaitResponse
+    reads: "Reads"
+    budget: "GetBudget"
+    told: "asyncio.Future[ResponseRecord]"
+    now: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._beaten_at = 0.0
+        self._reports = RunReports(self.now())
+        # Where an earlier attempt left off: what was seen of the text must not get lost with a worker.
+        self._beat = earlier_beat() or Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
+        self._characters = len(self._beat.preview or "")
+        self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
+
+    def pulse(self) -> Pulse:
+        """The heartbeats that are sent whatever the wait is doing: a GET may take longer than the timeout."""
+        timeout = activity.info().heartbeat_timeout
+        return Pulse(lambda: self._beat, timeout.total_seconds() * OF_THE_TIMEOUT if timeout else 60.0)
+
+    async def until_finished(self) -> ResponseRecord:
+        """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6).
+
+        Raises `ApplicationError` for a GET whose failure does not pass.
+        """
+        wait = 0.0
+        try:
+            while (finished := await self._rest(wait) or await self._look()) is None:
+                if self._is_past_deadline():
+                    return self._unfinished()
+                wait = self.reads.wait(self.now(), self.budget.fair_share)
+            return finished
+        finally:
+            await self._reports.finish()
+
+    async def _look(self) -> ResponseRecord | None:
+        """GET the response and tell of it; what it has become, once it is finished."""
+        response = await self.reads.read(self.now())
+        if response is not None and not response.is_finished:
+            self._show(response)
+        return self.reads.finished
+
+    def _show(self, response: Response) -> None:
+        news = response.status != self._beat.response_status
+        self._beat.response_status = response.status
+        text = response.output_text
+        self._tell(self._take(text[-PREVIEW_CHARACTERS:], len(text)) or news)
+
+    def show_text(self, end: str, characters: int) -> None:
+        """Tell of more text: its end, and how many characters there are in all."""
+        self._tell(self._take(end, characters))
+
+    def _take(self, end: str, characters: int) -> bool:
+        if characters <= self._characters:  # a stream that is followed again starts at the beginning
+            return False
+        self._beat.preview, self._characters = end, characters
+        return True
+
+    def _tell(self, news: bool) -> None:
+        """By a heartbeat soon, the run itself from time to time."""
+        if news and self.now() - self._beaten_at >= _OFTEN_ENOUGH:
+            self._beaten_at = self.now()
+            send_beat(self._beat)
+        self._reports.tell(self._beat, self.now())
+
+    async def _rest(self, seconds: float) -> ResponseRecord | None:
+        """Sleep, at most to the deadline, and until it is this GET's turn.
+
+        The response, if somebody else saw its end meanwhile.
+        """
+        if self._deadline is not None:
+            seconds = min(seconds, self._deadline - self.now())
+        return await self._told_within(seconds) or await self._told_within(self.budget.take_turn(self.now()))
+
+    async def _told_within(self, seconds: float) -> ResponseRecord | None:
+        if seconds > 0:
+            await asyncio.wait((self.told,), timeout=seconds)
+        return self.told.result() if self.told.done() else None
+
+    def _is_past_deadline(self) -> bool:
+        return self._deadline is not None and self.now() >= self._deadline
+
+    def _unfinished(self) -> ResponseRecord:
+        if self.reads.record is not None and self.reads.record.output_text:
+            return self.reads.record
+        return unfinished_record(self.wait.response_id, self._beat.preview or "", ResponseStatus.IN_PROGRESS)
+
+
+# --- the GETs of one response ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Reads:
+    """The GETs of one response.
+
+    Thousands may be waited for at once, so of what was read last it keeps only `record`, once there is output or it has
+    ended.
+    """
+
+    client: ResponsesClient
+    response_id: str
+    created_at: float
+    cadence: "Cadence"
+    random: Random = _RANDOM
+    found: bool = False
+    record: ResponseRecord | None = None
+    _gets: int = 0
+    _failures: int = 0
+    _asked_to_wait: float = 0.0
+
+    async def read(self, now: float) -> Response | None:
+        """GET the response; None when that failed in a way that passes (A7). Raises `ApplicationError`."""
+        self._gets += 1
+        polled()
+        try:
+            retrieved = await self.client.retrieve(self.response_id)
+        except ResponsesError as error:
+            if not self._passes(error, now):
+                raise self._failure(error) from None
+            self._failures += 1
+            self._asked_to_wait = error.retry_after or 0.0
+            return None
+        self._failures = 0
+        self._asked_to_wait = retrieved.poll_after or 0.0
+        self.found = True
+        response = retrieved.response
+        self.record = record_of(response) if response.output or response.is_finished else None
+        return response
+
+    @property
+    def finished(self) -> ResponseRecord | None:
+        """The response, once a GET has found it finished."""
+        return self.record if self.record is not None and self.record.is_finished else None
+
+    def wait(self, now: float, fair_share: float) -> float:
+        """Seconds until the next GET: the cadence or the fair share of the budget, and what the server asked for."""
+        if self._failures:
+            wait = min(_FIRST_BACK_OFF * 2.0 ** (self._failures - 1), _LONGEST_BACK_OFF)
+        else:
+            wait = self.cadence.wait(self._gets, now - self.created_at)
+        return self.cadence.jittered(max(wait, fair_share, self._asked_to_wait), self.random)
+
+    def _passes(self, error: ResponsesError, now: float) -> bool:
+        if isinstance(error, NoSuchEndpoint | MalformedAnswer) and self.found:
+            # It was well before: something between us and the provider is out of order, and the response is paid for.
+            return self._failures < _STRANGE_ANSWERS
+        just_created = not self.found and now - self.created_at < _NOT_FOUND_YET
+        return error.retry_read or (isinstance(error, NotFound) and just_created)
+
+    def _failure(self, error: ResponsesError) -> Exception:
+        if isinstance(error, NotFound):
+            return lost_response(self.response_id, f"the provider does not know it any more. {error}")
+        return failed_read(error, self.response_id)
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """The wait between two GETs of one response (row A4). Seconds."""
+
+    first: float = 0.4
+    factor: float = 1.35
+    cap: float = 2.5
+    jitter: float = 0.149
+    old_age: float = 60.0
+    cap_of_the_old: float = 30.0
+
+    def wait(self, gets: int, age: float) -> float:
+        """The wait after that many GETs (at least 1) of a response of that age, without jitter.
+
+        Whole milliseconds, each step from the rounded one before it: 400, 540, 729, 984, 1328, 1792, 2419, 2500 …
+        From a minute on, the cap grows to a 24th of the response's age.
+        """
+        cap = min(max(self.cap, age / 24), self.cap_of_the_old) if age > self.old_age else self.cap
+        wait = self.first
+        for _ in range(gets - 1):
+            wait = int(wait * self.factor * 1000 + 1e-6) / 1000
+            if wait >= cap:
+                return cap
+        return min(wait, cap)
+
+    def jittered(self, wait: float, random: Random) -> float:
+        """The wait with its jitter, which the next wait does not build upon."""
+        return wait + random.uniform(0, self.jitter)
+
+
+# --- what the waits of one worker share --------------------------------------------------------------------------
+
+
+class GetBudget:
+    """The limit on GETs a second that all waiting activities of one worker share.
+
+    Each response may be read once in (responses waited for) / (GETs a second) seconds: its fair share. And since
+    thousands may begin to be waited for at once, when another worker has died, each GET takes its turn.
+    """
+
+    def __init__(self, gets_per_second: float) -> None:
+        self._gets_per_second = gets_per_second
+        self._waiting = 0
+        self._next_turn = 0.0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """One more response is being waited for."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    @property
+    def fair_share(self) -> float:
+        """Seconds between two GETs of one response."""
+        return self._waiting / self._gets_per_second
+
+    def take_turn(self, now: float) -> float:
+        """Seconds until this GET may be sent. What a quiet second has left over may be sent at once."""
+        turn = max(self._next_turn, now - 1)
+        self._next_turn = turn + 1 / self._gets_per_second
+        return max(0.0, turn - now)
+
+
+class Waiters:
+    """The activities of this worker that wait for a response, so that who learns its end first can tell them."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[ResponseRecord]] = {}
+
+    @contextmanager
+    def waiting(self, response_id: str) -> Iterator[asyncio.Future[ResponseRecord]]:
+        """A future that holds the finished response once somebody else on this worker has seen it."""
+        told = asyncio.get_running_loop().create_future()
+        self._waiting[response_id] = told
+        try:
+            yield told
+        finally:
+            if self._waiting.get(response_id) is told:
+                del self._waiting[response_id]
+
+    def __contains__(self, response_id: str) -> bool:
+        return response_id in self._waiting
+
+    def tell(self, response_id: str, finished: ResponseRecord) -> None:
+        """Wake whoever waits for this response here."""
+        told = self._waiting.get(response_id)
+        if told is not None and not told.done():
+            told.set_result(finished)
