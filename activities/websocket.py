@@ -1,16 +1,22 @@
-"""Activities that obtain a response over a run's WebSocket, and send a text into it while it is written.
+"""Responses over a run's WebSocket: obtained, steered while they are written, and HTTP where no socket can be had.
 
 One attempt is one response. Nothing is tried a second time here once it may have been sent: the workflow decides what
 the loss of a turn means.
+
+From bottom to top: the activities, one attempt of theirs, the sockets of a worker, the texts for a response under way,
+and the cool-down after a failure.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from pydantic import SecretStr
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
@@ -27,14 +33,278 @@ from durable_responses.activities.messages import (
     WebSocketTurn,
 )
 from durable_responses.activities.polling import Cadence, Reads
+from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
-from durable_responses.activities.socket_turn import RunSockets, SocketTurn
-from durable_responses.activities.steering import TurnsUnderWay
 from durable_responses.activities.stream import StreamTurn, read_after_cut
-from durable_responses.responses_api.client import SILENCE_LIMIT, ResponsesClient
-from durable_responses.responses_api.errors import ResponsesError
+from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
+from durable_responses.responses_api.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    GiveUp,
+    LossCause,
+    NotConnected,
+    NotProcessed,
+    ResponsesError,
+    TurnLost,
+)
+from durable_responses.responses_api.events import Event, ResponseEvent, SteerAccepted, SteerFailed, SteerPending
+from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
+from durable_responses.responses_api.protocol import ResponseCreate
+from durable_responses.responses_api.websocket_pool import Lease, Turn, WebSocketPool
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_LEFT_BY_US = (LossCause.ABANDONED, LossCause.DEADLINE)
+_ANSWERED_WITHIN = 10.0  # seconds; the server's first word about a text
+_FIRST_COOL_DOWN = 30.0  # seconds
+_LONGEST_COOL_DOWN = 600.0
+
+# --- when to leave the WebSocket alone ---------------------------------------------------------------------------
+
+
+@dataclass
+class CoolDown:
+    """The cool-down of one provider's WebSocket: 30 s after a failure, doubling to 10 minutes. `now` in seconds.
+
+    Many turns fail of one outage: only a failure after the cool-down makes the next one longer.
+    """
+
+    now: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._length = 0.0
+        self._until = float("-inf")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether not to try."""
+        return self.now() < self._until
+
+    def failed(self, retry_after: float | None = None) -> None:
+        """The WebSocket failed, and may have said for how many seconds to leave it alone."""
+        if not self.is_on:
+            self._length = min(self._length * 2 or _FIRST_COOL_DOWN, _LONGEST_COOL_DOWN)
+            self._until = self.now() + self._length
+        if retry_after is not None:
+            self._until = max(self._until, self.now() + min(retry_after, _LONGEST_COOL_DOWN))
+
+    def succeeded(self) -> None:
+        """The WebSocket works."""
+        self._length, self._until = 0.0, float("-inf")
+
+
+# --- texts for a response under way ------------------------------------------------------------------------------
+
+
+@dataclass
+class Steering:
+    """The texts sent into one turn: one at a time, and what the server says of each.
+
+    The server gives each text an id of its own with its first answer. What it says comes as events of the turn:
+    `accepted`, and then, when the response ends, perhaps `pending` (kept until the calls of the response are answered)
+    or `failed` (handed back). `outcomes`: the latest of each text, by our id.
+    """
+
+    turn: Turn
+    outcomes: dict[str, SteerOutcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._one_at_a_time = asyncio.Lock()
+        self._unanswered: str | None = None
+        self._changed = asyncio.Event()
+        self._ours: dict[str, str] = {}
+
+    async def send(self, steer: SteerResponse) -> SteerOutcome:
+        """Send a text and wait for the server's first word about it. Unknown: it may or may not have arrived."""
+        async with self._one_at_a_time:
+            if self._unanswered is not None:  # answers carry no id of ours: the next one is about that text
+                return _failed(steer, "The provider has not answered to an earlier text.")
+            self._unanswered = steer.id
+            self._changed.clear()
+            try:
+                await self.turn.steer(steer.text)
+            except NotConnected:
+                self._unanswered = None
+                return _failed(steer, "No response was under way.")
+            except ConnectionLost as error:
+                return self._note(steer.id, SteerStatus.UNKNOWN, str(error))
+            self._note(steer.id, SteerStatus.UNKNOWN, "The provider did not answer.")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _ANSWERED_WITHIN)
+            return self.outcomes[steer.id]
+
+    def take(self, event: Event) -> None:
+        """Take an event of the turn."""
+        match event:
+            case SteerAccepted():
+                self._told(event.steer.id, SteerStatus.ACCEPTED)
+            case SteerPending():
+                self._told(event.steer.id, SteerStatus.PENDING, event.reason)
+            case SteerFailed():
+                self._told(event.steer.id, SteerStatus.FAILED, event.error.message or event.error.code)
+
+    def lose(self) -> None:
+        """The turn was lost: what the server has accepted may never have been applied."""
+        for outcome in list(self.outcomes.values()):
+            if outcome.status is not SteerStatus.FAILED:
+                self._note(outcome.id, SteerStatus.UNKNOWN, "The turn was lost.")
+
+    def close(self) -> None:
+        """The turn is over: nothing more will be said."""
+        self._changed.set()
+
+    def _told(self, server_id: str | None, status: SteerStatus, reason: str | None = None) -> None:
+        # A text that is refused at once has no id of the server's: it is the one that waits for its answer.
+        ours = self._ours.get(server_id or "", self._unanswered)
+        if ours is None:
+            return
+        if server_id is not None:
+            self._ours[server_id] = ours
+        if ours == self._unanswered:
+            self._unanswered = None
+        self._note(ours, status, reason)
+        self._changed.set()
+
+    def _note(self, ours: str, status: SteerStatus, reason: str | None = None) -> SteerOutcome:
+        self.outcomes[ours] = SteerOutcome(id=ours, status=status, reason=reason)
+        return self.outcomes[ours]
+
+
+def _failed(steer: SteerResponse, reason: str) -> SteerOutcome:
+    return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason=reason)
+
+
+# --- the sockets of a worker -------------------------------------------------------------------------------------
+
+
+@dataclass
+class RunSockets:
+    """The sockets of one worker to its provider, one for each run: the turns under way on them, and when to leave
+    them alone.
+    """
+
+    pool: WebSocketPool
+    url: str
+    api_key: SecretStr | None
+    cool_down: CoolDown
+    _steering: dict[str, Steering] = field(default_factory=dict)
+
+    async def lease(self, session: str, lifetime: AsyncExitStack) -> Lease | None:
+        """The socket of a run, given back at the end of `lifetime`; None where HTTP is to be used.
+
+        Raises `AuthenticationFailed`: the key is no better over HTTP.
+        """
+        if self.cool_down.is_on:
+            return None
+        try:
+            return await lifetime.enter_async_context(self.pool.lease(session, api_key=self.api_key, url=self.url))
+        except AuthenticationFailed:
+            raise
+        except (NotProcessed, GiveUp) as error:
+            self.cool_down.failed(error.retry_after)
+            logger.warning("No WebSocket to %s, so HTTP is used for a while: %s", self.url, error)
+            return None
+
+    def steering_of(self, session: str | None) -> Steering | None:
+        """Where texts for the turn go that is under way on a run's socket; None where there is none."""
+        return self._steering.get(session or "")
+
+    @contextmanager
+    def open_to_texts(self, session: str, turn: Turn) -> Iterator[Steering]:
+        """While this is entered, texts of the run go into this turn."""
+        steering = self._steering[session] = Steering(turn)
+        try:
+            yield steering
+        finally:
+            steering.close()
+            if self._steering.get(session) is steering:
+                del self._steering[session]
+
+
+# --- one attempt -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class SocketTurn:
+    """The way of one create. `queue` is this worker's own; `warm_up`: send tools and instructions ahead."""
+
+    client: ResponsesClient
+    sockets: RunSockets
+    warm_up: bool
+    queue: str
+    silence: float
+    _connection: str | None = None
+    _steering: Steering | None = None
+    _ended: list[Response] = field(default_factory=list)
+
+    @property
+    def steering_queue(self) -> str | None:
+        """Where texts for the response are taken; None while it does not go over a WebSocket."""
+        return self.queue if self._steering is not None else None
+
+    @asynccontextmanager
+    async def events(self, request: CreateRequest) -> AsyncIterator[AsyncIterator[Event]]:
+        """Send the request and give the events that answer it. May be entered again for what was turned away."""
+        session = activity.info().workflow_id or ""
+        async with AsyncExitStack() as lifetime:
+            lease = await self.sockets.lease(session, lifetime)
+            if lease is None:
+                self._steering = None
+                yield await lifetime.enter_async_context(self.client.stream(request, silence=self.silence))
+                return
+            turn = lease.turn(await self._warmed_up(lease, request))
+            self._steering = lifetime.enter_context(self.sockets.open_to_texts(session, turn))
+            yield await lifetime.enter_async_context(aclosing(self._heard(lease, turn, self._steering)))
+
+    def result(self, record: ResponseRecord) -> WebSocketTurn:
+        """What came of it, with the response as it was recorded at last."""
+        earlier = [response for response in self._ended if response.id != record.id]
+        return WebSocketTurn(
+            response=record,
+            queue=self.steering_queue,
+            connection=self._connection,
+            superseded=[record_of(response) for response in earlier],
+            steers=list(self._steering.outcomes.values()) if self._steering else [],
+        )
+
+    async def _heard(self, lease: Lease, turn: Turn, steering: Steering) -> AsyncGenerator[Event]:
+        try:
+            async for event in turn:
+                steering.take(event)
+                if isinstance(event, ResponseEvent) and event.is_terminal:
+                    self._ended.append(event.response)
+                yield event
+        except ResponsesError as error:
+            if isinstance(error, TurnLost) and error.loss not in _LEFT_BY_US:
+                self.sockets.cool_down.failed()
+            steering.lose()
+            raise
+        self._connection = lease.flow_id
+        self.sockets.cool_down.succeeded()
+
+    async def _warmed_up(self, lease: Lease, request: CreateRequest) -> CreateRequest:
+        """The request, continuing from what was sent ahead; as it is where that failed or is not wanted."""
+        if not self.warm_up:
+            return request
+        self.warm_up = False
+        ahead = ResponseCreate.of(request).model_copy(update={"input": [], "generate": False})
+        turn = lease.turn(ahead, deadline=CREATE_TIMEOUT)
+        try:
+            async for _ in turn:
+                pass
+        except ResponsesError as error:
+            logger.warning("Tools and instructions could not be sent ahead: %s", error)
+            return request
+        if request.previous_response_id is not None or turn.response is None:
+            return request
+        if turn.response.status != ResponseStatus.COMPLETED:
+            return request
+        return request.model_copy(update={"previous_response_id": turn.response.id})
+
+
+# --- the activities ----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -52,7 +322,6 @@ class WebSocketActivities:
     now: Callable[[], float]
     cadence: Cadence = field(default_factory=Cadence)
     silence: float = SILENCE_LIMIT
-    under_way: TurnsUnderWay = field(default_factory=TurnsUnderWay)
 
     @activity.defn
     async def websocket_turn(self, create: CreateResponse) -> WebSocketTurn:
@@ -67,7 +336,7 @@ class WebSocketActivities:
             record = await _unless_stopped(self._read(lost, "the worker that followed it was lost"), lambda: beat)
             return WebSocketTurn(response=record)
         with self._admitted():
-            way = SocketTurn(self.client, self.sockets, self.under_way, create.warm_up, self.queue, self.silence)
+            way = SocketTurn(self.client, self.sockets, create.warm_up, self.queue, self.silence)
             build = partial(self.requests.build, create, background=False, stream=True)
             turn = StreamTurn(
                 self.client, way.events, build, create.deadline, self.now, texts_taken_at=lambda: way.steering_queue
@@ -86,7 +355,7 @@ class WebSocketActivities:
     @activity.defn
     async def steer_response(self, steer: SteerResponse) -> SteerOutcome:
         """Send a text into the response of this run that is under way here. Never repeated."""
-        steering = self.under_way.of(activity.info().workflow_id)
+        steering = self.sockets.steering_of(activity.info().workflow_id)
         if steering is None:
             return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No response was under way.")
         async with Pulse():

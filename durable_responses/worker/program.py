@@ -28,14 +28,12 @@ from temporalio.worker import (
 
 from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight, sweep
 from durable_responses.activities.artifacts import ArtifactActivities
-from durable_responses.activities.cool_down import CoolDown
 from durable_responses.activities.interceptors import HandOver, TellOfSearchAttributes
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
-from durable_responses.activities.socket_turn import RunSockets
 from durable_responses.activities.tools import HEARTBEAT_SECONDS, ToolActivities
-from durable_responses.activities.websocket import WebSocketActivities
+from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
 from durable_responses.jobs.attribute_registration import register
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url

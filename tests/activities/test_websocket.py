@@ -14,7 +14,6 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.cool_down import CoolDown
 from durable_responses.activities.messages import (
     CreateResponse,
     FailureDetail,
@@ -27,8 +26,7 @@ from durable_responses.activities.messages import (
     WebSocketTurn,
 )
 from durable_responses.activities.requests import RequestBuilder
-from durable_responses.activities.socket_turn import RunSockets
-from durable_responses.activities.websocket import WebSocketActivities
+from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
 from durable_responses.emulator.faults import (
     Answer,
     BreakSocket,
@@ -529,3 +527,66 @@ async def test_a_response_whose_successor_nobody_has_seen_is_lost(worker: Worker
     with pytest.raises(ApplicationError) as caught:
         await turn
     assert caught.value.type == FailureType.RESPONSE_LOST
+
+
+# --- the cool-down -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def cool_down(clock: Seconds) -> CoolDown:
+    return CoolDown(clock)
+
+
+def length(cool_down: CoolDown, clock: Seconds) -> int:
+    """Let it pass; whole seconds."""
+    seconds = 0
+    while cool_down.is_on:
+        clock.now += 1
+        seconds += 1
+    return seconds
+
+
+def test_a_socket_is_not_left_alone_at_first(cool_down: CoolDown) -> None:
+    assert not cool_down.is_on
+
+
+def test_each_failure_after_a_cool_down_makes_the_next_longer_up_to_ten_minutes(
+    cool_down: CoolDown, clock: Seconds
+) -> None:
+    lengths = []
+    for _ in range(7):
+        cool_down.failed()
+        lengths.append(length(cool_down, clock))
+    assert lengths == [30, 60, 120, 240, 480, 600, 600]
+
+
+def test_the_many_failures_of_one_outage_count_once(cool_down: CoolDown, clock: Seconds) -> None:
+    cool_down.failed()
+    clock.now += 10
+    cool_down.failed()
+    assert length(cool_down, clock) == 20
+    cool_down.failed()
+    assert length(cool_down, clock) == 60
+
+
+def test_a_success_ends_the_cool_down_and_makes_the_next_one_short(cool_down: CoolDown, clock: Seconds) -> None:
+    cool_down.failed()
+    length(cool_down, clock)
+    cool_down.failed()
+    cool_down.succeeded()
+    assert not cool_down.is_on
+    cool_down.failed()
+    assert length(cool_down, clock) == 30
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(5, 30), (90, 90), (86_400, 600)])
+def test_a_server_may_ask_for_a_longer_cool_down_within_bounds(
+    cool_down: CoolDown, clock: Seconds, asked: float, expected: int
+) -> None:
+    cool_down.failed(asked)
+    assert length(cool_down, clock) == expected
