@@ -8,7 +8,7 @@ from itertools import cycle, islice
 import pytest
 
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.workflows.contract import AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, Run, until
 from tests.support.emulator_control import EmulatorProcess
@@ -31,8 +31,8 @@ def limited_worker(deployment: Deployment) -> WorkerProcess:
 
 async def start(deployment: Deployment, transports: Sequence[TransportChoice], *, think: float) -> list[Run]:
     """Start runs of one response each, all at once, over these transports in turn."""
-    turn = Turn(think=think, output=[Text(text="Done.")], write=0)
-    await deployment.emulator.control.add_scenario(Scenario(name=SCENARIO, turns=[turn]))
+    turn = Script(think=think, output=[Text(text="Done.")], write=0)
+    await deployment.emulator.control.add_scenario(Scenario(name=SCENARIO, responses=[turn]))
     chosen = islice(cycle(transports), RUNS)
     metadata = {"scenario": SCENARIO}
     return await asyncio.gather(*(deployment.start_only(transport=each, metadata=metadata) for each in chosen))

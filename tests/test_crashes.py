@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatePhase, FailureType
 from durable_responses.emulator.faults import Delay
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.state.billing import Bill
 from durable_responses.worker.program import Queue
 from durable_responses.workflows.contract import (
@@ -30,7 +30,7 @@ from tests.support.processes import TemporalServer
 
 BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
 RETRY_ONCE, FAIL = OnAmbiguousCreate.RETRY_ONCE, OnAmbiguousCreate.FAIL
-ANSWER = Turn(output=[Text(text="Done.")], write=0)
+ANSWER = Script(output=[Text(text="Done.")], write=0)
 LONG_TEXT = "\n".join(f"Line {number} of a long text." for number in range(1, 400))
 
 # --- moments: each starts a run and returns when the run is there -------------------------------------------------
@@ -42,7 +42,7 @@ def waiting(seconds: float) -> Arrive:
     """Its first response is thought about for so many seconds, and waited for."""
 
     async def arrive(deployment: Deployment) -> Run:
-        turns = [Turn(think=seconds, output=[calls("look", "waiting")]), ANSWER]
+        turns = [Script(think=seconds, output=[calls("look", "waiting")]), ANSWER]
         run = await deployment.start("waiting", turns, transport=BACKGROUND)
         await until(lambda: run.beat_of("await_response"))
         return run
@@ -55,7 +55,7 @@ def in_a_tool(tool: str, transport: TransportChoice = BACKGROUND) -> Arrive:
     name = f"{transport}-{tool}"
 
     async def arrive(deployment: Deployment) -> Run:
-        run = await deployment.start(name, [Turn(output=[calls(tool, name)]), ANSWER], transport=transport)
+        run = await deployment.start(name, [Script(output=[calls(tool, name)]), ANSWER], transport=transport)
         await until(lambda: deployment.gate(name).has_begun())
         return run
 
@@ -90,7 +90,7 @@ def posting(
 
 async def streaming(deployment: Deployment) -> Run:
     """Its response is being written over a stream."""
-    run = await deployment.start("streaming", [Turn(output=[Text(text=LONG_TEXT)], write=4)], transport=STREAM)
+    run = await deployment.start("streaming", [Script(output=[Text(text=LONG_TEXT)], write=4)], transport=STREAM)
     await until(lambda: response_id_of(run))
     return run
 
@@ -102,7 +102,7 @@ async def response_id_of(run: Run) -> str | None:
 async def previewing(deployment: Deployment) -> Run:
     """The text of its second response is followed, and the run has had a first report of it."""
     deployment.gate("previewing").open()
-    turns = [Turn(output=[calls("look", "previewing")]), Turn(output=[Text(text=LONG_TEXT)], write=14)]
+    turns = [Script(output=[calls("look", "previewing")]), Script(output=[Text(text=LONG_TEXT)], write=14)]
     run = await deployment.start("previewing", turns, transport=BACKGROUND, live_preview=True)
     await until(lambda: preview_of(run))
     return run
@@ -478,7 +478,7 @@ async def test_after_every_iteration_the_preview_is_the_tail_of_all_text_so_far(
 ) -> None:
     """A15: the last 4000 characters, over all responses."""
     turns = [
-        Turn(output=[Text(text=text), calls("look", f"after-{number}")], write=0) for number, text in enumerate(PARTS)
+        Script(output=[Text(text=text), calls("look", f"after-{number}")], write=0) for number, text in enumerate(PARTS)
     ]
     async with deployment.worker():
         run = await deployment.start("preview", [*turns, ANSWER], **options)

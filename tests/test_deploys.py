@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from durable_responses.emulator.faults import Answer, Delay, Fault, Operation
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.worker.program import Queue
 from durable_responses.workflows.contract import AgentStatus, CallStatus
@@ -77,7 +77,7 @@ async def cancelling(deployment: Deployment) -> Run:
     """It was told to stop, and the provider has not answered to that yet."""
     metadata = {"scenario": "cancelling"}
     late = Fault(operation=Operation.CANCEL, metadata=metadata, effect=Delay(seconds=2, processed=True))
-    run = await deployment.start("cancelling", [Turn(think=60, output=[Text(text="Never.")])], transport=BACKGROUND)
+    run = await deployment.start("cancelling", [Script(think=60, output=[Text(text="Never.")])], transport=BACKGROUND)
     await until(lambda: run.beat_of("await_response"))
     await deployment.emulator.control.add_fault(late)
     await run.handle.signal("cancel", "a deploy is under way")
@@ -166,7 +166,7 @@ async def test_a_response_lives_on_at_the_provider_while_no_worker_is_there(depl
 
 async def test_a_wait_is_handed_over_before_its_heartbeats_are_missed(deployment: Deployment) -> None:
     patience = 300.0
-    turns = [Turn(think=60, output=[Text(text="Done.")])]
+    turns = [Script(think=60, output=[Text(text="Done.")])]
     async with deployment.worker() as first, deployment.worker() as second:
         run = await deployment.start("patient", turns, transport=BACKGROUND, heartbeat_timeout=patience)
         await until(lambda: worker_that_waits(run))
@@ -283,7 +283,10 @@ class Load:
 
     async def go_on(self) -> None:
         """Start runs until `stop`."""
-        turns = [Turn(think=1, output=[calls("look", "load")]), Turn(think=0.5, output=[Text(text="Done.")], write=0)]
+        turns = [
+            Script(think=1, output=[calls("look", "load")]),
+            Script(think=0.5, output=[Text(text="Done.")], write=0),
+        ]
         for number in count():
             if self._enough.is_set():
                 return
@@ -325,7 +328,7 @@ async def rolling_restart(
     exit_codes = []
     async with deployment.worker() as one, deployment.worker() as two, asyncio.TaskGroup() as tasks:
         starting = tasks.create_task(load.go_on())
-        long = await deployment.start("long", [Turn(think=3600, output=[Text(text="Done.")])], transport=BACKGROUND)
+        long = await deployment.start("long", [Script(think=3600, output=[Text(text="Done.")])], transport=BACKGROUND)
         await until(lambda: long.beat_of("await_response"))
         for worker in [one, two] * ROUNDS:
             exit_codes.append(await worker.terminate(timeout=45))

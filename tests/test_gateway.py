@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from durable_responses.emulator.model.script import Text, Turn, WebSearchStep
+from durable_responses.emulator.model.script import Script, Text, WebSearchStep
 from durable_responses.workflows.contract import AgentStatus
 from tests.support.deployment import Deployment, calls
 from tests.support.emulator_control import EmulatorProcess
@@ -89,8 +89,8 @@ async def test_no_connection_of_a_long_run_is_open_long_enough_to_be_cut(
     """A1, A2: high effort, and medium effort with web search, both several iterations of long responses."""
     deployment = Deployment(temporal, client, emulator_process, tmp_path)
     deployment.gate("next").open()
-    long_response = Turn(think=THOUGHT, output=[WebSearchStep(query="gateways"), calls("look", "next")])
-    turns = [long_response, long_response, Turn(think=THOUGHT, output=[Text(text="Done.")], write=0)]
+    long_response = Script(think=THOUGHT, output=[WebSearchStep(query="gateways"), calls("look", "next")])
+    turns = [long_response, long_response, Script(think=THOUGHT, output=[Text(text="Done.")], write=0)]
     gateway = Gateway(emulator_process.port, LIMIT)
     async with (
         gateway.serving() as base_url,

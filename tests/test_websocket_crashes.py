@@ -14,7 +14,7 @@ from temporalio.client import Client
 from durable_responses.activities.messages import CreatePhase, SteerStatus
 from durable_responses.emulator.faults import BreakSocket, Delay, Effect, Fault, Operation, SocketBreak
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.state.billing import Bill
 from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus, TransportChoice
 from durable_responses.workflows.ledger import LOST
@@ -22,15 +22,15 @@ from tests.support.deployment import Deployment, Run, calls, until
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import TemporalServer
 
-ANSWER = Turn(output=[Text(text="Done.")], write=0)
-LONG = Turn(output=[Text(text="Long. " * 500)], write=60)
+ANSWER = Script(output=[Text(text="Done.")], write=0)
+LONG = Script(output=[Text(text="Long. " * 500)], write=60)
 TEXT = "Be brief."
 
 # What the model does when it is asked again, so that nobody has to wait for it.
 AFTERWARDS = {
     "writing": [ANSWER],
-    "again": [Turn(output=[calls("look", "again")]), ANSWER],
-    "steered": [Turn(output=[calls("look", "steered")]), ANSWER],
+    "again": [Script(output=[calls("look", "again")]), ANSWER],
+    "steered": [Script(output=[calls("look", "steered")]), ANSWER],
 }
 
 Arrive = Callable[[Deployment], Awaitable[Run]]
@@ -49,7 +49,7 @@ class Moment:
 
 
 async def started(
-    deployment: Deployment, name: str, turns: list[Turn], faults: dict[Operation, Effect], **fields: Any
+    deployment: Deployment, name: str, turns: list[Script], faults: dict[Operation, Effect], **fields: Any
 ) -> Run:
     """Start a run to which these things happen once."""
     for operation, effect in faults.items():
@@ -101,7 +101,7 @@ async def writing(deployment: Deployment) -> Run:
 async def finished(deployment: Deployment) -> Run:
     """The response has finished at the provider, but its end has not arrived: the socket fell silent."""
     silent = BreakSocket(after_events=2, how=SocketBreak.SILENCE, survives=True)
-    turns = [Turn(think=1, output=[calls("look", "finished")]), ANSWER]
+    turns = [Script(think=1, output=[calls("look", "finished")]), ANSWER]
     run = await started(deployment, "finished", turns, {Operation.TURN: silent})
 
     async def over() -> bool:
@@ -115,7 +115,7 @@ async def finished(deployment: Deployment) -> Run:
 
 async def between_turns(deployment: Deployment) -> Run:
     """A tool runs, and the socket waits for the next turn."""
-    run = await started(deployment, "between", [Turn(output=[calls("look", "between")]), ANSWER], {})
+    run = await started(deployment, "between", [Script(output=[calls("look", "between")]), ANSWER], {})
     await until(deployment.gate("between").has_begun)
     return run
 
@@ -123,7 +123,7 @@ async def between_turns(deployment: Deployment) -> Run:
 async def writing_again(deployment: Deployment) -> Run:
     """The second response is being written, on the worker's own queue."""
     deployment.gate("again").open()
-    run = await started(deployment, "again", [Turn(output=[calls("look", "again")]), LONG], {})
+    run = await started(deployment, "again", [Script(output=[calls("look", "again")]), LONG], {})
 
     async def second() -> bool:
         state = await run.progress()
@@ -147,7 +147,7 @@ async def warming_up(deployment: Deployment) -> Run:
 
 async def steered(deployment: Deployment) -> Run:
     """A text was accepted into the response, whose calls must be answered before it is applied."""
-    run = await started(deployment, "steered", [Turn(think=60, output=[calls("look", "steered")])], {})
+    run = await started(deployment, "steered", [Script(think=60, output=[calls("look", "steered")])], {})
     await until(lambda: response_of(run))
     await run.handle.signal("steer", TEXT)
 
@@ -218,7 +218,7 @@ async def killed_worker(
             await arrive(last)
             first.kill()
         for name, turns in AFTERWARDS.items():
-            await emulator.control.add_scenario(Scenario(name=name, turns=turns))
+            await emulator.control.add_scenario(Scenario(name=name, responses=turns))
         deployment.open_gates()
         async with deployment.worker():
             ended = await asyncio.gather(*(Ended.of(name, run) for name, run in runs.items()))

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import StackFile
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
@@ -41,10 +41,10 @@ _READS = [
 ]
 _SCENARIO = Scenario(
     name="release-notes",
-    turns=[
-        Turn(think=1.5, summary=["First I read what is to be in the release."], output=[*_READS]),
+    responses=[
+        Script(think=1.5, summary=["First I read what is to be in the release."], output=[*_READS]),
         # At the time of the pictures it is still being written.
-        Turn(think=2, write=120, output=[Text(text=_NOTES)]),
+        Script(think=2, write=120, output=[Text(text=_NOTES)]),
     ],
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from durable_responses.emulator.faults import Answer, Effect, End, FinishFirst, Operation, RejectChain, Stuck
 from durable_responses.emulator.model.conversation import Conversation, check_calls, tokens_of_items, tokens_of_options
 from durable_responses.emulator.model.item_events import Moment
-from durable_responses.emulator.model.script import Turn, within
+from durable_responses.emulator.model.script import Script, within
 from durable_responses.emulator.objects.answer_bodies import CompactedResponse, usage
 from durable_responses.emulator.objects.api_errors import ApiError, ErrorBody, invalid, model_not_found
 from durable_responses.emulator.objects.request_bodies import (
@@ -59,13 +59,14 @@ class Provider:
         stored. Raises: ApiError; see `reject`."""
         if request.model.startswith(UNKNOWN_MODEL_PREFIX):
             raise model_not_found(request.model)
-        turn = self.state.scenarios.turn(self.conversation(request, cached)).scaled(self._pace) if generate else Turn()
-        turn = _affected(within(turn, request.max_output_tokens), request, effect)
+        conversation = self.conversation(request, cached) if generate else None
+        script = self.state.scenarios.respond(conversation).scaled(self._pace) if conversation else Script()
+        script = _affected(within(script, request.max_output_tokens), request, effect)
         created = Created(
             id=f"resp_{secrets.token_hex(24)}",
             at=self.state.clock.now(),
             request=request,
-            turn=turn,
+            script=script,
             transport=transport,
             generate=generate,
         )
@@ -214,12 +215,12 @@ def check_refusal(effect: Effect | None, request: CreateBody | None = None) -> N
         raise invalid(f"No tool call found for function call output with call_id {call_id}.", "input")
 
 
-def _affected(turn: Turn, request: CreateBody, effect: Effect | None) -> Turn:
-    """The turn as a fault makes it. Only background responses wait in the queue, unless they are stuck."""
+def _affected(script: Script, request: CreateBody, effect: Effect | None) -> Script:
+    """The script as a fault makes it. Only background responses wait in the queue, unless they are stuck."""
     if isinstance(effect, Stuck):
-        return turn.model_copy(update={"queue": None})
+        return script.model_copy(update={"queue": None})
     if not request.background:
-        turn = turn.model_copy(update={"queue": 0.0})
+        script = script.model_copy(update={"queue": 0.0})
     if isinstance(effect, End):
-        turn = turn.model_copy(update={"ending": effect.ending})
-    return turn
+        script = script.model_copy(update={"ending": effect.ending})
+    return script

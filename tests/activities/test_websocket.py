@@ -39,8 +39,7 @@ from durable_responses.emulator.faults import (
     RejectChain,
 )
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text
-from durable_responses.emulator.model.script import Turn as ScriptedTurn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.state.billing import BilledResponse
 from durable_responses.emulator.state.lifecycle import Transport
 from durable_responses.responses_api.client import ResponsesClient
@@ -466,8 +465,8 @@ async def test_an_accepted_text_ends_the_response_and_its_successor_is_the_turns
     worker: Worker, reports: Reports
 ) -> None:
     """The response that was cut short is reported, too: it has cost tokens."""
-    turns = [ScriptedTurn(output=[Text(text="Long. " * 1000)], write=60), ScriptedTurn(output=[Text(text="Brief.")])]
-    await worker.emulator.control.add_scenario(Scenario(name="long", turns=turns))
+    turns = [Script(output=[Text(text="Long. " * 1000)], write=60), Script(output=[Text(text="Brief.")])]
+    await worker.emulator.control.add_scenario(Scenario(name="long", responses=turns))
     attempt = Attempt(reports=reports)
     turn = worker.start(attempt, asks("long"))
     await written(attempt)

@@ -16,7 +16,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.runtime import Provider, ProviderKind, Settings, child_environment
 from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
@@ -205,7 +205,7 @@ async def test_the_result_is_saved_where_the_command_was_started(shell: Shell) -
 
 
 async def test_a_pipe_gets_the_answer_as_the_model_wrote_it(shell: Shell) -> None:
-    await shell.control.add_scenario(Scenario(name="evil", turns=[Turn(output=[Text(text="\x1b[31mred")])]))
+    await shell.control.add_scenario(Scenario(name="evil", responses=[Script(output=[Text(text="\x1b[31mred")])]))
     job_id = await shell.start("evil")
     assert (await shell.run("result", job_id)).out == "\x1b[31mred\n"
 
@@ -434,7 +434,7 @@ async def test_the_screen_shows_the_text_while_it_grows_and_is_never_cleared(she
 
 async def test_a_model_cannot_write_to_the_terminal(shell: Shell) -> None:
     await shell.control.add_scenario(
-        Scenario(name="evil", turns=[Turn(output=[Text(text="\x1b]0;owned\x07\x1b[5mbad")])])
+        Scenario(name="evil", responses=[Script(output=[Text(text="\x1b]0;owned\x07\x1b[5mbad")])])
     )
     job_id = await shell.start("evil")
     async with shell.on_terminal("watch", job_id) as terminal:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from tests.support.processes import Process
 
 Emulator = Callable[..., Process]
@@ -64,7 +64,7 @@ async def test_sigterm_ends_it_while_clients_wait(emulator_with: Emulator) -> No
 
 
 async def test_scenarios_come_from_a_folder(emulator_with: Emulator, tmp_path: Path) -> None:
-    scenario = Scenario(name="mine", turns=[Turn(output=[Text(text="Mine.")])])
+    scenario = Scenario(name="mine", responses=[Script(output=[Text(text="Mine.")])])
     (tmp_path / "mine.json").write_text(scenario.model_dump_json())
     process = await emulator_with("--port", "0", "--scenario-dir", str(tmp_path), "--scenario", "mine").start()
     base_url = (await process.wait_for_line(LISTENING))[1]
@@ -74,7 +74,7 @@ async def test_scenarios_come_from_a_folder(emulator_with: Emulator, tmp_path: P
 
 
 async def test_a_scenario_that_cannot_be_used_is_named(emulator_with: Emulator, tmp_path: Path) -> None:
-    (tmp_path / "broken.json").write_text('{"name": "broken", "turn": []}')
+    (tmp_path / "broken.json").write_text('{"name": "broken", "response": []}')
     process = await emulator_with("--port", "0", "--scenario-dir", str(tmp_path)).start()
     assert await process.wait() == 1
     assert "broken.json cannot be used" in process.output

@@ -19,7 +19,7 @@ from temporalio.worker import Worker
 
 from durable_responses.activities.responses import ResponsesActivities
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.jobs.jobs import (
     InvalidInput,
     JobExists,
@@ -111,7 +111,7 @@ async def test_the_text_that_is_being_written_is_seen_before_the_response_ends(
     worker: None, jobs: Jobs, emulator: RunningEmulator
 ) -> None:
     await emulator.control.add_scenario(
-        Scenario(name="slow", turns=[Turn(write=60, output=[Text(text="Once upon a time " * 200)])])
+        Scenario(name="slow", responses=[Script(write=60, output=[Text(text="Once upon a time " * 200)])])
     )
     job_id = await jobs.start(asks("slow", live_preview=True, heartbeat_timeout=1))
     view = await seen(jobs, job_id, lambda view: view.state.preview)
@@ -248,7 +248,7 @@ async def test_when_the_worker_is_lost_the_records_tell_where_the_run_stands(
 ) -> None:
     """A19, A20: iteration, response id and text are there without a worker."""
     text = "Once upon a time " * 200
-    await emulator.control.add_scenario(Scenario(name="slow", turns=[Turn(write=60, output=[Text(text=text)])]))
+    await emulator.control.add_scenario(Scenario(name="slow", responses=[Script(write=60, output=[Text(text=text)])]))
     async with working(client, provider, settings):
         job_id = await jobs.start(asks("slow", live_preview=True, heartbeat_timeout=1))
         known = await seen(jobs, job_id, lambda view: view.state.preview)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from tests.mcp_server.conftest import Deployment
 from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Session
 
@@ -355,7 +355,7 @@ async def test_jobs_beyond_the_workers_limit_are_queued_and_start_as_others_end(
     queue = "agents-over-mcp-bounded"
     settings = deployment.settings(AGENT_TASK_QUEUE=queue)
     await deployment.emulator.control.add_scenario(
-        Scenario(name="three-seconds", turns=[Turn(think=3, output=[Text(text="Done.")])])
+        Scenario(name="three-seconds", responses=[Script(think=3, output=[Text(text="Done.")])])
     )
     worker = deployment.worker(tmp_path, AGENT_TASK_QUEUE=queue, AGENT_MAX_RESPONSES_IN_FLIGHT="2")
     async with (

@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 from durable_responses.activities.messages import Beat
 from durable_responses.emulator.faults import Effect, Fault, Operation
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import FunctionCallStep, Turn
+from durable_responses.emulator.model.script import FunctionCallStep, Script
 from durable_responses.emulator.state.billing import Bill, BilledResponse
 from durable_responses.worker.program import Queue
 from durable_responses.workflows.contract import (
@@ -143,9 +143,9 @@ class Deployment:
         """Open every gate, those included that no call has come to yet."""
         Gate.open_all(self.workspace)
 
-    async def start(self, name: str, turns: list[Turn], *, fault: Effect | None = None, **fields: Any) -> Run:
+    async def start(self, name: str, scripts: list[Script], *, fault: Effect | None = None, **fields: Any) -> Run:
         """Start a run that goes by this script. `fault` happens to its first create; `fields` are of `AgentInput`."""
-        await self.emulator.control.add_scenario(Scenario(name=name, turns=turns))
+        await self.emulator.control.add_scenario(Scenario(name=name, responses=scripts))
         metadata = {"scenario": name}
         if fault is not None:
             await self.emulator.control.add_fault(Fault(operation=Operation.CREATE, metadata=metadata, effect=fault))

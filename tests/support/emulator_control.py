@@ -3,7 +3,7 @@
 `emulator` (fixture): a fresh one in this process, on a real socket, ended after the test. Where it has to be killed and
 started again, use `EmulatorProcess`. Both have `base_url` (for `OPENAI_BASE_URL`) and `control`:
 
-    await emulator.control.add_scenario(Scenario(name="hi", turns=[Turn(output=[Text(text="Hi")])]))
+    await emulator.control.add_scenario(Scenario(name="hi", responses=[Script(output=[Text(text="Hi")])]))
     await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=Answer(status=503)))
     bill = await emulator.control.billing(workflow_id="agent-1")
 

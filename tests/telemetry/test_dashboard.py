@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.telemetry.export import Protocol
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.deployment import Deployment, calls, until
@@ -20,7 +20,7 @@ from tests.telemetry.conftest import exporting_worker
 
 DASHBOARD = json.loads((CHECKOUT / "deploy/grafana/durable-responses.json").read_text())
 PANELS: dict[str, dict[str, Any]] = {panel["title"]: panel for panel in DASHBOARD["panels"] if panel["type"] != "row"}
-TURNS = [Turn(think=0.2, output=[calls("look", "open")]), Turn(output=[Text(text="The answer.")], write=0.2)]
+TURNS = [Script(think=0.2, output=[calls("look", "open")]), Script(output=[Text(text="The answer.")], write=0.2)]
 
 UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 OF_A_SERIES = {"le"}
@@ -69,7 +69,7 @@ async def sent(deployment: Deployment, measured: Received) -> AsyncIterator[Rece
         for transport in (TransportChoice.BACKGROUND, TransportChoice.STREAM):
             run = await deployment.start(f"shown-{transport}", TURNS, transport=transport)
             await run.result()
-        run = await deployment.start("shown-stopped", [Turn(think=60)], transport=TransportChoice.BACKGROUND)
+        run = await deployment.start("shown-stopped", [Script(think=60)], transport=TransportChoice.BACKGROUND)
         await until(lambda: run.beat_of("await_response"))
         await run.handle.signal("cancel")
         await run.result()

@@ -11,7 +11,7 @@ import opentelemetry.context
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.telemetry.log_lines import LogFormat, current_response, log_handler
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.deployment import Deployment, calls
@@ -77,7 +77,7 @@ def test_an_exception_and_a_line_break_stay_inside_the_object() -> None:
 async def test_what_a_worker_logs_of_a_response_names_trace_run_and_response(
     apart: Deployment, received: Received, transport: TransportChoice
 ) -> None:
-    turns = [Turn(output=[calls("explode", "now")], write=0), Turn(output=[Text(text="Done.")], write=0)]
+    turns = [Script(output=[calls("explode", "now")], write=0), Script(output=[Text(text="Done.")], write=0)]
     settings = {"AGENT_LOG_FORMAT": "json", "AGENT_TOOL_MODULES": "tests.telemetry.leaking_tools"}
     async with exporting_worker(apart, received, **settings) as worker:
         run = await apart.start(f"logged-{transport}", turns, transport=transport)

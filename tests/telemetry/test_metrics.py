@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from durable_responses.emulator.faults import Reset
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.telemetry.export import Protocol
 from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, calls, until
@@ -14,8 +14,8 @@ from tests.support.receiver import Received, receiving
 from tests.telemetry.conftest import exporting_worker
 
 BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
-ANSWER = Turn(output=[Text(text="The answer, in a few words.")], write=0.2)
-ONE_CALL = [Turn(think=0.3, output=[calls("look", "open")]), ANSWER]
+ANSWER = Script(output=[Text(text="The answer, in a few words.")], write=0.2)
+ONE_CALL = [Script(think=0.3, output=[calls("look", "open")]), ANSWER]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ async def runs(deployment: Deployment, worker: WorkerProcess) -> dict[str, Agent
     ambiguous = await deployment.start(
         "ambiguous", [ANSWER], transport=BACKGROUND, model="gpt-5.4", fault=Reset(processed=True)
     )
-    cancelled = await deployment.start("stopped", [Turn(think=60)], transport=BACKGROUND, model="gpt-5.4")
+    cancelled = await deployment.start("stopped", [Script(think=60)], transport=BACKGROUND, model="gpt-5.4")
     await until(lambda: cancelled.beat_of("await_response"))
     await cancelled.handle.signal("cancel")
     ended = {"background": background, "streamed": streamed, "ambiguous": ambiguous, "cancelled": cancelled}
@@ -125,7 +125,7 @@ async def test_the_wait_in_the_queues_is_measured_by_activity(runs: dict[str, Ag
 async def test_responses_in_flight_are_measured_while_they_are(
     deployment: Deployment, worker: WorkerProcess, measured: Received
 ) -> None:
-    run = await deployment.start("in-flight", [Turn(think=60)], transport=BACKGROUND)
+    run = await deployment.start("in-flight", [Script(think=60)], transport=BACKGROUND)
     await until(lambda: run.beat_of("await_response"))
     # An idle worker holds a permit for the next create already.
     await reaches(lambda: measured.metric("agent.responses.in_flight"), 1)

@@ -7,7 +7,7 @@ import pytest
 
 from durable_responses.activities.messages import SaveOptions
 from durable_responses.emulator.faults import Answer, Fault, Operation
-from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.workflows.contract import AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, Run
 from tests.support.emulator_control import EmulatorProcess
@@ -73,7 +73,7 @@ async def _ended(deployment: Deployment, transport: TransportChoice, folder: Pat
         FunctionCallStep(name="vault", arguments={}),
         FunctionCallStep(name="explode", arguments={"gate": "x"}),
     ]
-    turns = [Turn(output=[*leaks]), Turn(output=[Text(text="Saved.")], write=0)]
+    turns = [Script(output=[*leaks]), Script(output=[Text(text="Saved.")], write=0)]
     save = SaveOptions(root=str(folder / "output"))
     run = await deployment.start(f"secrets-{transport}", turns, transport=transport, save=save)
     assert (await run.result()).status is AgentStatus.COMPLETED
@@ -84,7 +84,9 @@ async def _refused(deployment: Deployment) -> bytes:
     refusal = Answer(status=401, code="invalid_api_key", message=f"Incorrect API key provided: {KEY}.")
     fault = Fault(operation=Operation.CREATE, metadata={"scenario": "refused"}, effect=refusal)
     await deployment.emulator.control.add_fault(fault)
-    run = await deployment.start("refused", [Turn(output=[Text(text="Never.")])], transport=TransportChoice.BACKGROUND)
+    run = await deployment.start(
+        "refused", [Script(output=[Text(text="Never.")])], transport=TransportChoice.BACKGROUND
+    )
     assert (await run.result()).status is AgentStatus.FAILED
     return await _history_of(run)
 

@@ -9,7 +9,7 @@ import pytest
 
 from durable_responses.embedded import find_temporal_cli
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.runtime import Settings
 from durable_responses.telemetry.export import Protocol
 from durable_responses.workflows.contract import (
@@ -25,8 +25,8 @@ from tests.support.processes import TemporalServer, WorkerProcess
 from tests.support.receiver import Received, ReceivedSpan, receiving
 from tests.telemetry.conftest import exporting_worker, started_elsewhere
 
-ANSWER = Turn(output=[Text(text="The answer.")], write=0)
-ONE_CALL = [Turn(think=0.3, output=[calls("look", "open")]), ANSWER]
+ANSWER = Script(output=[Text(text="The answer.")], write=0)
+ONE_CALL = [Script(think=0.3, output=[calls("look", "open")]), ANSWER]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def tree_of(spans: list[ReceivedSpan]) -> list[str]:
 
 @pytest.mark.parametrize("protocol", Protocol)
 async def test_a_run_is_one_trace_from_the_client_to_the_requests(apart: Deployment, protocol: Protocol) -> None:
-    await apart.emulator.control.add_scenario(Scenario(name="one-call", turns=ONE_CALL))
+    await apart.emulator.control.add_scenario(Scenario(name="one-call", responses=ONE_CALL))
     asked = AgentInput(
         task="Go.", model="gpt-5.4", transport=TransportChoice.BACKGROUND, metadata={"scenario": "one-call"}
     )
@@ -113,7 +113,7 @@ async def test_a_function_call_is_a_span_with_the_names_of_the_conventions(
 async def test_a_run_whose_worker_was_killed_is_one_trace_with_each_response_once(
     apart: Deployment, received: Received
 ) -> None:
-    turns = [Turn(think=2, output=[calls("look", "open")]), ANSWER]
+    turns = [Script(think=2, output=[calls("look", "open")]), ANSWER]
     async with exporting_worker(apart, received) as first:
         run = await apart.start("killed", turns, transport=TransportChoice.BACKGROUND)
         await until(lambda: run.beat_of("await_response"))
@@ -168,7 +168,7 @@ async def test_a_failed_run_has_an_error_in_its_span(
 async def test_a_cancelled_run_has_its_status_in_its_span(
     deployment: Deployment, worker: WorkerProcess, received: Received
 ) -> None:
-    run = await deployment.start("cancelled", [Turn(think=60, output=[])], transport=TransportChoice.BACKGROUND)
+    run = await deployment.start("cancelled", [Script(think=60, output=[])], transport=TransportChoice.BACKGROUND)
     await until(lambda: run.beat_of("await_response"))
     await run.handle.cancel()
     await asyncio.wait([asyncio.ensure_future(run.handle.result())], timeout=20)
@@ -186,7 +186,7 @@ async def test_a_run_that_is_continued_as_new_is_one_trace(
     async with server as temporal:
         short = Deployment(temporal, await temporal.client(), deployment.emulator, tmp_path / "short")
         async with exporting_worker(short, received):
-            turns = [Turn(output=[calls("look", "open")], write=0)] * 6
+            turns = [Script(output=[calls("look", "open")], write=0)] * 6
             run = await short.start("continued", [*turns, ANSWER], transport=TransportChoice.STREAM, max_iterations=20)
             assert (await run.result()).status is AgentStatus.COMPLETED
             spans = await spans_of(received, run)
@@ -202,7 +202,7 @@ async def test_a_run_started_from_the_temporal_cli_is_one_trace(
     deployment: Deployment, worker: WorkerProcess, received: Received
 ) -> None:
     cli, job_id = await find_temporal_cli(Settings(), print), agent_workflow_id()
-    await deployment.emulator.control.add_scenario(Scenario(name="from-cli", turns=ONE_CALL))
+    await deployment.emulator.control.add_scenario(Scenario(name="from-cli", responses=ONE_CALL))
     options = ["--type", WORKFLOW_TYPE, "--task-queue", deployment.task_queue, "--workflow-id", job_id]
     asked = AgentInput(task="Go.", metadata={"scenario": "from-cli"}).model_dump_json(exclude_unset=True)
     command = [str(cli), "workflow", "start", *options, "--input", asked, "--address", deployment.temporal.address]
@@ -234,7 +234,7 @@ async def test_a_turn_over_a_websocket_is_a_response_like_any_other(
 async def test_a_stream_whose_worker_was_killed_is_a_lost_response_and_the_next_one_another(
     apart: Deployment, received: Received
 ) -> None:
-    turns = [Turn(output=[Text(text="A long text. " * 500)], write=3)]
+    turns = [Script(output=[Text(text="A long text. " * 500)], write=3)]
     async with exporting_worker(apart, received) as first:
         run = await apart.start("cut", turns, transport=TransportChoice.STREAM)
 

@@ -8,7 +8,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from durable_responses.activities.messages import SteerStatus
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import UserMessage
 from durable_responses.runtime import Provider, Settings
@@ -109,9 +109,9 @@ async def test_a_long_run_goes_on_in_a_new_history_under_the_same_job_id(
 async def test_progress_after_a_continue_as_new_is_what_it_was_before(restless: Agents) -> None:
     """A15: preview, usage, calls, response id and times are carried."""
     step = FunctionCallStep(name="add", arguments={"a": 1, "b": 1})
-    turns = [Turn(write=0, output=[Text(text=f"[{number}]"), step]) for number in range(8)]
-    turns.append(Turn(think=30, output=[Text(text="the end")]))
-    await restless.emulator.control.add_scenario(Scenario(name="long", turns=turns))
+    turns = [Script(write=0, output=[Text(text=f"[{number}]"), step]) for number in range(8)]
+    turns.append(Script(think=30, output=[Text(text="the end")]))
+    await restless.emulator.control.add_scenario(Scenario(name="long", responses=turns))
     run = await restless.start(asks("long", TransportChoice.BACKGROUND, max_iterations=20))
     state = await reached(run, lambda state: state.iteration == 9 and state.response_status is not None)
     state = await reached(run, lambda state: state.usage.total_tokens > 0 and len(state.function_calls) == 8)

@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowHandle
 from durable_responses.activities.messages import SteerStatus
 from durable_responses.emulator.faults import Answer, Fault, Operation, RefuseSteer, RejectChain
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import FunctionCallStep, Text, Turn
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.emulator.state.lifecycle import Transport
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
@@ -23,7 +23,7 @@ from tests.support.runs import Agents, progress, reached, result_of, until, work
 WEBSOCKET, STREAM, BACKGROUND = TransportChoice.WEBSOCKET, TransportChoice.STREAM, TransportChoice.BACKGROUND
 ADD = FunctionCallStep(name="add", arguments={"a": 1, "b": 2})
 CALLS = 'calls?iterations=6&tool=add&arguments={"a":1,"b":2}'
-ANSWER = Turn(output=[Text(text="Done.")], write=0)
+ANSWER = Script(output=[Text(text="Done.")], write=0)
 BRIEF = "Be brief."
 
 
@@ -33,10 +33,10 @@ def asks(scenario: str, transport: TransportChoice = WEBSOCKET, **fields: Any) -
 
 
 async def scripted(
-    agents: Agents, turns: list[Turn], transport: TransportChoice = WEBSOCKET, **fields: Any
+    agents: Agents, turns: list[Script], transport: TransportChoice = WEBSOCKET, **fields: Any
 ) -> WorkflowHandle[Any, Any]:
     """Start a run that goes by this script."""
-    await agents.emulator.control.add_scenario(Scenario(name="script", turns=turns))
+    await agents.emulator.control.add_scenario(Scenario(name="script", responses=turns))
     return await agents.start(asks("script", transport, **fields))
 
 
@@ -153,7 +153,7 @@ async def waits(timers: Callable[[], Awaitable[list[timedelta]]]) -> bool:
 # --- texts of the user, into the response under way --------------------------------------------------------------
 
 
-async def steered(agents: Agents, turns: list[Turn], **fields: Any) -> WorkflowHandle[Any, Any]:
+async def steered(agents: Agents, turns: list[Script], **fields: Any) -> WorkflowHandle[Any, Any]:
     """A run that was sent a text while its first response was under way over a WebSocket."""
     run = await scripted(agents, turns, **fields)
     await reached(run, lambda state: state.response_id is not None)
@@ -161,7 +161,7 @@ async def steered(agents: Agents, turns: list[Turn], **fields: Any) -> WorkflowH
     return run
 
 
-LONG = Turn(output=[Text(text="Long. " * 2000)], write=60)
+LONG = Script(output=[Text(text="Long. " * 2000)], write=60)
 
 
 async def test_a_text_reaches_the_response_under_way(agents: Agents) -> None:
@@ -204,7 +204,7 @@ async def test_a_text_that_is_refused_becomes_the_next_input(agents: Agents) -> 
     """The run would have ended without it."""
     refusal = RefuseSteer(code="steering_not_supported", message="Not this model.")
     await agents.emulator.control.add_fault(Fault(operation=Operation.STEER, effect=refusal))
-    run = await steered(agents, [Turn(think=1.5, output=[Text(text="Before.")], write=0), ANSWER])
+    run = await steered(agents, [Script(think=1.5, output=[Text(text="Before.")], write=0), ANSWER])
     result = await result_of(run)
     assert (result.output_text, result.iterations) == ("Done.", 2)
     assert [steer.status for steer in (await progress(run)).steers] == [SteerStatus.NEXT_INPUT]
@@ -213,7 +213,7 @@ async def test_a_text_that_is_refused_becomes_the_next_input(agents: Agents) -> 
 
 async def test_a_text_that_waits_for_answers_to_calls_goes_with_them(agents: Agents) -> None:
     """The provider keeps it; it is given to the model once."""
-    run = await steered(agents, [Turn(think=1.5, output=[ADD]), ANSWER])
+    run = await steered(agents, [Script(think=1.5, output=[ADD]), ANSWER])
     assert (await result_of(run)).output_text == "Done."
     assert [steer.status for steer in (await progress(run)).steers] == [SteerStatus.ACCEPTED]
     assert await said_to_the_model(agents, run, 2) == [BRIEF]
@@ -236,7 +236,7 @@ async def test_where_a_response_cannot_be_steered_the_text_is_the_next_input(
     agents: Agents, transport: TransportChoice
 ) -> None:
     """Beside the answers to calls."""
-    run = await scripted(agents, [Turn(think=1, output=[ADD]), ANSWER], transport)
+    run = await scripted(agents, [Script(think=1, output=[ADD]), ANSWER], transport)
     await reached(run, lambda state: state.response_id is not None)
     await run.signal("steer", BRIEF)
     assert (await result_of(run)).status is AgentStatus.COMPLETED
@@ -247,7 +247,7 @@ async def test_where_a_response_cannot_be_steered_the_text_is_the_next_input(
 
 
 async def test_a_run_that_would_end_goes_on_for_a_text(agents: Agents) -> None:
-    run = await scripted(agents, [Turn(think=1, output=[Text(text="Before.")], write=0), ANSWER], BACKGROUND)
+    run = await scripted(agents, [Script(think=1, output=[Text(text="Before.")], write=0), ANSWER], BACKGROUND)
     await reached(run, lambda state: state.response_id is not None)
     await run.signal("steer", BRIEF)
     result = await result_of(run)
@@ -255,7 +255,9 @@ async def test_a_run_that_would_end_goes_on_for_a_text(agents: Agents) -> None:
 
 
 async def test_a_run_without_an_iteration_left_ends_and_says_that_the_text_was_not_given(agents: Agents) -> None:
-    run = await scripted(agents, [Turn(think=1, output=[Text(text="Before.")], write=0)], BACKGROUND, max_iterations=1)
+    run = await scripted(
+        agents, [Script(think=1, output=[Text(text="Before.")], write=0)], BACKGROUND, max_iterations=1
+    )
     await reached(run, lambda state: state.response_id is not None)
     await run.signal("steer", BRIEF)
     assert (await result_of(run)).output_text == "Before."
@@ -277,7 +279,7 @@ async def test_texts_that_come_before_a_worker_are_part_of_the_first_input(
 
 @pytest.mark.parametrize("arguments", [[], [None], [7], [{"text": "x"}], [""], [BRIEF, "surplus"]])
 async def test_a_signal_with_whatever_arguments_never_jams_the_run(agents: Agents, arguments: list[Any]) -> None:
-    run = await scripted(agents, [Turn(think=0.5, output=[ADD]), ANSWER])
+    run = await scripted(agents, [Script(think=0.5, output=[ADD]), ANSWER])
     await reached(run, lambda state: state.iteration == 1)
     await run.signal("steer", args=arguments)
     assert (await result_of(run)).status is AgentStatus.COMPLETED

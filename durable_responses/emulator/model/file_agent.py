@@ -13,7 +13,7 @@ from typing import Any
 
 from durable_responses.emulator.model.conversation import Conversation
 from durable_responses.emulator.model.scenarios import Parameters
-from durable_responses.emulator.model.script import Citation, FunctionCallStep, Step, Text, Turn, WebSearchStep
+from durable_responses.emulator.model.script import Citation, FunctionCallStep, Script, Step, Text, WebSearchStep
 from durable_responses.emulator.objects.json_values import value_for
 from durable_responses.emulator.objects.request_bodies import Item
 from durable_responses.responses_api.models import ReasoningEffort
@@ -50,8 +50,8 @@ _COMMON_WORDS = re.compile(
 )
 
 
-def agent(conversation: Conversation, _: Parameters) -> Turn:
-    """The next turn: more calls, or the answer."""
+def agent(conversation: Conversation, _: Parameters) -> Script:
+    """The next response: more calls, or the answer."""
     hands = Hands.of(conversation.functions)
     found = Findings.of(conversation, hands)
     if forced := conversation.forced_function:
@@ -60,10 +60,10 @@ def agent(conversation: Conversation, _: Parameters) -> Turn:
         thought, calls = _next_calls(conversation, hands, found)
     think = SECONDS_OF_THOUGHT[conversation.request.effort]
     if calls:
-        return Turn(think=think, summary=[thought], output=calls)
+        return Script(think=think, summary=[thought], output=calls)
     text = report(conversation.task, found)
     summary = "**Putting it together**\n\nI have seen enough; now I say what the files hold."
-    return Turn(think=think, summary=[summary], output=_answer(conversation, text))
+    return Script(think=think, summary=[summary], output=_answer(conversation, text))
 
 
 @dataclass(frozen=True)

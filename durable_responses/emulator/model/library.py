@@ -13,9 +13,9 @@ from durable_responses.emulator.model.script import (
     FunctionCallStep,
     ItemStep,
     Refuse,
+    Script,
     Step,
     Text,
-    Turn,
     WebSearchStep,
 )
 
@@ -28,11 +28,11 @@ class Think(Parameters):
     text: str = "Done thinking."
 
 
-def think(_: Conversation, given: Think) -> Turn:
+def think(_: Conversation, given: Think) -> Script:
     """Thinks, and then says a word."""
     summary = ["Thinking it over."]
     output: list[Step] = [Text(text=given.text)]
-    return Turn(think=given.seconds, reasoning_tokens=given.tokens, summary=summary, write=0, output=output)
+    return Script(think=given.seconds, reasoning_tokens=given.tokens, summary=summary, write=0, output=output)
 
 
 class Calls(Parameters):
@@ -49,38 +49,38 @@ class Calls(Parameters):
     text: str = "All calls are answered."
 
 
-def calls(conversation: Conversation, given: Calls) -> Turn:
+def calls(conversation: Conversation, given: Calls) -> Script:
     """Calls a tool so many times, and answers."""
     iteration = conversation.rounds + 1
     if iteration > given.iterations:
-        return Turn(think=given.think, write=0, output=[Text(text=given.text)])
+        return Script(think=given.think, write=0, output=[Text(text=given.text)])
     tool = given.tool or next(iter(conversation.functions), "no_such_tool")
     output: list[Step] = []
     for call in range(1, given.parallel + 1):
         arguments = given.arguments.replace("{iteration}", str(iteration)).replace("{call}", str(call))
         output.append(FunctionCallStep(name=tool, arguments=arguments))
-    return Turn(think=given.think, write=0, output=output)
+    return Script(think=given.think, write=0, output=output)
 
 
-def echo(conversation: Conversation, _: Parameters) -> Turn:
+def echo(conversation: Conversation, _: Parameters) -> Script:
     """Answers with the text of the newest input."""
-    return Turn(write=0, output=[Text(text=conversation.last_text)])
+    return Script(write=0, output=[Text(text=conversation.last_text)])
 
 
-def refusal(_: Conversation, __: Parameters) -> Turn:
+def refusal(_: Conversation, __: Parameters) -> Script:
     """Refuses."""
-    return Turn(write=0, output=[Refuse()])
+    return Script(write=0, output=[Refuse()])
 
 
-def no_output(_: Conversation, __: Parameters) -> Turn:
+def no_output(_: Conversation, __: Parameters) -> Script:
     """Completes without a word."""
-    return Turn()
+    return Script()
 
 
-def unknown_item(_: Conversation, __: Parameters) -> Turn:
+def unknown_item(_: Conversation, __: Parameters) -> Script:
     """Sends an output item of a kind that nobody knows yet, and then text."""
     item = {"type": "hologram", "status": "completed", "projection": {"frames": 3}}
-    return Turn(write=0, output=[ItemStep(item=item), Text(text="There is a hologram before this text.")])
+    return Script(write=0, output=[ItemStep(item=item), Text(text="There is a hologram before this text.")])
 
 
 class UnanswerableCall(Parameters):
@@ -89,12 +89,12 @@ class UnanswerableCall(Parameters):
     kind: str = "computer_call"
 
 
-def unanswerable_call(_: Conversation, given: UnanswerableCall) -> Turn:
+def unanswerable_call(_: Conversation, given: UnanswerableCall) -> Script:
     """Asks for a call of a kind that a client may have no way to answer."""
     fields = _FIELDS.get(given.kind, {})
     if given.kind != "mcp_approval_request":
         fields = {"call_id": "call_unanswerable", "status": "completed", **fields}
-    return Turn(output=[ItemStep(item={"type": given.kind, **fields})])
+    return Script(output=[ItemStep(item={"type": given.kind, **fields})])
 
 
 _FIELDS: dict[str, dict[str, Any]] = {
@@ -113,11 +113,11 @@ class CustomCall(Parameters):
     input: str = "echo hello"
 
 
-def custom_call(conversation: Conversation, given: CustomCall) -> Turn:
+def custom_call(conversation: Conversation, given: CustomCall) -> Script:
     """Calls a custom tool once, then repeats what it returned."""
     if conversation.rounds:
-        return Turn(write=0, output=[Text(text=conversation.last_text)])
-    return Turn(output=[CustomToolCallStep(name=given.tool, input=given.input)])
+        return Script(write=0, output=[Text(text=conversation.last_text)])
+    return Script(output=[CustomToolCallStep(name=given.tool, input=given.input)])
 
 
 class Write(Parameters):
@@ -128,13 +128,13 @@ class Write(Parameters):
     think: float = Field(0.0, ge=0)
 
 
-def write(_: Conversation, given: Write) -> Turn:
+def write(_: Conversation, given: Write) -> Script:
     """Writes a long text: word1 word2 …"""
     text = " ".join(f"word{number}" for number in range(1, given.words + 1))
-    return Turn(think=given.think, write=given.seconds, output=[Text(text=text)])
+    return Script(think=given.think, write=given.seconds, output=[Text(text=text)])
 
 
-def web_search(conversation: Conversation, _: Parameters) -> Turn:
+def web_search(conversation: Conversation, _: Parameters) -> Script:
     """Searches the web, at the provider, and cites two pages."""
     first, second = "The first page says yes.", "The second page says no."
     pages = ["https://example.com/yes", "https://example.org/no"]
@@ -146,7 +146,7 @@ def web_search(conversation: Conversation, _: Parameters) -> Turn:
         WebSearchStep(query=conversation.last_text[:100], sources=pages),
         Text(text=f"{first} {second}", citations=citations),
     ]
-    return Turn(think=0.2, write=0.1, output=output)
+    return Script(think=0.2, write=0.1, output=output)
 
 
 BUILT_IN: list[BuiltIn[Any]] = [

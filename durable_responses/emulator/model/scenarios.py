@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from durable_responses.emulator.model.conversation import Conversation
-from durable_responses.emulator.model.script import Scripted, Step, Text, Turn
+from durable_responses.emulator.model.script import Script, Scripted, Step, Text
 from durable_responses.emulator.objects.api_errors import invalid
 from durable_responses.emulator.objects.json_values import value_for
 from durable_responses.emulator.objects.request_bodies import CreateBody, TextFormat
@@ -23,16 +23,24 @@ MODEL_PREFIX = "scenario:"
 
 
 class Scenario(Scripted):
-    """A script of one turn after the other; the last one repeats. `time_scale` 2 makes everything twice as slow."""
+    """One script for each response; the last one repeats. `time_scale` 2 makes everything twice as slow."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     time_scale: float = Field(1.0, ge=0)
-    turns: list[Turn] = Field(min_length=1)
+    responses: list[Script] = Field(min_length=1)
 
-    def turn(self, conversation: Conversation) -> Turn:
-        """The turn for this point of the conversation."""
-        turn = self.turns[min(conversation.rounds, len(self.turns) - 1)]
-        return turn.scaled(self.time_scale) if self.time_scale != 1.0 else turn
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_0_1(cls, given: Any) -> Any:
+        """Files of version 0.1 call the scripts `turns`."""
+        if not isinstance(given, dict) or "turns" not in given:
+            return given
+        return {"responses": given["turns"], **{name: value for name, value in given.items() if name != "turns"}}
+
+    def respond(self, conversation: Conversation) -> Script:
+        """The script of the next response."""
+        script = self.responses[min(conversation.rounds, len(self.responses) - 1)]
+        return script.scaled(self.time_scale) if self.time_scale != 1.0 else script
 
 
 class Parameters(Scripted):
@@ -48,10 +56,10 @@ class BuiltIn(Generic[P]):
 
     name: str
     parameters: type[P]
-    script: Callable[[Conversation, P], Turn]
+    function: Callable[[Conversation, P], Script]
 
-    def turn(self, conversation: Conversation, query: str) -> Turn:
-        """What the model does next. Raises: ApiError 400 for a parameter that does not fit."""
+    def respond(self, conversation: Conversation, query: str) -> Script:
+        """The script of the next response. Raises: ApiError 400 for a parameter that does not fit."""
         try:
             given = self.parameters.model_validate(dict(parse_qsl(query, keep_blank_values=True)))
         except ValidationError as error:
@@ -59,7 +67,7 @@ class BuiltIn(Generic[P]):
             field = ".".join(map(str, problem["loc"]))
             message = f"Scenario '{self.name}', parameter '{field}': {problem['msg']}."
             raise invalid(message, "metadata.scenario") from error
-        return _formatted(self.script(conversation, given), conversation.request)
+        return _formatted(self.function(conversation, given), conversation.request)
 
 
 class ScenarioBook:
@@ -82,24 +90,24 @@ class ScenarioBook:
             return request.model.removeprefix(MODEL_PREFIX)
         return self.default
 
-    def turn(self, conversation: Conversation) -> Turn:
-        """What the model does next. Raises: ApiError 400 for an unknown scenario or parameter."""
+    def respond(self, conversation: Conversation) -> Script:
+        """The script of the next response. Raises: ApiError 400 for an unknown scenario or parameter."""
         name, _, query = self.name_for(conversation.request).partition("?")
         if name in self.registered:
-            return self.registered[name].turn(conversation)
+            return self.registered[name].respond(conversation)
         if name not in self._built_in:
             known = ", ".join(sorted({*self.registered, *self._built_in}))
             raise invalid(f"There is no scenario '{name}'. There are: {known}.", "metadata.scenario")
-        return self._built_in[name].turn(conversation, query)
+        return self._built_in[name].respond(conversation, query)
 
 
-def _formatted(turn: Turn, request: CreateBody) -> Turn:
-    """The turn with its texts as JSON, where the request asks for JSON."""
+def _formatted(script: Script, request: CreateBody) -> Script:
+    """The script with its texts as JSON, where the request asks for JSON."""
     form = request.text.format if request.text else None
     if form is None or form.type == "text":
-        return turn
-    output: list[Step] = [_as_json(step, form) if isinstance(step, Text) else step for step in turn.output]
-    return turn.model_copy(update={"output": output})
+        return script
+    output: list[Step] = [_as_json(step, form) if isinstance(step, Text) else step for step in script.output]
+    return script.model_copy(update={"output": output})
 
 
 def _as_json(step: Text, form: TextFormat) -> Text:

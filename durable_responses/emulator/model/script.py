@@ -1,4 +1,4 @@
-"""The language in which the model is scripted: one `Turn` is one response, from queue to ending.
+"""The language in which the model is scripted: one `Script` is one response, from queue to ending.
 
 Written as JSON in scenario files and in `POST /control/scenarios`; the same objects are what built-in scenarios return.
 """
@@ -90,7 +90,7 @@ class Ending(Scripted):
     reason: str = "max_output_tokens"
 
 
-class Turn(Scripted):
+class Script(Scripted):
     """One response. Times are seconds.
 
     `queue`: before the model starts (background only), None for ever. `think`: before the first word, or call.
@@ -119,8 +119,8 @@ class Turn(Scripted):
             return self.write
         return sum(len(written(step)) for step in self.output) / CHARACTERS_PER_SECOND
 
-    def scaled(self, factor: float) -> "Turn":
-        """The same turn, `factor` times as slow."""
+    def scaled(self, factor: float) -> "Script":
+        """The same script, `factor` times as slow."""
         queue = None if self.queue is None else self.queue * factor
         times = {"queue": queue, "think": self.think * factor, "write": self.writing * factor}
         return self.model_copy(update={**times, "reasoning_tokens": self.thought_tokens})
@@ -138,24 +138,24 @@ def tokens_of(text: str) -> int:
     return (len(text) + 3) // 4
 
 
-def within(turn: Turn, max_output_tokens: int | None) -> Turn:
-    """The turn as far as it fits into a number of output tokens; what is cut off makes the response incomplete."""
+def within(script: Script, max_output_tokens: int | None) -> Script:
+    """The script as far as it fits into a number of output tokens; what is cut off makes the response incomplete."""
     if max_output_tokens is None:
-        return turn
-    left = max_output_tokens - turn.thought_tokens
+        return script
+    left = max_output_tokens - script.thought_tokens
     kept: list[Step] = []
-    for step in turn.output:
+    for step in script.output:
         cost = tokens_of(written(step) or step.model_dump_json())
         if cost > left:
             if isinstance(step, Text) and left > 0:
                 kept.append(step.model_copy(update={"text": step.text[: left * 4], "citations": []}))
-            return _cut(turn, kept, max_output_tokens)
+            return _cut(script, kept, max_output_tokens)
         kept.append(step)
         left -= cost
-    return turn if left >= 0 else _cut(turn, kept, max_output_tokens)
+    return script if left >= 0 else _cut(script, kept, max_output_tokens)
 
 
-def _cut(turn: Turn, kept: list[Step], max_output_tokens: int) -> Turn:
+def _cut(script: Script, kept: list[Step], max_output_tokens: int) -> Script:
     ending = Ending(status=ResponseStatus.INCOMPLETE, reason="max_output_tokens")
-    reasoning = min(turn.thought_tokens, max_output_tokens)
-    return turn.model_copy(update={"output": kept, "ending": ending, "reasoning_tokens": reasoning})
+    reasoning = min(script.thought_tokens, max_output_tokens)
+    return script.model_copy(update={"output": kept, "ending": ending, "reasoning_tokens": reasoning})

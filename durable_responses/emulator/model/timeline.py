@@ -1,4 +1,4 @@
-"""What one scripted turn sends, and when: output items, usage and events as pure functions of the seconds passed.
+"""What one scripted response sends, and when: output items, usage and events as pure functions of the seconds passed.
 
 Nothing here waits or remembers. A response that was read, cut off or restarted gives the same events again.
 """
@@ -15,9 +15,9 @@ from durable_responses.emulator.model.script import (
     Ending,
     FunctionCallStep,
     Refuse,
+    Script,
     Step,
     Text,
-    Turn,
     WebSearchStep,
     tokens_of,
     written,
@@ -37,17 +37,17 @@ from durable_responses.responses_api.models import (
 
 
 class Timeline:
-    """A turn laid out in time. `key` makes ids: the same key gives the same ids. A queue of None never ends."""
+    """A script laid out in time. `key` makes ids: the same key gives the same ids. A queue of None never ends."""
 
-    def __init__(self, turn: Turn, key: str, *, background: bool, reasons: bool, shows_summary: bool) -> None:
-        self.turn = turn
+    def __init__(self, script: Script, key: str, *, background: bool, reasons: bool, shows_summary: bool) -> None:
+        self.script = script
         self.background = background
-        self.started = float("inf") if turn.queue is None else turn.queue
-        self.thought = self.started + turn.think
-        self.finished = self.thought + turn.writing
+        self.started = float("inf") if script.queue is None else script.queue
+        self.thought = self.started + script.think
+        self.finished = self.thought + script.writing
         self._key = key
         self._reasons = reasons
-        self._summary = turn.summary if shows_summary else []
+        self._summary = script.summary if shows_summary else []
 
     def output(self, elapsed: float) -> list[OutputItem]:
         """The items that exist after `elapsed` seconds; an unfinished text is there as far as it was written."""
@@ -70,20 +70,20 @@ class Timeline:
     def reasoning_tokens(self, elapsed: float) -> int:
         """Tokens thought after `elapsed` seconds."""
         if elapsed >= self.thought:
-            return self.turn.thought_tokens
+            return self.script.thought_tokens
         if elapsed < self.started:
             return 0
-        return round(self.turn.thought_tokens * (elapsed - self.started) / self.turn.think)
+        return round(self.script.thought_tokens * (elapsed - self.started) / self.script.think)
 
     @cached_property
     def spans(self) -> list[Span]:
         """The items in order."""
         spans = [Span(self._reasoning(), self.started, self.thought)] if self._reasons else []
-        total = sum(len(written(step)) for step in self.turn.output)
+        total = sum(len(written(step)) for step in self.script.output)
         start = self.thought
-        for index, step in enumerate(self.turn.output, len(spans)):
+        for index, step in enumerate(self.script.output, len(spans)):
             text = written(step)
-            end = start + (self.turn.writing * len(text) / total if text else 0.0)
+            end = start + (self.script.writing * len(text) / total if text else 0.0)
             spans.append(Span(self._item(step, index), start, end, text))
             start = end
         return spans
@@ -94,7 +94,7 @@ class Timeline:
         first = [Moment(0.0, EventType.CREATED)]
         if self.background:
             first.append(Moment(0.0, EventType.QUEUED))
-        if self.turn.queue is None:
+        if self.script.queue is None:
             return first
         first.append(Moment(self.started, EventType.IN_PROGRESS))
         return first + [moment for index, span in enumerate(self.spans) for moment in moments_of(span, index)]
@@ -103,7 +103,8 @@ class Timeline:
         """The same up to a moment at which it ends for steering: what is being written then is closed as it stands."""
         cut = copy(self)
         ending = Ending(status=ResponseStatus.INCOMPLETE, reason="steered")
-        cut.turn = self.turn.model_copy(update={"ending": ending, "reasoning_tokens": self.reasoning_tokens(elapsed)})
+        changes = {"ending": ending, "reasoning_tokens": self.reasoning_tokens(elapsed)}
+        cut.script = self.script.model_copy(update=changes)
         cut.thought = min(self.thought, elapsed)
         cut.finished = elapsed
         closed = [closed_at(elapsed, span, index) for index, span in enumerate(self.spans) if span.start <= elapsed]
@@ -139,8 +140,8 @@ class Timeline:
         return OtherItem.model_validate({"id": self._id("item", index), **step.item})
 
     def _message_status(self, index: int) -> Literal["completed", "incomplete"]:
-        is_last = index - (1 if self._reasons else 0) == len(self.turn.output) - 1
-        is_cut = is_last and self.turn.ending.status == ResponseStatus.INCOMPLETE
+        is_last = index - (1 if self._reasons else 0) == len(self.script.output) - 1
+        is_cut = is_last and self.script.ending.status == ResponseStatus.INCOMPLETE
         return "incomplete" if is_cut else "completed"
 
 

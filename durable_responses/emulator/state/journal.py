@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, field_serializer
+from pydantic import BaseModel, Field, TypeAdapter, field_serializer, model_validator
 
 from durable_responses.emulator.faults import Fault
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Turn
+from durable_responses.emulator.model.script import Script
 from durable_responses.emulator.objects.request_bodies import CreateBody
 from durable_responses.emulator.state.billing import Rejection
 from durable_responses.emulator.state.lifecycle import Stop, Transport
@@ -27,9 +27,15 @@ class Created(BaseModel):
     id: str
     at: float
     request: CreateBody
-    turn: Turn
+    script: Script
     transport: Transport = Transport.HTTP
     generate: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_0_1(cls, given: Any) -> Any:
+        """Files of version 0.1 call the script `turn`."""
+        return {"script": given["turn"], **given} if isinstance(given, dict) and "turn" in given else given
 
     @field_serializer("request")
     def _as_sent(self, request: CreateBody) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """One response from queue to ending. Its status at any time follows from four facts: when it was created, how its
-turn is laid out in time, whether and when it was stopped, and what time it is. So nothing has to run while it waits.
+script is laid out in time, whether and when it was stopped, and what time it is. So nothing has to run while it waits.
 
 | status              | cancel (background)        | cancel (not background) |
 |---------------------|----------------------------|-------------------------|
@@ -16,7 +16,7 @@ from typing import Any
 
 from durable_responses.emulator.model.conversation import tokens_of_options
 from durable_responses.emulator.model.item_events import Moment
-from durable_responses.emulator.model.script import Turn
+from durable_responses.emulator.model.script import Script
 from durable_responses.emulator.model.timeline import Timeline
 from durable_responses.emulator.objects.answer_bodies import ResponseObject, response_object, usage
 from durable_responses.emulator.objects.api_errors import ApiError, ErrorBody, invalid
@@ -72,7 +72,7 @@ class StoredResponse:
         created_at: float,
         request: CreateBody,
         items: list[Item],
-        turn: Turn,
+        script: Script,
         *,
         previous: "StoredResponse | None",
         input_tokens: int,
@@ -86,7 +86,7 @@ class StoredResponse:
         self.created_at = created_at
         self.request = request
         self.items = items
-        self.turn = turn
+        self.script = script
         self.previous = previous
         self.input_tokens = input_tokens
         self.cached_tokens = cached_tokens
@@ -98,7 +98,7 @@ class StoredResponse:
         self.watchers: set[Callable[[], None]] = set()
         self._option_tokens = tokens_of_options(request)
         self.timeline = Timeline(
-            turn,
+            script,
             response_id.removeprefix("resp_"),
             background=bool(request.background),
             reasons=generate and request.effort is not ReasoningEffort.NONE,
@@ -116,7 +116,7 @@ class StoredResponse:
     def status(self, now: float) -> ResponseStatus:
         """The status at a time."""
         if now >= self.finished_at:
-            return ResponseStatus.CANCELLED if self._is_cut else self.turn.ending.status
+            return ResponseStatus.CANCELLED if self._is_cut else self.script.ending.status
         if self.request.background and now < self.created_at + self.timeline.started:
             return ResponseStatus.QUEUED
         return ResponseStatus.IN_PROGRESS
@@ -137,7 +137,7 @@ class StoredResponse:
         """End it now. Whoever waits for it is woken."""
         if how is Stop.STEER:
             self.timeline = self.timeline.cut(at - self.created_at)
-            self.turn = self.timeline.turn
+            self.script = self.timeline.script
         else:
             self.stopped, self.stopped_at = how, at
         self._bodies.clear()
@@ -239,7 +239,7 @@ class StoredResponse:
         if status in UNFINISHED:
             return response_object(self.request, **state)
         state |= {"output": self.output_items, "usage": self.usage}
-        ending = self.turn.ending
+        ending = self.script.ending
         if status == ResponseStatus.COMPLETED:
             state["completed_at"] = int(self.finished_at)
         elif status == ResponseStatus.FAILED:

@@ -139,7 +139,7 @@ class State:
             created.at,
             request,
             items,
-            created.turn,
+            created.script,
             previous=previous,
             input_tokens=cached + tokens_of_items(items) + tokens_of_options(request),
             cached_tokens=cached,

@@ -45,8 +45,8 @@ def function(name: str, *parameters: str) -> dict[str, Any]:
 
 
 async def test_it_lists_reads_side_by_side_searches_and_answers(ours: OurTools) -> None:
-    turns = await run(TASK, ours.answer, tools=ours.offered)
-    assert [[call.name for call in called(turn)] for turn in turns] == [
+    scripts = await run(TASK, ours.answer, tools=ours.offered)
+    assert [[call.name for call in called(script)] for script in scripts] == [
         ["list_files"],
         ["read_file", "read_file", "read_file"],
         ["search_files"],
@@ -91,9 +91,9 @@ async def test_it_ends_when_every_call_fails(ours: OurTools) -> None:
 
 async def test_it_recognises_tools_of_other_names() -> None:
     tools = [function("fs_ls", "directory"), function("open-document", "file")]
-    turns = await run("Look.", _list_two, tools=tools)
-    assert [[call.name for call in called(turn)] for turn in turns] == [["fs_ls"], ["open-document"] * 2, []]
-    assert called(turns[1])[0].arguments == {"file": "a.txt"}
+    scripts = await run("Look.", _list_two, tools=tools)
+    assert [[call.name for call in called(script)] for script in scripts] == [["fs_ls"], ["open-document"] * 2, []]
+    assert called(scripts[1])[0].arguments == {"file": "a.txt"}
 
 
 async def _list_two(name: str, _: str) -> str:
@@ -101,8 +101,8 @@ async def _list_two(name: str, _: str) -> str:
 
 
 async def test_it_calls_another_tool_when_the_task_names_it() -> None:
-    turns = await run("Use fetch_url on https://example.com/a please.", tools=[function("fetch_url", "url")])
-    assert [call.arguments for call in called(turns[0])] == [{"url": "https://example.com/a"}]
+    scripts = await run("Use fetch_url on https://example.com/a please.", tools=[function("fetch_url", "url")])
+    assert [call.arguments for call in called(scripts[0])] == [{"url": "https://example.com/a"}]
 
 
 async def test_it_leaves_other_tools_alone() -> None:
@@ -114,13 +114,13 @@ async def test_it_calls_nothing_when_told_not_to(ours: OurTools) -> None:
 
 
 async def test_it_answers_at_once_without_tools() -> None:
-    [turn] = await run("Say hello.")
-    assert "Say hello." in said(turn)
+    [script] = await run("Say hello.")
+    assert "Say hello." in said(script)
 
 
 async def test_it_searches_the_web_where_that_is_offered() -> None:
-    [turn] = await run("Who won the harvest cup?", tools=[{"type": "web_search"}])
-    assert isinstance(turn.output[0], WebSearchStep)
+    [script] = await run("Who won the harvest cup?", tools=[{"type": "web_search"}])
+    assert isinstance(script.output[0], WebSearchStep)
 
 
 async def test_it_thinks_longer_the_harder_it_shall_think() -> None:

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from durable_responses.emulator.faults import End, Fault, Operation
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Ending, Text, Turn
+from durable_responses.emulator.model.script import Ending, Script, Text
 from durable_responses.emulator.server import EmulatorOptions
 from durable_responses.emulator.state.lifecycle import Transport
 from durable_responses.responses_api.models import ResponseStatus
@@ -90,8 +90,8 @@ async def test_the_events_are_those_of_a_stream(socket: RawSocket, official: Asy
 
 
 async def test_a_message_keeps_its_phase(socket: RawSocket, emulator: RunningEmulator) -> None:
-    turn = Turn(output=[Text(text="Let me see.", phase="commentary")])
-    await emulator.control.add_scenario(Scenario(name="phase", turns=[turn]))
+    turn = Script(output=[Text(text="Let me see.", phase="commentary")])
+    await emulator.control.add_scenario(Scenario(name="phase", responses=[turn]))
     response = await socket.answer("scenario:phase", reasoning={"effort": "none"})
     assert response["output"][0]["phase"] == "commentary"
 

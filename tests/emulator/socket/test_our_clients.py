@@ -16,8 +16,7 @@ from durable_responses.emulator.faults import (
     Unpublished,
 )
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text
-from durable_responses.emulator.model.script import Turn as ScriptedTurn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.responses_api.errors import Busy, HttpOnly, LossCause, RetriesExhausted, TurnLost
 from durable_responses.responses_api.events import Event, EventType, RateLimitsUpdated, SteerAccepted, SteerFailed
 from durable_responses.responses_api.handshake import ConnectOptions, responses_url
@@ -185,8 +184,8 @@ async def test_a_refused_upgrade_says_what_to_do(
 
 
 async def test_a_steered_turn_ends_with_the_successor(lease: Lease, emulator: RunningEmulator) -> None:
-    turns = [ScriptedTurn(think=60), ScriptedTurn(output=[Text(text="In short.")])]
-    await emulator.control.add_scenario(Scenario(name="steered", turns=turns))
+    turns = [Script(think=60), Script(output=[Text(text="In short.")])]
+    await emulator.control.add_scenario(Scenario(name="steered", responses=turns))
     turn = lease.turn(CreateRequest(model="scenario:steered", input="Write."))
     first = ""
     async with asyncio.timeout(10):

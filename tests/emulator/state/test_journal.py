@@ -15,7 +15,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from durable_responses.emulator.faults import Answer, Fault, Operation, Stuck
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Text, Turn
+from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.objects.api_errors import ApiError, invalid
 from durable_responses.emulator.provider import Provider
 from durable_responses.emulator.server import EmulatorOptions, build_provider
@@ -104,9 +104,9 @@ async def test_the_bill_is_the_same(kept: Kept) -> None:
 
 async def test_scenarios_are_kept(kept: Kept) -> None:
     kept.provider.state.record(
-        ScenarioRegistered(scenario=Scenario(name="mine", turns=[Turn(output=[Text(text="Mine.")])]))
+        ScenarioRegistered(scenario=Scenario(name="mine", responses=[Script(output=[Text(text="Mine.")])]))
     )
-    assert said(kept.survivor().create(request(model="scenario:mine")).turn) == "Mine."
+    assert said(kept.survivor().create(request(model="scenario:mine")).script) == "Mine."
 
 
 async def test_faults_that_are_still_to_happen_are_kept(kept: Kept) -> None:
@@ -151,6 +151,12 @@ def test_a_file_in_use_is_refused(kept: Kept) -> None:
 def test_a_file_that_is_no_state_file_is_refused(kept: Kept) -> None:
     with pytest.raises(RuntimeError, match="cannot be read at line 1"):
         kept.survivor(leftover=b"# Notes\n")
+
+
+async def test_a_file_of_version_0_1_can_be_read(kept: Kept) -> None:
+    response = kept.create("scenario:think?seconds=7")
+    kept.path.write_text(kept.path.read_text().replace('"script":', '"turn":'))
+    assert kept.survivor().state.store.all[response.id].script.think == 7
 
 
 # --- a real kill -------------------------------------------------------------------------------------------------

@@ -5,22 +5,22 @@ from typing import Any
 
 import pytest
 
-from durable_responses.emulator.model.script import Ending, Text, Turn
+from durable_responses.emulator.model.script import Ending, Script, Text
 from durable_responses.emulator.objects.api_errors import ApiError
 from durable_responses.emulator.state.lifecycle import Stop, StoredResponse
 from durable_responses.responses_api.models import ResponseStatus
 from tests.support.conversations import request
 
 START = 1000.0
-TURN = Turn(queue=1, think=4, write=5, output=[Text(text="0123456789")], reasoning_tokens=80)
+SCRIPT = Script(queue=1, think=4, write=5, output=[Text(text="0123456789")], reasoning_tokens=80)
 FAILED = Ending(status=ResponseStatus.FAILED, code="insufficient_quota", message="Out of money.")
 INCOMPLETE = Ending(status=ResponseStatus.INCOMPLETE, reason="content_filter")
 
 
-def created(turn: Turn = TURN, **fields: Any) -> StoredResponse:
+def created(script: Script = SCRIPT, **fields: Any) -> StoredResponse:
     """A response made at START, queued until + 1, thinking until + 5, writing until + 10."""
     asked = request(**{"background": True, **fields})
-    return StoredResponse("resp_" + "0" * 48, START, asked, [], turn, previous=None, input_tokens=7, cached_tokens=3)
+    return StoredResponse("resp_" + "0" * 48, START, asked, [], script, previous=None, input_tokens=7, cached_tokens=3)
 
 
 def shown(response: StoredResponse, at: float) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def test_a_foreground_response_is_in_progress_at_once() -> None:
 
 @pytest.mark.parametrize("ending", [FAILED, INCOMPLETE])
 def test_it_ends_as_the_script_says(ending: Ending) -> None:
-    body = shown(created(TURN.model_copy(update={"ending": ending})), 10)
+    body = shown(created(SCRIPT.model_copy(update={"ending": ending})), 10)
     assert body["status"] == ending.status
     details = body["error"] or body["incomplete_details"]
     assert details.get("code", details.get("reason")) in ("insufficient_quota", "content_filter")
@@ -82,7 +82,7 @@ def test_a_cancelled_response_can_be_cancelled_again() -> None:
 
 @pytest.mark.parametrize("ending", [Ending(), FAILED, INCOMPLETE])
 def test_a_finished_response_cannot_be_cancelled(ending: Ending) -> None:
-    response = created(TURN.model_copy(update={"ending": ending}))
+    response = created(SCRIPT.model_copy(update={"ending": ending}))
     with pytest.raises(ApiError, match=f"Cannot cancel a {ending.status} response") as refused:
         response.check_cancel(START + 10)
     assert refused.value.status == 400
@@ -121,7 +121,7 @@ def kinds(response: StoredResponse) -> list[str]:
     [(Ending(), "response.completed"), (FAILED, "response.failed"), (INCOMPLETE, "response.incomplete")],
 )
 def test_the_last_event_shows_the_end(ending: Ending, last: str) -> None:
-    assert kinds(created(TURN.model_copy(update={"ending": ending})))[-1] == last
+    assert kinds(created(SCRIPT.model_copy(update={"ending": ending})))[-1] == last
 
 
 def test_a_cancelled_response_ends_its_events_as_a_failed_one() -> None:
