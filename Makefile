@@ -4,7 +4,7 @@
 TASK = What is still open before Fernwick 2.0 can ship? Read the release checklist, the last meeting and the tickets, \
 	and name the owner of each point.
 EFFORT = high
-# All tests wait more than they work, so they share the cores. Some of them: make test TESTS=tests/test_runtime.py
+# All tests wait more than they work, so they share the cores. Some of them: make test TESTS=tests/test_settings.py
 TESTS = --numprocesses logical --maxprocesses 4 tests
 WORKERS = 3
 
@@ -54,7 +54,7 @@ mcp: ## Serve agents as MCP tools over stdio; make mcp ARGS=--http
 stack: setup ## Run Temporal on PostgreSQL, its Web UI and WORKERS=3 workers in the foreground
 	@$(IN_VENV) durable_responses.embedded stack --workers $(WORKERS)
 
-test: setup temporal ## Run the tests: make test TESTS=tests/test_runtime.py
+test: setup temporal ## Run the tests: make test TESTS=tests/test_settings.py
 	@$(IN_VENV) pytest $(TESTS)
 
 test-stack: setup ## Run 200 agents on `make stack` while its parts are killed (minutes)

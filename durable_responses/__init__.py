@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durable_responses.runtime import connect
+    from durable_responses.connection import connect
     from durable_responses.tools.registry import Effect, ToolContext, tool
     from durable_responses.workflows.contract import AgentInput, AgentResult
 
@@ -20,7 +20,7 @@ _HOMES = {
     "AgentResult": "durable_responses.workflows.contract",
     "Effect": "durable_responses.tools.registry",
     "ToolContext": "durable_responses.tools.registry",
-    "connect": "durable_responses.runtime",
+    "connect": "durable_responses.connection",
     "tool": "durable_responses.tools.registry",
 }
 

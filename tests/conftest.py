@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.deployment import Deployment
 from tests.support.emulator_control import EmulatorProcess, emulator  # noqa: F401 a fixture for all
 from tests.support.processes import Process, TemporalServer

@@ -21,8 +21,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from durable_responses.connection import connect
 from durable_responses.emulator.state.billing import BilledResponse
-from durable_responses.runtime import PartName, connect
+from durable_responses.stack_file import PartName
 from durable_responses.workflows.contract import (
     WORKFLOW_TYPE,
     AgentInput,

@@ -12,7 +12,7 @@ import yaml
 from durable_responses.embedded import postgres, temporal_server
 from durable_responses.embedded.temporal_server import SERVER
 from durable_responses.embedded.web_ui import WEB_UI
-from durable_responses.runtime import OtelSettings, Settings
+from durable_responses.settings import OtelSettings, Settings
 from tests.support.processes import CHECKOUT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())

@@ -5,7 +5,8 @@ import asyncio
 from temporalio.worker import Worker
 
 from dev.bench.bare import BareWorkflow, WaitingWorkflow, nothing
-from durable_responses.runtime import Settings, connect
+from durable_responses.connection import connect
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from dev.bench.table import Table
-from durable_responses.runtime import leave
+from durable_responses.process import leave
 
 Measure = Callable[[bool], Awaitable[Table]]
 """One benchmark; True asks for a quick run, whose figures only show that it works."""

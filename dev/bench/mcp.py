@@ -13,7 +13,7 @@ from dev.bench import empty_tool
 from dev.bench.command import run
 from dev.bench.stack import Stack
 from dev.bench.table import Row, Table, Target, milliseconds
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.mcp_clients import Session, StdioServer
 
 IN_FLIGHT = 20

@@ -8,18 +8,13 @@ from pathlib import Path
 
 from dev.screenshots.browser import Page, chromium
 from dev.screenshots.runs import FINISHED, WRITING, make
+from durable_responses.connection import connect
 from durable_responses.embedded import ensure_running, stop
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.runtime import (
-    ProviderKind,
-    Settings,
-    SetupError,
-    StackFile,
-    configured_address,
-    configured_provider,
-    connect,
-    leave,
-)
+from durable_responses.process import leave
+from durable_responses.provider import ProviderKind, configured_provider
+from durable_responses.settings import Settings, SetupError, configured_address
+from durable_responses.stack_file import StackFile
 
 _COLUMNS = ["Status", "Workflow ID", "AgentStatus", "AgentModel", "AgentIteration", "AgentTenant", "Start"]
 

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from durable_responses.runtime import SetupError, child_environment
+from durable_responses.settings import SetupError, child_environment
 
 WIDTH, HEIGHT = 1440, 900
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")

@@ -9,7 +9,7 @@ import httpx
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.runtime import StackFile
+from durable_responses.stack_file import StackFile
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
 
 FINISHED, WRITING = "release-checklist", "release-notes"

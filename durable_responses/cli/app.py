@@ -28,7 +28,8 @@ from durable_responses.workflows.contract import AgentResult, AgentState, AgentS
 # What imports Temporal's client is imported where it is used: `--help` is to be there at once.
 if TYPE_CHECKING:
     from durable_responses.jobs.jobs import Jobs, JobView
-    from durable_responses.runtime import Settings, StackFile
+    from durable_responses.settings import Settings
+    from durable_responses.stack_file import StackFile
 
 app = typer.Typer(
     name="durable-responses",
@@ -138,7 +139,8 @@ class Output:
 def _execute(work: Callable[[Output], Awaitable[ExitCode]], *, as_json: bool = False) -> None:
     """Do the work of a command. What it cannot do is told in one sentence on standard error."""
     from durable_responses.jobs.jobs import InvalidInput, JobError, JobExists, JobNotFound
-    from durable_responses.runtime import SettingsError, SetupError, end_telemetry, setup_export
+    from durable_responses.process import end_telemetry, setup_export
+    from durable_responses.settings import SettingsError, SetupError
 
     output = Output(as_json=as_json)
 
@@ -183,8 +185,10 @@ async def _connect(settings: "Settings") -> Connection:
     from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
     from temporalio.service import RetryConfig
 
+    from durable_responses.connection import connect
     from durable_responses.jobs.jobs import Jobs
-    from durable_responses.runtime import StackFile, configured_address, connect
+    from durable_responses.settings import configured_address
+    from durable_responses.stack_file import StackFile
 
     # The SDK would log its retries across the screen.
     quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
@@ -232,7 +236,7 @@ def watch(job_id: JobId, as_json: AsJson = False) -> None:
     """Follow a run to its end."""
 
     async def work(output: Output) -> ExitCode:
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         return await _follow(await _connect(Settings.load()), job_id, output)
 
@@ -245,7 +249,7 @@ def result(job_id: JobId, as_json: AsJson = False) -> None:
 
     async def work(output: Output) -> ExitCode:
         from durable_responses.cli.screen import particulars, status_of
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         connection = await _connect(Settings.load())
         outcome = await connection.jobs.result(job_id)
@@ -262,7 +266,8 @@ def result(job_id: JobId, as_json: AsJson = False) -> None:
 
 async def _start(options: RunOptions, output: Output) -> tuple[Connection, str]:
     from durable_responses.embedded import ensure_running
-    from durable_responses.runtime import Settings, find_provider
+    from durable_responses.provider import find_provider
+    from durable_responses.settings import Settings
 
     settings = Settings.load()
     request = agent_input(options, settings, Path.cwd())
@@ -325,7 +330,7 @@ def status(job_id: JobId, as_json: AsJson = False) -> None:
     """Say where a run stands. Answers without a worker too."""
 
     async def work(output: Output) -> ExitCode:
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         connection = await _connect(Settings.load())
         _report(await connection.jobs.state(job_id), connection, output)
@@ -343,7 +348,7 @@ def cancel(
     """Stop a run, at the provider too. What it has written so far is kept."""
 
     async def work(output: Output) -> ExitCode:
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         connection = await _connect(Settings.load())
         _report(await connection.jobs.cancel(job_id, reason), connection, output)
@@ -371,7 +376,7 @@ def list_jobs(
     """
 
     async def work(output: Output) -> ExitCode:
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         connection = await _connect(Settings.load())
         conditions = [*(['ExecutionStatus = "Running"'] if is_open else []), *([f"({where})"] if where else [])]
@@ -431,7 +436,7 @@ def doctor(as_json: AsJson = False) -> None:
     async def work(output: Output) -> ExitCode:
         from durable_responses.cli.checks import lines_of
         from durable_responses.health.doctor import examine
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         report = await examine(Settings.load())
         if output.as_json:
@@ -452,7 +457,7 @@ def up() -> None:
 
     async def work(output: Output) -> ExitCode:
         from durable_responses import embedded
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         await embedded.up(Settings.load(), output.say)
         return ExitCode.COMPLETED
@@ -466,7 +471,7 @@ def down() -> None:
 
     async def work(output: Output) -> ExitCode:
         from durable_responses import embedded
-        from durable_responses.runtime import Settings
+        from durable_responses.settings import Settings
 
         if not await embedded.stop(Settings.load(), output.say):
             output.say("Nothing was running.")
@@ -492,7 +497,7 @@ def main() -> NoReturn:
     except (BrokenPipeError, SystemExit):  # rich turns the one into the other
         code = _READER_GONE
     sys.stderr.flush()
-    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (see `runtime.leave`).
+    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (see `process.leave`).
     os._exit(code)
 
 

@@ -21,7 +21,7 @@ from durable_responses.workflows.contract import AgentInput, TransportChoice
 from durable_responses.workflows.rules import parse_input
 
 if TYPE_CHECKING:
-    from durable_responses.runtime import Settings
+    from durable_responses.settings import Settings
 
 _MODEL, _LIMITS, _FILES = "The model", "Limits and transport", "Files"
 
@@ -263,7 +263,7 @@ def _said(options: RunOptions, option: str) -> Any:
 def _seconds(option: str, said: str) -> float:
     from pydantic import TypeAdapter, ValidationError
 
-    from durable_responses.runtime import Duration
+    from durable_responses.settings import Duration
 
     try:
         return TypeAdapter(Duration).validate_python(said).total_seconds()

@@ -7,12 +7,15 @@ import logging
 import sys
 from enum import StrEnum
 
+from durable_responses.connection import connect
 from durable_responses.embedded.namespace import ensure_namespace
 from durable_responses.embedded.stack import clean
 from durable_responses.embedded.supervisor import StackRunning, up
 from durable_responses.embedded.temporal_cli import find_temporal_cli
 from durable_responses.embedded.topology import ServerTopology
-from durable_responses.runtime import Settings, SetupError, StackMode, connect, leave, setup_telemetry
+from durable_responses.process import leave, setup_telemetry
+from durable_responses.settings import Settings, SetupError
+from durable_responses.stack_file import StackMode
 
 
 class Command(StrEnum):

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from durable_responses.embedded.locks import LockFile
-from durable_responses.runtime import PartName, Settings, SetupError
+from durable_responses.settings import Settings, SetupError
+from durable_responses.stack_file import PartName
 
 _LOG_LIMIT = 10_000_000
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from durable_responses.embedded.locks import LockFile
-from durable_responses.runtime import Settings, SetupError, child_environment
+from durable_responses.settings import Settings, SetupError, child_environment
 
 _MODULES = Path(__file__).parent / "go"
 _REPORT_EVERY = 15.0

@@ -13,7 +13,8 @@ from pathlib import Path
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.locks import LockFile
-from durable_responses.runtime import PartName, PartState, PartStatus, SetupError, child_environment
+from durable_responses.settings import SetupError, child_environment
+from durable_responses.stack_file import PartName, PartState, PartStatus
 
 # Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s for nothing.
 _DYNAMIC_CONFIG = (
@@ -51,7 +52,7 @@ def temporal_command(cli: Path, database: Path, *, port: int, ui_port: int, name
 
 def our_command(module: str, *arguments: str) -> list[str]:
     """The command that runs one of our programs with this Python."""
-    # -P: a file of the user's folder called worker.py or runtime.py must not be taken for ours.
+    # -P: a folder of the user called durable_responses must not be taken for ours.
     return [sys.executable, "-P", "-m", module, *arguments]
 
 

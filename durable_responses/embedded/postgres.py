@@ -17,7 +17,7 @@ from typing import Self
 from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import ProgramMissing, Say, last_words, output_of
-from durable_responses.runtime import SetupError, child_environment
+from durable_responses.settings import SetupError, child_environment
 
 VERSION = "15"
 """The major version that is tested, and that docker-compose.yml pins."""

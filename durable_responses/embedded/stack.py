@@ -6,22 +6,15 @@ import signal
 import time
 from contextlib import suppress
 
+from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import our_command
 from durable_responses.embedded.supervisor import GRACE, end_parts
 from durable_responses.embedded.temporal_cli import find_temporal_cli
-from durable_responses.runtime import (
-    Settings,
-    SetupError,
-    StackFile,
-    StackMode,
-    TemporalUnreachable,
-    child_environment,
-    configured_address,
-    connect,
-)
+from durable_responses.settings import Settings, SetupError, child_environment, configured_address
+from durable_responses.stack_file import StackFile, StackMode
 
 # A poll for tasks lasts a minute; who has not polled for longer is gone.
 _POLL_SECONDS = 70.0

@@ -14,25 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import Part, PartCannotStart, PartPlan, end_holder, our_command
 from durable_responses.embedded.topology import DevTopology, Topology
-from durable_responses.runtime import (
-    PartName,
-    PartState,
-    Ports,
-    Settings,
-    SetupError,
-    StackFile,
-    StackMode,
-    TemporalUnreachable,
-    child_environment,
-    configured_address,
-    connect,
-    temporal_namespace,
-)
+from durable_responses.settings import Settings, SetupError, child_environment, configured_address, temporal_namespace
+from durable_responses.stack_file import PartName, PartState, Ports, StackFile, StackMode
 
 # Seconds from SIGTERM to SIGKILL, in the order of stopping. The worker's is longer than a POST, which must not be cut.
 GRACE = {

@@ -18,7 +18,7 @@ from durable_responses.embedded.go_programs import (
     output_of,
     sole_builder,
 )
-from durable_responses.runtime import Settings, child_environment
+from durable_responses.settings import Settings, child_environment
 
 TEMPORAL_CLI = GoProgram(
     title="Temporal CLI",

@@ -10,7 +10,7 @@ from durable_responses.embedded import readiness
 from durable_responses.embedded.go_programs import GoProgram, last_words, output_of
 from durable_responses.embedded.parts import bare_environment
 from durable_responses.embedded.postgres import USER, PostgresCluster
-from durable_responses.runtime import SetupError
+from durable_responses.settings import SetupError
 
 _INSTEAD = "run the images of docker-compose.yml instead"
 SERVER = GoProgram(

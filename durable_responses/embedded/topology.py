@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from temporalio.service import RPCError
 
+from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say, find_go_program
@@ -21,18 +22,9 @@ from durable_responses.embedded.postgres import PostgresCluster
 from durable_responses.embedded.temporal_cli import find_temporal_cli
 from durable_responses.embedded.temporal_server import PORTS, SERVER, SQL_TOOL, server_environment, set_up_schema
 from durable_responses.embedded.web_ui import WEB_UI, web_ui_command
-from durable_responses.runtime import (
-    PartName,
-    Ports,
-    ProviderKind,
-    Settings,
-    TemporalUnreachable,
-    child_environment,
-    configured_address,
-    configured_provider,
-    connect,
-    temporal_namespace,
-)
+from durable_responses.provider import ProviderKind, configured_provider
+from durable_responses.settings import Settings, child_environment, configured_address, temporal_namespace
+from durable_responses.stack_file import PartName, Ports
 
 
 @dataclass(frozen=True)

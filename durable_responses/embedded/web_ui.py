@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import GoProgram
-from durable_responses.runtime import Ports
+from durable_responses.stack_file import Ports
 
 WEB_UI = GoProgram(
     title="Temporal Web UI",

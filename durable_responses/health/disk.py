@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from durable_responses.health.checks import Check, note, ok, problem
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 
 _TOO_LITTLE, _LITTLE = 200 * 2**20, 2 * 2**30
 

@@ -5,12 +5,13 @@ import asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.health.checks import Check, Report, note, ok, problem
 from durable_responses.health.disk import check_disk
 from durable_responses.health.provider import check_provider
 from durable_responses.health.temporal import check_clock, check_namespace, check_queue, check_server
 from durable_responses.jobs.attribute_registration import are_registered, type_of
-from durable_responses.runtime import Settings, TemporalUnreachable, connect
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.search_attributes import KEYS
 

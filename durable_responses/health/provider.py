@@ -5,6 +5,7 @@ import asyncio
 import httpx
 
 from durable_responses.health.checks import Check, note, ok, problem
+from durable_responses.provider import Provider, ProviderMissing, find_provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
@@ -16,7 +17,7 @@ from durable_responses.responses_api.errors import (
     ResponsesError,
     Unreachable,
 )
-from durable_responses.runtime import Provider, ProviderMissing, Settings, find_provider
+from durable_responses.settings import Settings
 
 # No response has this id. A GET of it costs nothing, and takes the same right as the GETs of an agent run.
 _NOBODYS_RESPONSE = "resp_00000000000000000000000000000000"

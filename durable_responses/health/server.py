@@ -23,8 +23,9 @@ from temporalio.service import RPCError
 from durable_responses.health import provider as providers
 from durable_responses.health.checks import Check, Report, ok, problem
 from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of
+from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.runtime import Provider, SettingsError
+from durable_responses.settings import SettingsError
 
 # However often one asks: the provider and the server are asked once in this time.
 _SECONDS_KEPT = 5.0

@@ -10,7 +10,8 @@ from typing import NoReturn
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.server import build_server
 from durable_responses.mcp_server.transports import PATH, serve_http, serve_stdio
-from durable_responses.runtime import Settings, SetupError, leave, setup_telemetry
+from durable_responses.process import leave, setup_telemetry
+from durable_responses.settings import Settings, SetupError
 
 logger = logging.getLogger("durable_responses.mcp_server")
 

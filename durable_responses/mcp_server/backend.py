@@ -8,9 +8,10 @@ from typing import Generic, Self, TypeVar
 
 from temporalio.client import Client
 
+from durable_responses.connection import connect, temporal_address
 from durable_responses.embedded import ensure_running, running_stack
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.runtime import Settings, SetupError, configured_address, connect, temporal_address
+from durable_responses.settings import Settings, SetupError, configured_address
 
 logger = logging.getLogger("durable_responses.mcp_server")
 

@@ -11,7 +11,7 @@ from durable_responses.jobs.jobs import JobError, JobNotFound, Jobs, JobView
 from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.tools import check_job_id, now
-from durable_responses.runtime import Settings, SetupError
+from durable_responses.settings import Settings, SetupError
 
 _URI = re.compile(r"job://(?P<job>[^/?#]+)(?P<result>/result)?")
 _SHOWN_JOBS = 20

@@ -22,7 +22,7 @@ from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.resources import TEMPLATES, JobResources
 from durable_responses.mcp_server.tasks import TasksExtension
 from durable_responses.mcp_server.tools import AgentTools, Report
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 
 NAME = "durable-responses"
 _INSTRUCTIONS = (

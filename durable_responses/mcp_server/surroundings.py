@@ -1,7 +1,7 @@
 """What the server adds to every run, from its settings: the model, the roots, and the worker's function tools."""
 
 from durable_responses.mcp_server.inputs import Surroundings
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from durable_responses.tools.registry import Registry
 
 _FILE_TOOLS = "durable_responses.tools.files"

@@ -32,7 +32,7 @@ from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.arguments import AgentArguments, read_arguments
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.tools import AGENT, AgentTools, check_job_id, guarded, job_id_of, job_result, now
-from durable_responses.runtime import SetupError
+from durable_responses.settings import SetupError
 from durable_responses.workflows.contract import AgentStatus
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"

@@ -45,7 +45,7 @@ from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.following import follow, next_change
 from durable_responses.mcp_server.inputs import agent_input, check_paths
 from durable_responses.mcp_server.surroundings import look_around
-from durable_responses.runtime import Settings, SetupError
+from durable_responses.settings import Settings, SetupError
 from durable_responses.tools.registry import RegistryError
 from durable_responses.workflows.contract import AgentStatus, agent_workflow_id
 

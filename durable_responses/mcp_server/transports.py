@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from durable_responses.runtime import Settings, SettingsError
+from durable_responses.settings import Settings, SettingsError
 
 PATH = "/mcp"
 

@@ -1,4 +1,4 @@
-"""What is exported, and how. `telemetry.providers` does it; only runtime.py reads it from the environment."""
+"""What is exported, and how. `telemetry.providers` does it; only settings.py reads it from the environment."""
 
 from datetime import timedelta
 from enum import StrEnum

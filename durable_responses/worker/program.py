@@ -34,21 +34,14 @@ from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
 from durable_responses.activities.tools import HEARTBEAT_SECONDS, ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
+from durable_responses.connection import connect
 from durable_responses.jobs.attribute_registration import register
+from durable_responses.process import end_telemetry, leave, setup_telemetry
+from durable_responses.provider import Provider, ProviderKind, find_provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
 from durable_responses.responses_api.websocket_pool import WebSocketPool
-from durable_responses.runtime import (
-    Provider,
-    ProviderKind,
-    Settings,
-    SetupError,
-    connect,
-    end_telemetry,
-    find_provider,
-    leave,
-    setup_telemetry,
-)
+from durable_responses.settings import Settings, SetupError
 from durable_responses.telemetry.instruments import observe_in_flight
 from durable_responses.tools.registry import Registry, RegistryError, ToolContext
 from durable_responses.workflows.agent import AgentWorkflow

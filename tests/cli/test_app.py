@@ -18,7 +18,8 @@ from temporalio.client import Client
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.runtime import Provider, ProviderKind, Settings, child_environment
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.settings import Settings, child_environment
 from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
 from tests.support.emulator_control import EmulatorControl, running_emulator
 from tests.support.processes import TemporalServer, free_port

@@ -10,7 +10,7 @@ import pytest
 from durable_responses.activities.messages import ArtifactFormat
 from durable_responses.cli.options import RunOptions, UsageError, agent_input
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, TransportChoice
 
 

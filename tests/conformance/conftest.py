@@ -9,7 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from durable_responses.emulator.server import EmulatorOptions
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.emulator_control import running_emulator
 
 # Read before the tests begin: they run without anybody's key.

@@ -14,7 +14,8 @@ import pytest
 
 from durable_responses.embedded import ensure_running, running_stack
 from durable_responses.embedded.locks import LockFile
-from durable_responses.runtime import PartName, Settings, StackFile, child_environment
+from durable_responses.settings import Settings, child_environment
+from durable_responses.stack_file import PartName, StackFile
 from tests.support.machines import machine  # noqa: F401 a fixture
 from tests.support.processes import Process
 

@@ -7,7 +7,7 @@ import pytest
 from durable_responses.embedded.go_programs import ProgramMissing, find_go_program
 from durable_responses.embedded.temporal_server import SERVER, SQL_TOOL
 from durable_responses.embedded.web_ui import WEB_UI
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from tests.support.machines import GO, Machine, executable
 
 PROGRAMS = [SERVER, SQL_TOOL, WEB_UI]

@@ -7,7 +7,7 @@ from pathlib import Path
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.processes import Process, TemporalServer
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.parts import Launch, Part, PartCannotStart, PartPlan
-from durable_responses.runtime import PartName, Settings, child_environment
+from durable_responses.settings import Settings, child_environment
+from durable_responses.stack_file import PartName
 
 
 @pytest.fixture

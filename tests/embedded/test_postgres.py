@@ -13,7 +13,7 @@ from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import ProgramMissing, output_of
 from durable_responses.embedded.parts import bare_environment
 from durable_responses.embedded.postgres import PostgresCluster
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from tests.support.deployment import until
 from tests.support.processes import Process, free_port
 

@@ -8,16 +8,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
+from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.embedded import StackError, ensure_running, running_stack, stop
-from durable_responses.runtime import (
-    PartName,
-    SetupError,
-    StackFile,
-    StackMode,
-    TemporalUnreachable,
-    child_environment,
-    connect,
-)
+from durable_responses.settings import SetupError, child_environment
+from durable_responses.stack_file import PartName, StackFile, StackMode
 from durable_responses.workflows.contract import WORKFLOW_TYPE, TaskQueue
 from tests.embedded.conftest import Stack
 from tests.support.processes import Process, TemporalServer, WorkerProcess, free_port
@@ -58,7 +52,10 @@ async def test_two_commands_at_the_same_time_start_one_stack(stack: Stack) -> No
 
 
 async def test_the_stack_outlives_the_command_that_started_it(stack: Stack, tmp_path: Path) -> None:
-    program = "import asyncio, embedded, runtime; asyncio.run(embedded.ensure_running(runtime.Settings.load(), print))"
+    program = (
+        "import asyncio; from durable_responses import embedded, settings; "
+        "asyncio.run(embedded.ensure_running(settings.Settings.load(), print))"
+    )
     environment = child_environment(AGENT_STATE_FOLDER=str(stack.folder))
     async with Process([sys.executable, "-c", program], log=tmp_path / "command.log", env=environment) as command:
         assert await command.wait() == 0
@@ -136,10 +133,10 @@ async def test_tools_of_the_folder_one_works_in_are_found_and_files_named_like_o
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_tools.py").write_text(
-        "from tools.registry import Effect, tool\n\n\n@tool(effect=Effect.PURE)\n"
+        "from durable_responses import Effect, tool\n\n\n@tool(effect=Effect.PURE)\n"
         'def shout(text: str) -> str:\n    """Say it louder."""\n    return text.upper()\n'
     )
-    for name in ("worker", "runtime", "emulator", "embedded"):
+    for name in ("worker", "starter", "durable_responses", "settings", "emulator", "embedded"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AGENT_TOOL_MODULES", "my_tools")

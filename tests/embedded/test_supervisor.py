@@ -10,7 +10,8 @@ import psutil
 import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-from durable_responses.runtime import PartName, Ports, connect
+from durable_responses.connection import connect
+from durable_responses.stack_file import PartName, Ports
 from durable_responses.workflows.contract import WORKFLOW_TYPE, TaskQueue
 from tests.embedded.conftest import PARTS, Stack
 from tests.support.processes import Process, port_serves

@@ -6,7 +6,8 @@ import pytest
 
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.topology import ServerTopology
-from durable_responses.runtime import PartName, Ports, Settings
+from durable_responses.settings import Settings
+from durable_responses.stack_file import PartName, Ports
 from tests.support.processes import free_port
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from tests.support.provider import Provider, running
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from durable_responses.health.checks import Verdict
 from durable_responses.health.disk import check_disk
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 
 
 def test_a_folder_with_room_is_well_also_before_it_is_there(settings: Settings) -> None:

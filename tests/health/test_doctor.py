@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import CHECKOUT, TemporalServer, WorkerProcess, free_port
 

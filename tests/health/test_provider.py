@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from durable_responses.emulator.server import EmulatorOptions
 from durable_responses.health.checks import Verdict
 from durable_responses.health.provider import check_provider
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from tests.support.emulator_control import RunningEmulator, running_emulator
 from tests.support.processes import free_port
 from tests.support.provider import Answer, Provider, Then, answer

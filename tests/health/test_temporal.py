@@ -6,7 +6,8 @@ from temporalio.client import Client
 
 from durable_responses.health.checks import Verdict
 from durable_responses.health.temporal import check_clock, check_namespace, check_queue, check_server
-from durable_responses.runtime import Provider, ProviderKind, Settings
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer

@@ -38,7 +38,8 @@ from durable_responses.jobs.jobs import (
     with_what_was_known,
 )
 from durable_responses.jobs.server_records import CREATING, WAITING, with_live_text
-from durable_responses.runtime import Provider, Settings
+from durable_responses.provider import Provider
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from durable_responses.connection import TemporalUnreachable
 from durable_responses.embedded import stop
 from durable_responses.mcp_server.backend import Backend, Renewed, StillStarting
-from durable_responses.runtime import Settings, SetupError, TemporalUnreachable
+from durable_responses.settings import Settings, SetupError
 from tests.support.processes import free_port
 
 

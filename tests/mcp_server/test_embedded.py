@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from durable_responses.embedded import find_temporal_cli, running_stack, stop
-from durable_responses.runtime import PartName, PartState, Settings, child_environment
+from durable_responses.settings import Settings, child_environment
+from durable_responses.stack_file import PartName, PartState
 from tests.support.mcp_clients import FINAL, Reply, Session, StdioServer
 from tests.support.processes import CHECKOUT, Process
 

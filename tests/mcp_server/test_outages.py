@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.mcp_server.conftest import Deployment
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.mcp_clients import HttpServer, Reply, StdioServer

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from durable_responses.mcp_server.transports import is_loopback
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.mcp_server.conftest import Deployment
 from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, StdioServer
 from tests.support.processes import Process

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from durable_responses.embedded import find_temporal_cli
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from tests.support.processes import free_port
 
 TEMPORAL = "#!/bin/sh\necho 'temporal version 1.2.3 (Server 1.29.1, UI 2.42.1)'\n"

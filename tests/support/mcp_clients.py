@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import CallToolResult, TextContent
 
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.processes import Process, free_port, port_serves
 
 MODERN, LEGACY = "2026-07-28", "legacy"

@@ -16,7 +16,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from durable_responses.embedded import find_temporal_cli, temporal_command
 from durable_responses.embedded.readiness import free_port, port_serves, worker_polls
-from durable_responses.runtime import Settings, child_environment
+from durable_responses.settings import Settings, child_environment
 from durable_responses.workflows.contract import TaskQueue
 
 __all__ = ["CHECKOUT", "Process", "TemporalServer", "WorkerProcess", "free_port", "port_serves"]

@@ -8,7 +8,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from durable_responses.runtime import end_telemetry, setup_export
+from durable_responses.process import end_telemetry, setup_export
 from durable_responses.telemetry.export import Content
 from durable_responses.telemetry.plugin import tracing_plugin
 from durable_responses.workflows.agent import AgentWorkflow

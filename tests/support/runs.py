@@ -9,9 +9,10 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.emulator.state.billing import BilledResponse
+from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
-from durable_responses.runtime import Provider, Settings
+from durable_responses.settings import Settings
 from durable_responses.worker.program import Queue, run_worker
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import AgentInput, AgentResult, AgentState, TaskQueue, agent_workflow_id

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 
 
 def settings_table() -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import sys
 
-from durable_responses.runtime import connect, leave, setup_export
+from durable_responses.connection import connect
+from durable_responses.process import leave, setup_export
 from durable_responses.workflows.contract import WORKFLOW_TYPE, AgentInput
 
 

@@ -6,7 +6,7 @@ import sys
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.mcp_clients import Session
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from durable_responses.runtime import OtelSettings, Settings, SettingsError
+from durable_responses.settings import OtelSettings, Settings, SettingsError
 from durable_responses.telemetry.export import Content, Export, Protocol
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from durable_responses.telemetry.export import Protocol
 from tests.support.processes import CHECKOUT
 from tests.support.receiver import receiving
@@ -35,10 +35,12 @@ def test_replays_emit_no_span_and_no_metric_of_ours() -> None:
 
 LOADED = """
 import asyncio, sys
-import worker, starter, mcp_server.__main__
-from durable_responses.runtime import Settings, _watching, end_telemetry, setup_telemetry
+import durable_responses.worker.program, durable_responses.cli.app, durable_responses.mcp_server.__main__
+from durable_responses.connection import watching_plugin
+from durable_responses.process import end_telemetry, setup_telemetry
+from durable_responses.settings import Settings
 setup_telemetry(Settings())
-_watching()
+watching_plugin()
 end_telemetry()
 print(*sorted(name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))))
 """

@@ -10,7 +10,7 @@ import pytest
 from durable_responses.embedded import find_temporal_cli
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from durable_responses.telemetry.export import Protocol
 from durable_responses.workflows.contract import (
     WORKFLOW_TYPE,

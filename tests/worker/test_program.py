@@ -2,9 +2,9 @@
 
 import pytest
 
+from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.errors import Misconfigured
 from durable_responses.responses_api.handshake import prepare
-from durable_responses.runtime import Provider, ProviderKind
 from durable_responses.worker.program import NO_KEY, socket_options
 
 

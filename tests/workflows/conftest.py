@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from durable_responses.runtime import Provider, ProviderKind, Settings
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.settings import Settings
 from tests.support.emulator_control import RunningEmulator
 from tests.support.runs import Agents, working
 

@@ -21,7 +21,8 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from durable_responses.emulator.faults import Answer, BreakSocket, Fault, Operation, RefuseSteer, RejectChain, Reset
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.runtime import Provider, ProviderKind, Settings
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput
 from tests.support.emulator_control import running_emulator
 from tests.support.processes import CHECKOUT, TemporalServer

@@ -13,8 +13,9 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import CancelledError
 
 from durable_responses.emulator.faults import Answer, Delay, Fault, FinishFirst, Operation
+from durable_responses.provider import Provider
 from durable_responses.responses_api.models import ResponseStatus
-from durable_responses.runtime import Provider, Settings
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,

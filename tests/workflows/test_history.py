@@ -9,9 +9,10 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from durable_responses.activities.messages import SteerStatus
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
+from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import UserMessage
-from durable_responses.runtime import Provider, Settings
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentResult, AgentStatus, CallStatus, TransportChoice
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer

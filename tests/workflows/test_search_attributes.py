@@ -12,7 +12,8 @@ from temporalio.client import Client, WorkflowHandle
 
 from durable_responses.jobs.attribute_registration import are_registered, register
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.runtime import Provider, Settings
+from durable_responses.provider import Provider
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentStatus
 from durable_responses.workflows.search_attributes import AGENT_ITERATION, AGENT_MODEL, AGENT_STATUS, AGENT_TENANT
 from tests.support.processes import TemporalServer

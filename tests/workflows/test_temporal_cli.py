@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from durable_responses.embedded import find_temporal_cli
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import agent_workflow_id
 from tests.support.processes import TemporalServer
 from tests.support.runs import Agents, until

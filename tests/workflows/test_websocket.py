@@ -13,9 +13,10 @@ from durable_responses.emulator.faults import Answer, Fault, Operation, RefuseSt
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.emulator.state.lifecycle import Transport
+from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
-from durable_responses.runtime import Provider, Settings
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
 from tests.support.emulator_control import RunningEmulator
 from tests.support.runs import Agents, progress, reached, result_of, until, working

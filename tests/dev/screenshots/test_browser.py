@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dev.screenshots.browser import chromium
-from durable_responses.runtime import child_environment
+from durable_responses.settings import child_environment
 from tests.support.processes import CHECKOUT
 
 

@@ -1,34 +1,27 @@
-"""What every process does first: read the settings, set up telemetry, connect to Temporal.
+"""The settings of every program here, read from the environment. No other module reads it.
 
-The only module that reads the environment. Whatever is wrong around the program is a `SetupError`, one sentence for the
-user:
+Whatever is wrong around a program is a `SetupError`, one sentence for the user:
 
     SetupError
     ├── SettingsError         a variable has a value that cannot be used
-    ├── TemporalUnreachable   no Temporal server answers
-    └── ProviderMissing       no key, no base URL, and no emulator runs
+    ├── TemporalUnreachable   no Temporal server answers                        (connection.py)
+    └── ProviderMissing       no key, no base URL, and no emulator is running   (provider.py)
 """
 
-import asyncio
 import hashlib
-import logging
 import os
 import re
 import sys
-import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
-import temporalio.envconfig
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -36,17 +29,21 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.plugin import SimplePlugin
 
 from durable_responses.telemetry.export import Content, Export, Protocol, SdkMetrics
-from durable_responses.telemetry.log_lines import LogFormat, log_handler
+from durable_responses.telemetry.log_lines import LogFormat
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from temporalio.envconfig import ClientConnectConfig
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
-USUAL_TEMPORAL_ADDRESS = "localhost:7233"
-# One attempt to connect. A host that drops packets would otherwise hold a command for minutes.
-CONNECT_TIMEOUT = 5.0
+PROGRAM = Path(__file__).parent
+"""The folder of our own code."""
+NOT_OF_THE_WORKER = object()
+"""Marks a setting that a worker does not read, or that makes no difference to its runs."""
 
 
 class SetupError(Exception):
@@ -55,17 +52,6 @@ class SetupError(Exception):
 
 class SettingsError(SetupError):
     """A variable of the environment has a value that cannot be used."""
-
-
-class TemporalUnreachable(SetupError):
-    """No Temporal server answers at the address."""
-
-
-class ProviderMissing(SetupError):
-    """Nothing serves the Responses API: no key, no base URL, and no emulator runs."""
-
-
-# --- settings ----------------------------------------------------------------------------------------------------
 
 
 class LogLevel(StrEnum):
@@ -159,7 +145,7 @@ class Settings(BaseSettings):
         False, description="Whether `fetch_url` may connect to private and loopback addresses."
     )
 
-    allow_websocket: bool = Field(
+    allow_websocket: Annotated[bool, NOT_OF_THE_WORKER] = Field(
         False, description="Whether runs with function tools may use the WebSocket when nothing else is asked for."
     )
 
@@ -189,43 +175,45 @@ class Settings(BaseSettings):
         None, ge=0, le=65535, description="Port of a worker's health over HTTP, `/livez` and `/readyz`; off if unset."
     )
 
-    mcp_wait: Duration = Field(
+    mcp_wait: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
         timedelta(seconds=45), gt=timedelta(0), description="How long the MCP tool `gpt5_agent` waits for its result."
     )
-    mcp_cancel_with_request: bool = Field(
+    mcp_cancel_with_request: Annotated[bool, NOT_OF_THE_WORKER] = Field(
         False, description="Whether a client that cancels its request to `gpt5_agent` cancels the run as well."
     )
-    mcp_host: str = Field("127.0.0.1", description="Address of the MCP server over HTTP.")
-    mcp_port: int = Field(8390, ge=0, le=65535, description="Port of the MCP server over HTTP.")
-    mcp_token: SecretStr | None = Field(
+    mcp_host: Annotated[str, NOT_OF_THE_WORKER] = Field("127.0.0.1", description="Address of the MCP server over HTTP.")
+    mcp_port: Annotated[int, NOT_OF_THE_WORKER] = Field(
+        8390, ge=0, le=65535, description="Port of the MCP server over HTTP."
+    )
+    mcp_token: Annotated[SecretStr | None, NOT_OF_THE_WORKER] = Field(
         None, description="Bearer token of the MCP server over HTTP; required unless it listens on loopback."
     )
 
-    temporal_cli: Folder | None = Field(
+    temporal_cli: Annotated[Folder | None, NOT_OF_THE_WORKER] = Field(
         None,
         validation_alias=AliasChoices("TEMPORAL_CLI"),
         description="The `temporal` binary; found or built if unset.",
     )
-    retention: Duration = Field(
+    retention: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
         timedelta(hours=72), ge=timedelta(hours=24), description="How long the embedded Temporal keeps finished runs."
     )
-    idle_stop: Duration = Field(
+    idle_stop: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
         timedelta(minutes=15),
         gt=timedelta(0),
         description="A stack in the background ends after this time without runs.",
     )
-    state_folder: Folder = Field(
+    state_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
         default_factory=lambda: _xdg_folder("XDG_STATE_HOME", ".local/state"),
         description="Database, logs and addresses of the embedded stack.",
     )
-    cache_folder: Folder = Field(
+    cache_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
         default_factory=lambda: _xdg_folder("XDG_CACHE_HOME", ".cache"),
         description="Binaries that were built or fetched.",
     )
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    log_level: Annotated[LogLevel, BeforeValidator(_lower), NOT_OF_THE_WORKER] = Field(
         LogLevel.INFO, description="Least serious messages in the logs: debug, info, warning or error."
     )
-    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+    log_format: Annotated[LogFormat, BeforeValidator(_lower), NOT_OF_THE_WORKER] = Field(
         LogFormat.TEXT, description="How log lines look: text, or json for one object each."
     )
 
@@ -251,13 +239,16 @@ class Settings(BaseSettings):
         alias = cls.model_fields[field].validation_alias
         return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"AGENT_{field.upper()}"
 
-    def fingerprints(self) -> dict[str, str]:
-        """What a worker is started with: a hash by variable, so that differences can be named without their values."""
-        fields = [name for name in type(self).model_fields if not _NOT_OF_THE_WORKER.fullmatch(name)]
+    def fingerprints(self, program: Path = PROGRAM) -> dict[str, str]:
+        """What a worker is started with: a hash by variable, so that differences can be named without their values.
+
+        `program` is the folder of our own code, which counts as well: an edit or an update changes it.
+        """
+        fields = [name for name, field in type(self).model_fields.items() if NOT_OF_THE_WORKER not in field.metadata]
         told = {self.variable(name): self._told(name) for name in fields}
         told |= {"TEMPORAL_ADDRESS": configured_address() or "", "TEMPORAL_NAMESPACE": temporal_namespace()}
         told |= {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
-        told["version of this program"] = str(_last_edit())
+        told["version of this program"] = str(_last_edit(program))
         return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in told.items()}
 
     def _told(self, field: str) -> str:
@@ -269,11 +260,6 @@ class Settings(BaseSettings):
         return repr(value)
 
 
-_NOT_OF_THE_WORKER = re.compile(
-    "temporal_cli|retention|idle_stop|state_folder|cache_folder|log_level|log_format|allow_websocket|mcp_.*"
-)
-
-
 def _last_change(module: str) -> int | None:
     # A worker in the background runs the tools as they were when it started: an edited file makes a difference.
     inside = Path(*module.split("."))
@@ -283,18 +269,15 @@ def _last_change(module: str) -> int | None:
     return next((path.stat().st_mtime_ns for path in candidates if path.is_file()), None)
 
 
-def _last_edit() -> int:
+def _last_edit(program: Path) -> int:
     # After an update, or an edit, the worker in the background still runs the program as it was.
-    root = Path(__file__).parent
     # Before Python 3.13 `rglob` does not enter links, and two of the packages are links in a checkout.
-    packages = ((root / name).resolve() for name in _PACKAGES)
-    files = [root / "runtime.py", *(path for package in packages for path in package.rglob("*.py"))]
-    return max(path.stat().st_mtime_ns for path in files)
+    entries = (entry.resolve() for entry in program.iterdir() if entry.name not in _OF_CLIENTS)
+    files = (file for entry in entries for file in (entry.rglob("*.py") if entry.is_dir() else [entry]))
+    return max(file.stat().st_mtime_ns for file in files)
 
 
-_PACKAGES = (
-    *("workflows", "activities", "tools", "responses_api", "emulator", "embedded", "telemetry", "health", "worker"),
-)
+_OF_CLIENTS = {"cli", "mcp_server"}
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -310,7 +293,28 @@ def child_environment(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in environment.items() if changes.get(name, value) is not None}
 
 
-# --- telemetry ---------------------------------------------------------------------------------------------------
+# --- other programs' settings -------------------------------------------------------------------------------------
+
+
+def temporal_config() -> "ClientConnectConfig":
+    """What Temporal's own configuration says (`TEMPORAL_*`, or its TOML file); empty when there is none."""
+    # Only here: it loads much of Temporal's client, and not every program needs one.
+    from temporalio.envconfig import ClientConfig
+
+    try:
+        return ClientConfig.load_client_connect_config()
+    except RuntimeError as error:
+        raise SettingsError(f"Temporal's configuration cannot be read: {error}.") from None
+
+
+def configured_address() -> str | None:
+    """The address in Temporal's own configuration; None when there is none, and the embedded stack is used."""
+    return temporal_config().get("target_host")
+
+
+def temporal_namespace() -> str:
+    """The configured namespace, or Temporal's default."""
+    return temporal_config().get("namespace", "default")
 
 
 class OtelSettings(BaseSettings):
@@ -377,285 +381,3 @@ class OtelSettings(BaseSettings):
             headers=self.exporter_otlp_metrics_headers or self.exporter_otlp_headers,
             interval=timedelta(milliseconds=self.metric_export_interval),
         )
-
-
-def setup_logs(settings: Settings) -> None:
-    """Log to standard error, from `AGENT_LOG_LEVEL` on, in the form of `AGENT_LOG_FORMAT`."""
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        handlers=[log_handler(settings.log_format)],
-        force=True,
-    )
-    # One line for each request: thousands of waiting responses would write nothing else.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    # They tell every message that they carry, and with it what users, models and tools said.
-    for library in ("temporalio", "websockets"):
-        logging.getLogger(library).setLevel(max(logging.getLogger().level, logging.INFO))
-
-
-def setup_export(service: str) -> None:
-    """Send traces and metrics where OpenTelemetry's variables say, if they do; `service` is the name of this program.
-
-    Once in a process, and before `connect`. Raises `SettingsError`.
-    """
-    export = OtelSettings.load().export()
-    if export is None:
-        return
-    from durable_responses.telemetry import providers
-
-    try:
-        providers.begin(export, service)
-    except providers.ExporterMissing as error:
-        raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error}.") from None
-
-
-def setup_telemetry(settings: Settings, service: str = "durable-responses") -> None:
-    """Logs, traces and metrics of this process. Raises `SettingsError`."""
-    setup_logs(settings)
-    setup_export(service)
-
-
-def end_telemetry() -> None:
-    """Send what has not been sent yet; takes at most a few seconds."""
-    if providers := sys.modules.get(
-        "durable_responses.telemetry.providers"
-    ):  # where it was not needed, nothing is to be sent
-        providers.end()
-
-
-def leave(code: int, last_words: str = "") -> NoReturn:
-    """End the process with that exit code, after a last line on standard error. For programs that use Temporal.
-
-    The interpreter's own shutdown waits for threads that read standard input, and Temporal's SDK can abort in it, after
-    all is done and well (https://github.com/temporalio/sdk-python/issues/300).
-    """
-    if last_words:
-        sys.stderr.write(f"{last_words}\n")
-    end_telemetry()
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _watching() -> SimplePlugin:
-    """What a client is given: spans where this process exports, else only the ids for its log lines."""
-    export = OtelSettings.load().export()
-    if export is not None:
-        from durable_responses.telemetry import plugin, providers
-
-        if providers.is_tracing():
-            return plugin.tracing_plugin(export.content)
-    from durable_responses.telemetry.activities import ActivityTelemetry
-
-    return SimplePlugin("durable_responses.log_ids", interceptors=[ActivityTelemetry()])
-
-
-# --- the embedded stack, as others see it ------------------------------------------------------------------------
-
-
-class StackMode(StrEnum):
-    """Whether somebody watches the stack."""
-
-    FOREGROUND = "foreground"
-    BACKGROUND = "background"
-
-
-class PartName(StrEnum):
-    """The processes of the stack. PostgreSQL and a Web UI of its own are there with `make stack` only."""
-
-    POSTGRES = "postgres"
-    TEMPORAL = "temporal"
-    WEB_UI = "web-ui"
-    EMULATOR = "emulator"
-    WORKER = "worker"
-
-
-class PartStatus(StrEnum):
-    """Where a part stands."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    ENDED = "ended"
-
-
-class PartState(BaseModel):
-    """One process of the stack: `restarts` counts how often it had to be started again."""
-
-    status: PartStatus = PartStatus.STARTING
-    pid: int | None = None
-    restarts: int = 0
-
-
-class Ports(BaseModel):
-    """The ports of 127.0.0.1 that the parts listen on: the usual ones, unless they are taken."""
-
-    model_config = ConfigDict(frozen=True)
-
-    temporal: int = 7233
-    web_ui: int = 8233
-    emulator: int = 8484
-    postgres: int = 5432
-
-
-class StackFile(BaseModel):
-    """Where the embedded stack is. Its supervisor writes this; every command, of every terminal, reads it.
-
-    `temporal_address` is the configured server's where one is configured, and then there is no `web_ui`; `emulator_url`
-    is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`). `parts` by name: a
-    `PartName`, and from the second of its kind on its number, as in `worker-2`.
-    """
-
-    pid: int
-    mode: StackMode
-    started_at: datetime
-    temporal_address: str
-    namespace: str
-    ports: Ports
-    web_ui: str | None = None
-    emulator_url: str | None = None
-    settings: dict[str, str] = {}
-    parts: dict[str, PartState] = {}
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether every part serves."""
-        return bool(self.parts) and all(part.status is PartStatus.RUNNING for part in self.parts.values())
-
-    def run_url(self, workflow_id: str) -> str | None:
-        """The Web UI's page of a run; None when the stack has no Web UI."""
-        return f"{self.web_ui}/namespaces/{self.namespace}/workflows/{workflow_id}" if self.web_ui else None
-
-    @staticmethod
-    def path(settings: Settings) -> Path:
-        """The file of a state folder."""
-        return settings.state_folder / "stack.json"
-
-    @classmethod
-    def read(cls, settings: Settings) -> "StackFile | None":
-        """The stack of the state folder; None when there is none. It may be a dead one's: its lock tells."""
-        path = cls.path(settings)
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValidationError:
-            raise SetupError(
-                f"{path} was written by another version of this program: run `durable-responses down` first."
-            ) from None
-
-
-# --- the provider ------------------------------------------------------------------------------------------------
-
-
-class ProviderKind(StrEnum):
-    """Who serves the Responses API."""
-
-    OPENAI = "openai"
-    COMPATIBLE = "compatible"
-    EMULATOR = "emulator"
-
-
-class Provider(BaseModel):
-    """The server of the Responses API: base addresses without a slash at the end, and its key if there is one."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: ProviderKind
-    base_url: str
-    websocket_base_url: str
-    api_key: SecretStr | None = None
-
-    @property
-    def sentence(self) -> str:
-        """One sentence that says who answers."""
-        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
-        return {
-            ProviderKind.OPENAI: "Responses come from OpenAI, because OPENAI_API_KEY is set.",
-            ProviderKind.COMPATIBLE: f"Responses come from {host}, because OPENAI_BASE_URL is set.",
-            ProviderKind.EMULATOR: "Responses come from the emulator (a script, no model): OPENAI_API_KEY is not set.",
-        }[self.kind]
-
-
-def configured_provider(settings: Settings) -> ProviderKind:
-    """Who serves the Responses API by these settings: the emulator when neither key nor base URL is given."""
-    if settings.openai_base_url and settings.openai_base_url != OPENAI_BASE_URL:
-        return ProviderKind.COMPATIBLE
-    return ProviderKind.OPENAI if settings.openai_api_key else ProviderKind.EMULATOR
-
-
-def find_provider(settings: Settings) -> Provider:
-    """The provider, with its addresses. Raises `ProviderMissing` when it should be an emulator and none is running."""
-    kind = configured_provider(settings)
-    base_url = settings.openai_base_url or OPENAI_BASE_URL
-    if kind is ProviderKind.EMULATOR:
-        stack = StackFile.read(settings)
-        if stack is None or stack.emulator_url is None:
-            raise ProviderMissing(
-                "No provider: set OPENAI_API_KEY or OPENAI_BASE_URL, or start the emulator with `durable-responses up`."
-            )
-        base_url = stack.emulator_url
-    websocket = settings.openai_websocket_base_url or re.sub("^http", "ws", base_url)
-    return Provider(kind=kind, base_url=base_url, websocket_base_url=websocket, api_key=settings.openai_api_key)
-
-
-# --- Temporal ----------------------------------------------------------------------------------------------------
-
-
-def temporal_config() -> temporalio.envconfig.ClientConnectConfig:
-    """What Temporal's own configuration says (`TEMPORAL_*`, or its TOML file); empty when there is none."""
-    try:
-        return temporalio.envconfig.ClientConfig.load_client_connect_config()
-    except RuntimeError as error:
-        raise SettingsError(f"Temporal's configuration cannot be read: {error}.") from None
-
-
-def configured_address() -> str | None:
-    """The address in Temporal's own configuration; None when there is none, and the embedded stack is used."""
-    return temporal_config().get("target_host")
-
-
-def temporal_namespace() -> str:
-    """The configured namespace, or Temporal's default."""
-    return temporal_config().get("namespace", "default")
-
-
-def temporal_address(settings: Settings) -> str:
-    """The configured address, else the embedded stack's, else Temporal's usual one."""
-    if address := configured_address():
-        return address
-    stack = StackFile.read(settings)
-    return stack.temporal_address if stack else USUAL_TEMPORAL_ADDRESS
-
-
-async def connect(settings: Settings | None = None, *, patience: float = 0, **overrides: Any) -> Client:
-    """A client for the configured server, else for the embedded stack's.
-
-    A server that does not answer is tried again for `patience` seconds; the last try may take 5 s more. Then
-    `TemporalUnreachable` says so. `overrides` go to `Client.connect`.
-    """
-    settings = settings or Settings.load()
-    give_up = time.monotonic() + patience
-    while True:
-        address = temporal_address(settings)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                config = {
-                    **temporal_config(),
-                    "target_host": address,
-                    "data_converter": pydantic_data_converter,
-                    "plugins": [_watching()],
-                }
-                return await Client.connect(**{**config, **overrides})
-        except (RuntimeError, TimeoutError) as error:
-            if time.monotonic() >= give_up:
-                raise TemporalUnreachable(_unreachable(address)) from error
-        except ValueError as error:
-            raise SettingsError(f"TEMPORAL_ADDRESS {address!r} cannot be used: {error}.") from None
-        await asyncio.sleep(0.1)
-
-
-def _unreachable(address: str) -> str:
-    ours, theirs = "`durable-responses up` starts one", "start that server, or check TEMPORAL_ADDRESS"
-    cure = theirs if configured_address() else ours
-    return f"No Temporal server answers at {address}: {cure}; the runs on it are not lost and go on when it is back."

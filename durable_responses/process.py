@@ -1,0 +1,68 @@
+"""What a program does at its start and at its end: logs, traces and metrics, and leaving with an exit code."""
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from durable_responses.settings import OtelSettings, Settings, SettingsError
+from durable_responses.telemetry.log_lines import log_handler
+
+
+def setup_logs(settings: Settings) -> None:
+    """Log to standard error, from `AGENT_LOG_LEVEL` on, in the form of `AGENT_LOG_FORMAT`."""
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        handlers=[log_handler(settings.log_format)],
+        force=True,
+    )
+    # One line for each request: thousands of waiting responses would write nothing else.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # They tell every message that they carry, and with it what users, models and tools said.
+    for library in ("temporalio", "websockets"):
+        logging.getLogger(library).setLevel(max(logging.getLogger().level, logging.INFO))
+
+
+def setup_export(service: str) -> None:
+    """Send traces and metrics where OpenTelemetry's variables say, if they do; `service` is the name of this program.
+
+    Once in a process, and before `connect`. Raises `SettingsError`.
+    """
+    export = OtelSettings.load().export()
+    if export is None:
+        return
+    from durable_responses.telemetry import providers
+
+    try:
+        providers.begin(export, service)
+    except providers.ExporterMissing as error:
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error}.") from None
+
+
+def setup_telemetry(settings: Settings, service: str = "durable-responses") -> None:
+    """Logs, traces and metrics of this process. Raises `SettingsError`."""
+    setup_logs(settings)
+    setup_export(service)
+
+
+def end_telemetry() -> None:
+    """Send what has not been sent yet; takes at most a few seconds."""
+    if providers := sys.modules.get(
+        "durable_responses.telemetry.providers"
+    ):  # where it was not needed, nothing is to be sent
+        providers.end()
+
+
+def leave(code: int, last_words: str = "") -> NoReturn:
+    """End the process with that exit code, after a last line on standard error. For programs that use Temporal.
+
+    The interpreter's own shutdown waits for threads that read standard input, and Temporal's SDK can abort in it, after
+    all is done and well (https://github.com/temporalio/sdk-python/issues/300).
+    """
+    if last_words:
+        sys.stderr.write(f"{last_words}\n")
+    end_telemetry()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

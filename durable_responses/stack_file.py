@@ -1,0 +1,100 @@
+"""The embedded stack, as others see it: the file in which its supervisor says where everything is."""
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from durable_responses.settings import Settings, SetupError
+
+
+class StackMode(StrEnum):
+    """Whether somebody watches the stack."""
+
+    FOREGROUND = "foreground"
+    BACKGROUND = "background"
+
+
+class PartName(StrEnum):
+    """The processes of the stack. PostgreSQL and a Web UI of its own are there with `make stack` only."""
+
+    POSTGRES = "postgres"
+    TEMPORAL = "temporal"
+    WEB_UI = "web-ui"
+    EMULATOR = "emulator"
+    WORKER = "worker"
+
+
+class PartStatus(StrEnum):
+    """Where a part stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class PartState(BaseModel):
+    """One process of the stack: `restarts` counts how often it had to be started again."""
+
+    status: PartStatus = PartStatus.STARTING
+    pid: int | None = None
+    restarts: int = 0
+
+
+class Ports(BaseModel):
+    """The ports of 127.0.0.1 that the parts listen on: the usual ones, unless they are taken."""
+
+    model_config = ConfigDict(frozen=True)
+
+    temporal: int = 7233
+    web_ui: int = 8233
+    emulator: int = 8484
+    postgres: int = 5432
+
+
+class StackFile(BaseModel):
+    """Where the embedded stack is. Its supervisor writes this; every command, of every terminal, reads it.
+
+    `temporal_address` is the configured server's where one is configured, and then there is no `web_ui`; `emulator_url`
+    is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`). `parts` by name: a
+    `PartName`, and from the second of its kind on its number, as in `worker-2`.
+    """
+
+    pid: int
+    mode: StackMode
+    started_at: datetime
+    temporal_address: str
+    namespace: str
+    ports: Ports
+    web_ui: str | None = None
+    emulator_url: str | None = None
+    settings: dict[str, str] = {}
+    parts: dict[str, PartState] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every part serves."""
+        return bool(self.parts) and all(part.status is PartStatus.RUNNING for part in self.parts.values())
+
+    def run_url(self, workflow_id: str) -> str | None:
+        """The Web UI's page of a run; None when the stack has no Web UI."""
+        return f"{self.web_ui}/namespaces/{self.namespace}/workflows/{workflow_id}" if self.web_ui else None
+
+    @staticmethod
+    def path(settings: Settings) -> Path:
+        """The file of a state folder."""
+        return settings.state_folder / "stack.json"
+
+    @classmethod
+    def read(cls, settings: Settings) -> "StackFile | None":
+        """The stack of the state folder; None when there is none. It may be a dead one's: its lock tells."""
+        path = cls.path(settings)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            raise SetupError(
+                f"{path} was written by another version of this program: run `durable-responses down` first."
+            ) from None

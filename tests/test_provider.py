@@ -1,0 +1,52 @@
+"""Who serves the Responses API, by the settings and by the embedded stack."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_responses.provider import Provider, ProviderKind, ProviderMissing, find_provider
+from durable_responses.settings import Settings
+from tests.support.stack_files import EMULATOR, write_stack_file
+
+
+def provider(**settings: Any) -> Provider:
+    return find_provider(Settings(**settings))
+
+
+def test_a_key_means_openai() -> None:
+    found = provider(openai_api_key="sk-1")
+    assert (found.kind, found.base_url) == (ProviderKind.OPENAI, "https://api.openai.com/v1")
+    assert found.websocket_base_url == "wss://api.openai.com/v1"
+    assert found.sentence == "Responses come from OpenAI, because OPENAI_API_KEY is set."
+
+
+@pytest.mark.parametrize("key", [None, "sk-1"])
+def test_a_base_url_means_a_compatible_server_with_or_without_a_key(key: str | None) -> None:
+    found = provider(openai_base_url="http://host:1234/v1/", openai_api_key=key)
+    assert (found.kind, found.base_url) == (ProviderKind.COMPATIBLE, "http://host:1234/v1")
+    assert found.sentence == "Responses come from host:1234, because OPENAI_BASE_URL is set."
+
+
+def test_a_websocket_address_of_its_own_is_taken_as_it_is() -> None:
+    found = provider(openai_api_key="sk-1", openai_websocket_base_url="wss://other/v2")
+    assert found.websocket_base_url == "wss://other/v2"
+
+
+def test_a_password_in_the_base_url_is_not_told() -> None:
+    assert "secret" not in provider(openai_base_url="http://me:secret@host/v1").sentence
+
+
+def test_neither_key_nor_base_url_means_the_emulator_of_the_stack(tmp_path: Path) -> None:
+    write_stack_file(tmp_path)
+    found = find_provider(Settings(state_folder=tmp_path))
+    assert (found.kind, found.base_url) == (ProviderKind.EMULATOR, EMULATOR)
+    assert "emulator" in found.sentence
+
+
+@pytest.mark.parametrize("has_stack", [False, True], ids=["no stack", "a stack without emulator"])
+def test_without_any_provider_the_error_says_what_to_set(tmp_path: Path, has_stack: bool) -> None:
+    if has_stack:
+        write_stack_file(tmp_path, emulator=None)
+    with pytest.raises(ProviderMissing, match="OPENAI_API_KEY or OPENAI_BASE_URL, or start the emulator"):
+        find_provider(Settings(state_folder=tmp_path))
