@@ -1,45 +1,86 @@
-"""What the README says is so: its programs run, its commands exist, its table is the settings."""
+"""What the README says is so: its programs run, its commands do what it says, its table is the settings."""
 
 import asyncio
 import importlib.util
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
 from durable_responses.cli.app import app
+from durable_responses.cli.entry import PROGRAMS
+from durable_responses.embedded import find_temporal_cli
+from durable_responses.runtime import Settings
 from durable_responses.tools.registry import Registry
 from tests.support.emulator_control import EmulatorProcess
-from tests.support.processes import TemporalServer, WorkerProcess
-from tests.support.settings_table import settings_table
+from tests.support.processes import CHECKOUT, TemporalServer, WorkerProcess
+from tests.support.settings_table import IN_THE_README, settings_table
 
-CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text()
-PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
 def program_with(words: str) -> str:
-    found: list[str] = [program for program in PROGRAMS if words in program]
+    found: list[str] = [program for program in PYTHON if words in program]
     assert len(found) == 1
     return found[0]
 
 
-def test_the_table_of_settings_is_current() -> None:
-    """`python -m tests.support.settings_table` prints the current one."""
-    assert settings_table().strip() in README
+def test_it_can_be_read_in_one_sitting() -> None:
+    assert len(README.splitlines()) <= 220
+
+
+def test_the_settings_that_matter_are_current() -> None:
+    """`python -m tests.support.settings_table readme` prints the current table."""
+    assert settings_table(IN_THE_README) in README
+
+
+def test_the_page_of_all_settings_is_current() -> None:
+    """`python -m tests.support.settings_table` prints the current table."""
+    assert settings_table() in (CHECKOUT / "docs" / "settings.md").read_text()
 
 
 def test_every_command_of_the_table_exists_and_none_is_left_out() -> None:
-    table = README.split("## The command line")[1].split("## From Temporal")[0]
+    table = README.split("## The command line")[1].split("\n## ")[0]
     named = set(re.findall(r"`([a-z]+)[ `]", "\n".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert named == commands
+    assert named == commands | set(PROGRAMS)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+?)\)", README))))
-def test_every_link_leads_somewhere(target: str) -> None:
-    assert target.startswith("http") or (CHECKOUT / target).exists()
+async def test_the_commands_of_temporal_do_what_the_readme_says(temporal: TemporalServer, tmp_path: Path) -> None:
+    """Start, query, signal and result, one after the other; then cancel, on a second run of that id."""
+    cli = await find_temporal_cli(Settings(), print)
+    section = README.split("## From Temporal")[1].split("\n## ")[0]
+    start, query, signal, cancel, result = re.findall(r"^temporal (.*)$", section, re.MULTILINE)
+
+    async def typed(command: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(str(cli), *shlex.split(command), "--address", temporal.address),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode, printed.decode()
+
+    async with (
+        EmulatorProcess(tmp_path, "--scenario", "think?seconds=600") as emulator,
+        WorkerProcess(temporal, emulator.base_url, folder=tmp_path),
+    ):
+        assert (await typed(start))[0] == 0
+        code, printed = await typed(query)
+        assert code == 0, printed
+        assert "max_iterations" in printed
+        assert (await typed(signal))[0] == 0
+        code, printed = await typed(result)
+        assert code == 0, printed
+        assert '"status":"cancelled"' in "".join(printed.split())
+        assert "no longer needed" in printed
+        assert (await typed(start))[0] == 0
+        assert (await typed(cancel))[0] == 0
+        _, printed = await typed(result)
+        assert "CANCELED" in printed.upper()
 
 
 def test_the_tool_of_the_readme_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,10 +32,6 @@ async def test_the_program_prints_what_the_page_says(tmp_path: Path) -> None:
     assert printed.decode() == "Say hello.\n"
 
 
-def test_the_readme_shows_the_same_program() -> None:
-    assert PROGRAM in (CHECKOUT / "README.md").read_text()
-
-
 def test_the_program_is_ten_lines_at_most() -> None:
     body = PROGRAM.split("async def main() -> None:\n")[1].split("\n\n")[0]
     assert len(body.strip().splitlines()) <= 10

@@ -1,5 +1,7 @@
-"""The table of settings in the README: `python -m tests.support.settings_table` prints it."""
+"""The tables of settings: run as a program it prints that of docs/settings.md, with `readme` that of the README."""
 
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,27 @@ from pydantic_core import PydanticUndefined
 
 from durable_responses.settings import Settings
 
+IN_THE_README = [
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "AGENT_MODEL",
+    "AGENT_WORKSPACE",
+    "AGENT_FILES_ROOT",
+    "AGENT_OUTPUT_ROOT",
+    "AGENT_TOOL_MODULES",
+    "AGENT_MAX_RESPONSES_IN_FLIGHT",
+    "AGENT_HEALTH_PORT",
+    "AGENT_STATE_FOLDER",
+]
+"""The settings that most people need."""
 
-def settings_table() -> str:
-    """A Markdown table of every setting: its variable, its default and what it means."""
+
+def settings_table(variables: Sequence[str] = ()) -> str:
+    """A Markdown table of these settings, else of all: variable, default, meaning."""
     rows = [
         f"| `{Settings.variable(name)}` | {_default(name, field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
+        if not variables or Settings.variable(name) in variables
     ]
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
 
@@ -27,7 +44,7 @@ def _default(name: str, value: Any) -> str:
     if isinstance(value, timedelta):
         return f"`{_short(value)}`"
     if isinstance(value, Path):
-        return f"`{value}`" if value != Path() else "where it was started"
+        return f"`{value}`" if value != Path() else "current folder"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
@@ -38,4 +55,4 @@ def _short(time: timedelta) -> str:
 
 
 if __name__ == "__main__":
-    print(settings_table())
+    print(settings_table(IN_THE_README if sys.argv[1:] == ["readme"] else ()))
