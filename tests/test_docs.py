@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from durable_responses.embedded import find_temporal_cli
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from tests.support.pages import PAGES, commands
 from tests.support.processes import CHECKOUT
 

@@ -12,7 +12,7 @@ import pytest
 from durable_responses.cli.app import app
 from durable_responses.cli.entry import PROGRAMS
 from durable_responses.embedded import find_temporal_cli
-from durable_responses.runtime import Settings
+from durable_responses.settings import Settings
 from durable_responses.tools.registry import Registry
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import CHECKOUT, TemporalServer, WorkerProcess
