@@ -2,12 +2,15 @@
 
 Part of the workflow: deterministic, owned by `AgentWorkflow`. A step that is to stop raises `Stopped` once nothing of
 it is left at the provider.
+
+A WebSocket lives in a worker, so the next turn goes to that worker's own queue; when nobody takes it there, or there is
+no room, to any worker. The truth stays here: a turn is one attempt, and what its loss means is decided by the workflow.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -23,26 +26,45 @@ with workflow.unsafe.imports_passed_through():
         FailureType,
         Opening,
         ResponseRecord,
+        SteerOutcome,
+        SteerResponse,
+        SteerStatus,
         Transport,
+        WebSocketTurn,
     )
     from durable_responses.activities.responses import ResponsesActivities
+    from durable_responses.activities.websocket import WebSocketActivities
     from durable_responses.responses_api.models import Response, ResponseStatus
     from durable_responses.workflows import activity_errors, interruptions, rules
     from durable_responses.workflows.contract import AgentInput, TaskQueue
     from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.rules import AfterFailedCreate, CreateHistory
-    from durable_responses.workflows.socket_turns import CreateOptions, SocketTurns
     from durable_responses.workflows.steering import SteeringMessages
+    from durable_responses.workflows.web_ui import summary
 
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
 _LET_THE_WAIT_END = timedelta(seconds=1)
+_TAKEN_WITHIN = timedelta(seconds=2)  # by a worker that lives; longer than that is better spent on another one
+_STEERED_WITHIN = timedelta(seconds=15)
 
 # A retry of a wait only ever means a lost worker, and the attempt number never resets: no growing back-off.
 _WAIT_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0)
 _CREATE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 _CANCEL_RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
+_ONCE = RetryPolicy(maximum_attempts=1)
+
+
+class CreateOptions(TypedDict):
+    """How an activity that creates a response is started."""
+
+    task_queue: str
+    cancellation_type: ActivityCancellationType
+    schedule_to_close_timeout: timedelta
+    schedule_to_start_timeout: timedelta | None
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
 
 
 @dataclass
@@ -54,9 +76,6 @@ class ResponseSource:
     texts: SteeringMessages
     stop: StopRequest
     changed: Callable[[], None]
-
-    def __post_init__(self) -> None:
-        self._socket_turns = SocketTurns(self.ledger, self.texts, self.stop, self.changed)
 
     async def next_response(self) -> Response:
         """One response, finished or cut off by the deadline, and recorded in the ledger.
@@ -197,12 +216,79 @@ class ResponseSource:
     # --- websocket -----------------------------------------------------------------------------------------------
 
     async def _over_websocket(self, create: CreateResponse) -> Response:
-        turn = await self._socket_turns.run(create, self._create_options())
+        turn = await self._turn(create)
         for response in (*turn.superseded, turn.response):
             self._record(response)
         if self.stop.requested:
             raise Stopped
         return turn.response
+
+    async def _turn(self, create: CreateResponse) -> WebSocketTurn:
+        """One turn. Steering messages that come meanwhile are sent into it. Raises `Stopped`, `ActivityError`."""
+        self.ledger.turn_ended()
+        try:
+            turn = await self._turn_on_some_worker(create)
+        except ActivityError:
+            self.texts.turn_lost()
+            raise
+        finally:
+            self.ledger.turn_ended()
+        self.ledger.socket_queue = turn.queue
+        self.texts.turn_ended(turn.connection, turn.steers)
+        return turn
+
+    async def _turn_on_some_worker(self, create: CreateResponse) -> WebSocketTurn:
+        anywhere: CreateOptions = {**self._create_options(), "retry_policy": _ONCE}
+        queue, self.ledger.socket_queue = self.ledger.socket_queue, None
+        if queue is not None:
+            left = anywhere["schedule_to_start_timeout"]
+            taken_within = min(_TAKEN_WITHIN, left or _TAKEN_WITHIN)
+            there: CreateOptions = {**anywhere, "task_queue": queue, "schedule_to_start_timeout": taken_within}
+            try:
+                return await self._steered_turn(create, there)
+            except ActivityError as error:
+                if not activity_errors.never_began(error):
+                    raise
+        return await self._steered_turn(create, anywhere)
+
+    async def _steered_turn(self, create: CreateResponse, options: CreateOptions) -> WebSocketTurn:
+        handle = workflow.start_activity_method(
+            WebSocketActivities.websocket_turn,
+            create,
+            summary=f"response {create.iteration} over a WebSocket",
+            **options,
+        )
+        while (steer := await self._text_during(handle)) is not None:
+            self.texts.told(await self._steer(steer))
+            self.changed()
+        return await interruptions.ended(handle, self.stop)
+
+    async def _text_during(self, handle: ActivityHandle[WebSocketTurn]) -> SteerResponse | None:
+        """The next text for the turn; None when the turn is over, or is to be."""
+        next_to_send = self.texts.next_to_send
+        await workflow.wait_condition(lambda: handle.done() or self.stop.requested or next_to_send() is not None)
+        return None if handle.done() or self.stop.requested else next_to_send()
+
+    async def _steer(self, steer: SteerResponse) -> SteerOutcome:
+        handle = workflow.start_activity_method(
+            WebSocketActivities.steer_response,
+            steer,
+            task_queue=self.ledger.steering_queue,
+            summary=summary(f"tell the model: {steer.text}"),
+            start_to_close_timeout=_STEERED_WITHIN,
+            schedule_to_start_timeout=_TAKEN_WITHIN,
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=_ONCE,
+        )
+        await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
+        if not handle.done():
+            handle.cancel()
+        try:
+            return await handle
+        except ActivityError as error:
+            if activity_errors.nobody_took(error):
+                return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No worker took it.")
+            return SteerOutcome(id=steer.id, status=SteerStatus.UNKNOWN, reason=activity_errors.error_of(error).message)
 
     # --- stopping ------------------------------------------------------------------------------------------------
 
