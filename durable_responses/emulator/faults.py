@@ -56,7 +56,7 @@ class Delay(Scripted):
 
 
 class AddHeaders(Scripted):
-    """`create`, `retrieve`, `cancel`: all is well, and the answer has these headers: `openai-poll-after-ms`, say."""
+    """`create`, `retrieve`, `cancel`: the answer has more headers, such as `openai-poll-after-ms`."""
 
     type: Literal["add_headers"] = "add_headers"
     headers: dict[str, str]
@@ -75,7 +75,7 @@ class Stuck(Scripted):
 
 
 class End(Scripted):
-    """`create`: the response ends so."""
+    """`create`: the response ends as given."""
 
     type: Literal["end"] = "end"
     ending: Ending
@@ -87,8 +87,8 @@ class FinishFirst(Scripted):
     type: Literal["finish_first"] = "finish_first"
 
 
-class How(StrEnum):
-    """How a stream breaks: the connection is reset, closed in good order, or falls silent."""
+class StreamBreak(StrEnum):
+    """How a stream breaks: the connection is reset, closed properly, or falls silent."""
 
     RESET = "reset"
     CLOSE = "close"
@@ -100,7 +100,7 @@ class BreakStream(Scripted):
 
     type: Literal["break_stream"] = "break_stream"
     after_events: int = Field(0, ge=0)
-    how: How = How.RESET
+    how: StreamBreak = StreamBreak.RESET
     survives: bool = False
 
 

@@ -1,4 +1,4 @@
-"""The API without its transports: what the HTTP, SSE and WebSocket endpoints call."""
+"""The operations of the API, independent of transport: what the HTTP and WebSocket endpoints call."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -116,7 +116,7 @@ class Provider:
             self.state.record(Stopped(id=response.id, at=now, how=Stop.HANG_UP))
 
     def steer(self, response: StoredResponse) -> None:
-        """End a response with what it has, so that another can go on from there; not one whose calls are awaited."""
+        """End a response with what it has, so that another can continue it; not one whose calls are awaited."""
         at = self.state.clock.now() + AFTER_WHAT_WAS_SENT
         if response.finished_at > at and not response.calls:
             self.state.record(Stopped(id=response.id, at=at, how=Stop.STEER))

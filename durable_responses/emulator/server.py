@@ -74,8 +74,8 @@ def create_app(provider: Provider, api_key: str | None = None) -> Starlette:
 
 
 class EmulatorServer:
-    """One provider, served on a socket that is bound at once. Drives uvicorn directly: its own loop looks for its end
-    ten times a second only, and its farewell takes as long as the slowest client."""
+    """One provider, served on a socket that is bound at once. Drives uvicorn directly: its own loop checks for a
+    stop only ten times a second, and its shutdown waits for the slowest client."""
 
     def __init__(self, options: EmulatorOptions) -> None:
         self.provider = build_provider(options)
@@ -103,7 +103,7 @@ class EmulatorServer:
         await self._uvicorn.startup(sockets=[self._socket])
 
     async def stop(self) -> None:
-        """Cut all connections and close the state file. What is under way goes on at the next start."""
+        """Cut all connections and close the state file. Responses in progress continue at the next start."""
         self.provider.state.close()
         for listener in self._uvicorn.servers:
             listener.close()

@@ -24,7 +24,7 @@ from durable_responses.activities.messages import (
     ResponseRecord,
 )
 from durable_responses.activities.stream import RESUMABLE_FOR, PreviewFeed
-from durable_responses.emulator.faults import Answer, BreakStream, Fault, How, Operation
+from durable_responses.emulator.faults import Answer, BreakStream, Fault, Operation, StreamBreak
 from durable_responses.responses_api.client import ResponsesClient
 from tests.support.attempts import WORKFLOW_ID, Attempt, Reports, activities_of
 from tests.support.emulator_control import RunningEmulator
@@ -193,17 +193,17 @@ async def test_its_beats_say_what_a_retry_may_do(emulated: ResponsesClient) -> N
 
 # --- broken before the end ---------------------------------------------------------------------------------------
 
-every_break = pytest.mark.parametrize("how", How)
+every_break = pytest.mark.parametrize("how", StreamBreak)
 
 
-async def break_stream(emulator: RunningEmulator, how: How, events: int, *, survives: bool) -> None:
+async def break_stream(emulator: RunningEmulator, how: StreamBreak, events: int, *, survives: bool) -> None:
     effect = BreakStream(after_events=events, how=how, survives=survives)
     await emulator.control.add_fault(Fault(operation=Operation.STREAM, effect=effect))
 
 
 @every_break
 async def test_a_response_that_finishes_although_its_stream_broke_is_used(
-    emulator: RunningEmulator, emulated: ResponsesClient, how: How
+    emulator: RunningEmulator, emulated: ResponsesClient, how: StreamBreak
 ) -> None:
     """A27: the id is known, so it is read by id; cut, closed or silent."""
     await break_stream(emulator, how, 3, survives=True)
@@ -214,7 +214,7 @@ async def test_a_response_that_finishes_although_its_stream_broke_is_used(
 
 @every_break
 async def test_a_response_that_died_with_its_stream_is_lost(
-    emulator: RunningEmulator, emulated: ResponsesClient, how: How
+    emulator: RunningEmulator, emulated: ResponsesClient, how: StreamBreak
 ) -> None:
     """A27: and named, so that the run lists it."""
     await break_stream(emulator, how, 3, survives=False)
@@ -226,7 +226,7 @@ async def test_a_response_that_died_with_its_stream_is_lost(
 
 @every_break
 async def test_a_stream_that_breaks_before_its_id_is_known_is_an_ambiguous_create(
-    emulator: RunningEmulator, emulated: ResponsesClient, how: How
+    emulator: RunningEmulator, emulated: ResponsesClient, how: StreamBreak
 ) -> None:
     """A27: it is not sent again here."""
     await break_stream(emulator, how, 0, survives=True)

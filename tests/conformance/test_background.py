@@ -1,10 +1,12 @@
+"""Background responses: queued, read, cancelled."""
+
 import asyncio
 
 import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 from openai.types.responses import Response
 
-from tests.conformance import strictly
+from tests.support import strictly
 
 ESSAY = "Write 300 words about the sea."
 

@@ -1,3 +1,5 @@
+"""Creating, reading, deleting and chaining responses."""
+
 import json
 
 import pytest
@@ -5,7 +7,7 @@ from openai import AsyncOpenAI, BadRequestError, NotFoundError
 from openai.types.responses import FunctionToolParam, Response
 from pydantic import BaseModel
 
-from tests.conformance import strictly
+from tests.support import strictly
 
 DICE: FunctionToolParam = {
     "type": "function",

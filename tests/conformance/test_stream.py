@@ -1,3 +1,5 @@
+"""Server-sent events: their order, their numbers, and resuming."""
+
 import asyncio
 from collections.abc import AsyncIterator
 
@@ -5,8 +7,8 @@ import pytest
 from openai import AsyncOpenAI, BadRequestError
 from openai.types.responses import ResponseStreamEvent
 
-from tests.conformance import strictly
 from tests.conformance.test_create import DICE
+from tests.support import strictly
 
 
 async def _all(events: AsyncIterator[ResponseStreamEvent]) -> list[ResponseStreamEvent]:

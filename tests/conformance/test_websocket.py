@@ -1,3 +1,5 @@
+"""Turns over a WebSocket: events, lanes, continuation, steering."""
+
 import asyncio
 from collections.abc import AsyncIterator
 
@@ -5,9 +7,9 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import ResponsesServerEvent
 
-from tests.conformance import strictly
-from tests.conformance.strictly import Socket
 from tests.conformance.test_create import DICE
+from tests.support import strictly
+from tests.support.strictly import Socket
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from openai import AsyncOpenAI
 from openai.types.responses import Response, ResponseItemList
 
 from durable_responses.emulator.model.library import BUILT_IN
-from tests.conformance import strictly
-from tests.support.emulator_control import RunningEmulator
+from tests.support import strictly
 
 REASONING = {"effort": "low", "summary": "auto"}
 CALL_KINDS = ["computer_call", "local_shell_call", "shell_call", "apply_patch_call", "mcp_approval_request"]
@@ -35,32 +34,24 @@ async def test_a_scenario_sends_valid_events(official: AsyncOpenAI, scenario: st
     assert [event.type async for event in events][-1] == "response.completed"
 
 
-async def test_an_unknown_item_is_shown_as_it_stands(official: AsyncOpenAI) -> None:
+async def test_an_unknown_item_is_shown_unchanged(official: AsyncOpenAI) -> None:
     response = await official.responses.create(model="scenario:unknown_item", input="Hi.")
     assert [item.type for item in response.output] == ["reasoning", "hologram", "message"]
 
 
-@pytest.mark.parametrize(
-    "item",
-    [
+async def test_input_items_are_listed_in_full(official: AsyncOpenAI) -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "auto"}
+    asked: Any = [
         {"role": "user", "content": "Hi."},
         {"role": "user", "content": [{"type": "input_text", "text": "Hi."}]},
-        {
-            "role": "user",
-            "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "auto"}],
-        },
+        {"role": "user", "content": [image]},
         {"role": "developer", "content": "Be brief."},
         {"role": "assistant", "content": "Yes?"},
         {"type": "reasoning", "id": "rs_1", "summary": []},
-    ],
-)
-async def test_input_items_are_listed_in_full(
-    emulator: RunningEmulator, official: AsyncOpenAI, item: dict[str, Any]
-) -> None:
-    asked: Any = [item]
+    ]
     response = await official.responses.create(model="scenario:no_output", input=asked)
     raw = await official.responses.input_items.with_raw_response.list(response.id)
-    strictly.read(ResponseItemList, raw.content)
+    assert len(strictly.read(ResponseItemList, raw.content).data) == len(asked)
 
 
 async def test_answers_to_calls_are_listed_in_full(official: AsyncOpenAI) -> None:

@@ -19,10 +19,10 @@ from durable_responses.emulator.faults import (
     Fault,
     FaultQueue,
     FinishFirst,
-    How,
     Operation,
     RejectChain,
     Reset,
+    StreamBreak,
     Stuck,
 )
 from durable_responses.emulator.model.script import Ending
@@ -160,8 +160,10 @@ async def test_a_stream_is_silent_before_its_first_byte(emulator: RunningEmulato
         await official.with_options(timeout=0.1).responses.create(model=SLOW, input="Hi.", stream=True)
 
 
-@pytest.mark.parametrize("how", [How.RESET, How.SILENCE])
-async def test_a_stream_breaks_after_so_many_events(emulator: RunningEmulator, official: AsyncOpenAI, how: How) -> None:
+@pytest.mark.parametrize("how", [StreamBreak.RESET, StreamBreak.SILENCE])
+async def test_a_stream_breaks_after_so_many_events(
+    emulator: RunningEmulator, official: AsyncOpenAI, how: StreamBreak
+) -> None:
     await order(emulator, Operation.STREAM, BreakStream(after_events=2, how=how))
     events = await official.with_options(timeout=0.3).responses.create(
         model="scenario:write?seconds=0", input="Hi.", stream=True
@@ -175,7 +177,7 @@ async def test_a_stream_breaks_after_so_many_events(emulator: RunningEmulator, o
 async def test_a_stream_is_closed_in_good_order_before_its_end(
     emulator: RunningEmulator, official: AsyncOpenAI
 ) -> None:
-    await order(emulator, Operation.STREAM, BreakStream(after_events=3, how=How.CLOSE))
+    await order(emulator, Operation.STREAM, BreakStream(after_events=3, how=StreamBreak.CLOSE))
     events = await official.responses.create(model="scenario:write?seconds=0", input="Hi.", stream=True)
     assert len(await read_all(events)) == 3
 
@@ -184,7 +186,7 @@ async def test_a_stream_is_closed_in_good_order_before_its_end(
 async def test_a_response_survives_its_broken_stream_or_not(
     emulator: RunningEmulator, official: AsyncOpenAI, survives: bool, status: str
 ) -> None:
-    await order(emulator, Operation.STREAM, BreakStream(after_events=2, how=How.CLOSE, survives=survives))
+    await order(emulator, Operation.STREAM, BreakStream(after_events=2, how=StreamBreak.CLOSE, survives=survives))
     await read_all(await official.responses.create(model=SLOW, input="Hi.", stream=True))
     [line] = await emulator.control.responses()
     assert line.status == status
@@ -193,7 +195,7 @@ async def test_a_response_survives_its_broken_stream_or_not(
 async def test_a_background_response_survives_its_broken_stream(
     emulator: RunningEmulator, official: AsyncOpenAI
 ) -> None:
-    await order(emulator, Operation.STREAM, BreakStream(after_events=2, how=How.CLOSE))
+    await order(emulator, Operation.STREAM, BreakStream(after_events=2, how=StreamBreak.CLOSE))
     await read_all(await official.responses.create(model=SLOW, input="Hi.", stream=True, background=True))
     [line] = await emulator.control.responses()
     assert line.status == "in_progress"

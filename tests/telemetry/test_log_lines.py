@@ -78,7 +78,7 @@ async def test_what_a_worker_logs_of_a_response_names_trace_run_and_response(
     apart: Deployment, received: Received, transport: TransportChoice
 ) -> None:
     turns = [Script(output=[calls("explode", "now")], write=0), Script(output=[Text(text="Done.")], write=0)]
-    settings = {"AGENT_LOG_FORMAT": "json", "AGENT_TOOL_MODULES": "tests.telemetry.leaking_tools"}
+    settings = {"AGENT_LOG_FORMAT": "json", "AGENT_TOOL_MODULES": "tests.support.leaking_tools"}
     async with exporting_worker(apart, received, **settings) as worker:
         run = await apart.start(f"logged-{transport}", turns, transport=transport)
         await run.result()

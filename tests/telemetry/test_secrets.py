@@ -45,7 +45,7 @@ async def left(received: Received, tmp_path_factory: pytest.TempPathFactory) -> 
         settings = {
             "OPENAI_API_KEY": KEY,
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{HEADER}",
-            "AGENT_TOOL_MODULES": "tests.telemetry.leaking_tools",
+            "AGENT_TOOL_MODULES": "tests.support.leaking_tools",
             "AGENT_LOG_LEVEL": "debug",
             "AGENT_OUTPUT_ROOT": str(folder / "output"),
         }

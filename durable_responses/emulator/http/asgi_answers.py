@@ -1,4 +1,4 @@
-"""The ways in which the emulator answers, or does not, as ASGI applications."""
+"""Answers as ASGI applications: JSON, errors, event streams, a reset connection, and silence."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response as HttpAnswer
 from starlette.types import Receive, Scope, Send
 
-from durable_responses.emulator.faults import BreakStream, How
+from durable_responses.emulator.faults import BreakStream, StreamBreak
 from durable_responses.emulator.http import breakable_connections
 from durable_responses.emulator.objects.api_errors import ApiError, ErrorAnswer, wrong_api_key
 from durable_responses.emulator.provider import Sent
@@ -88,9 +88,9 @@ class EventStream:
 
     async def _break(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._broken is not None
-        if self._broken.how is How.RESET:
+        if self._broken.how is StreamBreak.RESET:
             await connection_reset(scope, receive, send)
-        elif self._broken.how is How.CLOSE:
+        elif self._broken.how is StreamBreak.CLOSE:
             await send({"type": "http.response.body", "body": b""})
         else:
             await client_gone(receive)

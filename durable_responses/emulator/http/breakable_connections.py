@@ -1,4 +1,4 @@
-"""Breaking connections: what no server does on purpose."""
+"""TCP connections that can be reset under a client, which servers offer no way to do."""
 
 import asyncio
 import socket

@@ -1,10 +1,10 @@
-"""The endpoints that control the emulator itself. They need no key and are no part of the API.
+"""The endpoints that control the emulator itself. They need no key and are not part of the API.
 
 | endpoint                  | body or answer                                                              |
 |---------------------------|-----------------------------------------------------------------------------|
 | GET /control/billing      | answers a `Bill`; `?workflow_id=…` (any metadata keys) narrows it           |
 | POST /control/scenarios   | a `Scenario`                                                                |
-| POST /control/faults      | a `Fault`; DELETE calls all off                                             |
+| POST /control/faults      | a `Fault`; DELETE removes all of them                                       |
 | POST /control/clock       | an `Advance`                                                                |
 | POST /control/reset       | forgets responses, counts, scenarios and faults                             |
 """

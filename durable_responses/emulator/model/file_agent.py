@@ -1,7 +1,7 @@
 """The default scenario: an agent that uses the file tools it is offered, and answers from what they returned.
 
 It lists the files, reads the most promising ones side by side, searches for a word of the task, writes a report when
-the task asks for one, and then says what it found. Tools are recognised by their names and parameters, not by heart.
+the task asks for one, and then says what it found. Any tools will do: their names and parameters say what they are for.
 """
 
 import json

@@ -85,7 +85,7 @@ def moments_of(span: Span, index: int) -> Iterator[Moment]:
 
 
 def closed_at(elapsed: float, span: Span, index: int) -> tuple[Span, list[Moment]]:
-    """An item that is closed as it stands after `elapsed` seconds, and the events that announce it."""
+    """An item, closed with what it holds after `elapsed` seconds, and the events that announce it."""
     moments = list(moments_of(span, index))
     if span.end <= elapsed:
         return span, moments

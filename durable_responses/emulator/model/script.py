@@ -1,4 +1,4 @@
-"""The language in which the model is scripted: one `Script` is one response, from queue to ending.
+"""The language of scenarios: a `Script` is one response, from queue to ending.
 
 Written as JSON in scenario files and in `POST /control/scenarios`; the same objects are what built-in scenarios return.
 """
@@ -44,7 +44,7 @@ class Refuse(Scripted):
 
 
 class FunctionCallStep(Scripted):
-    """The model calls a function. `arguments` as text are sent as they stand, so they may be no JSON."""
+    """The model calls a function. `arguments` as text are sent unchanged, so they need not be valid JSON."""
 
     type: Literal["function_call"] = "function_call"
     name: str
@@ -68,7 +68,7 @@ class WebSearchStep(Scripted):
 
 
 class ItemStep(Scripted):
-    """Any output item, sent as it stands; it is given an `id` where it has none."""
+    """Any output item, sent unchanged; it is given an `id` where it has none."""
 
     type: Literal["item"] = "item"
     item: dict[str, Any]
@@ -93,7 +93,7 @@ class Ending(Scripted):
 class Script(Scripted):
     """One response. Times are seconds.
 
-    `queue`: before the model starts (background only), None for ever. `think`: before the first word, or call.
+    `queue`: before the model starts (background only), None forever. `think`: before the first word, or call.
     `write`: while the text is written, by its length when not given. `reasoning_tokens`: by `think` when not given.
     """
 

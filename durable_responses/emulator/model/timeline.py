@@ -100,7 +100,7 @@ class Timeline:
         return first + [moment for index, span in enumerate(self.spans) for moment in moments_of(span, index)]
 
     def cut(self, elapsed: float) -> "Timeline":
-        """The same up to a moment at which it ends for steering: what is being written then is closed as it stands."""
+        """The same up to the moment when steering ends it: an unfinished item is closed with what it holds."""
         cut = copy(self)
         ending = Ending(status=ResponseStatus.INCOMPLETE, reason="steered")
         changes = {"ending": ending, "reasoning_tokens": self.reasoning_tokens(elapsed)}

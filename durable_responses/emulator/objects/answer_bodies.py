@@ -1,4 +1,4 @@
-"""The response object as the API sends it: every field, nulls included."""
+"""Bodies of answers: the response object with every field that the API sends, nulls included, and the smaller ones."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the API answers instead of a result. The shapes and words are those of the real API."""
+"""Errors of the API, in the shapes and words of the real one."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a client may ask for. Strict where the real API is strict, so that a wrong client fails here too."""
+"""Bodies and queries of requests. Strict where the real API is strict, so that a wrong client fails here too."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -154,7 +154,7 @@ def parse(kind: type[Body], body: bytes) -> Body:
 
 
 def parse_query(kind: type[Body], query: Mapping[str, str]) -> Body:
-    """The query parameters of a request; those that `kind` does not know are passed over. Raises: ApiError 400."""
+    """The query parameters of a request; those that `kind` does not know are ignored. Raises: ApiError 400."""
     try:
         return kind.model_validate({name: query[name] for name in kind.model_fields if name in query})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What a client may say over a WebSocket. The shapes and words are those of the real API.
+"""Events of a client over a WebSocket, checked. The shapes and words are those of the real API.
 
 https://platform.openai.com/docs/guides/websocket-mode
 """

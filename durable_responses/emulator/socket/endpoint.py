@@ -73,12 +73,12 @@ class Session:
         self._tasks = [group.create_task(self._expire()), group.create_task(self._hear_all())]
 
     async def read(self) -> None:
-        """Take what the client says, until it leaves. Waits for nothing else, or it would not notice that."""
+        """Receive messages until the client leaves. Waits for nothing else, or it would not notice that."""
         while (message := await self._wire.receive()) is not None:
             self._heard.put_nowait(message)
 
     def end(self) -> None:
-        """The client has left: stop all that is under way."""
+        """The client has left: stop everything in progress."""
         for task in self._tasks:
             task.cancel()
         self._lanes.cancel()

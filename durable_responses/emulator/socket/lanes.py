@@ -1,4 +1,4 @@
-"""The lanes of one WebSocket: what is answered in which order, and what can be continued from memory.
+"""The lanes of one WebSocket: the order of answers, and which responses can be continued from memory.
 
 The creates of one lane (`stream_id`) are answered one after the other, in the order in which they came; lanes do not
 wait for each other, until `MAX_IN_FLIGHT` responses are in flight on the connection. Each lane keeps its latest
@@ -65,7 +65,7 @@ class Lanes:
         await self._idle.wait()
 
     def cancel(self) -> None:
-        """Stop all that is under way; nobody can hear it."""
+        """Stop everything in progress; the client is gone."""
         for lane in self._busy:
             assert lane.task is not None
             lane.task.cancel()

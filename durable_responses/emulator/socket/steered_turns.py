@@ -1,4 +1,4 @@
-"""Steering: more input for a response that is under way. https://platform.openai.com/docs/guides/steering
+"""Steering: more input for a response in progress. https://platform.openai.com/docs/guides/steering
 
 response.steer --> accepted --> the response ends as `incomplete`, reason `steered`, or completes by itself
                |            |      --> a successor is created with the input: its `response.created` applies it
@@ -143,7 +143,7 @@ class Steering:
     async def _refuse(self, event: ClientEvent, error: ApiError) -> None:
         response_id, given = event.fields.get("previous_response_id"), event.fields.get("input")
         steer = Steer(previous_response_id=response_id if isinstance(response_id, str) else "", input=given)
-        # An error that names a parameter comes from a check of the event; its code is none of steering's.
+        # An error that names a parameter comes from a check of the event; its code is not one of steering's.
         code = (error.error.code if error.error.param is None else None) or "invalid_input"
         failed = _failed(steer, code, error.error.message).model_copy(update={"sequence_number": 0})
         await self._wire.send(failed.model_dump_json(exclude_none=True).encode())

@@ -1,4 +1,4 @@
-"""Sending the events of one response over a WebSocket, with the faults that were ordered for it."""
+"""One turn: sends the events of a response over a WebSocket, with the faults injected into it."""
 
 from durable_responses.emulator.faults import BreakSocket, Effect, ExtraFrame, SlowFrames, Unpublished
 from durable_responses.emulator.model.item_events import Moment

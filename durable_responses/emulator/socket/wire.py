@@ -1,4 +1,4 @@
-"""One WebSocket as the emulator's side sees it: what comes in, what goes out, and how it breaks."""
+"""The emulator's end of one WebSocket: receiving, sending, and breaking it."""
 
 import asyncio
 import struct
@@ -77,7 +77,7 @@ class SocketWire:
             self._write(Frame(Opcode.BINARY if extra.binary else Opcode.TEXT, extra.text.encode().ljust(extra.size)))
 
     async def close(self, code: int, reason: str) -> None:
-        """Close it in good order."""
+        """Close it with a close frame."""
         async with self._writing:
             await self._check()
             self._silent = True

@@ -1,4 +1,4 @@
-"""What a provider would bill. Read at `GET /control/billing`."""
+"""What a provider would bill: read at `GET /control/billing`."""
 
 from collections.abc import Iterable
 from itertools import accumulate

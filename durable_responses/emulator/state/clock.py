@@ -1,4 +1,4 @@
-"""The emulator's clock: wall time that a test can push forward, and timers that notice."""
+"""The emulator's clock: wall time that a test can push forward, and timers that follow it."""
 
 import asyncio
 import time

@@ -88,7 +88,7 @@ class ScenarioRegistered(BaseModel):
 
 
 class FaultQueued(BaseModel):
-    """A fault was ordered."""
+    """A fault was queued."""
 
     entry: Literal["fault"] = "fault"
     fault: Fault
@@ -102,7 +102,7 @@ class FaultUsed(BaseModel):
 
 
 class FaultsCleared(BaseModel):
-    """All faults were called off."""
+    """All queued faults were removed."""
 
     entry: Literal["faults_cleared"] = "faults_cleared"
 

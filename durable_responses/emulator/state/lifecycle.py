@@ -59,7 +59,7 @@ class Stop(StrEnum):
     CANCEL = "cancel"
     HANG_UP = "hang_up"  # the client of a foreground response is gone
     FINISH_NOW = "finish_now"  # a fault: everything is there at once
-    STEER = "steer"  # it ends with what it has, and another response goes on from there
+    STEER = "steer"  # it ends with what it has, and another response continues it
 
 
 class StoredResponse:

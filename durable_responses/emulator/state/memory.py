@@ -1,4 +1,4 @@
-"""All that the emulator remembers, as the sum of what happened.
+"""Everything that the emulator remembers, rebuilt from its journal.
 
 Every change is an entry of the journal, written first and applied second, so a restarted emulator is the same one.
 """
@@ -49,7 +49,7 @@ class State:
         self._cut_websocket_responses()
 
     def record(self, entry: Entry) -> None:
-        """Let something happen."""
+        """Write an entry to the journal, and apply it."""
         if self._journal is not None:
             self._journal.append(entry)
         self._apply(entry)
@@ -83,7 +83,7 @@ class State:
             self._journal.clear()
 
     def close(self) -> None:
-        """Write what is not written yet, and close the state file. Connections that break now mean nothing."""
+        """Write what is unwritten, and close the state file. Connections that break from now on change nothing."""
         if self._journal is not None and not self.closed:
             self._write_gets(self._journal)
             self._journal.close()

@@ -1,4 +1,4 @@
-"""The responses there are: finding them, continuing them, forgetting them."""
+"""Responses by id: those that can be read, and those that can be continued."""
 
 from durable_responses.emulator.objects.api_errors import invalid, previous_response_not_found, response_not_found
 from durable_responses.emulator.objects.request_bodies import Item

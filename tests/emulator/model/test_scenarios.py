@@ -1,3 +1,5 @@
+"""Which script answers a request, and which of its responses comes next."""
+
 import pytest
 
 from durable_responses.emulator.model.scenarios import Scenario

@@ -1,3 +1,5 @@
+"""Scripts laid out in time: items, usage and events, by arithmetic."""
+
 import json
 
 import pytest

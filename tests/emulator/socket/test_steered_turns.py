@@ -10,7 +10,7 @@ from openai.types.responses import ResponseSteerEventParam
 from durable_responses.emulator.faults import Answer, End, Fault, Operation, RefuseSteer
 from durable_responses.emulator.model.script import Ending
 from durable_responses.responses_api.models import ResponseStatus
-from tests.conformance import strictly
+from tests.support import strictly
 from tests.support.emulator_control import RunningEmulator
 from tests.support.emulator_sockets import RawSocket, open_socket
 
@@ -196,21 +196,21 @@ async def test_a_completed_response_cannot_be_steered(socket: RawSocket) -> None
     assert (await failed(socket))["error"]["code"] == "response_already_completed"
 
 
-@pytest.mark.parametrize(
-    ("said", "fields"),
-    [
+async def test_invalid_input_cannot_steer(socket: RawSocket) -> None:
+    response_id = await begin(socket)
+    wrong: list[tuple[object, dict[str, str]]] = [
         ([], {}),
         ([{"type": "message", "role": "system", "content": "Stop."}], {}),
         ([{"type": "function_call_output", "call_id": "c", "output": "x"}], {}),
         (7, {}),
         ("Stop.", {"stream_id": "main"}),
         ("Stop.", {"model": "m"}),
-    ],
-)
-async def test_invalid_input_cannot_steer(socket: RawSocket, said: object, fields: dict[str, str]) -> None:
-    await socket.steer(await begin(socket), said, **fields)
-    event = await failed(socket)
-    assert (event["error"]["code"], event["steer"]["input"]) == ("invalid_input", said)
+    ]
+    for said, fields in wrong:
+        await socket.steer(response_id, said, **fields)
+    events = [await failed(socket) for _ in wrong]
+    assert [event["steer"]["input"] for event in events] == [said for said, _ in wrong]
+    assert {event["error"]["code"] for event in events} == {"invalid_input"}
 
 
 async def test_a_steer_that_names_no_response_fails(socket: RawSocket) -> None:

@@ -1,3 +1,5 @@
+"""The bill: what is counted, when, and for whom."""
+
 from openai import AsyncOpenAI
 
 from durable_responses.emulator.state.billing import bill

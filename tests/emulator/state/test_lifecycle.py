@@ -28,12 +28,9 @@ def shown(response: StoredResponse, at: float) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize(
-    ("at", "status"),
-    [(0, "queued"), (0.99, "queued"), (1, "in_progress"), (9.99, "in_progress"), (10, "completed"), (1e9, "completed")],
-)
-def test_the_status_follows_the_time(at: float, status: str) -> None:
-    assert shown(created(), at)["status"] == status
+def test_the_status_follows_the_time() -> None:
+    expected = {0: "queued", 0.99: "queued", 1: "in_progress", 9.99: "in_progress", 10: "completed", 1e9: "completed"}
+    assert {at: shown(created(), at)["status"] for at in expected} == expected
 
 
 def test_a_foreground_response_is_in_progress_at_once() -> None:
@@ -70,9 +67,8 @@ def cancelled(response: StoredResponse, at: float) -> StoredResponse:
     return response
 
 
-@pytest.mark.parametrize("at", [0, 0.5, 1, 5, 9.9])
-def test_a_response_under_way_is_cancelled(at: float) -> None:
-    assert shown(cancelled(created(), at), at)["status"] == "cancelled"
+def test_an_unfinished_response_is_cancelled_at_any_time() -> None:
+    assert {shown(cancelled(created(), at), at)["status"] for at in (0, 0.5, 1, 5, 9.9)} == {"cancelled"}
 
 
 def test_a_cancelled_response_can_be_cancelled_again() -> None:
@@ -116,12 +112,10 @@ def kinds(response: StoredResponse) -> list[str]:
     return [moment.type for moment in response.moments()]
 
 
-@pytest.mark.parametrize(
-    ("ending", "last"),
-    [(Ending(), "response.completed"), (FAILED, "response.failed"), (INCOMPLETE, "response.incomplete")],
-)
-def test_the_last_event_shows_the_end(ending: Ending, last: str) -> None:
-    assert kinds(created(SCRIPT.model_copy(update={"ending": ending})))[-1] == last
+def test_the_last_event_shows_the_end() -> None:
+    scripts = [SCRIPT.model_copy(update={"ending": ending}) for ending in (Ending(), FAILED, INCOMPLETE)]
+    last = [kinds(created(script))[-1] for script in scripts]
+    assert last == ["response.completed", "response.failed", "response.incomplete"]
 
 
 def test_a_cancelled_response_ends_its_events_as_a_failed_one() -> None:
@@ -146,17 +140,16 @@ def test_a_response_that_is_finished_early_sends_the_rest_at_once() -> None:
 # --- keeping -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("fields", "at", "kept"),
-    [
-        ({"store": True}, 1e6, True),
-        ({"store": False}, 599, True),
-        ({"store": False}, 600, False),
-        ({"store": False, "background": False}, 11, False),
-    ],
-)
-def test_how_long_a_response_is_kept(fields: dict[str, Any], at: float, kept: bool) -> None:
-    assert created(**fields).is_kept(START + at) is kept
+def test_a_stored_response_is_kept() -> None:
+    assert created(store=True).is_kept(START + 1e6)
+
+
+def test_an_unstored_background_response_is_kept_for_ten_minutes() -> None:
+    assert [created(store=False).is_kept(START + at) for at in (599, 600)] == [True, False]
+
+
+def test_an_unstored_foreground_response_is_not_kept() -> None:
+    assert not created(store=False, background=False).is_kept(START + 11)
 
 
 def test_events_can_be_read_again_for_five_minutes() -> None:
