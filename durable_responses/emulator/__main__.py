@@ -1,4 +1,4 @@
-"""`python -m durable_responses.emulator`: a Responses API server without a model."""
+"""The command line of the emulator: `durable-responses emulator`, or `python -m durable_responses.emulator`."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from durable_responses.emulator.server import EmulatorOptions, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve as `arguments`, else those of the process, say; returns the exit code."""
+    """Serve with `arguments`, or with those of the process; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="durable-responses emulator", description="A Responses API server without a model, for tests."
     )
