@@ -42,5 +42,5 @@ def test_every_transport_is_compared() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == set(TransportChoice) - {TransportChoice.AUTO}
 
 
-def test_every_status_of_a_text_is_explained() -> None:
-    assert first_cells("A text while it works") == set(SteerStatus)
+def test_every_status_of_a_steering_message_is_explained() -> None:
+    assert first_cells("Steering messages") == set(SteerStatus)
