@@ -35,6 +35,15 @@ class Transport(StrEnum):
     WEBSOCKET = "websocket"
 
 
+# The names of the activities, as histories have them, for those who read a run from outside.
+TRANSPORT_OF_ACTIVITY = {
+    "create_response": Transport.BACKGROUND,
+    "stream_response": Transport.STREAM,
+    "websocket_turn": Transport.WEBSOCKET,
+}
+WAITING_ACTIVITY = "await_response"
+
+
 class ModelOptions(Record):
     """What is asked of the model in every iteration of a run."""
 

@@ -27,7 +27,8 @@ from durable_responses.workflows.contract import AgentResult, AgentState, AgentS
 
 # What imports Temporal's client is imported where it is used: `--help` is to be there at once.
 if TYPE_CHECKING:
-    from durable_responses.jobs.jobs import Jobs, JobView
+    from durable_responses.jobs.job_view import JobView
+    from durable_responses.jobs.jobs import Jobs
     from durable_responses.settings import Settings
     from durable_responses.stack_file import StackFile
 
@@ -138,7 +139,7 @@ class Output:
 
 def _execute(work: Callable[[Output], Awaitable[ExitCode]], *, as_json: bool = False) -> None:
     """Do the work of a command. What it cannot do is told in one sentence on standard error."""
-    from durable_responses.jobs.jobs import InvalidInput, JobError, JobExists, JobNotFound
+    from durable_responses.jobs.job_errors import InvalidInput, JobError, JobExists, JobNotFound
     from durable_responses.process import end_telemetry, setup_export
     from durable_responses.settings import SettingsError, SetupError
 

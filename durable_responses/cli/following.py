@@ -15,7 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from durable_responses.cli.screen import RunScreen, changes, duration
-from durable_responses.jobs.jobs import JobError, Jobs, JobView
+from durable_responses.jobs.job_errors import JobError
+from durable_responses.jobs.job_view import JobView
+from durable_responses.jobs.jobs import Jobs
 
 _DRAWINGS_PER_SECOND = 4
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from durable_responses.jobs.jobs import JobView, Source
+from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.workflows.contract import (
     AgentError,
     AgentResult,

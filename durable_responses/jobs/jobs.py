@@ -5,11 +5,8 @@ state is read from its worker by the query `progress`, and without a worker from
 """
 
 import asyncio
-import hashlib
-import json
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,20 +20,25 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from durable_responses.activities.messages import PREVIEW_CHARACTERS
 from durable_responses.jobs.attribute_registration import says_unregistered
-from durable_responses.jobs.server_records import (
+from durable_responses.jobs.job_errors import (
     InvalidInput,
-    JobError,
     JobExists,
     JobNotFound,
-    Records,
     TemporalNotAnswering,
-    TemporalRefused,
     asking_temporal,
-    is_closed,
-    with_live_text,
 )
+from durable_responses.jobs.job_view import (
+    JobView,
+    Source,
+    closed_state,
+    full_result,
+    is_news,
+    with_live_text,
+    with_what_was_known,
+)
+from durable_responses.jobs.server_records import Records, is_closed
+from durable_responses.jobs.starting import job_id_for, static_details_of, summary_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -48,80 +50,23 @@ from durable_responses.workflows.contract import (
     TaskQueue,
     agent_workflow_id,
 )
-from durable_responses.workflows.rules import parse_input, transport_for
+from durable_responses.workflows.rules import parse_input
 from durable_responses.workflows.search_attributes import search_attributes_of
-from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, fit
-
-__all__ = [
-    "InvalidInput",
-    "JobError",
-    "JobExists",
-    "JobNotFound",
-    "JobView",
-    "Jobs",
-    "Source",
-    "TemporalNotAnswering",
-    "TemporalRefused",
-    "job_id_for",
-]
 
 _QUERY_TIMEOUT = timedelta(seconds=2)  # without a worker the server would answer after 29 s
-_START_TIMEOUT = 15.0
-_POLL_WINDOW = timedelta(seconds=70)  # a worker asks again after at most 60 s
-_SHORTEST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.5, 3.0, 1.3
-_READ_AT_ONCE = 20
-_SUMMARY_CHARACTERS, _TASK_CHARACTERS = 90, 4000
+_START_TIMEOUT = 15.0  # seconds
+_POLL_WINDOW = timedelta(seconds=70)  # a worker polls again after at most 60 s
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 3.0  # seconds between two looks at a run
+_PAUSE_GROWTH = 1.3
+_READS_AT_ONCE = 20  # jobs
 
 
-class Source(StrEnum):
-    """Who told a state: the run's worker, the Temporal server's records, or nobody (what was known before)."""
-
-    WORKER = "worker"
-    SERVER = "server"
-    EARLIER = "earlier"
-
-
-class JobView(BaseModel):
-    """A job at one moment.
-
-    `result` is there once the run has closed. `worker_seen_at`: when a worker last asked for work, if lately. Where the
-    source is not the worker, tokens and function calls of an open run are not known. `task_attempt`: a workflow task
-    that is tried again and again means that the worker cannot carry on with the run. `memo`: as given to `start`.
-    """
-
-    job_id: str
-    run_id: str
-    summary: str | None = None
-    state: AgentState
-    result: AgentResult | None = None
-    source: Source
-    worker_running: bool
-    worker_seen_at: datetime | None = None
-    closed_at: datetime | None = None
-    task_attempt: int = 0
-    memo: Mapping[str, Any] = {}
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the run has ended and its result is there."""
-        return self.result is not None
-
-    def elapsed(self, now: datetime) -> timedelta:
-        """How long the run took, or has taken so far."""
-        return max((self.closed_at or now) - (self.state.started_at or now), timedelta(0))
-
-
-class _Answer(BaseModel):
+class _WorkerAnswer(BaseModel):
     """What came of asking a worker: its state, or the reason to believe that there is no worker."""
 
     state: AgentState | None = None
     worker_running: bool
     worker_seen_at: datetime | None = None
-
-
-def job_id_for(idempotency_key: str) -> str:
-    """The job id of an idempotency key: the same for the same key, and 128 bits like any other (A14)."""
-    return f"agent-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
 
 
 class Jobs:
@@ -210,8 +155,8 @@ class Jobs:
         query = f"{condition} AND ({where})" if where else condition
         async with asking_temporal():
             ids = [execution.id async for execution in self._client.list_workflows(query, limit=limit)]
-        answer, turn = await self._look_for_worker(), asyncio.Semaphore(_READ_AT_ONCE)
-        views = await asyncio.gather(*(self._recorded(job_id, answer, turn) for job_id in dict.fromkeys(ids)))
+        answer, room = await self._look_for_worker(), asyncio.Semaphore(_READS_AT_ONCE)
+        views = await asyncio.gather(*(self._recorded(job_id, answer, room) for job_id in dict.fromkeys(ids)))
         return [view for view in views if view is not None]
 
     async def watch(self, job_id: str, *, patience: float = 120.0) -> AsyncGenerator[JobView, None]:
@@ -269,36 +214,36 @@ class Jobs:
         except JobNotFound:  # it has closed in this very moment; its state will tell
             return
 
-    async def _ask_worker(self, described: WorkflowExecutionDescription) -> _Answer:
+    async def _ask_worker(self, described: WorkflowExecutionDescription) -> _WorkerAnswer:
         """Query the run, unless no worker has been about for minutes: then there is nobody to wait for."""
         seen_at = await self._records.last_poll(described.task_queue)
         if seen_at is None:
-            return _Answer(worker_running=False)
+            return _WorkerAnswer(worker_running=False)
         handle = self._client.get_workflow_handle(described.id)
         try:
             async with asyncio.timeout(_QUERY_TIMEOUT.total_seconds() + 0.2):
                 state = await handle.query(PROGRESS_QUERY, result_type=AgentState, rpc_timeout=_QUERY_TIMEOUT)
         except WorkflowQueryFailedError:
-            return _Answer(worker_running=True, worker_seen_at=seen_at)
+            return _WorkerAnswer(worker_running=True, worker_seen_at=seen_at)
         except TimeoutError:
-            return _Answer(worker_running=False, worker_seen_at=seen_at)
+            return _WorkerAnswer(worker_running=False, worker_seen_at=seen_at)
         except RPCError as error:
-            return _Answer(worker_running=not _says_no_worker(error), worker_seen_at=seen_at)
-        return _Answer(state=state, worker_running=True, worker_seen_at=seen_at)
+            return _WorkerAnswer(worker_running=not _says_no_worker(error), worker_seen_at=seen_at)
+        return _WorkerAnswer(state=state, worker_running=True, worker_seen_at=seen_at)
 
-    async def _look_for_worker(self) -> _Answer:
+    async def _look_for_worker(self) -> _WorkerAnswer:
         seen_at = await self._records.last_poll(self._task_queue)
         lately = seen_at is not None and datetime.now(UTC) - seen_at < _POLL_WINDOW
-        return _Answer(worker_running=lately, worker_seen_at=seen_at)
+        return _WorkerAnswer(worker_running=lately, worker_seen_at=seen_at)
 
-    async def _recorded(self, job_id: str, answer: _Answer, turn: asyncio.Semaphore) -> JobView | None:
-        async with turn:
+    async def _recorded(self, job_id: str, answer: _WorkerAnswer, room: asyncio.Semaphore) -> JobView | None:
+        async with room:
             try:
                 return await self._view(await self._records.describe(job_id), answer)
             except JobNotFound:  # its retention has ended since it was listed
                 return None
 
-    async def _view(self, described: WorkflowExecutionDescription, answer: _Answer) -> JobView:
+    async def _view(self, described: WorkflowExecutionDescription, answer: _WorkerAnswer) -> JobView:
         result = None
         if is_closed(described):
             state = answer.state or await self._records.state(described)
@@ -326,11 +271,11 @@ class Jobs:
         """Heartbeats tell of the response under way and of its text, sooner and more than signals to the run do."""
         if state.status.is_final:  # not before it has closed: its result would be missing
             state = state.model_copy(update={"status": AgentStatus.RUNNING})
-        for beat in await self._records.beats(described):
-            if beat.response_id is None or beat.response_id != state.response_id:
+        for heartbeat in await self._records.heartbeats(described):
+            if heartbeat.response_id is None or heartbeat.response_id != state.response_id:
                 continue
-            preview = with_live_text(state.preview, beat.preview) if beat.preview else state.preview
-            response_status = beat.response_status or state.response_status
+            preview = with_live_text(state.preview, heartbeat.preview) if heartbeat.preview else state.preview
+            response_status = heartbeat.response_status or state.response_status
             return state.model_copy(update={"preview": preview, "response_status": response_status})
         return state
 
@@ -360,69 +305,6 @@ class Jobs:
 def next_pause(pause: float, *, changed: bool) -> float:
     """Seconds until a run is looked at again: often while something happens, less and less while nothing does."""
     return _SHORTEST_PAUSE if changed else min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
-
-
-def is_news(view: JobView, before: JobView) -> bool:
-    """Whether anything has changed, except that a worker has asked for work again."""
-    return view.model_copy(update={"worker_seen_at": before.worker_seen_at}) != before
-
-
-def with_what_was_known(view: JobView, before: JobView) -> JobView:
-    """A view of an open run that lacks nothing which was known before: a lost worker takes no text off the screen."""
-    state, known = view.state, before.state
-    kept: dict[str, object] = {}
-    if view.source is Source.SERVER:
-        kept["function_calls"] = state.function_calls or known.function_calls
-        kept["usage"] = max(state.usage, known.usage, key=lambda usage: usage.total_tokens)
-    if state.response_id == known.response_id:
-        kept["response_status"] = state.response_status or known.response_status
-        if state.preview in known.preview:
-            kept["preview"] = known.preview
-    return view if view.is_closed else view.model_copy(update={"state": state.model_copy(update=kept)})
-
-
-def closed_state(state: AgentState, result: AgentResult, closed_at: datetime | None) -> AgentState:
-    """The state of a run that has closed: how it closed in Temporal is the truth, whatever was known before."""
-    told = {name: getattr(result, name) for name in ("response_id", "model", "usage", "ambiguous_creates")}
-    if result.output_text and not state.preview:
-        told["preview"] = result.output_text[-PREVIEW_CHARACTERS:]
-    ended = {"status": result.status, "error": result.error, "updated_at": closed_at}
-    if result.iterations == 0:  # closed from outside: the result tells no more than how
-        return state.model_copy(update=ended)
-    return state.model_copy(update={**told, "iteration": result.iterations, **ended})
-
-
-def full_result(result: AgentResult, state: AgentState) -> AgentResult:
-    """A result that Temporal could tell nothing of but its status, with what is known of the run."""
-    if result.iterations > 0:
-        return result
-    known = {name: getattr(state, name) for name in ("response_id", "model", "usage", "ambiguous_creates")}
-    return result.model_copy(update={**known, "iterations": state.iteration})
-
-
-def summary_of(request: AgentInput) -> str:
-    """One line for lists of runs: the beginning of the task."""
-    line = " ".join(_task_text(request).split())
-    short = line if len(line) <= _SUMMARY_CHARACTERS else line[: _SUMMARY_CHARACTERS - 1].rstrip() + "…"
-    return fit(short, SUMMARY_BYTES)
-
-
-def static_details_of(request: AgentInput) -> str:
-    """Markdown for the Web UI: the task, model, effort and transport, and what was asked for besides."""
-    always = {"model": request.model or "the worker's", "reasoning_effort": request.reasoning_effort}
-    asked = request.model_dump(mode="json", exclude_defaults=True, exclude={"task", "context", "metadata"})
-    said = {**always, "transport": transport_for(request), **asked}
-    options = "\n".join(f"- {name}: `{json.dumps(value, ensure_ascii=False)}`" for name, value in said.items())
-    return fit(f"{_task_text(request)[:_TASK_CHARACTERS]}\n\n{options}", DETAILS_BYTES)
-
-
-def _task_text(request: AgentInput) -> str:
-    if isinstance(request.task, str):
-        return request.task
-    contents = [item.get("content", "") for item in request.task]
-    parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
-    texts = [part.get("text", "") if isinstance(part, dict) else str(part) for part in parts]
-    return "\n".join(filter(None, texts)) or f"{len(request.task)} input items"
 
 
 def _says_no_worker(error: RPCError) -> bool:

@@ -3,9 +3,7 @@
 Open runs: the description, the heartbeats of pending activities, the newest events. Closed runs: the closing event.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -18,9 +16,16 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowFailureError
-from temporalio.service import RPCError, RPCStatusCode
 
-from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitResponse, CreateResponse, ProgressReport
+from durable_responses.activities.messages import (
+    TRANSPORT_OF_ACTIVITY,
+    WAITING_ACTIVITY,
+    AwaitResponse,
+    CreateResponse,
+    ProgressReport,
+)
+from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
+from durable_responses.jobs.job_view import with_live_text
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     WORKFLOW_TYPE,
@@ -33,80 +38,9 @@ from durable_responses.workflows.contract import (
 from durable_responses.workflows.ledger import Ledger
 from durable_responses.workflows.rules import max_iterations_for
 
-CREATING = frozenset({"create_response", "stream_response", "websocket_turn"})
-WAITING = "await_response"
-
-_PATIENCE = 2.5  # seconds for one question to the Temporal server
-_NEWEST_EVENTS = 200  # more than one iteration has, unless the model asks for dozens of calls at once
+_NEWEST_EVENTS = 200  # of an execution: more than one iteration has, unless the model asks for dozens of calls at once
+_UNREADABLE = "The result cannot be read: it is not an agent's, or this process lacks the codec that encoded it."
 T = TypeVar("T")
-
-# --- errors ------------------------------------------------------------------------------------------------------
-#
-# JobError
-# ├── JobNotFound
-# ├── JobExists
-# ├── InvalidInput
-# ├── TemporalNotAnswering
-# └── TemporalRefused
-
-
-class JobError(Exception):
-    """A job cannot be started or read. The message is one sentence for the user."""
-
-
-class JobNotFound(JobError):
-    """No agent run has this id: it never existed, or its retention is over."""
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention is over.")
-
-
-class JobExists(JobError):
-    """The id that was asked for is taken."""
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"The job id {job_id!r} is taken: watch that run, or choose another id.")
-
-
-class InvalidInput(JobError):
-    """The input cannot be used, for instance because it does not fit into Temporal's records."""
-
-
-class TemporalNotAnswering(JobError):
-    """The Temporal server does not answer. It keeps the runs: none is lost."""
-
-
-class TemporalRefused(JobError):
-    """The Temporal server answered, and refused."""
-
-
-@asynccontextmanager
-async def asking_temporal(job_id: str | None = None, seconds: float = _PATIENCE) -> AsyncIterator[None]:
-    """Bound calls to the server in time, and turn its errors into ours.
-
-    Raises `TemporalNotAnswering`, `TemporalRefused`, and `JobNotFound` where the calls are about one job.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except (RPCError, TimeoutError) as error:
-        raise _meaning(error, job_id) from error
-
-
-_UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
-_NO_SUCH_ID = {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}
-
-
-def _meaning(error: RPCError | TimeoutError, job_id: str | None) -> JobError:
-    if isinstance(error, RPCError) and error.status not in _UNREACHABLE:
-        unknown = error.status in _NO_SUCH_ID and "namespace" not in error.message.lower()
-        return JobNotFound(job_id) if job_id is not None and unknown else _refusal(error)
-    return TemporalNotAnswering("Temporal does not answer; runs are not lost, the server keeps them until it is back.")
-
-
-def _refusal(error: RPCError) -> TemporalRefused:
-    return TemporalRefused(f"Temporal refused: {error.message.rstrip('.')}.")
-
 
 # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -142,7 +76,7 @@ class Records:
         return await _readable(described.memo()) or {}
 
     async def last_poll(self, task_queue: str) -> datetime | None:
-        """When a worker last asked for work on this queue; None when none did in the last five minutes."""
+        """When a worker last polled this queue; None when none did in the last five minutes."""
         request = DescribeTaskQueueRequest(
             namespace=self._client.namespace,
             task_queue=TaskQueue(name=task_queue),
@@ -153,16 +87,17 @@ class Records:
         return max((_time(poller.last_access_time) for poller in answer.pollers), default=None)
 
     async def outcome(self, described: WorkflowExecutionDescription) -> AgentResult:
-        """The result of a closed execution. One that was closed from outside has little more than a status."""
+        """The result of a closed execution. One that was closed from outside has little more than a status.
+
+        A result that is not an agent's, or that this process has no codec for, reads as a failure that says so.
+        """
         handle = self._client.get_workflow_handle(described.id, run_id=described.run_id, result_type=AgentResult)
         try:
             async with asking_temporal(described.id):
-                result: AgentResult = await handle.result(follow_runs=False)
+                result = await _readable(handle.result(follow_runs=False))
         except WorkflowFailureError as error:
             return _failed_outcome(error.cause)
-        except ValidationError:
-            return _failed("unreadable_result", "The run closed with a result that is not an agent's.")
-        return result
+        return result or _failed("unreadable_result", _UNREADABLE)
 
     async def state(self, described: WorkflowExecutionDescription) -> AgentState:
         """Where a run stands, or stood, as far as the records tell: not its tokens, its function calls and its end."""
@@ -170,21 +105,21 @@ class Records:
         events = await self._newest_events(described)
         await _read_events(state, described, events)
         state.cancel_requested |= any(map(_asks_to_cancel, events))
-        for beat in await self.beats(described):
-            _read_beat(state, beat)
+        for heartbeat in await self.heartbeats(described):
+            _read_heartbeat(state, heartbeat)
         if state.response_id is not None or state.iteration > 1:
             state.status = AgentStatus.RUNNING
         state.updated_at = _last_change(described, events)
         return state
 
-    async def beats(self, described: WorkflowExecutionDescription) -> list[ProgressReport]:
+    async def heartbeats(self, described: WorkflowExecutionDescription) -> list[ProgressReport]:
         """What the pending activities told of their responses in their last heartbeats."""
         told = [
             await _decoded(described, pending.heartbeat_details.payloads, ProgressReport)
             for pending in described.raw_description.pending_activities
-            if pending.activity_type.name in CREATING | {WAITING}
+            if pending.activity_type.name in {*TRANSPORT_OF_ACTIVITY, WAITING_ACTIVITY}
         ]
-        return [beat for beat in told if beat is not None]
+        return [heartbeat for heartbeat in told if heartbeat is not None]
 
     async def _at_the_start(self, described: WorkflowExecutionDescription) -> AgentState:
         """The state that the execution began with: a fresh one, or what continue-as-new carried over."""
@@ -224,10 +159,10 @@ async def _read_events(
         if not event.HasField("activity_task_scheduled_event_attributes"):
             continue
         scheduled = event.activity_task_scheduled_event_attributes
-        if scheduled.activity_type.name == WAITING:
+        if scheduled.activity_type.name == WAITING_ACTIVITY:
             waits = await _decoded(described, scheduled.input.payloads, AwaitResponse)
             response_id = response_id or (waits.response_id if waits else None)
-        if scheduled.activity_type.name in CREATING:
+        if scheduled.activity_type.name in TRANSPORT_OF_ACTIVITY:
             create = await _decoded(described, scheduled.input.payloads, CreateResponse)
             if create is not None:
                 iteration = iteration or create.iteration
@@ -266,30 +201,15 @@ def _asks_to_cancel(event: HistoryEvent) -> bool:
     return signalled or event.HasField("workflow_execution_cancel_requested_event_attributes")
 
 
-def _read_beat(state: AgentState, beat: ProgressReport) -> None:
-    state.response_id = beat.response_id or state.response_id
-    state.response_status = beat.response_status or state.response_status
-    state.preview = with_live_text(state.preview, beat.preview or "")
-
-
-def with_live_text(preview: str, live: str) -> str:
-    """The preview of a run, brought up to date with the text so far of the response that is being written.
-
-    `preview` ends with some part of that text, or with none of it: where it still fits, what stood before remains.
-    """
-    shortest, longest = 0, min(len(preview), len(live))
-    while shortest < longest:  # each shorter end of a piece of `live` is a piece of it too: halving finds the longest
-        middle = (shortest + longest + 1) // 2
-        if preview[-middle:] in live:
-            shortest = middle
-        else:
-            longest = middle - 1
-    return (preview[: len(preview) - shortest] + live)[-PREVIEW_CHARACTERS:]
+def _read_heartbeat(state: AgentState, heartbeat: ProgressReport) -> None:
+    state.response_id = heartbeat.response_id or state.response_id
+    state.response_status = heartbeat.response_status or state.response_status
+    state.preview = with_live_text(state.preview, heartbeat.preview or "")
 
 
 def _last_change(described: WorkflowExecutionDescription, newest_first: Sequence[HistoryEvent]) -> datetime:
-    beats = [_time(pending.last_heartbeat_time) for pending in described.raw_description.pending_activities]
-    return max([described.start_time, *beats, *(_time(event.event_time) for event in newest_first[:1])])
+    heartbeats = [_time(pending.last_heartbeat_time) for pending in described.raw_description.pending_activities]
+    return max([described.start_time, *heartbeats, *(_time(event.event_time) for event in newest_first[:1])])
 
 
 def _failed_outcome(cause: BaseException) -> AgentResult:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from durable_responses.jobs.jobs import JobView, Source
+from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.mcp_server.arguments import Untitled
 from durable_responses.responses_api.redaction import redact
 from durable_responses.workflows.contract import AgentError, AgentStatus, AgentUsage

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from durable_responses.jobs.jobs import Jobs, JobView
+from durable_responses.jobs.job_view import JobView
+from durable_responses.jobs.jobs import Jobs
 
 REPORT_EVERY = 5.0
 """Seconds between two reports while nothing changes; clients are promised one in ten."""

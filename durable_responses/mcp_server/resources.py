@@ -7,7 +7,9 @@ from urllib.parse import quote, unquote
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 
-from durable_responses.jobs.jobs import JobError, JobNotFound, Jobs, JobView
+from durable_responses.jobs.job_errors import JobError, JobNotFound
+from durable_responses.jobs.job_view import JobView
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.tools import check_job_id, now

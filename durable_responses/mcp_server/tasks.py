@@ -26,7 +26,8 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from durable_responses.jobs.jobs import JobError, JobNotFound, JobView
+from durable_responses.jobs.job_errors import JobError, JobNotFound
+from durable_responses.jobs.job_view import JobView
 from durable_responses.mcp_server import wording
 from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.arguments import AgentArguments, read_arguments

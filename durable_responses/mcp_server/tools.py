@@ -12,7 +12,10 @@ import anyio
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from mcp_types import Tool as PublishedTool
 
-from durable_responses.jobs.jobs import InvalidInput, JobError, JobNotFound, Jobs, JobView, job_id_for
+from durable_responses.jobs.job_errors import InvalidInput, JobError, JobNotFound
+from durable_responses.jobs.job_view import JobView
+from durable_responses.jobs.jobs import Jobs
+from durable_responses.jobs.starting import job_id_for
 from durable_responses.mcp_server import wording
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,

@@ -29,6 +29,7 @@ from temporalio.worker import (
 from temporalio.workflow import ActivityHandle, ContinueAsNewError
 
 from durable_responses.activities.messages import (
+    TRANSPORT_OF_ACTIVITY,
     AwaitResponse,
     CancelResponse,
     CreatedResponse,
@@ -45,11 +46,6 @@ from durable_responses.workflows.contract import CANCEL_SIGNAL, AgentInput, Agen
 
 _tracer = get_tracer(instruments.SCOPE)
 
-_TRANSPORTS = {
-    "create_response": Transport.BACKGROUND,
-    "stream_response": Transport.STREAM,
-    "websocket_turn": Transport.WEBSOCKET,
-}
 _CREATED = "created"
 
 
@@ -205,9 +201,9 @@ class RunStory:
     def start(self, name: str, argument: Any) -> "ResponseStory | None":
         """The response that an activity of this name is started for; None when it is for none."""
         match argument:
-            case CreateResponse() if name in _TRANSPORTS:
+            case CreateResponse() if name in TRANSPORT_OF_ACTIVITY:
                 self._leave()
-                self._response = ResponseStory(argument, _TRANSPORTS[name], self._content)
+                self._response = ResponseStory(argument, TRANSPORT_OF_ACTIVITY[name], self._content)
             case CancelResponse():
                 self.cancel_requested()
             case AwaitResponse():
@@ -306,7 +302,9 @@ class RunOutbound(WorkflowOutboundInterceptor):
             return super().start_activity(input)
         with _inside(response.context):
             handle = super().start_activity(input)
-        handle.add_done_callback(lambda ended: _tell(response, ended, is_create=input.activity in _TRANSPORTS))
+        handle.add_done_callback(
+            lambda ended: _tell(response, ended, is_create=input.activity in TRANSPORT_OF_ACTIVITY)
+        )
         return handle
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:  # noqa: A002 the SDK's word

@@ -20,7 +20,7 @@ from durable_responses.cli.screen import (
     row_of,
     standing,
 )
-from durable_responses.jobs.jobs import JobView, Source
+from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.responses_api.models import UrlCitation
 from durable_responses.workflows.contract import (
     AgentError,

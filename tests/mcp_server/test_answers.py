@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # has no types; comes with the MCP SDK
 import pytest
 
-from durable_responses.jobs.jobs import JobView, Source
+from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
     CancelAnswer,

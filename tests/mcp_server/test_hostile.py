@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from durable_responses.jobs.jobs import job_id_for
+from durable_responses.jobs.starting import job_id_for
 from tests.mcp_server.conftest import Deployment
 from tests.support.mcp_clients import HttpServer, McpServer, StdioServer
 

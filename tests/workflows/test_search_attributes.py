@@ -1,23 +1,18 @@
 """Runs can be found by status, model, iteration and tenant where the namespace has search attributes for them."""
 
-import logging
 import secrets
-from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import EventType, IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
-from durable_responses.jobs.attribute_registration import are_registered, register
+from durable_responses.jobs.attribute_registration import register
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentStatus
 from durable_responses.workflows.search_attributes import AGENT_ITERATION, AGENT_MODEL, AGENT_STATUS, AGENT_TENANT
-from tests.support.processes import TemporalServer
-from tests.support.runs import Agents, result_of, until, working
+from tests.support.runs import Agents, result_of, until
 
 TWICE = {"scenario": 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'}
 UPSERT = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
@@ -30,19 +25,6 @@ async def attributes(run: WorkflowHandle[Any, Any]) -> dict[str, Any]:
 
 def asks_for(tenant: str, **fields: Any) -> AgentInput:
     return AgentInput(task="Add.", model="gpt-5.4", tenant=tenant, metadata=TWICE, **fields)
-
-
-@pytest.fixture
-async def crowded(tmp_path: Path) -> Any:
-    """A client of a server whose namespace has no room for another number: ours are refused."""
-    async with await TemporalServer.on(tmp_path) as server:
-        client = await server.client()
-        kind = IndexedValueType.INDEXED_VALUE_TYPE_INT
-        request = AddSearchAttributesRequest(
-            namespace="default", search_attributes={f"Number{place}": kind for place in range(3)}
-        )
-        await client.operator_service.add_search_attributes(request)
-        yield client
 
 
 @pytest.mark.parametrize("transport", ["background", "stream", "websocket"])
@@ -86,18 +68,3 @@ async def test_a_list_finds_runs_by_them(agents: Agents) -> None:
 
     await until(is_found)
     assert await jobs.recent(where=f'AgentTenant = "{tenant}" AND AgentStatus = "failed"') == []
-
-
-async def test_where_they_are_refused_runs_work_without_them_and_one_line_says_so(
-    crowded: Client, provider: Provider, settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO, logger="durable_responses.jobs.attribute_registration"):
-        async with working(crowded, provider, settings):
-            jobs = Jobs(crowded, settings.task_queue)
-            job_id = await jobs.start(asks_for("acme"))
-            assert (await jobs.result(job_id)).status is AgentStatus.COMPLETED
-    assert not await are_registered(crowded)
-    lines = [record for record in caplog.records if record.name == "durable_responses.jobs.attribute_registration"]
-    assert [line.getMessage().partition(" (")[0] for line in lines] == [
-        "Runs have no search attributes: they could not be registered"
-    ]

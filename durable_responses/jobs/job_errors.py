@@ -1,0 +1,74 @@
+"""What goes wrong with a job, in one sentence for the user; Temporal's errors become these at one boundary."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from temporalio.service import RPCError, RPCStatusCode
+
+_PATIENCE = 2.5  # seconds for one question to the Temporal server
+
+# JobError
+# ├── JobNotFound
+# ├── JobExists
+# ├── InvalidInput
+# ├── TemporalNotAnswering
+# └── TemporalRefused
+
+
+class JobError(Exception):
+    """A job cannot be started or read. The message is one sentence for the user."""
+
+
+class JobNotFound(JobError):
+    """No agent run has this id: it never existed, or its retention is over."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention is over.")
+
+
+class JobExists(JobError):
+    """The id that was asked for is taken."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"The job id {job_id!r} is taken: watch that run, or choose another id.")
+
+
+class InvalidInput(JobError):
+    """The input cannot be used, for instance because it does not fit into Temporal's records."""
+
+
+class TemporalNotAnswering(JobError):
+    """The Temporal server does not answer. It keeps the runs: none is lost."""
+
+
+class TemporalRefused(JobError):
+    """The Temporal server answered, and refused."""
+
+
+@asynccontextmanager
+async def asking_temporal(job_id: str | None = None, seconds: float = _PATIENCE) -> AsyncIterator[None]:
+    """Bound calls to the server in time, and turn its errors into ours.
+
+    Raises `TemporalNotAnswering`, `TemporalRefused`, and `JobNotFound` where the calls are about one job.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (RPCError, TimeoutError) as error:
+        raise _meaning(error, job_id) from error
+
+
+_UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+_NO_SUCH_ID = {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}
+
+
+def _meaning(error: RPCError | TimeoutError, job_id: str | None) -> JobError:
+    if isinstance(error, RPCError) and error.status not in _UNREACHABLE:
+        unknown = error.status in _NO_SUCH_ID and "namespace" not in error.message.lower()
+        return JobNotFound(job_id) if job_id is not None and unknown else _refusal(error)
+    return TemporalNotAnswering("Temporal is not responding. Runs are safe and resume when it is back.")
+
+
+def _refusal(error: RPCError) -> TemporalRefused:
+    return TemporalRefused(f"Temporal refused: {error.message.rstrip('.')}.")

@@ -1,0 +1,40 @@
+"""What a run is started with beside its input: its id, and what Temporal's UI shows of it from the first moment."""
+
+import hashlib
+import json
+
+from durable_responses.workflows.contract import AgentInput
+from durable_responses.workflows.rules import transport_for
+from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, fit
+
+_SUMMARY_CHARACTERS, _TASK_CHARACTERS = 90, 4000
+
+
+def job_id_for(idempotency_key: str) -> str:
+    """The job id of an idempotency key: the same for the same key, and 128 bits like any other (A14)."""
+    return f"agent-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
+
+
+def summary_of(request: AgentInput) -> str:
+    """One line for lists of runs: the beginning of the task."""
+    line = " ".join(_task_text(request).split())
+    short = line if len(line) <= _SUMMARY_CHARACTERS else line[: _SUMMARY_CHARACTERS - 1].rstrip() + "…"
+    return fit(short, SUMMARY_BYTES)
+
+
+def static_details_of(request: AgentInput) -> str:
+    """Markdown for the Web UI: the task, model, effort and transport, and what was asked for besides."""
+    always = {"model": request.model or "the worker's", "reasoning_effort": request.reasoning_effort}
+    asked = request.model_dump(mode="json", exclude_defaults=True, exclude={"task", "context", "metadata"})
+    said = {**always, "transport": transport_for(request), **asked}
+    options = "\n".join(f"- {name}: `{json.dumps(value, ensure_ascii=False)}`" for name, value in said.items())
+    return fit(f"{_task_text(request)[:_TASK_CHARACTERS]}\n\n{options}", DETAILS_BYTES)
+
+
+def _task_text(request: AgentInput) -> str:
+    if isinstance(request.task, str):
+        return request.task
+    contents = [item.get("content", "") for item in request.task]
+    parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
+    texts = [part.get("text", "") if isinstance(part, dict) else str(part) for part in parts]
+    return "\n".join(filter(None, texts)) or f"{len(request.task)} input items"
