@@ -12,8 +12,10 @@ WORKERS = 3
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
-# One stamp for each place of the checkout: an environment that was copied along would run the other place's code.
-STAMP := .venv/.installed-$(shell pwd | cksum | cut -d ' ' -f 1)
+# A stamp for each place of the checkout: an environment that was copied along would run the other place's code.
+PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
+READY := .venv/.installed-$(PLACE)
+READY_TO_TEST := .venv/.tested-$(PLACE)
 IN_VENV := .venv/bin/python -m
 
 # As it was typed: a dollar sign in a task is no variable of make's.
@@ -26,14 +28,35 @@ export TASK
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Create .venv with the pinned dependencies
+setup: $(READY) ## Create .venv with the pinned dependencies, but those of the tests
 
-$(STAMP): requirements.txt pyproject.toml
+# uv takes a twentieth of pip's time: the one on the PATH, else pip fetches it. It does not read pip's configuration: where
+# it cannot reach the packages, pip installs them.
+UV := $(shell command -v uv 2>/dev/null)
+define INSTALL
+install() { \
+	$(or $(UV),.venv/bin/uv) pip install --python .venv/bin/python "$$@" || { \
+		echo "uv cannot install it; trying pip." >&2; \
+		$(IN_VENV) pip --version >/dev/null 2>&1 || $(IN_VENV) ensurepip >&2; \
+		$(IN_VENV) pip install --disable-pip-version-check "$$@"; \
+	} >&2; \
+}; install
+endef
+
+$(READY): requirements-build.txt requirements-runtime.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=..." >&2; exit 1; }
 	@echo "Setting up .venv with $(PYTHON)." >&2
-	@test -e $@ || $(PYTHON) -m venv --clear .venv
-	@$(IN_VENV) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(IN_VENV) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@test -e $@ || $(PYTHON) -m venv --clear $(if $(UV),--without-pip) .venv
+ifeq ($(UV),)
+	@$(IN_VENV) pip install --disable-pip-version-check --require-hashes -r requirements-build.txt >&2
+endif
+	@export UV_COMPILE_BYTECODE=1; $(INSTALL) --require-hashes -r requirements-build.txt -r requirements-runtime.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY_TO_TEST): $(READY) requirements.txt
+	@echo "Installing what tests and checks need." >&2
+	@$(INSTALL) --require-hashes -r requirements.txt
 	@touch $@
 
 run: setup ## Run an agent and follow it: make run TASK="…"
@@ -54,36 +77,37 @@ mcp: ## Serve agents as MCP tools over stdio; make mcp ARGS=--http
 stack: setup ## Run Temporal on PostgreSQL, its Web UI and WORKERS=3 workers in the foreground
 	@$(IN_VENV) durable_responses.embedded stack --workers $(WORKERS)
 
-test: setup temporal ## Run the tests: make test TESTS=tests/test_settings.py
+test: $(READY_TO_TEST) temporal ## Run the tests: make test TESTS=tests/test_settings.py
 	@$(IN_VENV) pytest $(TESTS)
 
-test-stack: setup ## Run 200 agents on `make stack` while its parts are killed (minutes)
+test-stack: $(READY_TO_TEST) ## Run 200 agents on `make stack` while its parts are killed (minutes)
 	@$(IN_VENV) pytest -s tests/stack_lane.py
 
-check: setup ## Check format, lint, types and imports
+check: $(READY_TO_TEST) ## Check format, lint, types and imports
 	@$(IN_VENV) ruff format --check .
 	@$(IN_VENV) ruff check .
 	@$(IN_VENV) mypy .
 	@.venv/bin/lint-imports --no-logo
 
-bench: setup temporal ## Measure speed and memory
+bench: $(READY_TO_TEST) temporal ## Measure speed and memory
 	@$(IN_VENV) dev.bench $(ARGS)
 
-screenshots: setup temporal ## Take the pictures of docs/images anew, with a headless Chromium
+screenshots: $(READY_TO_TEST) temporal ## Take the pictures of docs/images anew, with a headless Chromium
 	@$(IN_VENV) dev.screenshots docs/images
 
 temporal: setup ## Print the path of the Temporal CLI; build it if need be
 	@$(IN_VENV) durable_responses.embedded temporal
 
-# The second file is what the image gets: a part of the first, at the same versions.
-lock: ## Pin the dependencies of pyproject.toml in requirements.txt and requirements-runtime.txt
+# Three files, at the same versions: everything; what runs, here and in the image; what sets up .venv and builds the wheel.
+lock: ## Pin the dependencies of pyproject.toml in the requirements*.txt
 	@uv=$$(mktemp -d) && $(PYTHON) -m venv $$uv && $$uv/bin/pip install --quiet uv && \
 	compile() { \
 		$$uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-			--python-version 3.11 --custom-compile-command "make lock" "$$@" pyproject.toml; \
+			--python-version 3.11 --custom-compile-command "make lock" "$$@"; \
 	} && \
-	compile --extra dev --output-file requirements.txt && \
-	compile --extra otel --constraint requirements.txt --output-file requirements-runtime.txt; \
+	compile --extra dev --output-file requirements.txt pyproject.toml && \
+	compile --extra otel --constraint requirements.txt --output-file requirements-runtime.txt pyproject.toml && \
+	compile --group build --constraint requirements.txt --output-file requirements-build.txt; \
 	code=$$?; rm -rf $$uv; exit $$code
 
 clean: ## Remove .venv and caches; runs and their database stay

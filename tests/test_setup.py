@@ -13,7 +13,7 @@ from durable_responses.embedded.temporal_server import SERVER, SQL_TOOL
 from durable_responses.embedded.web_ui import WEB_UI
 from tests.support.processes import CHECKOUT
 
-FILES = ["requirements.txt", "requirements-runtime.txt"]
+FILES = ["requirements.txt", "requirements-runtime.txt", "requirements-build.txt"]
 PINS = re.compile(r"^(\S+?)==(\S+)", re.MULTILINE)
 
 
@@ -38,11 +38,17 @@ def test_every_dependency_of_the_project_is_among_the_pinned_ones() -> None:
     assert wanted - {project["name"]} <= set(dict(PINS.findall(read("requirements.txt"))))
 
 
-def test_every_dependency_of_the_image_is_pinned_as_it_is_tested() -> None:
+def test_every_dependency_that_runs_is_pinned_as_it_is_tested() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    tested, image = (dict(PINS.findall(read(file))) for file in FILES)
+    tested, image = (dict(PINS.findall(read(file))) for file in FILES[:2])
     assert names([*project["dependencies"], *project["optional-dependencies"]["otel"]]) <= set(image)
     assert image.items() <= tested.items()
+
+
+def test_what_builds_the_wheel_is_pinned_for_the_set_up_and_for_the_image() -> None:
+    project = tomllib.loads(read("pyproject.toml"))
+    pinned = set(dict(PINS.findall(read("requirements-build.txt"))))
+    assert names([*project["build-system"]["requires"], *project["dependency-groups"]["build"]]) == pinned
 
 
 @pytest.mark.parametrize("file", FILES)
