@@ -45,24 +45,22 @@ WAITING_ACTIVITY = "await_response"
 
 
 class ModelOptions(Record):
-    """What is asked of the model in every iteration of a run."""
+    """What is asked of the model in every iteration of a run: the fields of `AgentInput` that have these names."""
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
-    model: str | None = Field(None, description="Model name; the worker's AGENT_MODEL when not given.")
-    instructions: str | None = Field(None, description="Added to the default instructions.")
+    model: str | None = None
+    instructions: str | None = None
     reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
     reasoning_summary: bool = False
     verbosity: Verbosity | None = None
     enable_web_search: bool = False
     enable_code_interpreter: bool = False
-    tools: list[str] | None = Field(None, description="Names of function tools; all registered ones when not given.")
-    text_format: dict[str, Any] | None = Field(None, description="JSON schema that the answer must follow.")
+    tools: list[str] | None = None
+    text_format: dict[str, Any] | None = None
     max_output_tokens: int | None = Field(None, ge=16)
-    live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
-    metadata: dict[str, str] = Field(
-        {}, max_length=12, description="Sent with every response, beside the run's own keys; at most 12."
-    )
+    live_preview: bool = False
+    metadata: dict[str, str] = Field({}, max_length=12)
 
 
 class InputFile(BaseModel):

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from durable_responses.activities.messages import InputFile, ModelOptions, SaveOptions, SteerStatus, ToolOutcome
-from durable_responses.responses_api.models import UrlCitation
+from durable_responses.activities.messages import InputFile, Record, SaveOptions, SteerStatus, ToolOutcome
+from durable_responses.responses_api.models import ReasoningEffort, UrlCitation, Verbosity
 
 WORKFLOW_TYPE = "AgentWorkflow"
 PROGRESS_QUERY = "progress"
@@ -55,31 +55,65 @@ class OnAmbiguousCreate(StrEnum):
     FAIL = "fail"
 
 
-class AgentInput(ModelOptions):
+class AgentInput(Record):
     """The input of an agent run. Only `task` is required; a person can type it as JSON."""
 
+    model_config = ConfigDict(protected_namespaces=(), extra="forbid")
+
+    # --- what to do
     task: str | list[dict[str, Any]] = Field(
         description="What to do: text, or Responses API input items.", min_length=1
     )
-    context: str | None = None
-    tenant: str | None = Field(
-        None, min_length=1, max_length=100, description="For whom the run is: the search attribute `AgentTenant`."
+    context: str | None = Field(None, description="Background that is given with the task.")
+    files: list[InputFile] = Field([], description="Text files and images given to the model.")
+    files_root: str | None = Field(None, description="Absolute folder that `files` are relative to.")
+    previous_response_id: str | None = Field(
+        None, description="A completed response, of an earlier run for instance, that this one continues from."
     )
+
+    # --- the model. Each of these stands in `ModelOptions` too, which is built from it for every create.
+    model: str | None = Field(None, description="Model name; the worker's AGENT_MODEL when not given.")
+    instructions: str | None = Field(None, description="Added to the default instructions.")
+    reasoning_effort: ReasoningEffort = Field(
+        ReasoningEffort.MEDIUM, description="How hard the model thinks: none, minimal, low, medium, high, xhigh or max."
+    )
+    reasoning_summary: bool = Field(False, description="Ask for a summary of the reasoning; it is part of the result.")
+    verbosity: Verbosity | None = Field(None, description="How long the answer is: low, medium or high.")
+    enable_web_search: bool = Field(False, description="Let the model search the web, at the provider.")
+    enable_code_interpreter: bool = Field(False, description="Let the model run Python in the provider's sandbox.")
+    tools: list[str] | None = Field(None, description="Names of function tools; all registered ones when not given.")
+    text_format: dict[str, Any] | None = Field(None, description="JSON schema that the answer must follow.")
+    max_output_tokens: int | None = Field(None, ge=16, description="Tokens of one response, reasoning included.")
+    live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
+    metadata: dict[str, str] = Field(
+        {}, max_length=12, description="Sent with every response, beside the run's own keys; at most 12."
+    )
+
+    # --- limits
     max_iterations: int | None = Field(None, ge=1, le=1000, description="By effort when not given: 5, 6, 8, 10 or 12.")
     deadline: float | None = Field(None, gt=0, description="Seconds for the whole run.")
     tool_timeout: float = Field(300, gt=0, description="Seconds for one function call; a tool's own limit may be less.")
-    transport: TransportChoice = TransportChoice.AUTO
+
+    # --- how responses are obtained
+    transport: TransportChoice = Field(
+        TransportChoice.AUTO, description="auto (by effort and web search), background, stream or websocket."
+    )
     allow_websocket: bool = Field(
         False, description="Let `auto` take the WebSocket for runs with function tools that would stream otherwise."
     )
     warm_up: bool = Field(False, description="Send tools and instructions ahead, over a WebSocket only.")
-    previous_response_id: str | None = None
-    files: list[InputFile] = Field([], description="Text files and images given to the model.")
-    files_root: str | None = Field(None, description="Absolute folder that `files` are relative to.")
-    save: SaveOptions | None = None
-    on_ambiguous_create: OnAmbiguousCreate = OnAmbiguousCreate.RETRY_ONCE
+    on_ambiguous_create: OnAmbiguousCreate = Field(
+        OnAmbiguousCreate.RETRY_ONCE,
+        description="Where nobody can know whether the provider took a create: retry_once, or fail.",
+    )
     heartbeat_timeout: float = Field(
         10, ge=1, le=300, description="Seconds after which a wait whose worker died moves to another worker."
+    )
+
+    # --- around the run
+    save: SaveOptions | None = Field(None, description="Save the result as a Markdown file; not saved when not given.")
+    tenant: str | None = Field(
+        None, min_length=1, max_length=100, description="For whom the run is: the search attribute `AgentTenant`."
     )
 
     @field_validator("task", mode="before")

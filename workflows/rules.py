@@ -68,13 +68,15 @@ def _problem(error: ErrorDetails) -> str:
 # --- before the first iteration ----------------------------------------------------------------------------------
 
 _EFFORTS = list(ReasoningEffort)
-_ITERATIONS_BY_EFFORT = {
+ITERATIONS_BY_EFFORT = {
     ReasoningEffort.NONE: 5,
     ReasoningEffort.MINIMAL: 6,
     ReasoningEffort.LOW: 8,
     ReasoningEffort.MEDIUM: 10,
+    ReasoningEffort.HIGH: 12,
+    ReasoningEffort.XHIGH: 12,
+    ReasoningEffort.MAX: 12,
 }
-_ITERATIONS_FROM_HIGH_EFFORT = 12
 _LONGEST_DEADLINE = timedelta(days=3650)  # a datetime cannot hold much more
 
 
@@ -96,7 +98,7 @@ def transport_for(request: AgentInput) -> Transport:
 
 def max_iterations_for(request: AgentInput) -> int:
     """The caller's limit, or by effort (A23)."""
-    return request.max_iterations or _ITERATIONS_BY_EFFORT.get(request.reasoning_effort, _ITERATIONS_FROM_HIGH_EFFORT)
+    return request.max_iterations or ITERATIONS_BY_EFFORT[request.reasoning_effort]
 
 
 def absolute_deadline(request: AgentInput, started_at: datetime) -> datetime | None:

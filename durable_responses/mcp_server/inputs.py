@@ -10,6 +10,7 @@ from durable_responses.activities.messages import InputFile, Opening, SaveOption
 from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError
 from durable_responses.responses_api.models import ReasoningEffort
 from durable_responses.workflows.contract import AgentInput
+from durable_responses.workflows.rules import ITERATIONS_BY_EFFORT
 
 PREAMBLES = "Before each call of a tool, say in one sentence what you are about to do and why."
 _OUTPUT_TOKENS, _GENEROUS_OUTPUT_TOKENS = 32_000, 64_000
@@ -17,19 +18,18 @@ _OUTPUT_TOKENS, _GENEROUS_OUTPUT_TOKENS = 32_000, 64_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may take when its arguments do not say: iterations, and seconds for the run and for one call."""
+    """What a run may take when its arguments do not say: seconds for the run and for one call."""
 
-    iterations: int
     execution: int
     tool: int
 
 
-_FROM_HIGH_EFFORT = Limits(12, 1800, 180)
+_FROM_HIGH_EFFORT = Limits(1800, 180)
 _LIMITS = {
-    ReasoningEffort.NONE: Limits(5, 270, 30),
-    ReasoningEffort.MINIMAL: Limits(6, 360, 45),
-    ReasoningEffort.LOW: Limits(8, 540, 70),
-    ReasoningEffort.MEDIUM: Limits(10, 810, 90),
+    ReasoningEffort.NONE: Limits(270, 30),
+    ReasoningEffort.MINIMAL: Limits(360, 45),
+    ReasoningEffort.LOW: Limits(540, 70),
+    ReasoningEffort.MEDIUM: Limits(810, 90),
 }
 
 
@@ -48,7 +48,7 @@ class Surroundings:
 
 
 def limits_for(effort: ReasoningEffort) -> Limits:
-    """The limits by effort (A23)."""
+    """The limits by effort (A23); that of iterations stands in `workflows.rules`."""
     return _LIMITS.get(effort, _FROM_HIGH_EFFORT)
 
 
@@ -67,7 +67,7 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         enable_web_search=arguments.enable_web_search,
         enable_code_interpreter=arguments.enable_code_interpreter,
         tools=_tools(arguments, surroundings),
-        max_iterations=arguments.max_iterations or limits.iterations,
+        max_iterations=arguments.max_iterations or ITERATIONS_BY_EFFORT[arguments.reasoning_effort],
         deadline=arguments.max_execution_time_seconds or limits.execution,
         tool_timeout=arguments.tool_timeout_seconds or limits.tool,
         max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
