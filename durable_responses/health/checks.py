@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The outcome of one check."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Verdict(StrEnum):
-    """What a check means for the program."""
+    """How serious a finding is."""
 
     OK = "ok"
     NOTE = "note"
@@ -16,7 +16,7 @@ class Verdict(StrEnum):
 
 
 class Check(BaseModel):
-    """One thing that was looked at: `found` says how it is, `cure` what to do unless it is well."""
+    """One check: `found` says what there is, `cure` what to do about it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +27,7 @@ class Check(BaseModel):
 
 
 class Report(BaseModel):
-    """All that was looked at, in the order in which one would mend it."""
+    """All checks, in the order in which one would fix things."""
 
     checks: list[Check]
 

@@ -1,4 +1,4 @@
-"""Whether what has to be written can be written."""
+"""Checks of the disk: whether there is room, and permission to write."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ def _free_at(folder: Path) -> int:
 
 
 def check_disk(settings: Settings, free_at: Callable[[Path], int] = _free_at) -> list[Check]:
-    """Room and rights in the folder of the stack's state, and in the one of results."""
+    """Free space and permissions in the state folder, and in the folder of results."""
     folders = {"state_folder": settings.state_folder, "output_root": settings.output_root}
     return [_look_at(Settings.variable(field), folder, free_at) for field, folder in folders.items()]
 
@@ -24,11 +24,11 @@ def check_disk(settings: Settings, free_at: Callable[[Path], int] = _free_at) ->
 def _look_at(variable: str, folder: Path, free_at: Callable[[Path], int]) -> Check:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        return problem("disk", f"{folder} cannot be written to", f"change its permissions, or set {variable}")
+        return problem("disk", f"{folder} is not writable", f"change its permissions, or set {variable}")
     free = free_at(there)
     found = f"{free / 2**30:.1f} GiB free for {folder}"
     if free < _TOO_LITTLE:
-        return problem("disk", found, f"make room, or set {variable}")
+        return problem("disk", found, f"free some space, or set {variable}")
     if free < _LITTLE:
-        return note("disk", found, f"make room before it is full, or set {variable}")
+        return note("disk", found, f"free some space soon, or set {variable}")
     return ok("disk", found)

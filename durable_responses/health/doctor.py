@@ -1,4 +1,4 @@
-"""`durable-responses doctor`: look at everything that agents need, in the order in which one would mend it."""
+"""`durable-responses doctor`: check everything that agents need, in the order in which one would fix things."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ from durable_responses.workflows.search_attributes import KEYS
 
 
 async def examine(settings: Settings) -> Report:
-    """Look at everything. Takes a few seconds at most. Raises `SettingsError` where Temporal's settings are wrong."""
+    """Run all checks. Takes a few seconds at most. Raises `SettingsError` if Temporal's settings are wrong."""
     about_temporal, about_provider = await asyncio.gather(_temporal(settings), check_provider(settings))
     return Report(checks=[*about_temporal, *about_provider, *check_disk(settings)])
 
@@ -43,6 +43,10 @@ async def check_search_attributes(client: Client) -> Check:
     try:
         there = await are_registered(client)
     except RPCError as error:
-        return note("search attributes", f"the server does not say: {error.message}", cure)
+        return note("search attributes", f"cannot be listed: {error.message}", cure)
     names = ", ".join(key.name for key in KEYS)
-    return ok("search attributes", names) if there else note("search attributes", f"{names} are not all there", cure)
+    return (
+        ok("search attributes", names)
+        if there
+        else note("search attributes", f"not all of {names} are registered", cure)
+    )

@@ -1,7 +1,7 @@
-"""A worker's liveness and readiness over HTTP, for whatever starts, restarts and updates it.
+"""A worker's liveness and readiness over HTTP, for process managers.
 
-`GET /livez`: 200 while the process answers at all. `GET /readyz`: 200 when it asks Temporal for work and its provider
-answers and accepts its key, else 503; both tell what was found, as JSON.
+`GET /livez`: 200 while the process answers at all. `GET /readyz`: 200 if it polls Temporal and its provider answers and
+accepts its key, else 503. Both say what was found, as JSON.
 """
 
 import os
@@ -27,7 +27,7 @@ from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.settings import SettingsError
 
-# However often one asks: the provider and the server are asked once in this time.
+# However often they are called, provider and server are asked once in this time.
 _SECONDS_KEPT = 5.0
 _SKEW = timedelta(seconds=2)
 
@@ -46,7 +46,7 @@ class Readiness:
     _looked_at: float = float("-inf")
 
     async def report(self) -> Report:
-        """What is found now, or was a moment ago."""
+        """The report of now, or of a moment ago."""
         if self._last is None or time.monotonic() - self._looked_at > _SECONDS_KEPT or not self._last.is_well:
             self._last = Report(checks=[await self._polls(), *await providers.ask(self.responses, self.provider)])
             self._looked_at = time.monotonic()
@@ -60,10 +60,10 @@ class Readiness:
                 for poller in await pollers_of(self.client, name, kind):
                     since_start = poller.last_access_time.ToDatetime(UTC) >= self.started_at - _SKEW
                     if poller.identity == self.client.identity and since_start:
-                        return ok("polls", f"asks for the work of {name}")
+                        return ok("polls", f"polls {name}")
         except RPCError as error:
-            return problem("polls", f"Temporal does not say: {error.message}", "look at the Temporal server")
-        return problem("polls", "this worker does not ask for work", "wait a moment if it has just started")
+            return problem("polls", f"Temporal did not answer: {error.message}", "check the Temporal server")
+        return problem("polls", "this worker is not polling", "wait a moment if it has just started")
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the Temporal server says of itself, of our namespace and of our task queues."""
+"""Checks of the Temporal server, of the namespace, of the task queues and of the clock."""
 
 import asyncio
 import secrets
@@ -22,7 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from durable_responses.health.checks import Check, note, ok, problem
 from durable_responses.workflows.contract import TaskQueue
 
-POLL_WINDOW = timedelta(seconds=70)  # a worker asks again after at most 60 s
+POLL_WINDOW = timedelta(seconds=70)  # a worker polls again after at most 60 s
 SHORTLY = timedelta(seconds=3)
 _SHORTEST_RETENTION = timedelta(hours=24)
 _TOLERATED_SKEW = timedelta(seconds=2)
@@ -37,12 +37,12 @@ async def check_server(client: Client) -> Check:
     except RPCError as error:
         if error.status is RPCStatusCode.UNIMPLEMENTED or error.status is RPCStatusCode.PERMISSION_DENIED:
             return ok("temporal", f"answers at {_address(client)}")
-        return problem("temporal", f"{_address(client)}: {error.message}", "look at the server, or at TEMPORAL_ADDRESS")
+        return problem("temporal", f"{_address(client)}: {error.message}", "check the server, or TEMPORAL_ADDRESS")
     return ok("temporal", f"server {answer.server_version} answers at {_address(client)}")
 
 
 async def check_namespace(client: Client) -> Check:
-    """Whether the namespace is there, and keeps finished runs for a day (A20)."""
+    """Whether the namespace exists and keeps finished runs for a day."""
     name = client.namespace
     try:
         answer = await client.workflow_service.describe_namespace(
@@ -52,7 +52,9 @@ async def check_namespace(client: Client) -> Check:
         if error.status is RPCStatusCode.NOT_FOUND:
             cure = f"create it: temporal operator namespace create --namespace {name} --retention 72h"
             return problem("namespace", f"there is no namespace {name!r}", cure)
-        return problem("namespace", f"{name}: {error.message}", "check TEMPORAL_NAMESPACE and what the API key may do")
+        return problem(
+            "namespace", f"{name}: {error.message}", "check TEMPORAL_NAMESPACE and the permissions of the API key"
+        )
     if answer.namespace_info.state != NamespaceState.NAMESPACE_STATE_REGISTERED:
         return problem("namespace", f"{name} is being deleted", "use another one: TEMPORAL_NAMESPACE")
     kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
@@ -64,15 +66,15 @@ async def check_namespace(client: Client) -> Check:
 
 
 async def check_queue(client: Client, queue: TaskQueue, base: str) -> Check:
-    """Whether workers ask for the work of one queue."""
+    """Whether workers poll one task queue."""
     name = queue.under(base)
     title = f"queue {name}"
     try:
         pollers = await pollers_of(client, name, WORKFLOWS if queue is TaskQueue.AGENTS else ACTIVITIES)
     except RPCError as error:
-        return problem(title, error.message, "check what the API key may do")
+        return problem(title, error.message, "check the permissions of the API key")
     if not pollers:
-        return problem(title, "no worker asks for its work", _start_one(queue))
+        return problem(title, "no pollers on this task queue", _start_one(queue))
     count = len({poller.identity for poller in pollers})
     return ok(title, f"{count} worker{'s' if count > 1 else ''}")
 
@@ -82,15 +84,15 @@ def _start_one(queue: TaskQueue) -> str:
     cure = (
         f"start one: `durable-responses up` or `durable-responses worker` (with --queues, {short} must be among them)"
     )
-    return f"{cure}; or all are full: {_LIMITS[queue]}" if queue in _LIMITS else cure
+    return f"{cure}; or all of them are busy: {_LIMITS[queue]}" if queue in _LIMITS else cure
 
 
-# A worker whose slots are all taken does not ask for more.
+# A worker whose slots are all taken does not poll.
 _LIMITS = {TaskQueue.CREATE: "AGENT_MAX_RESPONSES_IN_FLIGHT", TaskQueue.TOOLS: "AGENT_MAX_TOOLS"}
 
 
 async def pollers_of(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
-    """Who has lately asked for tasks of a queue. Raises `RPCError`."""
+    """The recent pollers of a queue. Raises `RPCError`."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=QueueName(name=queue), task_queue_type=kind
     )
@@ -105,18 +107,20 @@ async def check_clock(client: Client, now: Callable[[], float] = time.time) -> C
         async with asyncio.timeout(SHORTLY.total_seconds()):
             skew = await _server_is_ahead_by(client, now)
     except (RPCError, TimeoutError):
-        return note("clock", "could not be compared with the server's", "look at it yourself: `date -u`")
+        return note("clock", "could not be compared with the server's", "compare it yourself: `date -u`")
     found = f"{abs(skew.total_seconds()):.1f} s {'behind' if skew > timedelta(0) else 'ahead of'} the server's"
     if abs(skew) > _TOLERATED_SKEW:
-        return problem("clock", found, "set it by NTP, here or there: deadlines would be kept too early or too late")
+        return problem(
+            "clock", found, "synchronise it by NTP, here or there: deadlines would pass too early or too late"
+        )
     return ok("clock", "agrees with the server's")
 
 
 async def _server_is_ahead_by(client: Client, now: Callable[[], float]) -> timedelta:
-    """Ask for the work of a queue that nobody else uses; the server notes by its own clock when that was."""
+    """Poll a queue that nobody else uses; the server records by its own clock when that was."""
     queue = QueueName(name=f"clock-{secrets.token_hex(8)}")
     asked = now()
-    # The server refuses polls that are short; this one is given up as soon as it has been noted.
+    # The server refuses short polls; this one is given up as soon as it has been recorded.
     asking = asyncio.create_task(
         client.workflow_service.poll_activity_task_queue(
             PollActivityTaskQueueRequest(namespace=client.namespace, task_queue=queue, identity="doctor"),

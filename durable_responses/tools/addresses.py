@@ -11,10 +11,10 @@ NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet.
+    """Whether an IP address belongs to the public internet.
 
     Private, shared, loopback, link-local (which holds the metadata services of clouds), multicast, reserved and
-    unspecified addresses are not, nor are IPv6 addresses that stand for such an IPv4 address. What is no address is
+    unspecified addresses are not, nor are IPv6 addresses that stand for such an IPv4 address. What is not an address is
     not public.
     """
     try:

@@ -1,7 +1,7 @@
-"""Function tools over the workspace folder: list, read, search and write its files.
+"""Function tools for the workspace folder: list, read, search and write its files.
 
-Paths are relative to the workspace. Nothing outside of it is reached: `..`, absolute paths and symlinks are resolved
-before they are judged.
+Paths are relative to the workspace. Nothing outside it can be reached: `..`, absolute paths and symbolic links are
+resolved before they are checked.
 """
 
 import os
@@ -30,7 +30,7 @@ Glob = Annotated[str, Field(description="Only files whose name or path matches, 
 
 @tool(effect=Effect.PURE, timeout=30)
 def list_files(context: ToolContext, folder: Folder = ".", pattern: Glob = "*") -> str:
-    """List the files of the workspace, in all its folders but hidden ones, with their sizes in bytes."""
+    """List the files of the workspace and of its folders, except hidden ones, with their sizes in bytes."""
     start = _inside(context.workspace, folder)
     if not start.is_dir():
         raise ToolError(f"{folder!r} is not a folder of the workspace.")
@@ -38,17 +38,17 @@ def list_files(context: ToolContext, folder: Folder = ".", pattern: Glob = "*") 
     lines = [f"{_shown(path, root)}  {_size(path)}" for path in islice(_walk(start, pattern), LISTED_FILES + 1)]
     if len(lines) > LISTED_FILES:
         lines[LISTED_FILES:] = [f"[cut after {LISTED_FILES} files; list a folder or give a pattern]"]
-    return "\n".join(lines) or "There are no such files."
+    return "\n".join(lines) or "No files match."
 
 
 @tool(effect=Effect.PURE, timeout=30)
 def read_file(
     context: ToolContext,
     path: Annotated[str, Field(description="File relative to the workspace.")],
-    first_line: Annotated[int, Field(ge=1, description="The line to begin with; 1 is the first.")] = 1,
+    first_line: Annotated[int, Field(ge=1, description="The line to start at; 1 is the first.")] = 1,
     lines: Annotated[int, Field(ge=1, le=READ_LINES, description="How many lines to read.")] = READ_LINES,
 ) -> str:
-    """Read a text file of the workspace. A long one is read in parts: a note tells the line to go on with."""
+    """Read a text file of the workspace. A long one is read in parts: a note says where to continue."""
     content = _read_text(_existing(context.workspace, path), path).splitlines(keepends=True)
     wanted = content[first_line - 1 : first_line - 1 + lines]
     if not wanted and first_line > 1:
@@ -56,18 +56,18 @@ def read_file(
     text, taken = _fitting(wanted)
     following = first_line + taken
     if following <= len(content):
-        text += f"\n[cut: {len(content)} lines in all; go on with first_line={following}]"
+        text += f"\n[cut: {len(content)} lines in all; continue with first_line={following}]"
     return text
 
 
 @tool(effect=Effect.PURE, timeout=60)
 def search_files(
     context: ToolContext,
-    text: Annotated[str, Field(min_length=1, description="The text to find, in any case; no regular expression.")],
+    text: Annotated[str, Field(min_length=1, description="The text to find, ignoring case; not a regular expression.")],
     folder: Folder = ".",
     pattern: Glob = "*",
 ) -> str:
-    """Find the lines that contain a text, in the text files of the workspace. Answers `path:line: text`."""
+    """Find the lines that contain a text, in the text files of the workspace. Returns `path:line: text`."""
     # No regular expressions: one that backtracks for ever would hold the interpreter's lock, and with it the worker.
     start = _inside(context.workspace, folder)
     if not start.exists():
@@ -91,14 +91,16 @@ def search_files(
 @tool(effect=Effect.IDEMPOTENT, timeout=30)
 def write_file(
     context: ToolContext,
-    path: Annotated[str, Field(description="File relative to the workspace; its folders are created.")],
+    path: Annotated[str, Field(description="File relative to the workspace; missing folders are created.")],
     content: Annotated[str, Field(description="The whole text of the file.")],
 ) -> str:
-    """Write a text file of the workspace, in place of what it held before."""
+    """Write a text file of the workspace, replacing what it held before."""
     target = _inside(context.workspace, path)
     encoded = content.encode()
     if len(encoded) > WRITE_BYTES:
-        raise ToolError(f"{len(encoded):,} bytes are too many: a file may have {WRITE_BYTES:,}. Write several files.")
+        raise ToolError(
+            f"{len(encoded):,} bytes are too many; the limit for a file is {WRITE_BYTES:,}. Write several files."
+        )
     if target.is_dir():
         raise ToolError(f"{path!r} is a folder; give the path of a file.")
     try:
@@ -169,7 +171,7 @@ def _read_text(file: Path, path: str) -> str:
     except OSError as error:
         raise ToolError(f"{path!r} cannot be read: {error.strerror}.") from error
     if len(content) > READ_BYTES:
-        raise ToolError(f"{path!r} is too large: {_size(file):,} bytes, of {READ_BYTES:,} that can be read.")
+        raise ToolError(f"{path!r} is too large: {_size(file):,} bytes; the limit is {READ_BYTES:,}.")
     text = _as_text(content)
     if text is None:
         raise ToolError(f"{path!r} is a binary file of {len(content):,} bytes; only text can be read.")
@@ -208,7 +210,7 @@ def _matches(path: Path, root: Path, text: str) -> list[str]:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    """All or nothing: whoever reads meanwhile sees the old file or the new one."""
+    """All or nothing: a reader sees either the old file or the new one."""
     unfinished = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         unfinished.write_bytes(content)

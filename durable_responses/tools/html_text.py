@@ -1,7 +1,7 @@
 """The readable text of an HTML page. Pure rules, no I/O.
 
-Not `html.parser`: its time grows with the square of a page made to harm it (24 s for 300 kB of `<!--`). This scanner
-looks at every character a bounded number of times, and forgives everything.
+Not `html.parser`: its time grows with the square of a malicious page (24 s for 300 kB of `<!--`). This scanner
+looks at every character a bounded number of times, and accepts anything.
 """
 
 import html

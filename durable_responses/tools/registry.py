@@ -3,7 +3,7 @@
     from typing import Annotated
 
     from pydantic import Field
-    from durable_responses.tools.registry import Effect, tool
+    from durable_responses import Effect, tool
 
     @tool(effect=Effect.PURE, timeout=10)
     def count_words(text: Annotated[str, Field(description="What to count in.")]) -> int:
@@ -45,9 +45,9 @@ SHOWN_ERRORS = 20
 SHOWN_INPUT = 100
 
 # Exception
-# ├── ToolError              what the model reads when a call did not work
+# ├── ToolError              what the model reads when a call fails
 # │   └── ArgumentsError     the model's arguments are not what the function takes
-# └── RegistryError          a worker cannot offer what it was told to offer
+# └── RegistryError          a worker cannot offer the tools that it should
 #     ├── UnusableToolError  a function that cannot be a tool
 #     └── UnknownToolError   a name that no tool has
 
@@ -79,7 +79,7 @@ class UnknownToolError(RegistryError):
 
 
 class Effect(StrEnum):
-    """What running a call again would do: decides whether a call may be repeated after a crash."""
+    """What running a call again would do. Decides whether it may be repeated after a crash."""
 
     PURE = "pure"
     """It only reads."""
@@ -91,7 +91,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class ToolContext:
-    """What the worker gives to a tool that has a parameter of this type; the model does not see that parameter."""
+    """What the worker passes to a tool that has a parameter of this type. The model does not see that parameter."""
 
     workspace: Path
     """The folder that file tools may use."""
@@ -239,7 +239,7 @@ def _make_tool(function: Callable[P, R], *, effect: Effect, timeout: float) -> T
 def _check(function: Callable[..., Any], description: str, timeout: float) -> None:
     name = function.__name__
     if not inspect.isfunction(function):
-        raise UnusableToolError(f"Tool {name!r} is no plain function; decorate a `def` or `async def`.")
+        raise UnusableToolError(f"Tool {name!r} is not a plain function; decorate a `def` or `async def`.")
     if not NAME.fullmatch(name):
         raise UnusableToolError(f"Tool {name!r}: a name has at most 64 of the characters A-Z, a-z, 0-9 and _.")
     if not description:
@@ -368,7 +368,7 @@ def _as_text(result: Any) -> str:
 async def _in_thread(call: Callable[[], Any], name: str) -> Any:
     """Run a blocking call in a daemon thread of its own.
 
-    Not in a pool: a call that hangs for ever would hold one of its few threads, and keep the process from exiting.
+    Not in a pool: a call that hangs would hold one of its few threads for ever, and keep the process from exiting.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()

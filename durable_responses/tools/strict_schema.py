@@ -76,7 +76,7 @@ def _strict(schema: Schema, where: str) -> Schema:
 
 
 def _one_of_as_any_of(schema: Schema) -> Schema:
-    """Unions that pydantic tells apart by a discriminator come as `oneOf`, which strict mode does not know."""
+    """Unions that pydantic distinguishes by a discriminator come as `oneOf`, which strict mode does not know."""
     if "oneOf" not in schema:
         return schema
     return {"anyOf": schema["oneOf"], **{key: value for key, value in schema.items() if key != "oneOf"}}

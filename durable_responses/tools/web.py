@@ -1,6 +1,6 @@
 """A function tool that fetches a page of the web as text, from public addresses only unless the worker allows others.
 
-The address is judged after the name was resolved, and it is that address which is connected to, anew for every
+The address is checked after the name is resolved, and the connection is made to that very address, again for every
 redirect: a name that changes its address between the check and the connection gains nothing. Hence no proxy is used,
 which would resolve the name by itself.
 """
@@ -44,7 +44,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 @tool(effect=Effect.PURE, timeout=FETCH_SECONDS)
 async def fetch_url(context: ToolContext, url: Annotated[str, Field(description="Address with http or https.")]) -> str:
-    """Fetch a web page or another text of the web. Answers the final address and the text, of a page without markup."""
+    """Fetch a web page or another text from the web. Returns the final address and the text, without markup."""
     permitted = _any_address if context.allow_private_addresses else is_public
     page = await fetch(url, permitted=permitted, resolve=_addresses_of)
     # Extraction takes up to half a second for the largest page.
@@ -54,7 +54,7 @@ async def fetch_url(context: ToolContext, url: Annotated[str, Field(description=
 
 @dataclass(frozen=True)
 class Page:
-    """What an address answered: at most `FETCHED_BYTES` of its content."""
+    """The answer of an address: at most `FETCHED_BYTES` of its content."""
 
     url: str
     content: bytes
@@ -63,11 +63,11 @@ class Page:
     charset: str | None
 
     def text(self) -> str:
-        """The content as text. Raises `ToolError` when it is none."""
+        """The content as text. Raises `ToolError` if it is not text."""
         if self.media_type and not HTML.fullmatch(self.media_type) and not TEXT.fullmatch(self.media_type):
-            raise ToolError(f"{self.url} is no text but {self.media_type}.")
+            raise ToolError(f"{self.url} is not text but {self.media_type}.")
         if b"\0" in self.content and not (self.charset or "").startswith("utf"):
-            raise ToolError(f"{self.url} is no text but binary data.")
+            raise ToolError(f"{self.url} is not text but binary data.")
         text = self._decoded()
         text = html_text(text) if HTML.fullmatch(self.media_type) else text
         return f"{text}\n[cut after {FETCHED_BYTES:,} bytes]" if self.is_cut else text
@@ -83,7 +83,7 @@ class Page:
 async def fetch(url: str, *, permitted: Callable[[str], bool], resolve: Resolve) -> Page:
     """GET an address and follow its redirects, connecting only to addresses that are `permitted`.
 
-    `resolve` turns a host and a port into IP addresses. Raises `ToolError` with a text that the model can act upon.
+    `resolve` turns a host and a port into IP addresses. Raises `ToolError` with a text that the model can act on.
     """
     target = _parse(url)
     for _ in range(REDIRECTS + 1):
@@ -191,7 +191,7 @@ def _unpack(target: httpx.URL, content: bytes, encoding: str) -> bytes:
     if encoding in ("", "identity"):
         return content
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ToolError(f"{target} cannot be read: it is packed as {encoding!r}.")
+        raise ToolError(f"{target} cannot be read: its encoding {encoding!r} is not supported.")
     try:
         # Recognises gzip and zlib headers; what was cut off in the middle unpacks as far as it goes.
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(content, FETCHED_BYTES + 1)

@@ -35,7 +35,7 @@ async def test_a_namespace_that_is_not_there_is_a_problem_with_the_command_that_
 
 async def test_a_queue_that_nobody_serves_is_a_problem(client: Client, settings: Settings) -> None:
     check = await check_queue(client, TaskQueue.WAITING, settings.task_queue)
-    assert (check.verdict, check.found) == (Verdict.PROBLEM, "no worker asks for its work")
+    assert (check.verdict, check.found) == (Verdict.PROBLEM, "no pollers on this task queue")
 
 
 async def test_queues_that_a_worker_serves_are_well(

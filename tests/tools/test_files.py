@@ -126,7 +126,7 @@ def test_a_listing_can_be_narrowed(context: ToolContext) -> None:
 
 
 def test_an_empty_listing_says_so(context: ToolContext) -> None:
-    assert list_files(context, "a") == "There are no such files."
+    assert list_files(context, "a") == "No files match."
 
 
 def test_a_long_listing_is_cut_with_a_note(
@@ -179,7 +179,7 @@ def test_a_long_file_is_read_in_parts(context: ToolContext, workspace: Path) -> 
     (workspace / "long.txt").write_text("".join(f"line {n}\n" for n in range(1, 11)))
 
     first = read_file(context, "long.txt", lines=4)
-    assert first.endswith("line 4\n\n[cut: 10 lines in all; go on with first_line=5]")
+    assert first.endswith("line 4\n\n[cut: 10 lines in all; continue with first_line=5]")
     assert read_file(context, "long.txt", first_line=9) == "line 9\nline 10\n"
     with pytest.raises(ToolError, match="has only 10 lines"):
         read_file(context, "long.txt", first_line=11)
@@ -191,8 +191,8 @@ def test_long_lines_are_cut_to_what_a_model_can_take(
     monkeypatch.setattr(files, "READ_CHARACTERS", 10)
     (workspace / "long.txt").write_text("a" * 6 + "\n" + "b" * 20 + "\n" + "c\n")
 
-    assert read_file(context, "long.txt") == "aaaaaa\n\n[cut: 3 lines in all; go on with first_line=2]"
-    assert read_file(context, "long.txt", 2) == "b" * 10 + "\n[cut: 3 lines in all; go on with first_line=3]"
+    assert read_file(context, "long.txt") == "aaaaaa\n\n[cut: 3 lines in all; continue with first_line=2]"
+    assert read_file(context, "long.txt", 2) == "b" * 10 + "\n[cut: 3 lines in all; continue with first_line=3]"
     assert read_file(context, "long.txt", 3) == "c\n"
 
 

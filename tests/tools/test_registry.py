@@ -360,7 +360,7 @@ def write_module(folder: Path, name: str, *functions: str) -> None:
         ''')
         for function in functions
     )
-    (folder / f"{name}.py").write_text("\n".join(["from tools.registry import Effect, tool", *tools]))
+    (folder / f"{name}.py").write_text("\n".join(["from durable_responses import Effect, tool", *tools]))
 
 
 def test_the_tools_of_all_modules_are_offered_sorted_by_name(modules: Path) -> None:
