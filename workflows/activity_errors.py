@@ -26,7 +26,7 @@ def ran_out_of_time(error: ActivityError) -> bool:
 
 
 def never_began(error: ActivityError) -> bool:
-    """Whether a turn was neither started in time nor let in where it was."""
+    """Whether a turn over a WebSocket was neither started in time nor let in where it was."""
     return nobody_took(error) or failure_type_of(error) is FailureType.NO_ROOM
 
 
@@ -51,7 +51,7 @@ def failure_type_of(error: ActivityError) -> FailureType | None:
     None for any other time-out, and for anything we did not raise ourselves.
     """
     if worker_was_lost(error):
-        return failure_of_lost_create(last_beat_of(error))
+        return failure_of_lost_create(last_heartbeat_of(error))
     kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
     return FailureType(kind) if kind in set(FailureType) else None
 
@@ -59,8 +59,8 @@ def failure_type_of(error: ActivityError) -> FailureType | None:
 def detail_of(error: ActivityError) -> FailureDetail:
     """What the provider said of an activity's failure, or the response that was under way when its worker was lost."""
     if worker_was_lost(error):
-        beat = last_beat_of(error)
-        return FailureDetail(response_id=beat.response_id if beat else None)
+        heartbeat = last_heartbeat_of(error)
+        return FailureDetail(response_id=heartbeat.response_id if heartbeat else None)
     details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
     return FailureDetail.model_validate(details[0]) if details and isinstance(details[0], dict) else FailureDetail()
 
@@ -73,14 +73,14 @@ def delay_asked_for(error: ActivityError) -> timedelta | None:
 def error_of(error: ActivityError) -> AgentError:
     """An activity's failure as the run shows it."""
     if worker_was_lost(error):
-        kind = failure_of_lost_create(last_beat_of(error))
+        kind = failure_of_lost_create(last_heartbeat_of(error))
         return rules.error_of(kind, "The worker was lost in the middle of the create.", detail_of(error))
     if isinstance(error.cause, ApplicationError):
         return rules.error_of(error.cause.type or "error", error.cause.message, detail_of(error))
     return rules.error_of("error", str(error.cause or error), None)
 
 
-def last_beat_of(error: ActivityError) -> Beat | None:
+def last_heartbeat_of(error: ActivityError) -> Beat | None:
     """The last heartbeat that reached the server from an activity that timed out."""
     details = error.cause.last_heartbeat_details if isinstance(error.cause, TimeoutError) else ()
     return Beat.model_validate(details[0]) if details else None

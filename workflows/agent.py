@@ -17,8 +17,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
-    # Not `from workflows import …`: the sandbox would load those modules a second time, with classes of their own.
+    # Not `from durable_responses.workflows import …`: the sandbox would load those modules a second time.
     import durable_responses.workflows.activity_errors as activity_errors
+    import durable_responses.workflows.interruptions as interruptions
     import durable_responses.workflows.rules as rules
     from durable_responses.activities.artifacts import ArtifactActivities
     from durable_responses.activities.messages import (
@@ -42,10 +43,8 @@ with workflow.unsafe.imports_passed_through():
         TaskQueue,
     )
     from durable_responses.workflows.function_calls import FunctionCalls
-    from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.response_source import ResponseSource
-    from durable_responses.workflows.rules import Fail, Finish, Incomplete, RunTools
     from durable_responses.workflows.search_attributes import show_search_attributes
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import details_of
@@ -60,10 +59,10 @@ class Cancel:
 
 @dataclass(frozen=True)
 class ContinueAsNew:
-    """History has grown long: the run goes on in a new one."""
+    """History has grown long: the run continues in a new one."""
 
 
-Ending = Finish | Incomplete | Fail | Cancel
+Ending = rules.Finish | rules.Incomplete | rules.Fail | Cancel
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -71,9 +70,9 @@ class AgentWorkflow:
     """One agent run."""
 
     def __init__(self) -> None:
-        self._stop = StopRequest()
+        self._stop = interruptions.StopRequest()
         self._ledger = Ledger(state=AgentState())
-        self._texts = SteeringMessages(self._ledger)
+        self._steering = SteeringMessages(self._ledger)
         self._input: AgentInput | None = None
 
     @workflow.run
@@ -85,14 +84,11 @@ class AgentWorkflow:
         Parameters are `Any` because input that does not decode would fail the workflow task for ever.
         """
         agent_input = self._begin(request, carried)
-        loop = asyncio.create_task(self._until_ending(agent_input))
-        await self._done(loop)
-        ending = loop.result()
+        ending = await self._ending_of(agent_input)
         if isinstance(ending, ContinueAsNew):
-            if not self._stop.requested:
-                workflow.continue_as_new(args=[agent_input, self._ledger.to_carry()])
-            ending = Cancel()  # asked for in this very moment: a new history would know nothing of it
-        return self._close(await self._conclude(ending, agent_input))
+            workflow.continue_as_new(args=[agent_input, self._ledger.to_carry()])
+        result = await self._conclude(ending, agent_input)
+        return self._close(result)
 
     # --- the story -----------------------------------------------------------------------------------------------
 
@@ -100,7 +96,7 @@ class AgentWorkflow:
         try:
             agent_input = rules.parse_input(request)
             if carried is not None:
-                self._carry_on(Ledger.model_validate(carried))
+                self._restore(Ledger.model_validate(carried))
         except ValidationError:
             raise self._refused("The run takes one argument, its input; give no second one.") from None
         except ValueError as error:
@@ -111,42 +107,48 @@ class AgentWorkflow:
         self._changed()
         return agent_input
 
-    def _carry_on(self, ledger: Ledger) -> None:
+    def _restore(self, ledger: Ledger) -> None:
         early = list(self._ledger.texts.values())  # signals are handled before the run begins
-        self._ledger, self._texts = ledger, SteeringMessages(ledger)
-        for text in early:
-            self._texts.receive(text)
+        self._ledger, self._steering = ledger, SteeringMessages(ledger)
+        for message in early:
+            self._steering.receive(message)
 
     def _refused(self, why: str) -> ApplicationError:
         result = AgentResult(status=AgentStatus.FAILED, error=AgentError(type=FailureType.INVALID_INPUT, message=why))
         self._show_end(result)
         return _failure(result)
 
-    async def _until_ending(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
+    async def _ending_of(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
+        loop = asyncio.create_task(self._loop(agent_input))
+        await self._done(loop)
+        ending = loop.result()
+        # Told to stop in this very moment: a new history would know nothing of it.
+        return Cancel() if isinstance(ending, ContinueAsNew) and self._stop.requested else ending
+
+    async def _loop(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
         try:
             return await self._iterate(agent_input)
-        except Stopped:
+        except interruptions.Stopped:
             return Cancel()
-        except DeadlinePassed:
-            return Incomplete(IncompleteReason.DEADLINE)
-        except RunFailed as failure:
-            return Fail(failure.error)
+        except interruptions.DeadlinePassed:
+            return rules.Incomplete(IncompleteReason.DEADLINE)
+        except interruptions.RunFailed as failure:
+            return rules.Fail(failure.error)
 
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
-        obtain = ResponseSource(agent_input, self._ledger, self._texts, self._stop, self._changed)
-        calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
+        source = ResponseSource(agent_input, self._ledger, self._steering, self._stop, self._changed)
+        function_calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
         while not workflow.info().is_continue_as_new_suggested():
             if self._stop.requested:
-                raise Stopped
+                raise interruptions.Stopped
             self._ledger.begin_iteration()
             self._changed()
-            response = await obtain.next_response()
-            state = self._ledger.state
-            limits = {"iteration": state.iteration, "max_iterations": state.max_iterations}
-            step = rules.next_step(response, **limits)
-            if isinstance(step, RunTools):
-                await calls.answer(step.calls)
-            elif not (self._texts.are_waiting and rules.goes_on_with_texts(step, **limits)):
+            response = await source.next_response()
+            left = self._ledger.iterations_left
+            step = rules.next_step(response, iterations_left=left)
+            if isinstance(step, rules.RunTools):
+                await function_calls.answer(step.calls)
+            elif not (self._steering.are_waiting and rules.continues_with_steering(step, iterations_left=left)):
                 return step
         return ContinueAsNew()
 
@@ -166,16 +168,16 @@ class AgentWorkflow:
     async def _conclude(self, ending: Ending, agent_input: AgentInput) -> AgentResult:
         result = self._ledger.result()
         match ending:
-            case Finish():
+            case rules.Finish():
                 result.status = AgentStatus.COMPLETED
                 result.structured_output = rules.structured_output(agent_input, result.output_text)
-            case Incomplete(reason):
+            case rules.Incomplete(reason):
                 result.status = AgentStatus.INCOMPLETE
                 result.incomplete_reason = reason
             case Cancel():
                 result.status = AgentStatus.CANCELLED
                 result.cancel_reason = self._stop.reason
-            case Fail(error):
+            case rules.Fail(error):
                 result.status = AgentStatus.FAILED
                 result.error = error
         if agent_input.save is not None and rules.worth_saving(result):
@@ -210,7 +212,7 @@ class AgentWorkflow:
             result.artifact_path = saved.path
 
     def _show_end(self, result: AgentResult) -> None:
-        self._texts.run_ended()
+        self._steering.run_ended()
         self._ledger.state.status = result.status
         self._ledger.state.error = result.error
         self._changed()
@@ -232,9 +234,9 @@ class AgentWorkflow:
         self._changed()
 
     @workflow.signal(name=STEER_SIGNAL)
-    def steer(self, text: Any = None, *_: Any) -> None:
-        """Tell the model something while it works. `text`: shown in the state with what became of it."""
-        self._texts.receive(text)
+    def steer(self, message: Any = None, *_: Any) -> None:
+        """Tell the model something while it works. `message`: text, shown in the state with what became of it."""
+        self._steering.receive(message)
         self._changed()
 
     @workflow.signal(name=REPORT_PROGRESS)

@@ -201,7 +201,7 @@ class AgentError(BaseModel):
 
 
 class Steer(BaseModel):
-    """One text that was sent to the run under way (signal `steer`), its beginning, and what has become of it."""
+    """One steering message (signal `steer`): its beginning, and what has become of it."""
 
     id: str
     text: str
@@ -210,7 +210,7 @@ class Steer(BaseModel):
 
 
 class AgentState(BaseModel):
-    """The answer to the query `progress`. Function calls and steers: the newest hundred, in order."""
+    """The answer to the query `progress`. Function calls and steering messages: the newest hundred, in order."""
 
     model_config = ConfigDict(protected_namespaces=())
 

@@ -49,9 +49,10 @@ class Ledger(BaseModel):
     """The memory of one run.
 
     `text_before`: the tail of the text of earlier responses. `chain`: the responses of this run that were continued
-    from, or can be, in order. `answers`: what the next create carries. `socket_queue`: the own queue of the worker that
-    holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and `texts_received` are kept
-    by `workflows.steering`. `last_text`: after a continue-as-new, the text of the last response before it.
+    from, or can be, in order. `answers`: what the next create carries. `socket_queue`: the worker-specific task queue
+    of the worker that holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and
+    `texts_received` are the steering messages, as histories name them; `workflows.steering` keeps them. `last_text`:
+    after a continue-as-new, the text of the last response before it.
     """
 
     state: AgentState
@@ -80,6 +81,11 @@ class Ledger(BaseModel):
         """A further response is wanted; the one before stays shown until its id is known."""
         self.state.iteration += 1
 
+    @property
+    def iterations_left(self) -> int:
+        """How many more responses the run may have."""
+        return self.state.max_iterations - self.state.iteration
+
     def response_created(self, response_id: str, status: str, model: str | None) -> None:
         """The provider has taken the request: the run is no longer queued (A18, A19)."""
         self.state.status = AgentStatus.RUNNING
@@ -102,11 +108,11 @@ class Ledger(BaseModel):
 
     @property
     def steering_queue(self) -> str | None:
-        """Where the worker that follows the response under way takes texts for it; None when there is no such one."""
+        """The task queue that steering messages for the response under way go to; None if no worker takes any."""
         return self._steering_queue
 
     def turn_ended(self) -> None:
-        """No response is under way: texts can no longer be sent into one."""
+        """No turn is under way: steering messages can no longer be sent into it."""
         self._steering_queue = None
 
     def response_ended(self, response: Response) -> None:

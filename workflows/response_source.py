@@ -73,7 +73,7 @@ class ResponseSource:
 
     request: AgentInput
     ledger: Ledger
-    texts: SteeringMessages
+    steering: SteeringMessages
     stop: StopRequest
     changed: Callable[[], None]
 
@@ -90,7 +90,7 @@ class ResponseSource:
                 await self._after_failed_create(error, creates)
             else:
                 self.ledger.answers = []
-                self.texts.given()
+                self.steering.given()
                 return response
 
     async def _obtain(self, create: CreateResponse) -> Response:
@@ -111,7 +111,7 @@ class ResponseSource:
             attempt=creates.attempt,
             opening=self._opening() if full or not ledger.chain else None,
             new_items=ledger.answers,
-            texts=self.texts.for_next_create(),
+            texts=self.steering.for_next_create(),
             previous_response_id=None if full else previous,
             rebuild_from=ledger.chain if full else [],
             deadline=ledger.deadline,
@@ -229,12 +229,12 @@ class ResponseSource:
         try:
             turn = await self._turn_on_some_worker(create)
         except ActivityError:
-            self.texts.turn_lost()
+            self.steering.turn_lost()
             raise
         finally:
             self.ledger.turn_ended()
         self.ledger.socket_queue = turn.queue
-        self.texts.turn_ended(turn.connection, turn.steers)
+        self.steering.turn_ended(turn.connection, turn.steers)
         return turn
 
     async def _turn_on_some_worker(self, create: CreateResponse) -> WebSocketTurn:
@@ -258,14 +258,14 @@ class ResponseSource:
             summary=f"response {create.iteration} over a WebSocket",
             **options,
         )
-        while (steer := await self._text_during(handle)) is not None:
-            self.texts.told(await self._steer(steer))
+        while (steer := await self._message_during(handle)) is not None:
+            self.steering.told(await self._steer(steer))
             self.changed()
         return await interruptions.ended(handle, self.stop)
 
-    async def _text_during(self, handle: ActivityHandle[WebSocketTurn]) -> SteerResponse | None:
-        """The next text for the turn; None when the turn is over, or is to be."""
-        next_to_send = self.texts.next_to_send
+    async def _message_during(self, handle: ActivityHandle[WebSocketTurn]) -> SteerResponse | None:
+        """The next steering message for the turn; None when the turn is over, or is to be."""
+        next_to_send = self.steering.next_to_send
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested or next_to_send() is not None)
         return None if handle.done() or self.stop.requested else next_to_send()
 
@@ -359,10 +359,10 @@ def _step(verb: str, create: CreateResponse) -> str:
 
 def _adopted(error: ActivityError) -> CreatedResponse:
     """The response of a create whose worker died after it had told us the id. Raises the error where there is none."""
-    beat = activity_errors.last_beat_of(error)
-    if beat is None or beat.response_id is None:
+    heartbeat = activity_errors.last_heartbeat_of(error)
+    if heartbeat is None or heartbeat.response_id is None:
         raise error
-    return CreatedResponse(response_id=beat.response_id, status=beat.response_status or ResponseStatus.QUEUED)
+    return CreatedResponse(response_id=heartbeat.response_id, status=heartbeat.response_status or ResponseStatus.QUEUED)
 
 
 async def _let_end(handle: ActivityHandle[Any]) -> None:

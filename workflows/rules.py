@@ -83,7 +83,7 @@ _LONGEST_DEADLINE = timedelta(days=3650)  # a datetime cannot hold much more
 def transport_for(request: AgentInput) -> Transport:
     """The transport of every iteration: the caller's, or by effort and web search (A1).
 
-    Where it may be a WebSocket it is one for runs with function tools, whose many short turns it is there for.
+    Where it may be a WebSocket it is one for runs with function tools, whose many short responses it is there for.
     """
     if request.transport is not TransportChoice.AUTO:
         return Transport(request.transport.value)
@@ -150,19 +150,19 @@ _HOSTED_CALLS = frozenset(
 )
 
 
-def next_step(response: Response, *, iteration: int, max_iterations: int) -> NextStep:
+def next_step(response: Response, *, iterations_left: int) -> NextStep:
     """What follows from a response, all of its output items considered (A5, A10, A12).
 
     An unfinished response means that the deadline has passed. Only a completed response is chained from, or one that a
-    text ended early.
+    steering message ended early.
     """
     match response.status:
         case ResponseStatus.QUEUED | ResponseStatus.IN_PROGRESS:
             return Incomplete(IncompleteReason.DEADLINE)
         case ResponseStatus.COMPLETED:
-            return _after_completed(response, iteration, max_iterations)
+            return _after_completed(response, iterations_left)
         case ResponseStatus.INCOMPLETE if response.is_steered and response.function_calls:
-            return _after_completed(response, iteration, max_iterations)
+            return _after_completed(response, iterations_left)
         case ResponseStatus.INCOMPLETE:
             return Incomplete(_incomplete_reason(response))
         case ResponseStatus.FAILED:
@@ -173,14 +173,14 @@ def next_step(response: Response, *, iteration: int, max_iterations: int) -> Nex
             return Fail(AgentError(type="unknown_status", message=f"{response.id} ended with status {unknown!r}."))
 
 
-def _after_completed(response: Response, iteration: int, max_iterations: int) -> NextStep:
+def _after_completed(response: Response, iterations_left: int) -> NextStep:
     unanswerable = unanswerable_calls(response)
     if unanswerable:
         kinds = ", ".join(sorted({item.type for item in unanswerable}))
         message = f"{response.id} asks the client for {kinds}, which this runtime cannot answer."
         return Fail(AgentError(type="unanswerable_call", message=message))
     if response.function_calls:
-        if iteration >= max_iterations:
+        if iterations_left <= 0:
             return Incomplete(IncompleteReason.MAX_ITERATIONS)
         return RunTools(response.function_calls)
     if any(isinstance(item, Message) for item in response.output):
@@ -233,15 +233,15 @@ def _failed(response: Response) -> AgentError:
 def may_be_continued(response: Response) -> bool:
     """Whether the next response can continue from this one (A10).
 
-    Completed, or ended early by a text: what the provider itself makes of such a text continues from it, too.
+    Completed, or ended early by a steering message: what the provider itself makes of one continues from it, too.
     """
     return response.status == ResponseStatus.COMPLETED or response.is_steered
 
 
-def goes_on_with_texts(step: NextStep, *, iteration: int, max_iterations: int) -> bool:
-    """Whether a run that would end here takes one iteration more, if the user has sent texts meanwhile."""
+def continues_with_steering(step: NextStep, *, iterations_left: int) -> bool:
+    """Whether a run that would end here takes one iteration more, if steering messages have come meanwhile."""
     can_be_continued = isinstance(step, Finish) or step == Incomplete(IncompleteReason.STEERED)
-    return can_be_continued and iteration < max_iterations
+    return can_be_continued and iterations_left > 0
 
 
 # --- after a create that brought no response ---------------------------------------------------------------------
@@ -351,22 +351,22 @@ def _cut(text: str, limit: int) -> str:
     return encoded[:limit].decode(errors="ignore") + note
 
 
-# --- texts of the user -------------------------------------------------------------------------------------------
+# --- steering messages -------------------------------------------------------------------------------------------
 
-LARGEST_TEXT_OF_THE_USER = 64 * 1024  # bytes
-MOST_BYTES_WAITING = 256 * 1024  # of all texts that wait: they travel with the input and the answers of an iteration
-MOST_TEXTS_WAITING = 50
+LARGEST_STEERING_MESSAGE = 64 * 1024  # bytes
+MOST_BYTES_WAITING = 256 * 1024  # of all that wait: they travel with the input and the answers of an iteration
+MOST_MESSAGES_WAITING = 50
 
 
-def unusable_text(text: object, waiting: list[str]) -> str | None:
-    """Why a text for a run under way cannot be taken beside those that wait; None if it can be."""
-    if not isinstance(text, str) or not text.strip():
-        return "It is no text, or an empty one."
-    size = _bytes(text)
-    if size > LARGEST_TEXT_OF_THE_USER:
-        return f"It is {size} bytes, more than {LARGEST_TEXT_OF_THE_USER}."
-    if len(waiting) >= MOST_TEXTS_WAITING or size + sum(map(_bytes, waiting)) > MOST_BYTES_WAITING:
-        return f"No more than {MOST_TEXTS_WAITING} texts and {MOST_BYTES_WAITING} bytes may wait."
+def unusable_steering_message(message: object, waiting: list[str]) -> str | None:
+    """Why a steering message cannot be taken beside those that wait; None if it can be."""
+    if not isinstance(message, str) or not message.strip():
+        return "It is not text, or it is empty."
+    size = _bytes(message)
+    if size > LARGEST_STEERING_MESSAGE:
+        return f"It is {size} bytes, more than {LARGEST_STEERING_MESSAGE}."
+    if len(waiting) >= MOST_MESSAGES_WAITING or size + sum(map(_bytes, waiting)) > MOST_BYTES_WAITING:
+        return f"At most {MOST_MESSAGES_WAITING} steering messages, {MOST_BYTES_WAITING} bytes together, may wait."
     return None
 
 

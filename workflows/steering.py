@@ -1,7 +1,7 @@
-"""The texts that the user sends to a run under way (signal `steer`), and what becomes of each.
+"""The steering messages of a run (signal `steer`), and what becomes of each.
 
-Plain Python. A text is sent into the response under way where that goes over a WebSocket; in every other case, and when
-the provider hands it back, it becomes part of the next create's input. None is given to the model twice.
+Plain Python. A message is sent into the response under way where that goes over a WebSocket; in every other case, and
+when the provider hands it back, it becomes part of the next create's input. None is given to the model twice.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from durable_responses.workflows import rules
 from durable_responses.workflows.contract import Steer
 from durable_responses.workflows.ledger import Ledger
 
-_SHOWN_STEERS = 100
-_SHOWN_CHARACTERS = 200
+_SHOWN_STEERS = 100  # in the state
+_SHOWN_CHARACTERS = 200  # of each
 _WAITING = (SteerStatus.PENDING, SteerStatus.FAILED)
 _RUN_ENDED = "The run ended before the model could be given it."
 
 
 class SteeringMessages:
-    """The texts of one run. All that is remembered of them is in its ledger.
+    """The steering messages of one run. All that is remembered of them is in its ledger.
 
     `ledger.texts` holds in full those that may still have to be given to the model. One that the provider keeps until
     the calls of its response are answered is `pending` too, but no longer among them: it goes with its connection.
@@ -27,14 +27,14 @@ class SteeringMessages:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def receive(self, text: object) -> None:
-        """A text came. One that cannot be taken is shown as failed."""
+    def receive(self, message: object) -> None:
+        """A message came. One that cannot be taken is shown as failed."""
         ledger = self._ledger
         ledger.texts_received += 1
-        steer = Steer(id=f"steer-{ledger.texts_received}", text=str(text)[:_SHOWN_CHARACTERS])
-        steer.reason = rules.unusable_text(text, list(ledger.texts.values()))
-        if steer.reason is None and isinstance(text, str):
-            ledger.texts[steer.id] = text
+        steer = Steer(id=f"steer-{ledger.texts_received}", text=str(message)[:_SHOWN_CHARACTERS])
+        steer.reason = rules.unusable_steering_message(message, list(ledger.texts.values()))
+        if steer.reason is None and isinstance(message, str):
+            ledger.texts[steer.id] = message
         else:
             steer.status = SteerStatus.FAILED
         ledger.state.steers = [*ledger.state.steers, steer][-_SHOWN_STEERS:]
@@ -42,20 +42,20 @@ class SteeringMessages:
     # --- into the response under way ---------------------------------------------------------------------------------
 
     def next_to_send(self) -> SteerResponse | None:
-        """The oldest text that was neither sent nor given, while there is a worker to send it by."""
+        """The oldest message that was neither sent nor given, while there is a worker to send it by."""
         unsent = self._ids(SteerStatus.PENDING)
         if self._ledger.steering_queue is None or not unsent:
             return None
         return SteerResponse(id=unsent[0], text=self._ledger.texts[unsent[0]])
 
     def told(self, outcome: SteerOutcome) -> None:
-        """The provider, or the lack of an answer, has told what became of a text that was sent."""
+        """The provider, or the lack of an answer, has told what became of a message that was sent."""
         for steer in self._ledger.state.steers:
             if steer.id == outcome.id:
                 steer.status, steer.reason = outcome.status, outcome.reason
 
     def turn_ended(self, connection: str | None, outcomes: Sequence[SteerOutcome]) -> None:
-        """The turn over that connection is over, and the provider said this of the texts sent into it.
+        """The turn over that connection is over, and the provider said this of the messages sent into it.
 
         Those that it kept from the turn before have been part of this one's input, if it went over the same connection.
         """
@@ -69,7 +69,7 @@ class SteeringMessages:
         self._ledger.connection = connection
 
     def turn_lost(self) -> None:
-        """The turn ended without a word about the texts sent into it, or kept from the one before."""
+        """The turn ended without a word about the messages sent into it, or kept from the one before."""
         self._settle_kept(SteerStatus.UNKNOWN)
         for id_ in self._ids(SteerStatus.ACCEPTED):
             self.told(SteerOutcome(id=id_, status=SteerStatus.UNKNOWN))
@@ -79,18 +79,18 @@ class SteeringMessages:
 
     @property
     def are_waiting(self) -> bool:
-        """Whether there is a text that the model has not been given."""
+        """Whether there is a message that the model has not been given."""
         return bool(self._ids(*_WAITING))
 
     def for_next_create(self) -> list[str]:
-        """The texts that become part of the next create's input, or of the same create once more."""
+        """The messages that become part of the next create's input, or of the same create once more."""
         ids = self._ids(*_WAITING, SteerStatus.NEXT_INPUT)
         for id_ in ids:
             self.told(SteerOutcome(id=id_, status=SteerStatus.NEXT_INPUT))
         return [self._ledger.texts[id_] for id_ in ids]
 
     def given(self) -> None:
-        """The create has brought its response: its texts need not be given again."""
+        """The create has brought its response: its messages need not be given again."""
         self._forget(SteerStatus.NEXT_INPUT)
 
     def run_ended(self) -> None:

@@ -93,7 +93,7 @@ class ResponseStory:
             self._end(AgentStatus.CANCELLED)
             return
         failure = activity_errors.failure_type_of(error) or FailureType.TRY_LATER
-        beat, response_id = activity_errors.last_beat_of(error), activity_errors.detail_of(error).response_id
+        beat, response_id = activity_errors.last_heartbeat_of(error), activity_errors.detail_of(error).response_id
         if response_id is None:
             instruments.creates.add(1, self._labels(outcome=failure))
         else:

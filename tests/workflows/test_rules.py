@@ -28,7 +28,7 @@ def response(status: str = "completed", *output: dict[str, Any], **fields: Any) 
 
 
 def step_after(answer: Response, iteration: int = 1, max_iterations: int = 5) -> rules.NextStep:
-    return rules.next_step(answer, iteration=iteration, max_iterations=max_iterations)
+    return rules.next_step(answer, iterations_left=max_iterations - iteration)
 
 
 # --- transports, limits, deadlines -------------------------------------------------------------------------------
@@ -245,29 +245,29 @@ def test_only_what_is_complete_or_was_steered_is_chained_from(answer: Response, 
         (Incomplete(IncompleteReason.DEADLINE), 1, False),
     ],
 )
-def test_a_run_that_would_end_goes_on_for_texts_of_the_user_within_its_iterations(
+def test_a_run_that_would_end_continues_for_steering_messages_within_its_iterations(
     step: rules.NextStep, iteration: int, goes_on: bool
 ) -> None:
-    assert rules.goes_on_with_texts(step, iteration=iteration, max_iterations=5) is goes_on
+    assert rules.continues_with_steering(step, iterations_left=5 - iteration) is goes_on
 
 
 @pytest.mark.parametrize(
     ("text", "waiting", "why"),
     [
         ("Be brief.", [], None),
-        ("", [], "no text"),
-        (" \n", [], "no text"),
-        (None, [], "no text"),
-        ({"text": "Be brief."}, [], "no text"),
+        ("", [], "not text"),
+        (" \n", [], "not text"),
+        (None, [], "not text"),
+        ({"text": "Be brief."}, [], "not text"),
         ("x" * 65536, [], None),
         ("x" * 65537, [], "65537 bytes"),
-        ("x", ["y"] * 50, "50 texts"),
+        ("x", ["y"] * 50, "50 steering messages"),
         ("x" * 65536, ["y" * 65536] * 3, None),
         ("x" * 65536, ["y" * 65536] * 4, "262144 bytes"),
     ],
 )
-def test_a_text_that_cannot_be_taken_is_told_why(text: object, waiting: list[str], why: str | None) -> None:
-    said = rules.unusable_text(text, waiting)
+def test_a_steering_message_that_cannot_be_taken_is_told_why(text: object, waiting: list[str], why: str | None) -> None:
+    said = rules.unusable_steering_message(text, waiting)
     assert said is None if why is None else why in (said or "")
 
 

@@ -1,4 +1,4 @@
-"""The texts that a user sends to a run under way: what becomes of each, and that none is given to the model twice."""
+"""The steering messages of a run: what becomes of each, and that none is given to the model twice."""
 
 from typing import Any
 
@@ -15,28 +15,30 @@ CONNECTION = "c0ffee"
 
 
 class Run:
-    """A run that a text can be sent into, and how it looks from outside."""
+    """A run that a message can be sent into, and how it looks from outside."""
 
     def __init__(self, *received: object) -> None:
         self.ledger = Ledger(state=AgentState())
-        self.texts = SteeringMessages(self.ledger)
+        self.messages = SteeringMessages(self.ledger)
         self.turn_begins()
         for text in received:
-            self.texts.receive(text)
+            self.messages.receive(text)
 
     def turn_begins(self) -> None:
         self.ledger.progress_reported(ProgressReport(response_id="resp_1", queue="worker-1"))
 
     def sent(self, status: SteerStatus) -> None:
-        """The next text is sent, and this is what the worker says of it."""
-        steer = self.texts.next_to_send()
+        """The next message is sent, and this is what the worker says of it."""
+        steer = self.messages.next_to_send()
         assert steer is not None
-        self.texts.told(SteerOutcome(id=steer.id, status=status))
+        self.messages.told(SteerOutcome(id=steer.id, status=status))
 
     def turn_ends(self, *statuses: SteerStatus, connection: str | None = CONNECTION) -> None:
-        """The turn ends, saying this of the texts in order."""
+        """The turn ends, saying this of the messages in order."""
         ids = [steer.id for steer in self.shown]
-        self.texts.turn_ended(connection, [SteerOutcome(id=i, status=s) for i, s in zip(ids, statuses, strict=False)])
+        self.messages.turn_ended(
+            connection, [SteerOutcome(id=i, status=s) for i, s in zip(ids, statuses, strict=False)]
+        )
 
     @property
     def shown(self) -> list[Steer]:
@@ -47,16 +49,16 @@ class Run:
         return [steer.status for steer in self.shown]
 
 
-def test_a_text_waits_until_something_is_known_of_it() -> None:
+def test_a_message_waits_until_something_is_known_of_it() -> None:
     run = Run("Be brief.")
     assert run.shown == [Steer(id="steer-1", text="Be brief.", status=PENDING)]
-    assert run.texts.are_waiting
+    assert run.messages.are_waiting
 
 
-def test_a_long_text_is_shown_in_part_and_sent_in_full() -> None:
+def test_a_long_message_is_shown_in_part_and_sent_in_full() -> None:
     run = Run("x" * 1000)
     assert run.shown[0].text == "x" * 200
-    steer = run.texts.next_to_send()
+    steer = run.messages.next_to_send()
     assert steer is not None
     assert steer.text == "x" * 1000
 
@@ -66,13 +68,13 @@ def test_what_cannot_be_taken_is_shown_with_the_reason(text: Any) -> None:
     run = Run(text)
     assert run.statuses == [FAILED]
     assert run.shown[0].reason
-    assert not run.texts.are_waiting
+    assert not run.messages.are_waiting
 
 
 def test_texts_are_sent_in_the_order_in_which_they_came() -> None:
     run = Run("first", "second")
     run.sent(ACCEPTED)
-    steer = run.texts.next_to_send()
+    steer = run.messages.next_to_send()
     assert steer is not None
     assert (steer.id, steer.text) == ("steer-2", "second")
 
@@ -80,21 +82,21 @@ def test_texts_are_sent_in_the_order_in_which_they_came() -> None:
 def test_nothing_is_sent_while_no_worker_is_known_to_take_it() -> None:
     run = Run("Be brief.")
     run.ledger.turn_ended()
-    assert run.texts.next_to_send() is None
+    assert run.messages.next_to_send() is None
 
 
 @pytest.mark.parametrize("status", [ACCEPTED, FAILED, UNKNOWN])
-def test_a_text_is_sent_once(status: SteerStatus) -> None:
+def test_a_message_is_sent_once(status: SteerStatus) -> None:
     run = Run("Be brief.")
     run.sent(status)
-    assert run.texts.next_to_send() is None
+    assert run.messages.next_to_send() is None
 
 
 def test_what_the_provider_has_accepted_is_not_given_again() -> None:
     run = Run("Be brief.")
     run.sent(ACCEPTED)
     run.turn_ends(ACCEPTED)
-    assert (run.statuses, run.texts.for_next_create()) == ([ACCEPTED], [])
+    assert (run.statuses, run.messages.for_next_create()) == ([ACCEPTED], [])
 
 
 @pytest.mark.parametrize("status", [ACCEPTED, UNKNOWN])
@@ -102,7 +104,7 @@ def test_what_a_turn_that_ended_says_nothing_more_of_stays_as_it_was(status: Ste
     run = Run("Be brief.")
     run.sent(status)
     run.turn_ends()
-    assert (run.statuses, run.texts.for_next_create(), run.ledger.texts) == ([status], [], {})
+    assert (run.statuses, run.messages.for_next_create(), run.ledger.texts) == ([status], [], {})
 
 
 @pytest.mark.parametrize("at_first", [ACCEPTED, FAILED, UNKNOWN])
@@ -111,43 +113,43 @@ def test_what_the_provider_hands_back_becomes_the_next_input(at_first: SteerStat
     run = Run("Be brief.")
     run.sent(at_first)
     run.turn_ends(FAILED)
-    assert run.texts.for_next_create() == ["Be brief."]
+    assert run.messages.for_next_create() == ["Be brief."]
     assert run.statuses == [NEXT_INPUT]
 
 
 def test_what_was_never_sent_becomes_the_next_input() -> None:
     run = Run("Be brief.")
     run.turn_ends()
-    assert run.texts.for_next_create() == ["Be brief."]
+    assert run.messages.for_next_create() == ["Be brief."]
 
 
-def test_the_same_create_once_more_carries_the_same_texts() -> None:
+def test_the_same_create_once_more_carries_the_same_messages() -> None:
     run = Run("first")
-    run.texts.for_next_create()
-    run.texts.receive("second")
-    assert run.texts.for_next_create() == ["first", "second"]
+    run.messages.for_next_create()
+    run.messages.receive("second")
+    assert run.messages.for_next_create() == ["first", "second"]
 
 
-def test_a_text_is_given_once() -> None:
+def test_a_message_is_given_once() -> None:
     run = Run("Be brief.")
-    run.texts.for_next_create()
-    run.texts.given()
-    assert (run.texts.for_next_create(), run.statuses) == ([], [NEXT_INPUT])
+    run.messages.for_next_create()
+    run.messages.given()
+    assert (run.messages.for_next_create(), run.statuses) == ([], [NEXT_INPUT])
 
 
 def test_what_was_given_does_not_keep_the_run_going() -> None:
     run = Run("Be brief.")
-    run.texts.for_next_create()
-    run.texts.given()
-    assert not run.texts.are_waiting
+    run.messages.for_next_create()
+    run.messages.given()
+    assert not run.messages.are_waiting
 
 
 @pytest.mark.parametrize("told", [ACCEPTED, UNKNOWN])
 def test_what_was_sent_into_a_turn_that_was_lost_is_unknown_and_never_given_again(told: SteerStatus) -> None:
     run = Run("Be brief.")
     run.sent(told)
-    run.texts.turn_lost()
-    assert (run.statuses, run.texts.for_next_create()) == ([UNKNOWN], [])
+    run.messages.turn_lost()
+    assert (run.statuses, run.messages.for_next_create()) == ([UNKNOWN], [])
 
 
 @pytest.mark.parametrize("status", [PENDING, FAILED])
@@ -155,8 +157,8 @@ def test_what_is_still_here_when_a_turn_is_lost_becomes_the_next_input(status: S
     run = Run("Be brief.")
     if status is FAILED:
         run.sent(FAILED)
-    run.texts.turn_lost()
-    assert run.texts.for_next_create() == ["Be brief."]
+    run.messages.turn_lost()
+    assert run.messages.for_next_create() == ["Be brief."]
 
 
 # --- kept at the provider until calls are answered ---------------------------------------------------------------
@@ -171,28 +173,28 @@ def kept() -> Run:
     return run
 
 
-def test_a_kept_text_is_neither_sent_nor_given_again() -> None:
+def test_a_kept_message_is_neither_sent_nor_given_again() -> None:
     run = kept()
-    assert (run.statuses, run.texts.next_to_send(), run.texts.for_next_create()) == ([PENDING], None, [])
-    assert not run.texts.are_waiting
+    assert (run.statuses, run.messages.next_to_send(), run.messages.for_next_create()) == ([PENDING], None, [])
+    assert not run.messages.are_waiting
 
 
-def test_a_kept_text_goes_with_the_next_turn_over_the_same_connection() -> None:
+def test_a_kept_message_goes_with_the_next_turn_over_the_same_connection() -> None:
     run = kept()
     run.turn_ends()
     assert run.statuses == [ACCEPTED]
 
 
 @pytest.mark.parametrize("connection", ["another", None])
-def test_what_became_of_a_kept_text_is_unknown_after_a_turn_over_another_connection(connection: str | None) -> None:
+def test_what_became_of_a_kept_message_is_unknown_after_a_turn_over_another_connection(connection: str | None) -> None:
     run = kept()
     run.turn_ends(connection=connection)
     assert run.statuses == [UNKNOWN]
 
 
-def test_what_became_of_a_kept_text_is_unknown_when_the_next_turn_is_lost() -> None:
+def test_what_became_of_a_kept_message_is_unknown_when_the_next_turn_is_lost() -> None:
     run = kept()
-    run.texts.turn_lost()
+    run.messages.turn_lost()
     assert run.statuses == [UNKNOWN]
 
 
@@ -210,7 +212,7 @@ def test_two_turns_over_http_are_not_one_connection() -> None:
 def test_what_still_waits_at_the_end_of_the_run_has_failed() -> None:
     run = Run("first", "second")
     run.sent(ACCEPTED)
-    run.texts.run_ended()
+    run.messages.run_ended()
     assert run.statuses == [ACCEPTED, FAILED]
 
 
@@ -224,7 +226,7 @@ def test_texts_are_carried_into_a_new_history() -> None:
 def test_the_newest_hundred_are_shown() -> None:
     run = Run()
     for number in range(120):
-        run.texts.receive(f"{number}")
-        run.texts.for_next_create()
-        run.texts.given()
+        run.messages.receive(f"{number}")
+        run.messages.for_next_create()
+        run.messages.given()
     assert [steer.text for steer in run.shown] == [str(number) for number in range(20, 120)]

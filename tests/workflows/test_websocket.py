@@ -1,4 +1,4 @@
-"""Agent runs over a WebSocket: the socket is kept from turn to turn, and texts of the user reach the model."""
+"""Agent runs over a WebSocket: the socket is kept from turn to turn, and steering messages reach the model."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -151,11 +151,11 @@ async def waits(timers: Callable[[], Awaitable[list[timedelta]]]) -> bool:
     return bool(await timers())
 
 
-# --- texts of the user, into the response under way --------------------------------------------------------------
+# --- steering messages, into the response under way --------------------------------------------------------------
 
 
 async def steered(agents: Agents, turns: list[Script], **fields: Any) -> WorkflowHandle[Any, Any]:
-    """A run that was sent a text while its first response was under way over a WebSocket."""
+    """A run that was sent a steering message while its first response was under way over a WebSocket."""
     run = await scripted(agents, turns, **fields)
     await reached(run, lambda state: state.response_id is not None)
     await run.signal("steer", BRIEF)
@@ -229,7 +229,7 @@ async def said_to_the_model(agents: Agents, run: WorkflowHandle[Any, Any], itera
     return [part["text"] for message in messages for part in message["content"]]
 
 
-# --- texts of the user, where no response can be steered ---------------------------------------------------------
+# --- steering messages, where no response can be steered ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("transport", [STREAM, BACKGROUND])
