@@ -4,10 +4,14 @@
 it is. All state is in the state folder of the settings.
 """
 
-from durable_responses.embedded.parts import PartCannotStart, temporal_command
-from durable_responses.embedded.stack import StackError, ensure_running, running_stack, stop
-from durable_responses.embedded.supervisor import StackRunning, up
-from durable_responses.embedded.temporal_cli import TemporalCliMissing, find_temporal_cli
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from durable_responses.embedded.parts import PartCannotStart, temporal_command
+    from durable_responses.embedded.stack import StackError, ensure_running, running_stack, stop
+    from durable_responses.embedded.supervisor import StackRunning, up
+    from durable_responses.embedded.temporal_cli import TemporalCliMissing, find_temporal_cli
 
 __all__ = [
     "PartCannotStart",
@@ -21,3 +25,27 @@ __all__ = [
     "temporal_command",
     "up",
 ]
+
+# Loaded when they are asked for, as in `durable_responses` itself. No module may have one of these names.
+_HOMES = {
+    "PartCannotStart": "durable_responses.embedded.parts",
+    "StackError": "durable_responses.embedded.stack",
+    "StackRunning": "durable_responses.embedded.supervisor",
+    "TemporalCliMissing": "durable_responses.embedded.temporal_cli",
+    "ensure_running": "durable_responses.embedded.stack",
+    "find_temporal_cli": "durable_responses.embedded.temporal_cli",
+    "running_stack": "durable_responses.embedded.stack",
+    "stop": "durable_responses.embedded.stack",
+    "temporal_command": "durable_responses.embedded.parts",
+    "up": "durable_responses.embedded.supervisor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
