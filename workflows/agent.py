@@ -206,7 +206,7 @@ class AgentWorkflow:
                 schedule_to_close_timeout=timedelta(minutes=5),
                 retry_policy=_SAVE_RETRIES,
             )
-        except ActivityError as error:  # reported, but no reason to lose the answer (A22)
+        except ActivityError as error:  # reported, but no reason to lose the answer
             result.artifact_error = activity_errors.error_of(error).message
         else:
             result.artifact_path = saved.path

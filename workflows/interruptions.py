@@ -23,7 +23,7 @@ class DeadlinePassed(Exception):
 
 
 class RunFailed(Exception):
-    """The run cannot go on."""
+    """The run cannot continue."""
 
     def __init__(self, error: AgentError) -> None:
         super().__init__(error.message)

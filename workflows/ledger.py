@@ -28,7 +28,7 @@ LOST = "lost"
 
 
 def usage_of(usage: Usage | None) -> AgentUsage:
-    """A response's usage in our flat form; total = input + output, whatever the provider adds up (A11)."""
+    """A response's usage in our flat form; total = input + output, whatever the provider adds up."""
     if usage is None:
         return AgentUsage()
     return AgentUsage(
@@ -87,7 +87,7 @@ class Ledger(BaseModel):
         return self.state.max_iterations - self.state.iteration
 
     def response_created(self, response_id: str, status: str, model: str | None) -> None:
-        """The provider has taken the request: the run is no longer queued (A18, A19)."""
+        """The provider has taken the request: the run is no longer queued."""
         self.state.status = AgentStatus.RUNNING
         self.state.response_id = response_id
         self.state.response_status = status
@@ -144,7 +144,7 @@ class Ledger(BaseModel):
                 record.status = CallStatus(result.outcome.value)
 
     def to_carry(self) -> "Ledger":
-        """What goes on to a new history. A run that ends before its next response still has the last one's text."""
+        """What a new history is given. A run that ends before its next response still has the last one's text."""
         text = self._last.output_text if self._last else self.last_text
         return self.model_copy(update={"last_text": text[:_CARRIED_TEXT]})
 

@@ -127,7 +127,7 @@ class ResponseSource:
         left = time_left(self.ledger.deadline)
         return CreateOptions(
             task_queue=self._queue(TaskQueue.CREATE),
-            # The POST ends even when the run is cancelled meanwhile: its response must not become an orphan (A9).
+            # The POST ends even when the run is cancelled meanwhile: its response must not become an orphan.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             schedule_to_close_timeout=left + _GRACE if left else _FOREVER,
             schedule_to_start_timeout=left,
@@ -293,7 +293,7 @@ class ResponseSource:
     # --- stopping ------------------------------------------------------------------------------------------------
 
     async def _cancel_at_provider(self, response_id: str) -> ResponseRecord | None:
-        """Tell the provider to stop, and record what it says the response has become (A8); None: nothing was said."""
+        """Tell the provider to stop, and record what it says the response has become; None: nothing was said."""
         try:
             response = await workflow.execute_activity_method(
                 ResponsesActivities.cancel_response,

@@ -1,7 +1,6 @@
 """The rules of an agent run, as plain Python: what follows from what the provider said.
 
-No I/O, no clock, no Temporal; the workflow asks and obeys. Rows A1, A5, A6, A10–A12, A23 and the rules for creates
-whose outcome is unknown ("Facts about the provider" in the design).
+No I/O, no clock, no Temporal; the workflow asks and obeys.
 """
 
 import json
@@ -81,7 +80,7 @@ _LONGEST_DEADLINE = timedelta(days=3650)  # a datetime cannot hold much more
 
 
 def transport_for(request: AgentInput) -> Transport:
-    """The transport of every iteration: the caller's, or by effort and web search (A1).
+    """The transport of every iteration: the caller's, or by effort and web search.
 
     Where it may be a WebSocket it is one for runs with function tools, whose many short responses it is there for.
     """
@@ -97,12 +96,12 @@ def transport_for(request: AgentInput) -> Transport:
 
 
 def max_iterations_for(request: AgentInput) -> int:
-    """The caller's limit, or by effort (A23)."""
+    """The caller's limit, or by effort."""
     return request.max_iterations or ITERATIONS_BY_EFFORT[request.reasoning_effort]
 
 
 def absolute_deadline(request: AgentInput, started_at: datetime) -> datetime | None:
-    """When the whole run must have ended (A6)."""
+    """When the whole run must have ended."""
     if request.deadline is None:
         return None
     return started_at + timedelta(seconds=min(request.deadline, _LONGEST_DEADLINE.total_seconds()))
@@ -151,7 +150,7 @@ _HOSTED_CALLS = frozenset(
 
 
 def next_step(response: Response, *, iterations_left: int) -> NextStep:
-    """What follows from a response, all of its output items considered (A5, A10, A12).
+    """What follows from a response, all of its output items considered.
 
     An unfinished response means that the deadline has passed. Only a completed response is chained from, or one that a
     steering message ended early.
@@ -231,7 +230,7 @@ def _failed(response: Response) -> AgentError:
 
 
 def may_be_continued(response: Response) -> bool:
-    """Whether the next response can continue from this one (A10).
+    """Whether the next response can continue from this one.
 
     Completed, or ended early by a steering message: what the provider itself makes of one continues from it, too.
     """

@@ -1,6 +1,6 @@
 """The search attributes of a run, by which lists of runs are filtered: in the Web UI, by `list --where`.
 
-They are set only where the namespace has them: a workflow that sets one which is not registered cannot go on. A run
+They are set only where the namespace has them: a workflow that sets one which is not registered is stuck. A run
 knows that they are registered when it was started with them, or when a worker said so in the result of an activity.
 Both are in history, so that a replay decides the same.
 """

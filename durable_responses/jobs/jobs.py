@@ -91,7 +91,7 @@ class Jobs:
     ) -> str:
         """Start a run and return its job id.
 
-        With an idempotency key a second start gives the same job, running or finished, whatever its arguments (A14).
+        With an idempotency key a second start gives the same job, running or finished, whatever its arguments.
         `memo` is kept beside the run for whoever looks at it; the run itself never sees it.
         Raises `JobExists` when the job id is taken, `InvalidInput`.
         """

@@ -233,7 +233,7 @@ def _failed(kind: str, message: str) -> AgentResult:
 
 
 def is_closed(described: WorkflowExecutionDescription) -> bool:
-    """Whether the execution has ended. A chain that was continued as new goes on."""
+    """Whether the execution has ended. A chain that was continued as new has not."""
     return described.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
 
 

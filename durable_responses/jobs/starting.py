@@ -11,7 +11,7 @@ _SUMMARY_CHARACTERS, _TASK_CHARACTERS = 90, 4000
 
 
 def job_id_for(idempotency_key: str) -> str:
-    """The job id of an idempotency key: the same for the same key, and 128 bits like any other (A14)."""
+    """The job id of an idempotency key: the same for the same key, and 128 bits like any other."""
     return f"agent-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
 
 

@@ -79,7 +79,7 @@ async def seen(jobs: Jobs, job_id: str, condition: Callable[[JobView], object]) 
 
 
 async def test_a_started_job_is_followed_to_its_result(agents: Agents, jobs: Jobs) -> None:
-    """A18: queued or running while it goes on, then completed, and that is the last view."""
+    """A18: queued or running while it runs, then completed, and that is the last view."""
     job_id = await jobs.start(asks('calls?iterations=1&tool=add&arguments={"a":1,"b":2}'))
     views = [view async for view in jobs.watch(job_id)]
     assert {view.state.status for view in views[:-1]} <= {AgentStatus.QUEUED, AgentStatus.RUNNING}
@@ -362,7 +362,7 @@ class RunsOn:
 
 
 async def test_a_continued_run_is_one_job(jobs: Jobs, client: Client, settings: Settings) -> None:
-    """A19, A20: what was carried over is told without a worker, and watching goes on to the end."""
+    """A19, A20: what was carried over is told without a worker, and watching continues to the end."""
     async with Worker(client, task_queue=settings.task_queue, workflows=[RunsOn]):
         job_id = await jobs.start(asks("echo"))
         handle = client.get_workflow_handle(job_id)
@@ -380,7 +380,7 @@ async def test_a_continued_run_is_one_job(jobs: Jobs, client: Client, settings: 
 
 
 async def test_watching_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
-    """A20: while it is away, what was known is shown again as such; then the watch goes on."""
+    """A20: while it is away, what was known is shown again as such; then the watch continues."""
     async with await TemporalServer.on(tmp_path) as server:
         jobs = Jobs(await server.client())
         job_id = await jobs.start(asks("echo"))

@@ -223,8 +223,8 @@ async def test_what_goes_wrong_with_a_call_is_told_to_the_model(
     agents: Agents, call: FunctionCallStep, told: str
 ) -> None:
     """A12: every call is answered; the run goes on."""
-    turns = [Script(output=[call]), Script(output=[Text(text="I see.")])]
-    await agents.emulator.control.add_scenario(Scenario(name="wrong-call", responses=turns))
+    scripts = [Script(output=[call]), Script(output=[Text(text="I see.")])]
+    await agents.emulator.control.add_scenario(Scenario(name="wrong-call", responses=scripts))
     run = await agents.start(asks("wrong-call"))
     result = await result_of(run)
     assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "I see.")
@@ -445,8 +445,8 @@ async def test_after_each_iteration_the_preview_is_the_tail_of_all_text(
     texts = ["a" * 1500, "b" * 1500, "c" * 2500]
     step = FunctionCallStep(name="add", arguments={"a": 1, "b": 1})
     steps: list[list[Step]] = [[Text(text=text), step] for text in texts[:2]]
-    turns = [*(Script(write=0, output=step) for step in steps), Script(write=0, output=[Text(text=texts[2])])]
-    await agents.emulator.control.add_scenario(Scenario(name="talkative", responses=turns))
+    scripts = [*(Script(write=0, output=step) for step in steps), Script(write=0, output=[Text(text=texts[2])])]
+    await agents.emulator.control.add_scenario(Scenario(name="talkative", responses=scripts))
     run = await agents.start(asks("talkative", transport))
     await result_of(run)
     assert (await progress(run)).preview == "".join(texts)[-4000:]

@@ -110,9 +110,9 @@ async def test_a_long_run_goes_on_in_a_new_history_under_the_same_job_id(
 async def test_progress_after_a_continue_as_new_is_what_it_was_before(restless: Agents) -> None:
     """A15: preview, usage, calls, response id and times are carried."""
     step = FunctionCallStep(name="add", arguments={"a": 1, "b": 1})
-    turns = [Script(write=0, output=[Text(text=f"[{number}]"), step]) for number in range(8)]
-    turns.append(Script(think=30, output=[Text(text="the end")]))
-    await restless.emulator.control.add_scenario(Scenario(name="long", responses=turns))
+    scripts = [Script(write=0, output=[Text(text=f"[{number}]"), step]) for number in range(8)]
+    scripts.append(Script(think=30, output=[Text(text="the end")]))
+    await restless.emulator.control.add_scenario(Scenario(name="long", responses=scripts))
     run = await restless.start(asks("long", TransportChoice.BACKGROUND, max_iterations=20))
     state = await reached(run, lambda state: state.iteration == 9 and state.response_status is not None)
     state = await reached(run, lambda state: state.usage.total_tokens > 0 and len(state.function_calls) == 8)
