@@ -5,13 +5,15 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from durable_responses.activities.messages import SteerStatus
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "websocket.md").read_text()
-[PROGRAM] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+[PROGRAM, POOL_PROGRAM] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def first_cells(heading: str) -> set[str]:
@@ -20,16 +22,19 @@ def first_cells(heading: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
 
 
-async def test_the_program_prints_what_the_page_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "prints"), [(PROGRAM, "Say hello.\n"), (POOL_PROGRAM, "First.\nSecond.\n")], ids=["manager", "pool"]
+)
+async def test_a_program_prints_what_the_page_says(tmp_path: Path, program: str, prints: str) -> None:
     async with EmulatorProcess(tmp_path, "--scenario", "echo") as emulator:
-        program = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-c", PROGRAM.replace(":8090", f":{emulator.port}")),
+        running = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-c", program.replace(":8090", f":{emulator.port}")),
             cwd=CHECKOUT,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        printed, _ = await asyncio.wait_for(program.communicate(), 30)
-    assert printed.decode() == "Say hello.\n"
+        printed, _ = await asyncio.wait_for(running.communicate(), 30)
+    assert printed.decode() == prints
 
 
 def test_the_program_is_ten_lines_at_most() -> None:

@@ -257,13 +257,10 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     return _BY_STATUS.get(status, BadRequest if status >= 400 else NoSuchEndpoint)
 
 
-def error_for_answer(
-    request: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None
-) -> ResponsesError:
+def error_for_answer(request: str, status: int, headers: Mapping[str, str], body: bytes) -> ResponsesError:
     """The error for an HTTP answer that is no success.
 
-    `request` names it for the reader ("POST /responses"), `headers` is case-insensitive (or lower-case), and `now` is
-    what a `Retry-After` date is compared with.
+    `request` names it for the reader ("POST /responses"), `headers` is case-insensitive (or lower-case).
     """
     api_error = _read_error(body)
     error = api_error or ErrorDetail(message=_plain_text(body))
@@ -278,7 +275,7 @@ def error_for_answer(
         code=error.code or error.type,
         param=error.param,
         request_id=headers.get("x-request-id"),
-        retry_after=retry_after(headers, now),
+        retry_after=retry_after(headers),
     )
 
 
@@ -326,19 +323,27 @@ def _plain_text(body: bytes) -> str:
     return " ".join(text.split())[:300]
 
 
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait, from `retry-after-ms`, or `Retry-After` as seconds or HTTP date (RFC 9110, 10.2.3)."""
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from `retry-after-ms`, or `Retry-After` as seconds or HTTP date (RFC 9110, 10.2.3).
+
+    A date counts from the answer's own `Date`, which a server with a clock has to send (RFC 9110, 6.6.1): so neither a
+    clock of ours is read, nor does it matter if one of the two is wrong. Without it the date says nothing.
+    """
     if (seconds := delay(headers.get("retry-after-ms"), per_second=1000)) is not None:
         return seconds
     value = headers.get("retry-after", "")
     if (seconds := delay(value)) is not None:
         return seconds
+    when, sent = _http_date(value), _http_date(headers.get("date", ""))
+    return max(0.0, (when - sent).total_seconds()) if when and sent else None
+
+
+def _http_date(value: str) -> datetime | None:
     try:
-        when = parsedate_to_datetime(value)
+        date = parsedate_to_datetime(value)
     except ValueError:
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def delay(value: str | None, *, per_second: float = 1) -> float | None:

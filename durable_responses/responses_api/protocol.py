@@ -1,8 +1,8 @@
 """The rules of one conversation over one WebSocket, without the WebSocket.
 
 Every rule about turns, lanes, steering, continuation and reconnecting is in this file. Nothing here waits, reads a
-clock or touches a socket: a driver (`connection.py`) writes what `Conversation.dispatch` returns, hands in every frame
-and the close, and looks at the turn afterwards. https://platform.openai.com/docs/guides/websocket-mode
+clock or touches a socket: a driver (`websocket_connection.py`) writes what `Conversation.dispatch` returns, hands in
+every frame and the close, and looks at the turn afterwards. https://platform.openai.com/docs/guides/websocket-mode
 
 A turn is one `response.create` and all that the server sends because of it. Turns of one lane (`stream_id`) are
 answered one after the other, in the order sent; lanes do not wait for each other.
@@ -30,7 +30,6 @@ from enum import IntEnum, StrEnum
 from typing import Any, Literal, Self
 
 from durable_responses.responses_api.errors import (
-    ChainRejected,
     InvalidFrame,
     LossCause,
     OutcomeUnknown,
@@ -217,25 +216,6 @@ _WHAT_HAPPENED = {
 }
 
 
-class Recovery(StrEnum):
-    """What to do about a rejected turn."""
-
-    SEND_FULL_INPUT = "send_full_input"
-    RECONNECT = "reconnect"
-    GIVE_UP = "give_up"
-
-
-def recovery_from(event: ErrorEvent) -> Recovery:
-    """The way on after a rejection: full input on the same connection, a new connection, or none."""
-    if event.error.code == "websocket_connection_limit_reached":
-        return Recovery.RECONNECT
-    return Recovery.SEND_FULL_INPUT if _kind(event) is ChainRejected else Recovery.GIVE_UP
-
-
-def _kind(event: ErrorEvent) -> type[ResponsesError]:
-    return classify(event.status, event.error)
-
-
 @dataclass(eq=False)
 class TurnState:
     """What is known of one turn. Read by anyone, changed only by its conversation.
@@ -255,6 +235,11 @@ class TurnState:
     close: Close | None = None
     _steers_unanswered: int = 0
     _steers_accepted: set[str | None] = field(default_factory=set)
+
+    @property
+    def needs_new_connection(self) -> bool:
+        """Whether it was rejected only because of the age of its connection: over a new one it may be sent again."""
+        return self.phase is TurnPhase.REJECTED and self.error is not None and _is_connection_limit(self.error)
 
     @property
     def is_over(self) -> bool:
@@ -334,10 +319,15 @@ class TurnState:
     def _end_by(self, event: Event) -> None:
         unreadable = ErrorDetail(message="The server sent an error event that cannot be read.")
         self.error = event if isinstance(event, ErrorEvent) else ErrorEvent(error=unreadable)
-        if self.phase is TurnPhase.DISPATCHED and not issubclass(_kind(self.error), OutcomeUnknown):
+        kind = classify(self.error.status, self.error.error)
+        if self.phase is TurnPhase.DISPATCHED and not issubclass(kind, OutcomeUnknown):
             self.phase = TurnPhase.REJECTED
         else:
             self._lose(LossCause.ERROR)
+
+
+def _is_connection_limit(event: ErrorEvent) -> bool:
+    return event.error.code == "websocket_connection_limit_reached"
 
 
 def _beginning(frame: str | bytes) -> str:
@@ -422,7 +412,7 @@ class Conversation:
             event = parse_event(frame)
         except ValueError as error:
             raise InvalidFrame(f"{error} The message begins: {_beginning(frame)}") from error
-        if isinstance(event, ErrorEvent) and recovery_from(event) is Recovery.RECONNECT:
+        if isinstance(event, ErrorEvent) and _is_connection_limit(event):
             self._spoiled = True
         turn = self._turn_for(event)
         if turn is not None and not turn._receive(event, self._known_ids):

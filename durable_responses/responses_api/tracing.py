@@ -6,6 +6,7 @@ of the conventions: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 
 import re
 import time
+from collections.abc import Callable
 
 import httpx
 from opentelemetry.metrics import get_meter
@@ -33,10 +34,14 @@ def trace_headers() -> dict[str, str]:
 
 
 class TracedTransport(httpx.AsyncBaseTransport):
-    """Sends requests over another transport, each in a span that ends with the headers of its answer."""
+    """Sends requests over another transport, each in a span that ends with the headers of its answer.
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+    `clock`: seconds from an arbitrary point, for the durations.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, clock: Callable[[], float] = time.perf_counter) -> None:
         self._transport = transport
+        self._clock = clock
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
@@ -46,7 +51,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
             server_attributes.SERVER_ADDRESS: request.url.host,
             "url.template": template,
         }
-        began = time.perf_counter()
+        began = self._clock()
         with _tracer.start_as_current_span(
             f"{request.method} {template}",
             kind=SpanKind.CLIENT,
@@ -68,7 +73,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
                 span.set_attributes(outcome)
                 if error_attributes.ERROR_TYPE in outcome:
                     span.set_status(Status(StatusCode.ERROR))
-                _duration.record(time.perf_counter() - began, {**labels, **outcome})
+                _duration.record(self._clock() - began, {**labels, **outcome})
             return answer
 
     async def aclose(self) -> None:

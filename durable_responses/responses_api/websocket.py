@@ -25,15 +25,6 @@ from typing import Generic, ParamSpec, Self
 from pydantic import SecretStr
 
 from durable_responses.responses_api.capture import CaptureHook, Tap
-from durable_responses.responses_api.connection import (
-    Clock,
-    Connection,
-    Socket,
-    SocketFactory,
-    back_off,
-    dial,
-    open_socket,
-)
 from durable_responses.responses_api.errors import (
     ClosedByClient,
     InvalidFrame,
@@ -53,6 +44,16 @@ from durable_responses.responses_api.protocol import (
     ResponseCreate,
     RetryBudget,
     TurnState,
+)
+from durable_responses.responses_api.websocket_connection import (
+    LOOP_CLOCK,
+    Clock,
+    Connection,
+    Socket,
+    SocketFactory,
+    back_off,
+    dial,
+    open_socket,
 )
 
 _log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class ResponsesWebSocket:
         options: ConnectOptions | None = None,
         socket_factory: SocketFactory = open_socket,
         capture: CaptureHook | None = None,
-        clock: Clock | None = None,
+        clock: Clock = LOOP_CLOCK,
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
@@ -242,8 +243,7 @@ class ResponsesWebSocket:
     def _new_session(self, handshake: Handshake) -> "_Session":
         options = self._options
         budget = RetryBudget(options.max_retries, options.retry_delays, options.max_retry_after, self._random)
-        clock = self._clock or asyncio.get_running_loop()
-        return _Session(handshake, self._factory, budget, clock, self._tap, self._audience)
+        return _Session(handshake, self._factory, budget, self._clock, self._tap, self._audience)
 
 
 class _Audience:

@@ -8,7 +8,11 @@
 
 A failure of a turn says by its class what was sent: NotProcessed, nothing, so connect again or use HTTP; OutcomeUnknown
 (TurnLost, ServerFailed), everything, so read the response by `turn.response_id` before another create; any other
-ResponsesError, the server has refused the request. A turn is never sent a second time after it may have been taken.
+ResponsesError, the server has refused the request (ChainRejected: `lease.turn` with the full input goes over the same
+socket). A turn is never sent a second time after it may have been taken.
+
+A pool keeps `PooledSocket`s; a `Lease` has one at a time, and a `Turn` is one request on it and the events that answer.
+What each needs of the others is handed to it when it is made.
 """
 
 import asyncio
@@ -19,35 +23,37 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import SecretStr
 
 from durable_responses.responses_api.capture import CaptureHook, Tap
-from durable_responses.responses_api.connection import Clock, Connection, SocketFactory, Timer, dial, open_socket
-from durable_responses.responses_api.errors import InvalidFrame, LossCause, NotConnected, ResponsesError
+from durable_responses.responses_api.errors import InvalidFrame, LossCause, NotConnected
 from durable_responses.responses_api.events import Event, EventType
 from durable_responses.responses_api.handshake import DEFAULT_URL, ConnectOptions, Handshake, prepare
 from durable_responses.responses_api.models import CreateRequest, Response
 from durable_responses.responses_api.protocol import (
-    ClientEvent,
     Close,
     CloseCode,
     Continuation,
     Incoming,
-    Recovery,
+    Outgoing,
     ResponseCreate,
     ResponseSteer,
     RetryBudget,
-    TurnPhase,
     TurnState,
-    recovery_from,
 )
-
-Rebuild = Callable[[], Awaitable[CreateRequest]]
-"""Makes the request with the full input, for a server that does not know the previous response."""
-
-T = TypeVar("T")
+from durable_responses.responses_api.websocket_connection import (
+    LOOP_CLOCK,
+    Clock,
+    Connection,
+    Socket,
+    SocketFactory,
+    Timer,
+    dial,
+    open_socket,
+    within,
+)
 
 # One new connection is all that `websocket_connection_limit_reached` can call for.
 MAX_RECONNECTS = 1
@@ -96,7 +102,7 @@ class WebSocketPool:
         limits: PoolLimits | None = None,
         socket_factory: SocketFactory = open_socket,
         capture: CaptureHook | None = None,
-        clock: Clock | None = None,
+        clock: Clock = LOOP_CLOCK,
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self.limits = limits or PoolLimits()
@@ -105,15 +111,15 @@ class WebSocketPool:
         self._capture = capture
         self._clock = clock
         self._random = random
-        self._idle: dict[PoolKey, list[_Kept]] = {}
-        self._leased: set[_Kept] = set()
+        self._idle: dict[PoolKey, list[PooledSocket]] = {}
+        self._leased: set[PooledSocket] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
     def idle(self) -> int:
         """How many sockets wait for a lease."""
-        return sum(len(kept) for kept in self._idle.values())
+        return sum(len(sockets) for sockets in self._idle.values())
 
     @property
     def leased(self) -> int:
@@ -126,18 +132,18 @@ class WebSocketPool:
         Entering it raises NotProcessed or GiveUp as opening a socket does; nothing was sent then.
         """
         secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        return Lease(self, PoolKey.of(url, secret, session), partial(prepare, url, secret, self._options))
+        key, prepared = PoolKey.of(url, secret, session), partial(prepare, url, secret, self._options)
+        return Lease(lambda: self._take(key, prepared()), self._give_back, self._clock, self.limits.stall)
 
     async def close(self) -> None:
         """Close the sockets that are kept, abort those that are leased, and wait until nothing is left."""
         self._closed = True
-        idle = [kept for group in self._idle.values() for kept in group]
-        for kept in idle:
-            self._retire(kept)
+        for socket in [socket for group in self._idle.values() for socket in group]:
+            self._retire(socket)
         leased = list(self._leased)
-        for kept in leased:
-            kept.connection.abort()
-        await asyncio.gather(*self._closing, *(kept.connection.wait_closed() for kept in leased))
+        for socket in leased:
+            socket.connection.abort()
+        await asyncio.gather(*self._closing, *(socket.connection.wait_closed() for socket in leased))
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,111 +153,123 @@ class WebSocketPool:
     ) -> None:
         await self.close()
 
-    # For leases and their sockets
+    # Handed to leases and sockets
 
-    def _now(self) -> float:
-        return self._time().time()
-
-    def _time(self) -> Clock:
-        return self._clock or asyncio.get_running_loop()
-
-    async def _acquire(self, key: PoolKey, handshake: Handshake) -> "_Kept":
+    async def _take(self, key: PoolKey, handshake: Handshake) -> "PooledSocket":
         if self._closed:
             raise NotConnected("The pool is closed: nothing was sent.")
-        return self._take_idle(key) or await self._open(key, handshake)
+        socket = self._take_idle(key) or await self._open(key, handshake)
+        self._leased.add(socket)
+        return socket
 
-    def _release(self, kept: "_Kept") -> None:
-        self._leased.discard(kept)
-        if self._closed or not kept.is_reusable:
-            kept.connection.abort()
-        elif (left := self._age_left(kept)) <= 0:
-            self._retire(kept)
+    def _give_back(self, socket: "PooledSocket") -> None:
+        self._leased.discard(socket)
+        left = self._age_left(socket)
+        if self._closed or not socket.is_reusable:
+            socket.connection.abort()
+        elif left <= 0:
+            self._retire(socket)
         else:
-            self._idle.setdefault(kept.key, []).append(kept)
-            kept.timer = self._time().call_later(min(self.limits.idle, left), partial(self._retire, kept))
+            self._idle.setdefault(socket.key, []).append(socket)
+            socket.idle_timer = self._clock.call_later(min(self.limits.idle, left), partial(self._retire, socket))
 
-    def _forget(self, kept: "_Kept") -> None:
-        self._leased.discard(kept)
-        self._remove_idle(kept)
+    def _forget(self, socket: "PooledSocket") -> None:
+        self._leased.discard(socket)
+        self._remove_idle(socket)
 
-    def _age_left(self, kept: "_Kept") -> float:
-        return self.limits.age - (self._now() - kept.opened_at)
+    # Its own
 
-    def _take_idle(self, key: PoolKey) -> "_Kept | None":
+    def _age_left(self, socket: "PooledSocket") -> float:
+        return self.limits.age - (self._clock.time() - socket.opened_at)
+
+    def _take_idle(self, key: PoolKey) -> "PooledSocket | None":
         while group := self._idle.get(key):
             # The newest first: what it completed last is the latest, and the others can idle out.
-            kept = group[-1]
-            self._remove_idle(kept)
-            if kept.is_reusable and self._age_left(kept) > 0:
-                self._leased.add(kept)
-                return kept
-            self._retire(kept)
+            socket = group[-1]
+            self._remove_idle(socket)
+            if socket.is_reusable and self._age_left(socket) > 0:
+                return socket
+            self._retire(socket)
         return None
 
-    async def _open(self, key: PoolKey, handshake: Handshake) -> "_Kept":
+    async def _open(self, key: PoolKey, handshake: Handshake) -> "PooledSocket":
         options = self._options
         budget = RetryBudget(options.max_retries, options.retry_delays, options.max_retry_after, self._random)
         tap = Tap(self._capture)
-        socket = await dial(handshake, self._factory, budget, self._time(), tap)
+        socket = await dial(handshake, self._factory, budget, self._clock, tap)
         if self._closed:
             socket.abort()
             raise NotConnected("The pool was closed while the WebSocket was being opened: nothing was sent.")
-        kept = _Kept(self, key)
-        kept.connection = Connection(socket, kept, tap)
-        kept.flow_id = tap.flow_id
-        self._leased.add(kept)
-        return kept
+        return PooledSocket(key, socket, tap, self._clock.time(), self._forget)
 
-    def _remove_idle(self, kept: "_Kept") -> None:
-        if kept.timer is not None:
-            kept.timer.cancel()
-            kept.timer = None
-        group = self._idle.get(kept.key, [])
-        if kept in group:
-            group.remove(kept)
+    def _remove_idle(self, socket: "PooledSocket") -> None:
+        if socket.idle_timer is not None:
+            socket.idle_timer.cancel()
+            socket.idle_timer = None
+        group = self._idle.get(socket.key, [])
+        if socket in group:
+            group.remove(socket)
         if not group:
-            self._idle.pop(kept.key, None)
+            self._idle.pop(socket.key, None)
 
-    def _retire(self, kept: "_Kept") -> None:
-        self._remove_idle(kept)
-        closing = asyncio.create_task(kept.connection.close(CloseCode.NORMAL_CLOSURE, "Client closed"))
+    def _retire(self, socket: "PooledSocket") -> None:
+        self._remove_idle(socket)
+        closing = asyncio.create_task(socket.connection.close(CloseCode.NORMAL_CLOSURE, "Client closed"))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
 
-class _Kept:
-    """A socket of a pool: its connection, what can be continued on it, and the turn that is under way on it."""
+class PooledSocket:
+    """One socket of a pool: its connection, what can be continued on it, and the turn that it carries or carried last.
 
-    connection: Connection
-    flow_id: str
+    `opened_at` is in seconds of the pool's clock. `on_gone` is told once, when the connection is gone.
+    """
 
-    def __init__(self, pool: WebSocketPool, key: PoolKey) -> None:
+    def __init__(
+        self, key: PoolKey, socket: Socket, tap: Tap, opened_at: float, on_gone: Callable[["PooledSocket"], None]
+    ) -> None:
         self.key = key
-        self.opened_at = pool._now()
+        self.flow_id = tap.flow_id
+        self.opened_at = opened_at
         self.continuation = Continuation()
-        self.exchange: _Exchange | None = None
-        self.timer: Timer | None = None
-        self._pool = pool
+        self.turn: Turn | None = None
+        self.idle_timer: Timer | None = None
+        self.connection = Connection(socket, self, tap)
+        self._on_gone = on_gone
 
     @property
     def is_reusable(self) -> bool:
+        """Whether the next turn may use it."""
         return self.connection.is_open and self.connection.conversation.is_reusable
+
+    def dispatch(self, turn: "Turn", request: ResponseCreate) -> Outgoing:
+        """Register the request of a turn, which is written next, and make it the turn of this socket.
+
+        Raises NotConnected, or ValueError if it cannot be written as JSON; nothing was sent then.
+        """
+        outgoing = self.connection.dispatch(request)
+        # Out of reach before anything is sent: only this turn's own completion brings an id back.
+        self.continuation.take()
+        self.turn = turn
+        return outgoing
 
     # What the connection tells (see `Listener`)
 
     def on_incoming(self, incoming: Incoming) -> None:
-        if self.exchange is not None and incoming.turn is self.exchange.state:
+        """An event has arrived; only those of the turn count."""
+        if self.turn is not None and incoming.turn is self.turn.state:
             self.continuation.receive(incoming)
-            self.exchange.receive(incoming.event)
+            self.turn.receive(incoming.event)
 
     def on_invalid(self, error: InvalidFrame) -> None:
         """Nothing to be done: the connection lives on, and the capture hook has seen it."""
 
     def on_closed(self, close: Close, lost: list[TurnState]) -> None:  # noqa: ARG002 - as `Listener` has it
+        """The connection is gone, and with it the turn."""
         self.continuation.connection_lost()
-        self._pool._forget(self)
-        if self.exchange is not None:
-            self.exchange.wake()
+        self._on_gone(self)
+        if self.turn is not None:
+            self.turn.wake()
 
 
 class Lease:
@@ -260,61 +278,67 @@ class Lease:
     Left in the middle of a turn, it hangs up: the socket is never used again, and the provider sees that nobody waits.
     """
 
-    def __init__(self, pool: WebSocketPool, key: PoolKey, prepare: Callable[[], Handshake]) -> None:
-        self._pool = pool
-        self._key = key
-        self._prepare = prepare
-        self._kept: _Kept | None = None
+    def __init__(
+        self,
+        take: Callable[[], Awaitable[PooledSocket]],
+        give_back: Callable[[PooledSocket], None],
+        clock: Clock,
+        stall: float,
+    ) -> None:
+        self._take = take
+        self._give_back = give_back
+        self._clock = clock
+        self._stall = stall
+        self._socket: PooledSocket | None = None
         self._turn: Turn | None = None
 
     @property
     def previous_response_id(self) -> str | None:
         """The response that the socket last completed, to be continued from once. None after a turn that failed."""
-        return self._kept.continuation.response_id if self._kept else None
+        return self._socket.continuation.response_id if self._socket else None
 
     @property
     def flow_id(self) -> str | None:
         """Which socket it is, as in the capture; None when the lease has ended."""
-        return self._kept.flow_id if self._kept else None
+        return self._socket.flow_id if self._socket else None
 
-    def turn(self, request: CreateRequest, *, rebuild: Rebuild | None = None, deadline: float | None = None) -> "Turn":
+    def turn(self, request: CreateRequest, *, deadline: float | None = None) -> "Turn":
         """The turn of one request, to be iterated over; it is sent when its first event is asked for.
 
-        `rebuild` makes the full input if the server does not know the previous response; without it that is a failure
-        (ChainRejected). `deadline` is in seconds from the first event asked for. Raises ValueError for `background`.
+        `deadline` is in seconds from the first event asked for. Raises ValueError for `background`.
         """
-        return Turn(self, ResponseCreate.of(request), rebuild, deadline)
+        return Turn(ResponseCreate.of(request), self._socket_for, self._clock, self._stall, deadline)
 
     async def __aenter__(self) -> Self:
-        self._kept = await self._pool._acquire(self._key, self._prepare())
+        self._socket = await self._take()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await self._give_back(kept)
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await self._leave(socket)
 
-    async def _socket_for(self, turn: "Turn") -> _Kept:
+    async def _socket_for(self, turn: "Turn") -> PooledSocket:
         """The lease's socket, or a new one if it has died: nothing of the turn was sent over it."""
         if self._turn is not None and self._turn is not turn and self._turn.is_under_way:
             raise RuntimeError("A turn is under way on this lease: read it to its end first.")
         self._turn = turn
-        if self._kept is None:
+        if self._socket is None:
             raise RuntimeError("The lease has ended: take another.")
-        if not self._kept.is_reusable:
-            await self._give_back(self._kept)
-            self._kept = await self._pool._acquire(self._key, self._prepare())
-        return self._kept
+        if not self._socket.is_reusable:
+            await self._leave(self._socket)
+            self._socket = await self._take()
+        return self._socket
 
-    async def _give_back(self, kept: _Kept) -> None:
-        if kept.exchange is not None:
-            kept.exchange.end(LossCause.ABANDONED)
-            kept.exchange = None
-        self._pool._release(kept)
-        if not kept.connection.is_open:
-            await kept.connection.wait_closed()
+    async def _leave(self, socket: PooledSocket) -> None:
+        if socket.turn is not None:
+            socket.turn.give_up(LossCause.ABANDONED)
+            socket.turn = None
+        self._give_back(socket)
+        if not socket.connection.is_open:
+            await socket.connection.wait_closed()
 
 
 class Turn:
@@ -323,148 +347,119 @@ class Turn:
     A response that failed or is incomplete ends it like one that is complete: look at `response.status`.
     """
 
-    def __init__(self, lease: Lease, request: ResponseCreate, rebuild: Rebuild | None, deadline: float | None) -> None:
-        self._lease = lease
+    def __init__(
+        self,
+        request: ResponseCreate,
+        socket_for: Callable[["Turn"], Awaitable[PooledSocket]],
+        clock: Clock,
+        stall: float,
+        deadline: float | None,
+    ) -> None:
+        self.state: TurnState | None = None
+        """What the protocol knows of it; None until it is sent."""
         self._request = request
-        self._rebuild = rebuild
+        self._socket_for = socket_for
+        self._clock = clock
+        self._stall = stall
         self._deadline = deadline
         self._deadline_at: float | None = None
         self._reconnects = 0
-        self._exchange: _Exchange | None = None
+        self._connection: Connection | None = None
+        self._events: deque[Event] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._timers: dict[LossCause, Timer] = {}
+        self._heard_at = 0.0
 
     @property
     def response_id(self) -> str | None:
         """The id of the response, from `response.created` on."""
-        return self._exchange.state.response_id if self._exchange else None
+        return self.state.response_id if self.state else None
 
     @property
     def response(self) -> Response | None:
         """The response as its last event gave it."""
-        return self._exchange.state.response if self._exchange else None
+        return self.state.response if self.state else None
 
     @property
     def is_under_way(self) -> bool:
         """Whether it was sent and is not over."""
-        return self._exchange is not None and not self._exchange.state.is_over
+        return self.state is not None and not self.state.is_over
 
     async def steer(self, input: str | list[Any]) -> None:  # noqa: A002 - the API's own name
         """Give the response more input while it is written. What becomes of it comes as events of the turn.
 
         Raises NotConnected if there is no response to steer; ConnectionLost if it may or may not have arrived.
         """
-        exchange = self._exchange
-        if exchange is None or exchange.state.is_over or exchange.state.response_id is None:
+        if self._connection is None or not self.is_under_way or self.response_id is None:
             raise NotConnected("Cannot send response.steer: no response of this turn is under way.")
-        await exchange.send(ResponseSteer(previous_response_id=exchange.state.response_id, input=input))
+        steer = ResponseSteer(previous_response_id=self.response_id, input=input)
+        await self._connection.write(self._connection.dispatch(steer))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        if self._exchange is None:
+        if self.state is None:
             if self._deadline is not None:
-                self._deadline_at = self._lease._pool._now() + self._deadline
-            await self._dispatch()
-        while True:
-            assert self._exchange is not None
-            event = await self._exchange.next_event()
-            if event is not None:
-                return event
-            state = self._exchange.state
-            failure = state.failure()
-            if failure is None:
-                raise StopAsyncIteration
-            if state.phase is not TurnPhase.REJECTED or state.error is None:
-                raise failure
-            await self._recover(recovery_from(state.error), failure)
+                self._deadline_at = self._clock.time() + self._deadline
+            await self._send()
+        while (event := await self._next_event()) is None:
+            await self._go_on()
+        return event
 
-    async def _dispatch(self) -> None:
-        kept = await self._in_time(partial(self._lease._socket_for, self))
-        # Out of reach before anything is sent: only this turn's own completion brings an id back.
-        kept.continuation.take()
-        self._exchange = _Exchange(kept, self._request, self._lease._pool)
-        await self._exchange.start(self._deadline_at)
+    async def _send(self) -> None:
+        """Send the request over the lease's socket, watched. Raises NotConnected, TurnLost. Cancelled, hang up."""
+        socket = await self._socket_in_time()
+        outgoing = socket.dispatch(self, self._request)
+        self._connection, self.state = socket.connection, outgoing.turn
+        self._heard_at = self._clock.time()
+        self._watch()
+        if self._deadline_at is not None:
+            left = self._deadline_at - self._clock.time()
+            self._arm(LossCause.DEADLINE, left, partial(self.give_up, LossCause.DEADLINE))
+        try:
+            await self._connection.write(outgoing)
+        except BaseException:
+            self.give_up(LossCause.ABANDONED)
+            raise
 
-    async def _recover(self, recovery: Recovery, rejection: ResponsesError) -> None:
-        """Send a rejected turn again where that helps; nothing was generated for it. Raises the rejection if not."""
-        if recovery is Recovery.SEND_FULL_INPUT and self._rebuild is not None:
-            rebuild, self._rebuild = self._rebuild, None
-            try:
-                self._request = ResponseCreate.of(await self._in_time(rebuild))
-            except ResponsesError as error:
-                # Not the error itself: its class tells of another request than this turn's.
-                raise rejection from error
-        elif recovery is Recovery.RECONNECT and self._reconnects < MAX_RECONNECTS:
-            self._reconnects += 1
-        else:
-            raise rejection
-        await self._dispatch()
-
-    async def _in_time(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what comes before sending within the deadline. Raises NotConnected if it takes longer, or has passed."""
+    async def _socket_in_time(self) -> PooledSocket:
+        """The socket. Raises NotConnected if there is none before the deadline."""
         if self._deadline_at is None:
-            return await work()
-        pool = self._lease._pool
-        left = self._deadline_at - pool._now()
+            return await self._socket_for(self)
+        left = self._deadline_at - self._clock.time()
         if left <= 0:
             raise NotConnected(_TOO_LATE)
         try:
-            async with asyncio.timeout(None) as limit:
-                expire = partial(limit.reschedule, asyncio.get_running_loop().time())
-                timer = pool._time().call_later(left, expire)
-                try:
-                    return await work()
-                finally:
-                    timer.cancel()
+            return await within(self._clock, left, partial(self._socket_for, self))
         except TimeoutError:
-            if not limit.expired():
-                raise
             raise NotConnected(_TOO_LATE) from None
 
-
-class _Exchange:
-    """One `response.create` on one socket, the events that answer it, and the timers that watch over it."""
-
-    def __init__(self, kept: _Kept, request: ResponseCreate, pool: WebSocketPool) -> None:
-        self._connection = kept.connection
-        self._clock = pool._time()
-        self._stall = pool.limits.stall
-        self._events: deque[Event] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._timers: dict[LossCause, Timer] = {}
-        self._outgoing = self._connection.dispatch(request)
-        assert self._outgoing.turn is not None
-        self.state = self._outgoing.turn
-        self._heard_at = self._clock.time()
-        kept.exchange = self
-
-    async def start(self, deadline_at: float | None) -> None:
-        """Watch, and write the request. Raises TurnLost if the connection closes meanwhile. Cancelled, hang up."""
-        self._watch()
-        if deadline_at is not None:
-            self._arm(LossCause.DEADLINE, deadline_at - self._clock.time(), partial(self.end, LossCause.DEADLINE))
-        try:
-            await self._connection.write(self._outgoing)
-        except BaseException:
-            self.end(LossCause.ABANDONED)
-            raise
-
-    async def send(self, event: ClientEvent) -> None:
-        """Send another event about this turn."""
-        await self._connection.write(self._connection.dispatch(event))
-
-    async def next_event(self) -> Event | None:
+    async def _next_event(self) -> Event | None:
         """The next event, or None when the turn is over. Cancelled, hang up."""
         while not self._events:
-            if self.state.is_over:
+            if not self.is_under_way:
                 return None
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             except asyncio.CancelledError:
-                self.end(LossCause.ABANDONED)
+                self.give_up(LossCause.ABANDONED)
                 raise
         return self._events.popleft()
+
+    async def _go_on(self) -> None:
+        """Send the turn again where nothing was generated and that helps. Otherwise end it, with its failure or not."""
+        assert self.state is not None
+        failure = self.state.failure()
+        if failure is None:
+            raise StopAsyncIteration
+        if not self.state.needs_new_connection or self._reconnects >= MAX_RECONNECTS:
+            raise failure
+        self._reconnects += 1
+        await self._send()
+
+    # Called by its socket, its lease and its timers
 
     def receive(self, event: Event) -> None:
         """An event of this turn has arrived. An error is not passed on but becomes the turn's failure."""
@@ -473,16 +468,16 @@ class _Exchange:
             self._events.append(event)
         self.wake()
 
-    def end(self, cause: LossCause) -> None:
-        """Give the turn up, if it is not over, and hang up."""
-        if not self.state.is_over:
+    def give_up(self, cause: LossCause) -> None:
+        """End the turn as lost, unless it is over, and hang up."""
+        if self._connection is not None and self.state is not None and not self.state.is_over:
             self._connection.conversation.give_up(self.state, cause)
             self._connection.abort()
         self.wake()
 
     def wake(self) -> None:
         """Something has changed: look again."""
-        if self.state.is_over:
+        if not self.is_under_way:
             for timer in self._timers.values():
                 timer.cancel()
         if self._waiter is not None and not self._waiter.done():
@@ -492,7 +487,7 @@ class _Exchange:
         # One timer for the whole turn, set again when it fires: events come by the thousand.
         left = self._stall - (self._clock.time() - self._heard_at)
         if left <= 0:
-            self.end(LossCause.STALLED)
+            self.give_up(LossCause.STALLED)
         else:
             self._arm(LossCause.STALLED, left, self._watch)
 

@@ -1,5 +1,4 @@
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -29,13 +28,11 @@ from durable_responses.responses_api.events import ErrorEvent
 from durable_responses.responses_api.models import ErrorDetail
 from durable_responses.responses_api.redaction import MAX_TEXT_BYTES
 
-NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-
 
 def refusal(status: int, body: Any = None, **headers: str) -> ResponsesError:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return error_for_answer("POST /v1/responses", status, named, data, NOW)
+    return error_for_answer("POST /v1/responses", status, named, data)
 
 
 def api_error(message: str = "Something.", **fields: Any) -> dict[str, Any]:
@@ -198,6 +195,9 @@ def test_a_page_of_html_is_shown_as_its_words() -> None:
     assert str(error) == "The provider refused POST /v1/responses: Bad Gateway (status 502)"
 
 
+SENT = "Sun, 01 Mar 2026 12:00:00 GMT"
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -208,9 +208,11 @@ def test_a_page_of_html_is_shown_as_its_words() -> None:
         ({"retry_after": "-3"}, 0),
         ({"retry_after_ms": "1500", "retry_after": "20"}, 1.5),
         ({"retry_after_ms": "soon", "retry_after": "20"}, 20),
-        ({"retry_after": "Sun, 01 Mar 2026 12:01:30 GMT"}, 90),
-        ({"retry_after": "Sunday, 01-Mar-26 12:01:30 GMT"}, 90),
-        ({"retry_after": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0),
+        ({"date": SENT, "retry_after": "Sun, 01 Mar 2026 12:01:30 GMT"}, 90),
+        ({"date": SENT, "retry_after": "Sunday, 01-Mar-26 12:01:30 GMT"}, 90),
+        ({"date": SENT, "retry_after": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0),
+        ({"date": "now", "retry_after": "Sun, 01 Mar 2026 12:01:30 GMT"}, None),
+        ({"retry_after": "Sun, 01 Mar 2026 12:01:30 GMT"}, None),
         ({"retry_after": "tomorrow"}, None),
         ({"retry_after": "inf"}, None),
         ({"retry_after": "nan"}, None),
@@ -218,7 +220,7 @@ def test_a_page_of_html_is_shown_as_its_words() -> None:
     ],
 )
 def test_the_delay_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """`retry-after-ms`, and `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3)."""
+    """`retry-after-ms`, and `Retry-After` in seconds or as an HTTP date, counted from the answer's `Date`."""
     assert refusal(429, **headers).retry_after == seconds
 
 

@@ -414,9 +414,17 @@ def test_an_error_event_of_unknown_shape_still_ends_the_turn(talk: Talk) -> None
 
 def test_the_connection_limit_makes_the_connection_useless(talk: Talk) -> None:
     """W23: after `websocket_connection_limit_reached` only another connection helps."""
-    talk.create()
+    turn = talk.create()
     talk.hear(error("websocket_connection_limit_reached", 400))
     assert not talk.conversation.is_reusable
+    assert turn.needs_new_connection
+
+
+def test_the_connection_limit_in_mid_response_is_no_reason_to_send_again(talk: Talk) -> None:
+    """W23: something was generated."""
+    turn = talk.create()
+    talk.hear(created("r1"), error("websocket_connection_limit_reached", 400))
+    assert not turn.needs_new_connection
 
 
 def test_the_connection_limit_may_be_told_between_turns(talk: Talk) -> None:

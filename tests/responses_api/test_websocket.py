@@ -9,7 +9,6 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from durable_responses.responses_api.capture import PREVIEW_BYTES, CaptureHook, CaptureKind, CaptureRecord, Direction
-from durable_responses.responses_api.connection import LibrarySocket, Socket, SocketFactory, open_socket
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -32,6 +31,7 @@ from durable_responses.responses_api.handshake import ConnectOptions, Handshake
 from durable_responses.responses_api.models import FunctionCallOutput, FunctionTool
 from durable_responses.responses_api.protocol import Close, ResponseCreate
 from durable_responses.responses_api.websocket import ConnectionState, ResponsesWebSocket
+from durable_responses.responses_api.websocket_connection import LibrarySocket, Socket, SocketFactory, open_socket
 from tests.support.websocket_server import (
     ManualClock,
     Peer,

@@ -6,12 +6,10 @@ import pytest
 from pydantic import SecretStr
 
 from durable_responses.responses_api.capture import CaptureRecord
-from durable_responses.responses_api.connection import Socket, SocketFactory, open_socket
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     Busy,
     ChainRejected,
-    ConnectionLost,
     LossCause,
     Misconfigured,
     NotConnected,
@@ -24,6 +22,7 @@ from durable_responses.responses_api.events import Event
 from durable_responses.responses_api.handshake import ConnectOptions, Handshake
 from durable_responses.responses_api.models import CreateRequest, FunctionCallOutput
 from durable_responses.responses_api.protocol import ResponseCreate
+from durable_responses.responses_api.websocket_connection import Socket, SocketFactory, open_socket
 from durable_responses.responses_api.websocket_pool import Lease, PoolKey, Turn, WebSocketPool
 from tests.support.websocket_server import (
     ManualClock,
@@ -465,62 +464,27 @@ async def test_a_deadline_that_has_passed_already_sends_nothing(
 # --- refused by the server ----------------------------------------------------------------------------------------
 
 
-async def full() -> CreateRequest:
-    return FULL
-
-
-async def test_an_unknown_previous_response_is_answered_with_the_full_input_on_the_same_socket(
+async def test_an_unknown_previous_response_leaves_the_socket_for_the_full_input(
     pools: Pools, pool: WebSocketPool, server: Server
 ) -> None:
-    """W23: `previous_response_not_found` → full input once on the same socket."""
-    server.will(says(error("previous_response_not_found")))
-    async with pools.lease(pool) as lease:
-        assert await kinds_of(lease.turn(FOLLOW_UP, rebuild=full)) == KINDS
-    (peer,) = server.peers
-    assert [create["input"] for create in peer.heard][1] == "everything"
-    assert "previous_response_id" not in peer.heard[1]
-
-
-async def test_the_full_input_is_sent_once(pools: Pools, pool: WebSocketPool, server: Server) -> None:
-    """W23: once."""
-
-    async def script(peer: Peer) -> None:
-        while True:
-            await peer.hear()
-            await peer.tell(error("previous_response_not_found"))
-
-    server.will(script)
-    async with pools.lease(pool) as lease:
-        with pytest.raises(ChainRejected):
-            await kinds_of(lease.turn(FOLLOW_UP, rebuild=full))
-    assert len(server.peers[0].heard) == 2
-
-
-async def test_without_the_full_input_the_rejection_is_the_callers(
-    pools: Pools, pool: WebSocketPool, server: Server
-) -> None:
-    """W23: rejected by the server, and the socket is still good."""
+    """W23: `previous_response_not_found` → full input on the same socket."""
     server.will(says(error("previous_response_not_found")))
     async with pools.lease(pool) as lease:
         with pytest.raises(ChainRejected):
             await kinds_of(lease.turn(FOLLOW_UP))
         assert await kinds_of(lease.turn(FULL)) == KINDS
-    assert len(server.peers) == 1
+    (peer,) = server.peers
+    assert [create["input"] for create in peer.heard][1] == "everything"
+    assert "previous_response_id" not in peer.heard[1]
 
 
-async def test_a_full_input_that_cannot_be_made_leaves_the_rejection(
-    pools: Pools, pool: WebSocketPool, server: Server
-) -> None:
-    """W23: a failure to read old responses says nothing about this turn, of which nothing was generated."""
-
-    async def fails() -> CreateRequest:
-        raise ConnectionLost("GET /responses/… was cut")
-
+async def test_a_rejected_chain_is_not_sent_again_by_itself(pools: Pools, pool: WebSocketPool, server: Server) -> None:
+    """W23: once: who has the full input decides."""
     server.will(says(error("previous_response_not_found")))
     async with pools.lease(pool) as lease:
-        with pytest.raises(ChainRejected) as caught:
-            await kinds_of(lease.turn(FOLLOW_UP, rebuild=fails))
-    assert isinstance(caught.value.__cause__, ConnectionLost)
+        with pytest.raises(ChainRejected):
+            await kinds_of(lease.turn(FOLLOW_UP))
+    assert len(server.peers[0].heard) == 1
 
 
 async def test_at_the_connection_limit_the_request_goes_over_a_new_socket(

@@ -16,7 +16,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from durable_responses.responses_api.connection import Timer
+from durable_responses.responses_api.websocket_connection import Timer
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:

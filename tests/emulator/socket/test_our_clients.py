@@ -17,7 +17,7 @@ from durable_responses.emulator.faults import (
 )
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
-from durable_responses.responses_api.errors import Busy, HttpOnly, LossCause, RetriesExhausted, TurnLost
+from durable_responses.responses_api.errors import Busy, ChainRejected, HttpOnly, LossCause, RetriesExhausted, TurnLost
 from durable_responses.responses_api.events import Event, EventType, RateLimitsUpdated, SteerAccepted, SteerFailed
 from durable_responses.responses_api.handshake import ConnectOptions, responses_url
 from durable_responses.responses_api.models import CreateRequest, FunctionCallOutput, ResponseStatus
@@ -146,13 +146,12 @@ async def test_calls_are_answered_on_the_same_socket(lease: Lease, pool: WebSock
 
 
 async def test_a_forgotten_chain_is_sent_in_full(lease: Lease) -> None:
-    """W23: `previous_response_not_found` is followed by the full input, once, on the same socket."""
-
-    async def rebuild() -> CreateRequest:
-        return CreateRequest(model=ECHO, input="Everything.")
-
-    request = CreateRequest(model=ECHO, input="Only the new.", previous_response_id="resp_0")
-    assert text_of(await played(lease.turn(request, rebuild=rebuild))) == "Everything."
+    """W23: `previous_response_not_found` can be followed by the full input on the same socket."""
+    flow_id = lease.flow_id
+    with pytest.raises(ChainRejected):
+        await played(lease.turn(CreateRequest(model=ECHO, input="Only the new.", previous_response_id="resp_0")))
+    turn = await played(lease.turn(CreateRequest(model=ECHO, input="Everything.")))
+    assert (text_of(turn), lease.flow_id) == ("Everything.", flow_id)
 
 
 async def test_a_connection_at_its_limit_is_replaced(lease: Lease, emulator: RunningEmulator) -> None:

@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 from websockets import exceptions as library
 
-from durable_responses.responses_api.connection import error_for_handshake, open_socket
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     Misconfigured,
@@ -28,6 +27,7 @@ from durable_responses.responses_api.handshake import (
     TlsOptions,
     prepare,
 )
+from durable_responses.responses_api.websocket_connection import error_for_handshake, open_socket
 from tests.support import websocket_server
 from tests.support.certificates import PASSPHRASE, Authority
 from tests.support.websocket_server import Server, until

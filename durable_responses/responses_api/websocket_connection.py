@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
@@ -57,6 +57,8 @@ from durable_responses.responses_api.redaction import without_values
 _library_log = logging.getLogger(f"{__name__}.websockets")
 _library_log.setLevel(logging.INFO)
 
+T = TypeVar("T")
+
 # --- time --------------------------------------------------------------------------------------------------------
 
 
@@ -68,13 +70,26 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """Time and timers. The running event loop is one; tests have another."""
+    """Time and timers. `LOOP_CLOCK` is the real one; tests have another."""
 
     def time(self) -> float:
         """Seconds, from an arbitrary point."""
 
     def call_later(self, delay: float, callback: Callable[[], object], /) -> Timer:
         """Call back after `delay` seconds."""
+
+
+class _LoopClock:
+    """The clock of whichever event loop is running."""
+
+    def time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> Timer:
+        return asyncio.get_running_loop().call_later(delay, callback)
+
+
+LOOP_CLOCK: Clock = _LoopClock()
 
 
 async def pause(clock: Clock, seconds: float) -> None:
@@ -85,6 +100,16 @@ async def pause(clock: Clock, seconds: float) -> None:
         await done
     finally:
         timer.cancel()
+
+
+async def within(clock: Clock, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+    """The result of `work`. Raises TimeoutError, and cancels it, when it takes longer."""
+    async with asyncio.timeout(None) as limit:
+        timer = clock.call_later(max(0.0, seconds), partial(limit.reschedule, 0.0))
+        try:
+            return await work()
+        finally:
+            timer.cancel()
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
