@@ -9,7 +9,7 @@ from tests.support.processes import CHECKOUT
 
 CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text()
 CHANGELOG = (CHECKOUT / "CHANGELOG.md").read_text()
-PATHS = re.findall(r"(?:[\w-]+/)+[\w*.-]+\.(?:py|md|json)|\b[a-z]+\.(?:py|toml|txt)\b", CONTRIBUTING)
+PATHS = re.findall(r"(?:[\w-]+/)+[\w*.-]+\.(?:py|md|json)|(?<![\w./-])[a-z-]+\.(?:py|toml|txt)\b", CONTRIBUTING)
 TARGETS = re.findall(r"(?:^|`)make ([a-z]+)", CONTRIBUTING, re.MULTILINE)
 
 
