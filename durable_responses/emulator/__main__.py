@@ -23,6 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenario", default=DEFAULT, help="the scenario of requests that name none")
     parser.add_argument("--pace", type=float, default=1.0, help="multiplies every scripted time")
     parser.add_argument("--api-key", help="refuse every other key with 401")
+    parser.add_argument(
+        "--allowed-host",
+        dest="allowed_hosts",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to this host name, too; without it only to localhost, 127.0.0.1 and --host",
+    )
     given = vars(parser.parse_args(arguments))
     port_file = given.pop("port_file")
     try:

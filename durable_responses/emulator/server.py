@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import WebSocketRoute
 
 from durable_responses.emulator.http.breakable_connections import BreakableProtocol
@@ -21,13 +23,17 @@ from durable_responses.emulator.provider import Provider
 from durable_responses.emulator.socket.endpoint import WebSocketEndpoint
 from durable_responses.emulator.state.journal import Journal
 from durable_responses.emulator.state.memory import State
+from durable_responses.host_check import HostCheck
 
 LARGEST_MESSAGE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class EmulatorOptions:
-    """How an emulator is set up. Port 0 takes a free one; no state file: nothing is kept; no key: any will do."""
+    """How an emulator is set up. Port 0 takes a free one; no state file: nothing is kept; no key: any will do.
+
+    It answers to the names of loopback, to `host`, and to `allowed_hosts`.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -36,6 +42,7 @@ class EmulatorOptions:
     scenario: str = DEFAULT
     pace: float = 1.0
     api_key: str | None = None
+    allowed_hosts: Sequence[str] = ()
 
 
 def build_provider(options: EmulatorOptions) -> Provider:
@@ -62,14 +69,15 @@ def _scenario(path: Path) -> Scenario:
         raise RuntimeError(f"The scenario file {path} cannot be used: {error}") from error
 
 
-def create_app(provider: Provider, api_key: str | None = None) -> Starlette:
+def create_app(provider: Provider, api_key: str | None = None, allowed_hosts: Collection[str] = ()) -> Starlette:
     """The emulator as an ASGI application: HTTP, WebSocket and control endpoints on one port."""
     return Starlette(
         routes=[
             *ResponsesApi(provider, api_key).routes(),
             WebSocketRoute("/v1/responses", WebSocketEndpoint(provider, api_key)),
             *control_routes(provider.state),
-        ]
+        ],
+        middleware=[Middleware(HostCheck, allowed=allowed_hosts)],
     )
 
 
@@ -84,7 +92,7 @@ class EmulatorServer:
         self.base_url = f"http://{options.host}:{self.port}/v1"
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                create_app(self.provider, options.api_key),
+                create_app(self.provider, options.api_key, [options.host, *options.allowed_hosts]),
                 http=BreakableProtocol,
                 ws="websockets-sansio",
                 ws_max_size=LARGEST_MESSAGE_BYTES,

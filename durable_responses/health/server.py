@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,6 +24,7 @@ from temporalio.service import RPCError
 from durable_responses.health import provider as providers
 from durable_responses.health.checks import Check, Report, ok, problem
 from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of
+from durable_responses.host_check import HostCheck
 from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.settings import SettingsError
@@ -76,7 +78,10 @@ async def serving_health(readiness: Readiness, host: str, port: int) -> AsyncIte
     async def ready(_: Request) -> Response:
         return _answer(await readiness.report())
 
-    app = Starlette(routes=[Route("/livez", alive), Route("/readyz", ready)])
+    app = Starlette(
+        routes=[Route("/livez", alive), Route("/readyz", ready)],
+        middleware=[Middleware(HostCheck, allowed=[host])],
+    )
     listener = _listen(host, port)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     # Driven directly: `serve` would take the worker's signals away from it.
