@@ -1,4 +1,4 @@
-"""The runtime for expensive OpenAI responses. What a user imports is here; everything else lies in the sub-packages.
+"""The runtime for expensive OpenAI responses. What a user imports is here; everything else is in the sub-packages.
 
 from durable_responses import tool, Effect, ToolContext, AgentInput, AgentResult, connect
 """

@@ -28,7 +28,7 @@ class TemporalUnreachable(SetupError):
 
 
 def temporal_address(settings: Settings) -> str:
-    """The configured address, else the embedded stack's, else Temporal's usual one."""
+    """The configured address, else the embedded stack's, else Temporal's default."""
     if address := configured_address():
         return address
     stack = StackFile.read(settings)
@@ -38,10 +38,10 @@ def temporal_address(settings: Settings) -> str:
 async def connect(
     settings: Settings | None = None, *, patience: float = 0, attempt: float = CONNECT_TIMEOUT, **overrides: Any
 ) -> Client:
-    """A client for the configured server, else for the embedded stack's.
+    """A client of the configured server, else of the embedded stack's.
 
-    A server that does not answer is tried again for `patience` seconds; each try takes at most `attempt` seconds. Then
-    `TemporalUnreachable` says so. `overrides` go to `Client.connect`.
+    A server that does not answer is tried again for `patience` seconds; each attempt takes at most `attempt` seconds.
+    After that, raises `TemporalUnreachable`. `overrides` go to `Client.connect`.
     """
     settings = settings or Settings.load()
     give_up = time.monotonic() + patience
@@ -67,11 +67,11 @@ async def connect(
 def _unreachable(address: str) -> str:
     ours, theirs = "`durable-responses up` starts one", "start that server, or check TEMPORAL_ADDRESS"
     cure = theirs if configured_address() else ours
-    return f"No Temporal server answers at {address}: {cure}; the runs on it are not lost and go on when it is back."
+    return f"Temporal is not responding at {address}: {cure}. Runs are safe and resume when it is back."
 
 
 def watching_plugin() -> SimplePlugin:
-    """What a client is given: spans where this process exports, else only the ids for its log lines."""
+    """A client's plugin: spans if this process exports them, else only the ids in its log lines."""
     export = OtelSettings.load().export()
     if export is not None:
         from durable_responses.telemetry import plugin, providers

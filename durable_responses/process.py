@@ -18,13 +18,13 @@ def setup_logs(settings: Settings) -> None:
     )
     # One line for each request: thousands of waiting responses would write nothing else.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # They tell every message that they carry, and with it what users, models and tools said.
+    # They log every message that they carry, and with it what users, models and tools say.
     for library in ("temporalio", "websockets"):
         logging.getLogger(library).setLevel(max(logging.getLogger().level, logging.INFO))
 
 
 def setup_export(service: str) -> None:
-    """Send traces and metrics where OpenTelemetry's variables say, if they do; `service` is the name of this program.
+    """Export traces and metrics if OpenTelemetry's variables say so; `service` is the name of this program.
 
     Once in a process, and before `connect`. Raises `SettingsError`.
     """
@@ -46,10 +46,8 @@ def setup_telemetry(settings: Settings, service: str = "durable-responses") -> N
 
 
 def end_telemetry() -> None:
-    """Send what has not been sent yet; takes at most a few seconds."""
-    if providers := sys.modules.get(
-        "durable_responses.telemetry.providers"
-    ):  # where it was not needed, nothing is to be sent
+    """Export what has not been exported yet; takes a few seconds at most."""
+    if providers := sys.modules.get("durable_responses.telemetry.providers"):  # never set up: nothing to export
         providers.end()
 
 

@@ -11,7 +11,7 @@ from durable_responses.stack_file import StackFile
 
 
 class ProviderMissing(SetupError):
-    """Nothing serves the Responses API: no key, no base URL, and no emulator runs."""
+    """Nothing serves the Responses API: no key, no base URL, and no emulator is running."""
 
 
 class ProviderKind(StrEnum):
@@ -39,19 +39,19 @@ class Provider(BaseModel):
         return {
             ProviderKind.OPENAI: "Responses come from OpenAI, because OPENAI_API_KEY is set.",
             ProviderKind.COMPATIBLE: f"Responses come from {host}, because OPENAI_BASE_URL is set.",
-            ProviderKind.EMULATOR: "Responses come from the emulator (a script, no model): OPENAI_API_KEY is not set.",
+            ProviderKind.EMULATOR: "Responses come from the emulator (a script), because OPENAI_API_KEY is not set.",
         }[self.kind]
 
 
 def configured_provider(settings: Settings) -> ProviderKind:
-    """Who serves the Responses API by these settings: the emulator when neither key nor base URL is given."""
+    """Who serves the Responses API with these settings: the emulator if neither key nor base URL is given."""
     if settings.openai_base_url and settings.openai_base_url != OPENAI_BASE_URL:
         return ProviderKind.COMPATIBLE
     return ProviderKind.OPENAI if settings.openai_api_key else ProviderKind.EMULATOR
 
 
 def find_provider(settings: Settings) -> Provider:
-    """The provider, with its addresses. Raises `ProviderMissing` when it should be an emulator and none is running."""
+    """The provider, with its addresses. Raises `ProviderMissing` if it should be the emulator and none is running."""
     kind = configured_provider(settings)
     base_url = settings.openai_base_url or OPENAI_BASE_URL
     if kind is ProviderKind.EMULATOR:

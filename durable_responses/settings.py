@@ -55,7 +55,7 @@ class SettingsError(SetupError):
 
 
 class LogLevel(StrEnum):
-    """The least serious messages that are logged."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -103,12 +103,12 @@ WebAddress = Annotated[str, AfterValidator(_is_web_address)]
 
 def _xdg_folder(variable: str, default: str) -> Path:
     base = os.environ.get(variable)
-    # The XDG rules: a relative path in one of these variables is to be ignored.
+    # XDG: a relative path in one of these variables is ignored.
     return (Path(base) if base and Path(base).is_absolute() else Path.home() / default) / "durable-responses"
 
 
 class Settings(BaseSettings):
-    """Our settings, from the environment: `AGENT_` and the field's name, except where a name is given."""
+    """The settings, from the environment: `AGENT_` and the field's name, unless an alias is given."""
 
     model_config = SettingsConfigDict(
         env_prefix="AGENT_",
@@ -125,15 +125,15 @@ class Settings(BaseSettings):
     openai_base_url: WebAddress | None = Field(
         None,
         validation_alias=AliasChoices("OPENAI_BASE_URL"),
-        description=f"A server of the Responses API. With a key alone: `{OPENAI_BASE_URL}`.",
+        description=f"Base URL of a Responses API server. With a key alone: `{OPENAI_BASE_URL}`.",
     )
     openai_websocket_base_url: WebAddress | None = Field(
         None,
         validation_alias=AliasChoices("OPENAI_WEBSOCKET_BASE_URL"),
-        description="Its WebSocket address; derived from the base URL when not given.",
+        description="Its WebSocket URL; derived from the base URL if unset.",
     )
 
-    model: str = Field("gpt-5.4", description="The model of runs that name none.")
+    model: str = Field("gpt-5.4", description="The model of runs that do not name one.")
     workspace: Folder = Field(Path("workspace"), description="The folder that the file tools may read and write.")
     files_root: Folder = Field(Path(), description="Files given to a run must lie under this folder.")
     output_root: Folder = Field(Path(), description="Results are saved under this folder.")
@@ -146,33 +146,36 @@ class Settings(BaseSettings):
     )
 
     allow_websocket: Annotated[bool, NOT_OF_THE_WORKER] = Field(
-        False, description="Whether runs with function tools may use the WebSocket when nothing else is asked for."
+        False,
+        description="Whether `auto` may use the WebSocket for runs with function tools that would otherwise stream.",
     )
 
-    task_queue: str = Field("agents", description="Queue of the workflows; those of the activities are named after it.")
+    task_queue: str = Field(
+        "agents", description="Task queue of the workflows; those of the activities are named after it."
+    )
     deployment_name: str | None = Field(
-        None, description="Name of the Temporal worker deployment that a worker belongs to; with a build id."
+        None, description="Temporal worker deployment that a worker belongs to; requires a build id."
     )
     build_id: str | None = Field(
-        None, description="Version of that deployment. A new one gets no work until it is made the current one."
+        None, description="Version within that deployment. A new one gets no work until it is made the current one."
     )
-    max_responses_in_flight: int = Field(100, ge=1, description="Responses that one worker has under way at once.")
+    max_responses_in_flight: int = Field(100, ge=1, description="Responses that one worker has in flight at once.")
     max_waiting: int = Field(5000, ge=1, description="Responses that one worker waits for at once.")
     max_tools: int = Field(50, ge=1, description="Function calls that one worker executes at once.")
-    gets_per_second: float = Field(200, gt=0, description="GETs that one worker sends to the provider in a second.")
+    gets_per_second: float = Field(200, gt=0, description="GETs that one worker sends to the provider per second.")
 
     connection_age: float = Field(
-        30, gt=0, description="Seconds for which a connection to the provider is used; gateways cut older ones."
+        30, gt=0, description="Seconds that a connection to the provider is reused for; gateways cut older ones."
     )
 
     poll_first: float = Field(0.4, gt=0, description="Seconds between the first two GETs of a response.")
-    poll_factor: float = Field(1.35, ge=1, description="By how much each further wait is longer.")
-    poll_cap: float = Field(2.5, gt=0, description="The longest wait in a response's first minute.")
+    poll_factor: float = Field(1.35, ge=1, description="Factor by which each further interval grows.")
+    poll_cap: float = Field(2.5, gt=0, description="Longest interval, in seconds, during a response's first minute.")
     max_cached_workflows: int = Field(500, ge=0, description="Runs that a worker keeps in memory; others are replayed.")
 
-    health_host: str = Field("127.0.0.1", description="Address of a worker's health over HTTP.")
+    health_host: str = Field("127.0.0.1", description="Address of a worker's health endpoints.")
     health_port: int | None = Field(
-        None, ge=0, le=65535, description="Port of a worker's health over HTTP, `/livez` and `/readyz`; off if unset."
+        None, ge=0, le=65535, description="Port of a worker's health endpoints, `/livez` and `/readyz`; off if unset."
     )
 
     mcp_wait: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
@@ -200,7 +203,7 @@ class Settings(BaseSettings):
     idle_stop: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
         timedelta(minutes=15),
         gt=timedelta(0),
-        description="A stack in the background ends after this time without runs.",
+        description="A background stack stops after this time without runs.",
     )
     state_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
         default_factory=lambda: _xdg_folder("XDG_STATE_HOME", ".local/state"),
@@ -208,13 +211,13 @@ class Settings(BaseSettings):
     )
     cache_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
         default_factory=lambda: _xdg_folder("XDG_CACHE_HOME", ".cache"),
-        description="Binaries that were built or fetched.",
+        description="Binaries that were built or downloaded.",
     )
     log_level: Annotated[LogLevel, BeforeValidator(_lower), NOT_OF_THE_WORKER] = Field(
-        LogLevel.INFO, description="Least serious messages in the logs: debug, info, warning or error."
+        LogLevel.INFO, description="Lowest level that is logged: debug, info, warning or error."
     )
     log_format: Annotated[LogFormat, BeforeValidator(_lower), NOT_OF_THE_WORKER] = Field(
-        LogFormat.TEXT, description="How log lines look: text, or json for one object each."
+        LogFormat.TEXT, description="Format of log lines: text, or json for one object each."
     )
 
     @field_validator("build_id")
@@ -222,12 +225,12 @@ class Settings(BaseSettings):
     def _with_a_deployment(cls, build_id: str | None, read: ValidationInfo) -> str | None:
         # Half of it would be an unversioned worker, which takes the runs of every version.
         if (build_id is None) != (read.data.get("deployment_name") is None):
-            raise ValueError("AGENT_DEPLOYMENT_NAME and AGENT_BUILD_ID are set together or not at all")
+            raise ValueError("AGENT_DEPLOYMENT_NAME and AGENT_BUILD_ID must be set together or not at all")
         return build_id
 
     @classmethod
     def load(cls) -> Self:
-        """Read the environment. Raises `SettingsError`, which names the variable, for a value that cannot be used."""
+        """Read the environment. Raises `SettingsError`, which names the variable of an unusable value."""
         try:
             return cls()
         except ValidationError as error:
@@ -240,7 +243,7 @@ class Settings(BaseSettings):
         return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"AGENT_{field.upper()}"
 
     def fingerprints(self, program: Path = PROGRAM) -> dict[str, str]:
-        """What a worker is started with: a hash by variable, so that differences can be named without their values.
+        """What a worker is started with: a hash by variable, so that differences can be named without values.
 
         `program` is the folder of our own code, which counts as well: an edit or an update changes it.
         """
@@ -297,7 +300,7 @@ def child_environment(**changes: str | None) -> dict[str, str]:
 
 
 def temporal_config() -> "ClientConnectConfig":
-    """What Temporal's own configuration says (`TEMPORAL_*`, or its TOML file); empty when there is none."""
+    """Temporal's own configuration (`TEMPORAL_*`, or its TOML file); empty if there is none."""
     # Only here: it loads much of Temporal's client, and not every program needs one.
     from temporalio.envconfig import ClientConfig
 
@@ -308,7 +311,7 @@ def temporal_config() -> "ClientConnectConfig":
 
 
 def configured_address() -> str | None:
-    """The address in Temporal's own configuration; None when there is none, and the embedded stack is used."""
+    """The address in Temporal's own configuration; None if there is none, and the embedded stack is used."""
     return temporal_config().get("target_host")
 
 
@@ -318,7 +321,7 @@ def temporal_namespace() -> str:
 
 
 class OtelSettings(BaseSettings):
-    """OpenTelemetry's standard variables, as far as we do not leave them to its own exporters.
+    """OpenTelemetry's standard variables, except those that its own exporters read.
 
     https://opentelemetry.io/docs/specs/otel/protocol/exporter/ and, for content, the GenAI semantic conventions.
     """
@@ -341,7 +344,7 @@ class OtelSettings(BaseSettings):
 
     @classmethod
     def load(cls) -> Self:
-        """Read the environment. Raises `SettingsError`, which names the variable, for a value that cannot be used."""
+        """Read the environment. Raises `SettingsError`, which names the variable of an unusable value."""
         try:
             return cls()
         except ValidationError as error:

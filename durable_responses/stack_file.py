@@ -1,4 +1,4 @@
-"""The embedded stack, as others see it: the file in which its supervisor says where everything is."""
+"""The file in which the embedded stack's supervisor says where everything is."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -27,7 +27,7 @@ class PartName(StrEnum):
 
 
 class PartStatus(StrEnum):
-    """Where a part stands."""
+    """The state of a part."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -35,7 +35,7 @@ class PartStatus(StrEnum):
 
 
 class PartState(BaseModel):
-    """One process of the stack: `restarts` counts how often it had to be started again."""
+    """One process of the stack: `restarts` counts how often it was restarted."""
 
     status: PartStatus = PartStatus.STARTING
     pid: int | None = None
@@ -74,7 +74,7 @@ class StackFile(BaseModel):
 
     @property
     def is_ready(self) -> bool:
-        """Whether every part serves."""
+        """Whether every part is up."""
         return bool(self.parts) and all(part.status is PartStatus.RUNNING for part in self.parts.values())
 
     def run_url(self, workflow_id: str) -> str | None:
@@ -88,7 +88,7 @@ class StackFile(BaseModel):
 
     @classmethod
     def read(cls, settings: Settings) -> "StackFile | None":
-        """The stack of the state folder; None when there is none. It may be a dead one's: its lock tells."""
+        """The stack of the state folder; None if there is none. It may be a dead one's: its lock tells."""
         path = cls.path(settings)
         try:
             return cls.model_validate_json(path.read_bytes())

@@ -37,7 +37,9 @@ def test_a_bad_value_gives_one_sentence_that_names_the_variable(
 def test_half_of_a_version_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     """It would be a worker without a version, which takes the runs of every version."""
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(SettingsError, match="AGENT_DEPLOYMENT_NAME and AGENT_BUILD_ID are set together or not at all"):
+    with pytest.raises(
+        SettingsError, match="AGENT_DEPLOYMENT_NAME and AGENT_BUILD_ID must be set together or not at all"
+    ):
         Settings.load()
 
 

@@ -1,7 +1,7 @@
-"""The embedded stack: Temporal, emulator and worker as local processes, for whoever has configured none.
+"""The embedded stack: Temporal, emulator and worker as local processes, for users who have not configured their own.
 
-`up` runs it in the foreground, `ensure_running` has it in the background, `stop` ends it, `running_stack` tells where
-it is. All state is in the state folder of the settings.
+`up` runs it in the foreground, `ensure_running` in the background, `stop` stops it, `running_stack` says where it is.
+All state is in the state folder of the settings.
 """
 
 from importlib import import_module

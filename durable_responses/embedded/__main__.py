@@ -1,4 +1,4 @@
-"""What the stack starts of itself (`background`, `clean`), and what make and docker-compose.yml start."""
+"""Commands for the stack itself (`background`, `clean`), for make and for docker-compose.yml."""
 
 import argparse
 import asyncio
@@ -24,9 +24,9 @@ class Command(StrEnum):
     BACKGROUND = "background"
     """Run the stack until it is stopped or idle."""
     CLEAN = "clean"
-    """End what a killed supervisor left behind."""
+    """Stop what a killed supervisor left behind."""
     TEMPORAL = "temporal"
-    """Print the path of the Temporal CLI; build it if need be."""
+    """Print the path of the Temporal CLI; build it if necessary."""
     STACK = "stack"
     """Run Temporal on PostgreSQL, its Web UI and workers here, until Ctrl-C."""
     NAMESPACE = "namespace"
@@ -50,7 +50,7 @@ async def _run(command: Command, settings: Settings, *, workers: int) -> None:
 
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 
 
@@ -59,7 +59,7 @@ def _tell(line: str) -> None:
 
 
 def main() -> int:
-    """Run the command that is named; the exit code is 1 after an error, which standard error explains."""
+    """Run the given command. After an error the exit code is 1, and standard error explains it."""
     parser = argparse.ArgumentParser(prog="embedded", description=__doc__)
     parser.add_argument("command", type=Command, choices=list(Command))
     parser.add_argument("--workers", type=_at_least_one, metavar="N", default=3, help="of `stack` (default: 3)")
@@ -69,7 +69,7 @@ def main() -> int:
         setup_telemetry(settings)
         asyncio.run(_run(given.command, settings, workers=given.workers))
     except StackRunning as error:
-        # Two commands started one at the same time: the other one serves both.
+        # Two commands started a stack at the same time: the other one serves both.
         if given.command is Command.BACKGROUND:
             return 0
         _tell(str(error))

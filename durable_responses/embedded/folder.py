@@ -11,7 +11,7 @@ _LOG_LIMIT = 10_000_000
 
 
 class StateFolder:
-    """The files of one state folder. Two stacks never share one: `stack_lock` sees to that."""
+    """The files of one state folder. Two stacks never share one: `stack_lock` prevents it."""
 
     def __init__(self, settings: Settings) -> None:
         self.path = settings.state_folder
@@ -21,7 +21,7 @@ class StateFolder:
         self.last_use = self.path / "last-use"
 
     def make(self) -> None:
-        """Create the folder, for the user alone. Raises `SetupError` when that is not allowed."""
+        """Create the folder, readable by the user only. Raises `SetupError` if that is not allowed."""
         try:
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
             self.path.chmod(0o700)
@@ -45,7 +45,7 @@ class StateFolder:
         return self.path / "logs" / f"{name}.log"
 
     def open_log(self, name: str) -> BinaryIO:
-        """The log, to write at its end. One that has grown long is put aside first."""
+        """The log, opened for appending. A long one is rotated first."""
         path = self.log(name)
         if path.exists() and path.stat().st_size > _LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))

@@ -30,15 +30,15 @@ Say = Callable[[str], None]
 
 
 class ProgramMissing(SetupError):
-    """A program of the stack is not there, and cannot be had."""
+    """A program of the stack is missing, and cannot be installed."""
 
 
 @dataclass(frozen=True)
 class GoProgram:
     """A program, and the pinned module that it is built from.
 
-    `requires` is the module that has the version. `takes` says how long the first build lasts on two cores, `instead`
-    what to do where it cannot be built.
+    `requires` is the module that has the version. `takes` says how long the first build takes on two cores, `instead`
+    what to do if it cannot be built.
     """
 
     title: str
@@ -56,17 +56,17 @@ class GoProgram:
         return _MODULES / self.folder
 
     def path(self, settings: Settings) -> Path:
-        """Where it is once it was built."""
+        """Its path, once it is built."""
         return bin_folder(settings) / f"{self.binary}-{self.version}"
 
 
 def bin_folder(settings: Settings) -> Path:
-    """The folder of everything that was fetched or built."""
+    """The folder of everything that is downloaded or built."""
     return settings.cache_folder / "bin"
 
 
 async def find_go_program(program: GoProgram, settings: Settings, say: Say) -> Path:
-    """The path of a program, built if need be. Raises `ProgramMissing`."""
+    """The path of a program, built if necessary. Raises `ProgramMissing`."""
     if _is_built(path := program.path(settings)):
         return path
     async with sole_builder(program.title, settings, say):
@@ -75,17 +75,17 @@ async def find_go_program(program: GoProgram, settings: Settings, say: Say) -> P
 
 @asynccontextmanager
 async def sole_builder(title: str, settings: Settings, say: Say) -> AsyncIterator[None]:
-    """While inside, no other process fetches or builds anything into the cache folder. Raises `ProgramMissing`."""
+    """While inside, no other process downloads or builds anything into the cache folder. Raises `ProgramMissing`."""
     lock = _lock(bin_folder(settings))
     while (held := await lock.take()) is None:
-        say(f"Another process is fetching or building the {title}; waiting for it.")
+        say(f"Another process is downloading or building the {title}; waiting for it.")
         await lock.wait_until_free(_REPORT_EVERY)
     with held:
         yield
 
 
 async def build(program: GoProgram, settings: Settings, say: Say) -> Path:
-    """Build a program, whether it is there or not; `say` gets a line from time to time. Raises `ProgramMissing`."""
+    """Build a program, even if it is there already; `say` gets a line from time to time. Raises `ProgramMissing`."""
     go = shutil.which("go", path=child_environment().get("PATH"))
     if go is None:
         raise ProgramMissing(f"No {program.title} was found: {program.instead}, or install Go so that it can be built.")
@@ -110,7 +110,7 @@ async def build(program: GoProgram, settings: Settings, say: Say) -> Path:
 async def output_of(
     command: list[str], *, timeout: float | None = None, cwd: Path | None = None, **variables: str
 ) -> tuple[int, str]:
-    """Exit code and output of a command. Its whole process group ends with the call, however the call ends."""
+    """Exit code and output of a command. Its process group never outlives the call."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-# `holder` takes a lock for an instant; whoever wants it for good tries again after that instant.
+# `holder` takes a lock for an instant; anyone who wants to keep it retries after that instant.
 _TRIES, _PAUSE = 10, 0.02
 
 

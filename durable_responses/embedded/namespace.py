@@ -1,4 +1,4 @@
-"""The namespace that runs live in: there, and with the retention of the settings."""
+"""Creating the namespace of the runs, and setting its retention."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,36 +10,36 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, UpdateNa
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-_KNOWN_EVERYWHERE = 30.0  # seconds within which all of a server knows a namespace that has just been made
+_KNOWN_EVERYWHERE = 30.0  # seconds until every part of a server knows a new namespace
 
 
 async def ensure_namespace(client: Client, retention: timedelta) -> None:
-    """Set how long the client's namespace keeps finished runs; create it if it is not there. Raises `RPCError`."""
+    """Set how long the client's namespace keeps finished runs; create it if it does not exist. Raises `RPCError`."""
     keep = Duration()
     keep.FromTimedelta(retention)
     give_up = asyncio.get_running_loop().time() + _KNOWN_EVERYWHERE
     while not await _updated(client, keep) and not await _created(client, keep):
-        # It is there, but the part of the server that updates has not heard of it yet.
+        # It exists, but the part of the server that updates does not know it yet.
         if asyncio.get_running_loop().time() > give_up:
             raise RPCError(f"Namespace {client.namespace} cannot be updated.", RPCStatusCode.NOT_FOUND, b"")
         await asyncio.sleep(0.5)
 
 
 async def _updated(client: Client, keep: Duration) -> bool:
-    """Set the retention; False where there is no such namespace."""
+    """Set the retention; False if there is no such namespace."""
     config = NamespaceConfig(workflow_execution_retention_ttl=keep)
     request = UpdateNamespaceRequest(namespace=client.namespace, config=config)
     return await _done(client.workflow_service.update_namespace(request), unless=RPCStatusCode.NOT_FOUND)
 
 
 async def _created(client: Client, keep: Duration) -> bool:
-    """Create the namespace; False where it is there already."""
+    """Create the namespace; False if it exists already."""
     request = RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=keep)
     return await _done(client.workflow_service.register_namespace(request), unless=RPCStatusCode.ALREADY_EXISTS)
 
 
 async def _done(call: Awaitable[object], *, unless: RPCStatusCode) -> bool:
-    """Whether the server did it; False where it refused for this one reason. Raises `RPCError` for any other."""
+    """Whether the server did it; False if it refused for this one reason. Raises `RPCError` for any other."""
     try:
         await call
     except RPCError as error:

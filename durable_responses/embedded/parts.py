@@ -1,4 +1,4 @@
-"""One part of the stack: how it is started, known to serve, started again and stopped."""
+"""One part of the stack: how it is started, known to serve, restarted and stopped."""
 
 import asyncio
 import os
@@ -16,16 +16,16 @@ from durable_responses.embedded.locks import LockFile
 from durable_responses.settings import SetupError, child_environment
 from durable_responses.stack_file import PartName, PartState, PartStatus
 
-# Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s for nothing.
+# Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s unnecessarily.
 _DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=200",
     "system.enableActivityEagerExecution=true",
     'history.timerProcessorMaxTimeShift="50ms"',
 )
-# A killed server loses nothing with these, and does twice as many turns a second.
+# A killed server loses nothing with these, and does twice as many iterations a second.
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
 
-# A part that has never served is given up after this many starts: its settings are wrong, not its luck.
+# A part that has never served is given up after this many starts: something about it is wrong.
 _FIRST_STARTS = 2
 _START_LIMIT = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
@@ -57,7 +57,7 @@ def our_command(module: str, *arguments: str) -> list[str]:
 
 
 def bare_environment(**variables: str) -> dict[str, str]:
-    """The environment of a program that needs no more than this: no key, and nobody's PGPORT or TEMPORAL_TLS."""
+    """A minimal environment: no key, and nobody's PGPORT or TEMPORAL_TLS."""
     return {"PATH": child_environment().get("PATH", ""), **variables}
 
 
@@ -91,7 +91,7 @@ class PartPlan:
 
 
 class Part:
-    """A process that is kept alive. `changed` is told each new state, `say` what a person should know."""
+    """A process that is kept alive. `changed` gets each new state, `say` a line for what the user should know."""
 
     def __init__(
         self, plan: PartPlan, folder: StateFolder, *, say: Say, changed: Callable[[str, PartState], None]
@@ -110,7 +110,7 @@ class Part:
     async def keep_alive(self, after: "Sequence[Part]" = ()) -> None:
         """Start the part, and again whenever it ends, but only while those that it comes `after` serve.
 
-        Raises `PartCannotStart` when it never comes to serve.
+        Raises `PartCannotStart` if it never serves.
         """
         pause, has_served, starts = _FIRST_PAUSE, False, 0
         while True:
@@ -122,11 +122,11 @@ class Part:
             served = await self._reach_service(process)
             code = await process.wait()
             self.serving.clear()
-            # A program that finds its port taken ends at once, while whoever has the port answers for it.
+            # A program that finds its port taken ends at once, while the program that has the port answers for it.
             has_served |= served and not (code > 0 and time.monotonic() - began < _SHORT_LIFE)
             if not has_served and starts >= _FIRST_STARTS:
                 raise PartCannotStart(self._why_it_cannot_start())
-            self._say(f"The {self.name} (process {process.pid}) {_how_it_ended(code)}; starting it again.")
+            self._say(f"The {self.name} (process {process.pid}) {_how_it_ended(code)}; restarting it.")
             self._tell(PartStatus.ENDED, restarts=self._state.restarts + 1)
             pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
@@ -143,7 +143,7 @@ class Part:
         await lock.wait_until_free(_LEFTOVERS)
         held = await lock.take()
         if held is None:
-            raise PartCannotStart(f"Another {self.name} holds {lock.path}: `durable-responses down` ends it.")
+            raise PartCannotStart(f"Another {self.name} holds {lock.path}: `durable-responses down` stops it.")
         with held, self._folder.open_log(self.name) as log:
             process = await asyncio.create_subprocess_exec(
                 *_writing_its_pid(lock.path),
@@ -169,7 +169,7 @@ class Part:
                 self.serving.set()
                 return True
             if time.time() - began > _START_LIMIT:
-                self._say(f"The {self.name} does not serve after {_START_LIMIT:.0f} s; ending it.")
+                self._say(f"The {self.name} is not up after {_START_LIMIT:.0f} s; stopping it.")
                 _signal_group(process.pid, signal.SIGKILL)
                 return False
             await asyncio.sleep(0.05)
@@ -181,7 +181,7 @@ class Part:
 
     def _why_it_cannot_start(self) -> str:
         words = self._folder.last_words(self.name).removeprefix(f"{self.name}: ")
-        return f"The {self.name} does not start: {words} (its log is {self._folder.log(self.name)})"
+        return f"The {self.name} did not start: {words} (see its log, {self._folder.log(self.name)})"
 
 
 async def end_holder(lock: LockFile, grace: float, hurry: asyncio.Event) -> None:

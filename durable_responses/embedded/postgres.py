@@ -30,7 +30,7 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 @dataclass(frozen=True)
 class PostgresCluster:
-    """A data folder, the programs that serve it, and the port and password that lead to it."""
+    """A data folder, the programs that serve it, its port and its password."""
 
     data: Path
     programs: Path

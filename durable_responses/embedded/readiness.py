@@ -15,7 +15,7 @@ _SHORTLY = timedelta(seconds=2)
 
 
 def port_serves(port: int) -> bool:
-    """Whether somebody accepts connections on a port of 127.0.0.1."""
+    """Whether a port of 127.0.0.1 accepts connections."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
@@ -26,7 +26,7 @@ def port_is_free(port: int) -> bool:
     if port_serves(port):
         return False
     with socket.socket() as probe:
-        # As servers do: the connections that a killed server left behind do not count.
+        # As servers do it: connections that a killed server left behind do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 async def open_runs(client: Client, task_queue: str) -> int | None:
-    """How many runs of a task queue are open; None when the server does not say so at once."""
+    """How many runs of a task queue are open; None if the server does not answer at once."""
     query = f'TaskQueue="{task_queue}" AND ExecutionStatus="Running"'
     try:
         return (await client.count_workflows(query, rpc_timeout=_SHORTLY)).count
@@ -53,7 +53,7 @@ async def open_runs(client: Client, task_queue: str) -> int | None:
 
 
 async def worker_polls(client: Client, task_queue: str, *, since: float, pid: int | None = None) -> bool:
-    """Whether a worker has asked for workflow tasks since a time (seconds of the epoch): any one, or a process here."""
+    """Whether a worker has polled for workflow tasks since a time (seconds of the epoch): any, or a process here."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=task_queue),

@@ -1,4 +1,4 @@
-"""The stack as its users see it: have it running, ask about it, stop it."""
+"""The stack as its users see it: start it, ask about it, stop it."""
 
 import asyncio
 import os
@@ -16,18 +16,18 @@ from durable_responses.embedded.temporal_cli import find_temporal_cli
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address
 from durable_responses.stack_file import StackFile, StackMode
 
-# A poll for tasks lasts a minute; who has not polled for longer is gone.
+# A poll for tasks lasts a minute; a worker that has not polled for longer is gone.
 _POLL_SECONDS = 70.0
 # A worker with another key, provider or server would lose the runs that are open.
 _MUST_FIT = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "AGENT_TASK_QUEUE"}
 
 
 class StackError(SetupError):
-    """The stack in the background does not start, or runs with other settings than these."""
+    """The background stack does not start, or was started with other settings."""
 
 
 def running_stack(settings: Settings) -> StackFile | None:
-    """The stack that runs on the state folder, ready or not; None when there is none."""
+    """The stack that runs on the state folder, ready or not; None if there is none."""
     holder = StateFolder(settings).stack_lock.holder
     stack = StackFile.read(settings) if holder else None
     # A supervisor that has just started finds, and soon replaces, the file of one that was killed.
@@ -35,10 +35,10 @@ def running_stack(settings: Settings) -> StackFile | None:
 
 
 async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -> StackFile | None:
-    """Have Temporal, a provider and a worker running; start in the background what is neither configured nor running.
+    """Make sure that Temporal, a provider and a worker are up; start what is missing in the background.
 
-    Returns the stack, ready; None when Temporal is configured and has a worker already. A stack in the background that
-    was started with other settings, and has no open runs, is started again with these. `say` gets a line for whatever
+    Returns the stack, ready; None if Temporal is configured and has a worker already. A background stack that was
+    started with other settings, and has no open runs, is restarted with these. `say` gets a line for whatever
     takes time. Raises `StackError`, `TemporalCliMissing` and `TemporalUnreachable`.
     """
     folder = StateFolder(settings)
@@ -57,9 +57,9 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
 
 
 async def stop(settings: Settings, say: Say) -> bool:
-    """Stop the stack, also parts that a killed supervisor left behind. False when nothing was running.
+    """Stop the stack, and parts that a killed supervisor left behind. False if nothing was running.
 
-    Returns when everything has ended: at once when nothing is under way, else when the worker has finished what cannot
+    Returns when everything has ended: at once if nothing is under way, else when the worker has finished what cannot
     be repeated, 40 s at most.
     """
     folder = StateFolder(settings)
@@ -77,7 +77,7 @@ async def stop(settings: Settings, say: Say) -> bool:
 
 
 async def clean(settings: Settings) -> bool:
-    """End the parts that a killed supervisor left behind. False when there were none, or a new one has them."""
+    """Stop the parts that a killed supervisor left behind. False if there were none, or a new one has them."""
     folder = StateFolder(settings)
     lock = await folder.stack_lock.take()
     if lock is None:
@@ -101,18 +101,18 @@ async def _has_worker(settings: Settings) -> bool:
 
 
 async def _ready(settings: Settings, folder: StateFolder, say: Say, timeout: float) -> StackFile:
-    """The running stack, started if need be, once all of its parts serve."""
+    """The running stack, started if necessary, once all of its parts are up."""
     give_up = time.monotonic() + timeout
     started: int | None = None
     while not ((stack := running_stack(settings)) and stack.is_ready):
         if time.monotonic() > give_up:
-            raise StackError(f"The stack is not ready after {timeout:.0f} s: look into {folder.path / 'logs'}.")
+            raise StackError(f"The stack is not ready after {timeout:.0f} s: see the logs in {folder.path / 'logs'}.")
         if started is not None and (code := _exit_code(started)) is not None:
             started = None
             if code:
                 raise StackError(folder.last_words("stack"))
         if started is None and not folder.stack_lock.is_held:
-            say("Starting Temporal, a worker and whatever else is not configured, in the background.")
+            say("Starting Temporal, a worker and everything else that is not configured, in the background.")
             started = _start_in_background(folder)
         await asyncio.sleep(0.05)
     return stack
@@ -141,20 +141,20 @@ def _exit_code(pid: int) -> int | None:
 
 
 async def _is_outdated(stack: StackFile, settings: Settings, say: Say) -> bool:
-    """Whether the stack is to be started again because it was started with other settings."""
+    """Whether the stack must be restarted because it was started with other settings."""
     wanted = settings.fingerprints()
     differing = [name for name in wanted if stack.settings.get(name) != wanted[name]]
     if not differing:
         return False
     names = ", ".join(differing)
     if stack.mode is StackMode.BACKGROUND and await _open_runs(stack, settings) == 0:
-        say(f"The stack in the background was started with another {names}; starting it again.")
+        say(f"The background stack was started with another {names}; restarting it.")
         return True
     if _MUST_FIT & set(differing):
         raise StackError(
-            f"The running stack was started with another {names}: wait for its runs or run `durable-responses down`."
+            f"The running stack was started with another {names}: wait for its runs, or run `durable-responses down`."
         )
-    say(f"The running stack was started with another {names}; `durable-responses down` stops it, to use these.")
+    say(f"The running stack was started with another {names}; `durable-responses down` stops it, to use the new one.")
     return False
 
 

@@ -36,7 +36,7 @@ _NEARBY_PORTS = 20
 
 
 class StackRunning(SetupError):
-    """A stack runs already on this state folder."""
+    """A stack is already running on this state folder."""
 
 
 async def up(
@@ -49,7 +49,7 @@ async def up(
 ) -> None:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; in the background also until it has been idle for long enough.
 
-    A second signal ends it at once. `say` gets a line for whatever a person should know. Raises `StackRunning`,
+    A second signal ends it at once. `say` gets a line for whatever the user should know. Raises `StackRunning`,
     `PartCannotStart` and `ProgramMissing`.
     """
     folder = StateFolder(settings)
@@ -63,7 +63,7 @@ async def up(
 
 
 async def end_parts(folder: StateFolder, hurry: asyncio.Event) -> None:
-    """End every part that runs on a state folder, whoever started it. The caller holds the stack's lock."""
+    """Stop every part that runs on a state folder, whoever started it. The caller holds the stack's lock."""
     for kind, grace in GRACE.items():
         await asyncio.gather(*(end_holder(lock, grace, hurry) for lock in folder.part_locks(kind)))
 
@@ -77,7 +77,7 @@ def _whereabouts(stack: StackFile) -> list[str]:
 def _already(settings: Settings) -> str:
     stack = StackFile.read(settings)
     where = f" in the {stack.mode} (process {stack.pid}), Temporal at {stack.temporal_address}" if stack else ""
-    return f"A stack runs already{where}: `durable-responses down` stops it."
+    return f"A stack is already running{where}: `durable-responses down` stops it."
 
 
 class _Supervisor:
@@ -108,17 +108,17 @@ class _Supervisor:
         try:
             self._serving.result()
         except OSError as error:
-            raise SetupError(f"The state folder {self._folder.path} cannot be used any more: {error}.") from error
+            raise SetupError(f"The state folder {self._folder.path} can no longer be used: {error}.") from error
 
     def _stop(self) -> None:
-        # Said last: after SIGHUP there is no terminal to say it to.
+        # Said last: after SIGHUP there is no terminal any more.
         if self._stop_requested:
             self._hurry.set()
-            self._say("Ending what still runs.")
+            self._say("Stopping the remaining parts now.")
         else:
             self._stop_requested = True
             self._serving.cancel()
-            self._say("Stopping. Open runs are kept, and go on at the next start.")
+            self._say("Stopping. Open runs are kept and resume at the next start.")
 
     async def _serve(self, usual: Ports) -> None:
         while True:

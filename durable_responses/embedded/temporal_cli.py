@@ -1,4 +1,4 @@
-"""The `temporal` binary: find it, fetch it, or build it."""
+"""The `temporal` binary: find it, download it, or build it."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ _STALLED = 10.0
 
 
 class TemporalCliMissing(ProgramMissing):
-    """There is no `temporal` binary, and none could be fetched or built."""
+    """There is no `temporal` binary, and it could be neither downloaded nor built."""
 
 
 async def find_temporal_cli(settings: Settings, say: Say) -> Path:
@@ -49,14 +49,14 @@ async def find_temporal_cli(settings: Settings, say: Say) -> Path:
     if found := shutil.which("temporal", path=child_environment().get("PATH")):
         if await _is_temporal(Path(found)):
             return Path(found)
-        say(f"{found} is not a Temporal CLI with a dev server; looking further.")
+        say(f"{found} is not a Temporal CLI with a dev server; looking elsewhere.")
     return _cached(settings) or await _obtain(settings, say)
 
 
 async def _named(path: Path) -> Path:
     if not await _is_temporal(path):
         raise TemporalCliMissing(
-            f"TEMPORAL_CLI is {path}, which is not a Temporal CLI with a dev server: correct or unset it."
+            f"TEMPORAL_CLI is {path}, which is not a Temporal CLI with a dev server: fix or unset it."
         )
     return path
 
@@ -86,9 +86,9 @@ async def _is_temporal(path: Path) -> bool:
 
 
 async def _fetch(settings: Settings, say: Say) -> Path | None:
-    """The binary that the SDK downloads for its own dev server; None when its server cannot be reached."""
+    """The binary that the SDK downloads for its own dev server; None if its server cannot be reached."""
     folder = bin_folder(settings)
-    say("Fetching the Temporal CLI.")
+    say("Downloading the Temporal CLI.")
     _clear_interrupted(folder)
     fetching = asyncio.create_task(_start_once(folder))
     try:
@@ -99,7 +99,7 @@ async def _fetch(settings: Settings, say: Say) -> Path | None:
     problem = "nothing arrived" if fetching.cancelled() else fetching.exception()
     if problem:
         reason = str(problem).removeprefix("Failed starting Temporal dev server: ").partition(" for url ")[0]
-        say(f"The Temporal CLI could not be fetched ({reason}).")
+        say(f"The Temporal CLI could not be downloaded ({reason}).")
     return _cached(settings)
 
 

@@ -1,8 +1,8 @@
-"""Which parts a stack has, and how each is started.
+"""The parts of a stack, and how each is started.
 
-`DevTopology` is what `up` and `run` start: one dev server, which brings its database file and its Web UI along.
+`DevTopology` is what `up` and `run` start: one dev server with its database file and its Web UI.
 `ServerTopology` is what `make stack` starts: a Temporal server on PostgreSQL, the Web UI's own server, several workers.
-In both, what is configured elsewhere is left out: Temporal, or the provider.
+Both leave out what is configured elsewhere: Temporal, or the provider.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Topology(ABC):
 
     @abstractmethod
     async def temporal(self, ports: Ports) -> list[PartPlan]:
-        """Temporal, with what it stands on and what shows it. Raises `ProgramMissing`."""
+        """Temporal, with its database and its Web UI. Raises `ProgramMissing`."""
 
     def emulator(self, ports: Ports) -> PartPlan:
         """The emulator, on a state file."""
@@ -78,7 +78,7 @@ class Topology(ABC):
         return await readiness.worker_polls(client, self.settings.task_queue, since=launch.at, pid=launch.pid)
 
     async def temporal_serves(self, _: Launch) -> bool:
-        """Whether Temporal answers questions about the namespace, which is there from now on, with its retention."""
+        """Whether Temporal answers about the namespace, which exists from now on, with its retention."""
         try:
             client = await connect(self.settings)
             await ensure_namespace(client, self.settings.retention)
@@ -104,7 +104,7 @@ class DevTopology(Topology):
 
 @dataclass(frozen=True)
 class ServerTopology(Topology):
-    """The Temporal server on PostgreSQL, its Web UI, and any number of workers: what docker-compose.yml has."""
+    """The Temporal server on PostgreSQL, its Web UI, and any number of workers, as in docker-compose.yml."""
 
     worker_count: int = 1
 
@@ -140,7 +140,7 @@ class ServerTopology(Topology):
         ]
 
     def workers(self) -> list[PartPlan]:
-        """As many as are asked for; each tells of its health at the port after the one before."""
+        """As many as requested; each serves its health at the next port."""
         first, port = self.worker(), self.settings.health_port
         ports = [{"AGENT_HEALTH_PORT": str(port + more)} if port else {} for more in range(self.worker_count)]
         return [

@@ -316,7 +316,7 @@ async def test_without_temporal_there_is_one_clear_sentence(bare: Shell, words: 
     done = await bare.run(*words)
     assert (done.code, done.out) == (UNAVAILABLE, "")
     assert done.err.count("\n") == 1
-    assert "not lost" in done.err
+    assert "Runs are safe" in done.err
 
 
 async def test_an_error_is_an_object_with_json(bare: Shell) -> None:

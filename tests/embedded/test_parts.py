@@ -26,7 +26,7 @@ async def test_a_part_that_ends_at_once_is_given_up_although_somebody_answers_at
     command = [sys.executable, "-c", "raise SystemExit('the port is taken')"]
     plan = PartPlan(PartName.EMULATOR, command, child_environment(), somebody_answers)
     part = Part(plan, folder, say=print, changed=lambda *_: None)
-    with pytest.raises(PartCannotStart, match="The emulator does not start: the port is taken"):
+    with pytest.raises(PartCannotStart, match="The emulator did not start: the port is taken"):
         await part.keep_alive()
 
 

@@ -36,7 +36,7 @@ async def test_what_does_not_run_is_started_in_the_background(stack: Stack) -> N
     file = await stack.ensure_running()
     assert file.mode is StackMode.BACKGROUND
     assert file.is_ready
-    assert stack.said == ["Starting Temporal, a worker and whatever else is not configured, in the background."]
+    assert stack.said == ["Starting Temporal, a worker and everything else that is not configured, in the background."]
 
 
 async def test_what_runs_is_not_started_again(standing: Stack) -> None:
@@ -106,7 +106,7 @@ async def test_an_idle_stack_with_other_settings_is_started_again(
     monkeypatch.setenv("AGENT_MODEL", "gpt-other")
     after = await stack.ensure_running()
     assert after.pid != before.pid
-    assert "The stack in the background was started with another AGENT_MODEL; starting it again." in stack.said
+    assert "The background stack was started with another AGENT_MODEL; restarting it." in stack.said
 
 
 async def test_a_stack_with_open_runs_and_another_key_is_left_alone(
@@ -147,7 +147,7 @@ async def test_a_worker_that_cannot_start_is_told_in_one_sentence(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGENT_TOOL_MODULES", "no_such_module")
-    with pytest.raises(StackError, match=r"The worker does not start: .*no_such_module"):
+    with pytest.raises(StackError, match=r"The worker did not start: .*no_such_module"):
         await stack.ensure_running()
     assert running_stack(stack.settings) is None
 

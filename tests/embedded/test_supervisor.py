@@ -58,7 +58,7 @@ async def test_a_second_up_on_the_same_state_folder_refuses(standing: Stack) -> 
     before = standing.file
     async with standing.up() as second:
         assert await second.wait() == 5
-    assert f"A stack runs already in the background (process {before.pid})" in second.output
+    assert f"A stack is already running in the background (process {before.pid})" in second.output
     assert standing.file == before
 
 
@@ -68,7 +68,7 @@ async def test_a_part_that_is_killed_is_started_again(standing: Stack, name: Par
     standing.kill(killed)
     file = await standing.until(lambda file: file.is_ready and file.parts[name].pid != killed)
     assert file.parts[name].restarts == restarts + 1
-    assert f"The {name} (process {killed}) was killed by SIGKILL; starting it again." in standing.log("stack")
+    assert f"The {name} (process {killed}) was killed by SIGKILL; restarting it." in standing.log("stack")
 
 
 async def test_all_parts_killed_at_once_are_started_again_with_their_runs(standing: Stack) -> None:
@@ -132,6 +132,6 @@ async def test_a_part_that_cannot_start_ends_the_stack_with_its_last_words(
     monkeypatch.setenv("AGENT_TOOL_MODULES", "no_such_module")
     async with stack.up() as up:
         assert await up.wait() == 5
-    assert "The worker does not start:" in up.output
+    assert "The worker did not start:" in up.output
     assert "no_such_module" in up.output
     assert not any(lock.is_held for lock in stack.locks)

@@ -50,7 +50,7 @@ async def test_another_program_called_temporal_is_passed_over(machine: Machine) 
     executable(machine.path / "temporal", "#!/bin/sh\necho a clock\n")
     cached = executable(machine.cache / "bin" / f"temporal-{temporal_cli.TEMPORAL_CLI.version}", TEMPORAL)
     assert await machine.find() == cached
-    assert machine.said == [f"{machine.path / 'temporal'} is not a Temporal CLI with a dev server; looking further."]
+    assert machine.said == [f"{machine.path / 'temporal'} is not a Temporal CLI with a dev server; looking elsewhere."]
 
 
 async def test_the_cache_comes_before_the_network(machine: Machine) -> None:
@@ -64,8 +64,8 @@ async def test_where_nothing_can_be_fetched_it_is_built_with_go(machine: Machine
     built = await machine.find()
     assert built == machine.cache / "bin" / f"temporal-{temporal_cli.TEMPORAL_CLI.version}"
     assert os.access(built, os.X_OK)
-    assert machine.said[0] == "Fetching the Temporal CLI."
-    assert machine.said[1].startswith("The Temporal CLI could not be fetched (")
+    assert machine.said[0] == "Downloading the Temporal CLI."
+    assert machine.said[1].startswith("The Temporal CLI could not be downloaded (")
     assert "Building the Temporal CLI 1.5.1 with Go, once" in machine.said[2]
 
 
@@ -75,7 +75,7 @@ async def test_a_download_of_which_nothing_arrives_is_given_up(
     monkeypatch.setattr(temporal_cli, "_STALLED", 0.3)
     executable(machine.path / "go", GO)
     await machine.find()
-    assert machine.said[1] == "The Temporal CLI could not be fetched (nothing arrived)."
+    assert machine.said[1] == "The Temporal CLI could not be downloaded (nothing arrived)."
 
 
 async def test_two_at_the_same_time_build_once(machine: Machine) -> None:

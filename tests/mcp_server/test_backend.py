@@ -82,7 +82,7 @@ async def test_a_configured_temporal_that_does_not_answer_is_named(
     address = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("TEMPORAL_ADDRESS", address)
     async with Backend(Settings(state_folder=tmp_path)) as backend:
-        with pytest.raises(TemporalUnreachable, match=f"{address}.*not lost"):
+        with pytest.raises(TemporalUnreachable, match=f"{address}.*Runs are safe"):
             await backend.to_read()
 
 

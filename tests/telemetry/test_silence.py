@@ -70,5 +70,5 @@ def test_a_program_whose_collector_is_away_ends_all_the_same(tmp_path: Path) -> 
         AGENT_STATE_FOLDER=str(tmp_path),
     )
     program = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=20)
-    assert "No Temporal server answers" in program.stdout
+    assert "Temporal is not responding" in program.stdout
     assert "Traceback" not in program.stderr
