@@ -30,8 +30,9 @@ help: ## Show the targets
 
 setup: $(READY) ## Create .venv with the pinned dependencies, but those of the tests
 
-# uv takes a twentieth of pip's time: the one on the PATH, else pip fetches it. It does not read pip's configuration: where
-# it cannot reach the packages, pip installs them.
+# uv takes a twentieth of pip's time: the one on the PATH, else pip fetches it. Like pip it shall use the certificates of the
+# system. It does not read pip's configuration: where it cannot reach the packages, pip installs them.
+export UV_SYSTEM_CERTS = 1
 UV := $(shell command -v uv 2>/dev/null)
 define INSTALL
 install() { \

@@ -107,6 +107,16 @@ def _xdg_folder(variable: str, default: str) -> Path:
     return (Path(base) if base and Path(base).is_absolute() else Path.home() / default) / "durable-responses"
 
 
+def copied_workspace(state_folder: Path) -> Path:
+    """Where the copy of the example is, for programs that find no workspace."""
+    return state_folder / "workspace"
+
+
+def _default_workspace(state_folder: Path) -> Path:
+    here = Path("workspace")
+    return here if here.is_dir() else copied_workspace(state_folder)
+
+
 class Settings(BaseSettings):
     """The settings, from the environment: `AGENT_` and the field's name, unless an alias is given."""
 
@@ -134,7 +144,18 @@ class Settings(BaseSettings):
     )
 
     model: str = Field("gpt-5.4", description="The model of runs that do not name one.")
-    workspace: Folder = Field(Path("workspace"), description="The folder that the file tools may read and write.")
+    state_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
+        default_factory=lambda: _xdg_folder("XDG_STATE_HOME", ".local/state"),
+        description="Database, logs and addresses of the embedded stack.",
+    )
+    cache_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
+        default_factory=lambda: _xdg_folder("XDG_CACHE_HOME", ".cache"),
+        description="Binaries that were built or downloaded.",
+    )
+    workspace: Folder = Field(
+        default_factory=lambda read: _default_workspace(read["state_folder"]),
+        description="The folder that the file tools may read and write.",
+    )
     files_root: Folder = Field(Path(), description="Files given to a run must lie under this folder.")
     output_root: Folder = Field(Path(), description="Results are saved under this folder.")
     tool_modules: Annotated[list[str], NoDecode, BeforeValidator(_split_names)] = Field(
@@ -204,14 +225,6 @@ class Settings(BaseSettings):
         timedelta(minutes=15),
         gt=timedelta(0),
         description="A background stack stops after this time without runs.",
-    )
-    state_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
-        default_factory=lambda: _xdg_folder("XDG_STATE_HOME", ".local/state"),
-        description="Database, logs and addresses of the embedded stack.",
-    )
-    cache_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
-        default_factory=lambda: _xdg_folder("XDG_CACHE_HOME", ".cache"),
-        description="Binaries that were built or downloaded.",
     )
     log_level: Annotated[LogLevel, BeforeValidator(_lower), NOT_OF_THE_WORKER] = Field(
         LogLevel.INFO, description="Lowest level that is logged: debug, info, warning or error."

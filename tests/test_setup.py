@@ -48,7 +48,7 @@ def test_every_dependency_that_runs_is_pinned_as_it_is_tested() -> None:
 def test_what_builds_the_wheel_is_pinned_for_the_set_up_and_for_the_image() -> None:
     project = tomllib.loads(read("pyproject.toml"))
     pinned = set(dict(PINS.findall(read("requirements-build.txt"))))
-    assert names([*project["build-system"]["requires"], *project["dependency-groups"]["build"]]) == pinned
+    assert names([*project["build-system"]["requires"], *project["dependency-groups"]["build"]]) <= pinned
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -15,6 +15,7 @@ from durable_responses.embedded.supervisor import GRACE, end_parts
 from durable_responses.embedded.temporal_cli import find_temporal_cli
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address
 from durable_responses.stack_file import StackFile, StackMode
+from durable_responses.workspace import prepare_workspace
 
 # A poll for tasks lasts a minute; a worker that has not polled for longer is gone.
 _POLL_SECONDS = 70.0
@@ -39,17 +40,19 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
 
     Returns the stack, ready; None if Temporal is configured and has a worker already. A background stack that was
     started with other settings, and has no open runs, is restarted with these. `say` gets a line for whatever
-    takes time. Raises `StackError`, `TemporalCliMissing` and `TemporalUnreachable`.
+    takes time. Raises `StackError`, `TemporalCliMissing`, `TemporalUnreachable` and `WorkspaceMissing`.
     """
     folder = StateFolder(settings)
     if not folder.stack_lock.is_held:
         if configured_address() and await _has_worker(settings):
             return None
         folder.make()
+        prepare_workspace(settings, say)
         if not configured_address():
             await find_temporal_cli(settings, say)
     stack = await _ready(settings, folder, say, timeout)
     if await _is_outdated(stack, settings, say):
+        prepare_workspace(settings, say)
         await stop(settings, say)
         stack = await _ready(settings, folder, say, timeout)
     folder.last_use.touch()

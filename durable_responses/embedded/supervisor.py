@@ -22,6 +22,7 @@ from durable_responses.embedded.parts import Part, PartCannotStart, PartPlan, en
 from durable_responses.embedded.topology import DevTopology, Topology
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address, temporal_namespace
 from durable_responses.stack_file import PartName, PartState, Ports, StackFile, StackMode
+from durable_responses.workspace import prepare_workspace
 
 # Seconds from SIGTERM to SIGKILL, in the order of stopping. The worker's is longer than a POST, which must not be cut.
 GRACE = {
@@ -50,10 +51,11 @@ async def up(
     """Run the stack until SIGINT, SIGTERM or SIGHUP; in the background also until it has been idle for long enough.
 
     A second signal ends it at once. `say` gets a line for whatever the user should know. Raises `StackRunning`,
-    `PartCannotStart` and `ProgramMissing`.
+    `PartCannotStart`, `ProgramMissing` and `WorkspaceMissing`.
     """
     folder = StateFolder(settings)
     folder.make()
+    prepare_workspace(settings, say)
     lock = await folder.stack_lock.take()
     if lock is None:
         raise StackRunning(_already(settings))

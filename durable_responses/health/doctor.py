@@ -7,7 +7,7 @@ from temporalio.service import RPCError
 
 from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.health.checks import Check, Report, note, ok, problem
-from durable_responses.health.disk import check_disk
+from durable_responses.health.disk import check_disk, check_workspace
 from durable_responses.health.provider import check_provider
 from durable_responses.health.temporal import check_clock, check_namespace, check_queue, check_server
 from durable_responses.jobs.attribute_registration import are_registered, type_of
@@ -19,7 +19,7 @@ from durable_responses.workflows.search_attributes import KEYS
 async def examine(settings: Settings) -> Report:
     """Run all checks. Takes a few seconds at most. Raises `SettingsError` if Temporal's settings are wrong."""
     about_temporal, about_provider = await asyncio.gather(_temporal(settings), check_provider(settings))
-    return Report(checks=[*about_temporal, *about_provider, *check_disk(settings)])
+    return Report(checks=[*about_temporal, *about_provider, check_workspace(settings), *check_disk(settings)])
 
 
 async def _temporal(settings: Settings) -> list[Check]:

@@ -46,6 +46,7 @@ from durable_responses.telemetry.instruments import observe_in_flight
 from durable_responses.tools.registry import Registry, RegistryError, ToolContext
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import TaskQueue
+from durable_responses.workspace import prepare_workspace
 
 logger = logging.getLogger("durable_responses.worker")
 
@@ -287,6 +288,8 @@ async def _serve(workers: list[Worker], slots: list[AdmissionSlots], stop: async
 
 
 async def _main(settings: Settings, queues: list[Queue]) -> None:
+    if Queue.TOOLS in queues:
+        prepare_workspace(settings, logger.info)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -34,7 +34,8 @@ async def test_it_finds_a_whole_deployment_well(temporal: TemporalServer, tmp_pa
         code, printed = await doctor(worker.env, "--json")
     found = {check["name"]: check["verdict"] for check in json.loads(printed)["checks"]}
     queues = [f"queue {queue['AGENT_TASK_QUEUE']}{kind}" for kind in ("", "-create", "-waiting", "-tools")]
-    assert set(found) == {"temporal", "namespace", "search attributes", *queues, "clock", "provider", "key", "disk"}
+    checks = ("clock", "provider", "key", "workspace", "disk")
+    assert set(found) == {"temporal", "namespace", "search attributes", *queues, *checks}
     assert {name for name, verdict in found.items() if verdict != "ok"} <= {"search attributes"}
     assert code == HEALTHY
 

@@ -36,9 +36,13 @@ def settings_table(variables: Sequence[str] = ()) -> str:
 
 
 def _default(name: str, value: Any) -> str:
-    computed = {"state_folder": "~/.local/state/durable-responses", "cache_folder": "~/.cache/durable-responses"}
+    computed = {
+        "state_folder": "`~/.local/state/durable-responses`",
+        "cache_folder": "`~/.cache/durable-responses`",
+        "workspace": "`workspace`, else a copy of the example",
+    }
     if value is PydanticUndefined:
-        return f"`{computed[name]}`"
+        return computed[name]
     if value is None or value == []:
         return ""
     if isinstance(value, timedelta):
