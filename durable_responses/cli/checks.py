@@ -1,4 +1,4 @@
-"""How the checks of `doctor` look on a terminal and in plain lines."""
+"""The checks of `doctor` on a terminal and in plain lines."""
 
 from rich.text import Text
 
@@ -10,7 +10,7 @@ _VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
 
 
 def lines_of(report: Report) -> list[Text]:
-    """One line for each check, and under it what to do where it is not well."""
+    """One line for each check, and below it what to do unless all is well."""
     width = max(len(check.name) for check in report.checks)
     lines = []
     for check in report.checks:

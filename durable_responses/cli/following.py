@@ -1,4 +1,4 @@
-"""Following a run: show it while it goes on, and ask what to do when somebody presses Ctrl-C."""
+"""Following a run: show it until it ends, and ask what to do when somebody presses Ctrl-C."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ _DRAWINGS_PER_SECOND = 4
 
 
 class Left(Exception):
-    """Whoever was watching has gone; the run goes on."""
+    """The watcher has left; the run is still going."""
 
 
 def utc_now() -> datetime:
@@ -49,7 +49,7 @@ class Display(ABC):
 
     @abstractmethod
     def show(self, view: JobView) -> None:
-        """The run is like this now."""
+        """Show the run as it is now."""
 
     def say(self, line: str) -> None:
         """A line that stays."""
@@ -91,7 +91,7 @@ class LiveScreen(Display):
         self._live: Live | None = None
 
     def show(self, view: JobView) -> None:
-        """Draw the run from now on like this."""
+        """Draw this view from now on."""
         self._view = view
         if self._live is None and not self._paused:
             self.resume()
@@ -171,10 +171,10 @@ async def typed_line() -> str:
 
 
 async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> JobView:
-    """Show a run until its end, and return it closed.
+    """Show a run until it ends, and return its last view.
 
-    At Ctrl-C a person is asked whether to leave the run or to cancel it; where nobody can be asked, Ctrl-C leaves, and
-    so does a second one. Raises `Left`, `JobError`.
+    Ctrl-C asks whether to leave the run or to cancel it. If nobody can be asked, Ctrl-C leaves, and so does a second
+    Ctrl-C. Raises `Left`, `JobError`.
     """
     showing = asyncio.create_task(_show_all(jobs, job_id, display))
     try:
@@ -203,7 +203,7 @@ async def _ask(display: Display, interrupts: Interrupts, showing: "asyncio.Task[
     display.pause()
     choice = None
     while choice is None and not showing.done():
-        display.ask("The run goes on without you. [l]eave it running, or [c]ancel it? ")
+        display.ask("The run keeps going without you. [l]eave it running, or [c]ancel it? ")
         typing = asyncio.create_task(typed_line())
         left = await interrupts.come_before(typing, showing)
         choice = Choice.LEAVE if left else choice_of(typing.result()) if typing.done() else None

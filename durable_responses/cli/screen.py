@@ -1,4 +1,4 @@
-"""How a job looks on a terminal and in plain lines. No I/O: views in, text out.
+"""A job on a terminal and in plain lines. No I/O: views in, text out.
 
 Text that a model, a tool or a server wrote is never trusted: control characters do not reach the terminal.
 """
@@ -23,7 +23,7 @@ from durable_responses.workflows.contract import (
 )
 from durable_responses.workflows.ledger import LOST
 
-_FRESH = timedelta(seconds=60)  # a worker that asked for work so lately may only be slow
+_FRESH = timedelta(seconds=60)  # a worker that polled so recently may only be slow
 _TASK_ATTEMPTS = 3  # a workflow task whose worker was killed is tried once or twice more
 _PREVIEW_LINES = 12
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -79,12 +79,12 @@ def _counted_signs(row: str) -> str:
 
 
 def iteration_of(state: AgentState) -> str:
-    """`iteration 2 of 10`, or `iteration 2` where the limit is not known."""
+    """`iteration 2 of 10`, or `iteration 2` if the limit is not known."""
     return f"iteration {state.iteration}" + (f" of {state.max_iterations}" if state.max_iterations else "")
 
 
 def standing(view: JobView, now: datetime) -> list[str]:
-    """Status and its reason, iteration, time, and the tokens where they are known."""
+    """Status and its reason, iteration, time, and the tokens if they are known."""
     status = status_of(view.result) if view.result else f"{view.state.status}"
     parts = [status, iteration_of(view.state), duration(view.elapsed(now))]
     return [*parts, tokens(view.state.usage)] if view.state.usage.total_tokens else parts
@@ -97,12 +97,12 @@ def status_of(result: AgentResult) -> str:
 
 
 def notices(view: JobView, now: datetime) -> dict[str, str]:
-    """What is out of the ordinary: one sentence each, by subject."""
+    """What is unusual: one sentence each, by subject."""
     told = {}
     if view.source is Source.EARLIER:
-        told["temporal"] = "Temporal does not answer; the run is not lost, this goes on when it is back."
+        told["temporal"] = "Temporal is not responding. The run is safe and this view resumes when it is back."
     elif view.task_attempt > _TASK_ATTEMPTS:
-        told["worker"] = "The worker cannot carry on with this run and tries again and again: its log says why."
+        told["worker"] = "The worker keeps failing at this run and retries: its log says why."
     elif not view.worker_running and not view.is_closed:
         told["worker"] = no_worker(view.worker_seen_at, now)
     if view.state.cancel_requested and not view.state.status.is_final:
@@ -113,13 +113,13 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
 
 
 def no_worker(seen_at: datetime | None, now: datetime) -> str:
-    """That no worker is running, and how sure this is."""
+    """That no worker is running, and how certain that is."""
     if seen_at is None or now - seen_at > _FRESH:
         return (
-            "No worker is running: the run goes on when one is (`durable-responses up`, or `durable-responses worker`)."
+            "No worker is running. To resume the run, start one: `durable-responses up` or `durable-responses worker`."
         )
     seconds = max(int((now - seen_at).total_seconds()), 0)
-    return f"No worker is running, or it does not answer: one was last seen {seconds} s ago. The run is not lost."
+    return f"No worker is running, or it is not responding (last seen {seconds} s ago). The run is safe."
 
 
 # --- one job, in plain lines -------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def changes(before: JobView | None, view: JobView, now: datetime) -> list[str]:
     lines += [f"call {printable(call.name)}: {call.status}" for call in _moved_calls(before, view)]
     known, told = notices(before, now) if before else {}, notices(view, now)
     lines += [notice for subject, notice in told.items() if subject not in known]
-    over = {"temporal": "Temporal answers again.", "worker": "A worker is running."}
+    over = {"temporal": "Temporal is back.", "worker": "A worker is running."}
     lines += [
         sentence
         for subject, sentence in over.items()
@@ -166,7 +166,7 @@ def _moved_calls(before: JobView | None, view: JobView) -> Iterable[CallRecord]:
 
 
 def head_of(view: JobView, web_ui: str | None, now: datetime) -> list[Text]:
-    """Where a run stands, line by line; the first line is its status."""
+    """The state of a run, line by line; the first line is its status."""
     status, *rest = standing(view, now)
     lines = [_one_line(Text(" · ").join([Text(status, style=_STYLES[view.state.status]), *map(Text, rest)]))]
     lines.append(Text(printable(view.job_id), style="dim", overflow="fold"))
@@ -181,7 +181,7 @@ def head_of(view: JobView, web_ui: str | None, now: datetime) -> list[Text]:
 
 @dataclass
 class RunScreen:
-    """A rich renderable: where the run stands, and the last lines of its text.
+    """A rich renderable: the state of the run, and the last lines of its text.
 
     `now` is asked at each drawing, so that the time goes on between two views.
     """
@@ -215,7 +215,7 @@ def response_line(view: JobView) -> str:
 
 
 def particulars(result: AgentResult) -> list[str]:
-    """What there is to say of a finished run beside its answer: error, lost responses, where it was saved."""
+    """The facts about a finished run beside its answer: error, lost responses, where it was saved."""
     lines = [error_line(result.error)] if result.error else []
     if lost := sum(response.status == LOST for response in result.responses):
         lines.append(f"{counted(lost, 'response')} lost: the tokens are not counted.")
@@ -225,12 +225,12 @@ def particulars(result: AgentResult) -> list[str]:
         lines.append(f"not saved: {result.artifact_error}")
     lines += [f"source: {citation.title or ''} {citation.url}" for citation in result.citations]
     if result.status is AgentStatus.COMPLETED and result.response_id:
-        lines.append(f"go on from it: --previous-response-id {result.response_id}")
+        lines.append(f"continue from it: --previous-response-id {result.response_id}")
     return [printable(line) for line in lines]
 
 
 def error_line(error: AgentError) -> str:
-    """An error's sentence, and what the provider said of it."""
+    """An error's sentence, and what the provider said about it."""
     told = {"type": error.type, "code": error.code, "HTTP": error.http_status, "request": error.request_id}
     facts = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
     return f"error: {error.message}" + (f" ({facts})" if facts else "")

@@ -1,1 +1,1 @@
-"""Agent runs seen from outside: started, read with a worker or without one, followed, cancelled."""
+"""Agent runs seen from outside: start, read (with a worker or without one), follow, cancel."""

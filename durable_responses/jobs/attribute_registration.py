@@ -1,4 +1,4 @@
-"""Whether a namespace has our search attributes, and how it gets them."""
+"""Registering our search attributes in a namespace."""
 
 import asyncio
 import logging
@@ -20,8 +20,8 @@ _CONDITIONS = {"Keyword": '{name} = "-"', "Int": "{name} = 0"}
 
 
 async def are_registered(client: Client) -> bool:
-    """Whether the namespace has all of them, with their types. Raises `RPCError` when the server does not say so."""
-    # A listing takes no more rights than lists of runs do; it is refused where it names something unknown.
+    """Whether the namespace has all of them, with their types. Raises `RPCError` if the server does not answer."""
+    # A listing needs no more permissions than lists of runs; it is refused if it names something unknown.
     query = " AND ".join(_CONDITIONS[type_of(key)].format(name=key.name) for key in KEYS)
     try:
         await client.count_workflows(query, rpc_timeout=_SHORTLY)
@@ -33,7 +33,7 @@ async def are_registered(client: Client) -> bool:
 
 
 async def register(client: Client) -> bool:
-    """Give the namespace our search attributes where that is allowed; False, with one line in the log, where not."""
+    """Register our search attributes if that is allowed; False, with one line in the log, if not."""
     try:
         if await are_registered(client):
             return True

@@ -24,7 +24,9 @@ class JobNotFound(JobError):
     """No agent run has this id: it never existed, or its retention is over."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention is over.")
+        super().__init__(
+            f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention has ended."
+        )
 
 
 class JobExists(JobError):

@@ -1,6 +1,6 @@
 """Jobs seen from outside: start an agent run, look at it, follow it, cancel it.
 
-A job is a workflow, its id the job id; nothing is kept here. The command line and the MCP server stand on this. A run's
+A job is a workflow, its id the job id; nothing is stored here. The command line and the MCP server use this. A run's
 state is read from its worker by the query `progress`, and without a worker from the records of the Temporal server.
 """
 
@@ -62,7 +62,7 @@ _READS_AT_ONCE = 20  # jobs
 
 
 class _WorkerAnswer(BaseModel):
-    """What came of asking a worker: its state, or the reason to believe that there is no worker."""
+    """The outcome of asking a worker: its state, or the reason to believe that there is no worker."""
 
     state: AgentState | None = None
     worker_running: bool
@@ -109,7 +109,7 @@ class Jobs:
                 raise JobExists(chosen) from None
         except TemporalNotAnswering as error:
             raise TemporalNotAnswering(
-                f"Temporal did not answer; the run may have been started all the same, look for job {chosen}."
+                f"Temporal did not answer; the run may have been started anyway: look for job {chosen}."
             ) from error
         return chosen
 
@@ -215,7 +215,7 @@ class Jobs:
             return
 
     async def _ask_worker(self, described: WorkflowExecutionDescription) -> _WorkerAnswer:
-        """Query the run, unless no worker has been about for minutes: then there is nobody to wait for."""
+        """Query the run, unless no worker has polled for minutes: then there is nothing to wait for."""
         seen_at = await self._records.last_poll(described.task_queue)
         if seen_at is None:
             return _WorkerAnswer(worker_running=False)
@@ -268,7 +268,7 @@ class Jobs:
         )
 
     async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
-        """Heartbeats tell of the response under way and of its text, sooner and more than signals to the run do."""
+        """Heartbeats carry the response under way and its text, sooner and more than signals to the run do."""
         if state.status.is_final:  # not before it has closed: its result would be missing
             state = state.model_copy(update={"status": AgentStatus.RUNNING})
         for heartbeat in await self._records.heartbeats(described):

@@ -1,4 +1,4 @@
-"""What Temporal's own records say of a run: reading them takes no worker.
+"""What Temporal's own records say about a run. Reading them takes no worker.
 
 Open runs: the description, the heartbeats of pending activities, the newest events. Closed runs: the closing event.
 """
@@ -52,7 +52,7 @@ class Records:
         self._client = client
 
     async def describe(self, job_id: str) -> WorkflowExecutionDescription:
-        """The newest execution of an agent run. A workflow of another type is none of ours: `JobNotFound`."""
+        """The newest execution of an agent run. A workflow of another type is not ours: `JobNotFound`."""
         async with asking_temporal(job_id):
             described = await self._client.get_workflow_handle(job_id).describe()
         if described.workflow_type != WORKFLOW_TYPE:
@@ -223,7 +223,7 @@ def _failed_outcome(cause: BaseException) -> AgentResult:
         case exceptions.TerminatedError():
             return _failed("terminated", f"The run was terminated: {cause.message}.")
         case exceptions.TimeoutError():
-            return _failed("timed_out", "The run was closed by a time-out of its workflow execution.")
+            return _failed("timed_out", "The run was closed by a timeout of its workflow execution.")
         case _:
             return _failed("workflow_failed", str(cause))
 

@@ -1,6 +1,6 @@
-"""The MCP server: tools that start, poll and cancel agent runs. A job is a workflow; nothing is kept here.
+"""The MCP server: tools that start, poll and cancel agent runs. A job is a workflow; the server stores nothing.
 
-`arguments` and `inputs` say what a client may ask, `answers` and `wording` what it reads; all four are plain rules.
+`arguments` and `inputs` define what a client may ask, `answers` and `wording` what it reads; all four are plain rules.
 `backend` finds Temporal or starts the embedded stack, `following` waits for a job. `tools`, `resources` and `tasks` are
 the three ways to a job that MCP offers, `server` puts them together, `transports` serves them.
 """

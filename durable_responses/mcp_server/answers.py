@@ -1,4 +1,4 @@
-"""What the tools answer, as structured content: rows A13–A17. Pure: job views in, models out."""
+"""What the tools return, as structured content. Pure: job views in, models out."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -26,7 +26,7 @@ class Answer(BaseModel):
 
 
 class JobProgress(Answer):
-    """Where an agent run stands."""
+    """The progress of an agent run."""
 
     iteration: int
     max_iterations: int
@@ -35,19 +35,19 @@ class JobProgress(Answer):
 
 
 class JobAnswer(Answer):
-    """A job, as `gpt5_agent` and `gpt5_agent_poll` tell of it. Times are ISO 8601, in UTC."""
+    """A job, as `gpt5_agent` and `gpt5_agent_poll` return it. Times are ISO 8601, in UTC."""
 
     job_id: str
     status: AgentStatus
     iterations: int
     """Model responses so far; 0 before the first."""
     response_id: str | None
-    """Give it as `previous_response_id` to go on from a completed run."""
+    """Pass it as `previous_response_id` to continue from a completed run."""
     model: str | None
     preview: str
     """The last 4000 characters written so far."""
     output: str | None
-    """The whole answer, once the job has ended; null when it was saved and is not to be displayed."""
+    """The whole answer, once the job has ended; null if it was saved and display_in_chat is false."""
     result_path: str | None
     error: AgentError | None
     incomplete_reason: str | None
@@ -58,7 +58,7 @@ class JobAnswer(Answer):
     next_poll_ms: int | None
     """When to poll again; null once the job has ended."""
     notices: list[str]
-    """What is out of the ordinary, such as that no worker is running."""
+    """Anything unusual, such as that no worker is running."""
 
 
 class StartAnswer(Answer):
@@ -79,7 +79,7 @@ class CancelStatus(StrEnum):
 
 
 class CancelAnswer(Answer):
-    """What came of a cancel. `cancelling`: asked for, but not yet confirmed by the provider."""
+    """The outcome of a cancel. `cancelling`: requested, but not yet confirmed by the provider."""
 
     job_id: str
     status: CancelStatus
@@ -106,7 +106,7 @@ class ListAnswer(Answer):
 
 
 class ProblemCode(StrEnum):
-    """Why a tool call did not do what it says."""
+    """Why a tool call failed."""
 
     JOB_NOT_FOUND = "job_not_found"
     INVALID_ARGUMENTS = "invalid_arguments"
@@ -129,7 +129,7 @@ class Problem(Answer):
 
 def output_schema(*kinds: type[Answer]) -> dict[str, Any]:
     """The published schema of a tool's structured content: an object of one of these kinds."""
-    # Revisions of the protocol before 2026-07-28 want an object at the root.
+    # Protocol revisions before 2026-07-28 require an object at the root.
     if len(kinds) == 1:
         return kinds[0].model_json_schema(mode="serialization", schema_generator=Untitled)
     named, definitions = TypeAdapter.json_schemas(
@@ -142,7 +142,7 @@ def output_schema(*kinds: type[Answer]) -> dict[str, Any]:
 
 
 def job_answer(view: JobView, now: datetime) -> JobAnswer:
-    """A job in the form of A15."""
+    """A job as the tools return it."""
     state, result = view.state, view.result
     return JobAnswer(
         job_id=view.job_id,
@@ -170,13 +170,13 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
 
 
 def cancel_answer(view: JobView) -> CancelAnswer:
-    """What came of a cancel: an open job is being stopped, a closed one has its real status (A16)."""
+    """The outcome of a cancel: an open job is being stopped, a closed one has its real status."""
     status = CancelStatus(view.state.status.value) if view.is_closed else CancelStatus.CANCELLING
     return CancelAnswer(job_id=view.job_id, status=status, notices=notices(view))
 
 
 def list_answer(views: list[JobView], asked: JobView | None) -> ListAnswer:
-    """A list of jobs. `asked`: an open one whose worker was asked, which shows whether any is running."""
+    """A list of jobs. `asked`: an open one whose worker was asked, which shows whether any worker is running."""
     jobs = [
         JobSummary(
             job_id=view.job_id,
@@ -200,17 +200,17 @@ def next_poll_ms(view: JobView, now: datetime) -> int | None:
 
 
 def is_kept_back(view: JobView) -> bool:
-    """Whether the text is not returned, because it was saved and is not to be displayed (A23)."""
+    """Whether the text is not returned because it was saved and `display_in_chat` is false."""
     saved = view.result is not None and view.result.artifact_path is not None
     return saved and view.memo.get(MEMO_DISPLAY) is False
 
 
-_NO_WORKER = "No worker is running, or it does not answer: the job is not lost, and goes on as soon as there is one."
-_SILENT_TEMPORAL = "Temporal does not answer: this is what was known before; the job is not lost."
+_NO_WORKER = "No worker is running, or it is not responding. The job is safe and resumes as soon as there is one."
+_SILENT_TEMPORAL = "Temporal is not responding: this is the last known state. The job is safe."
 
 
 def notices(view: JobView) -> list[str]:
-    """What is out of the ordinary with a job, a sentence each."""
+    """What is unusual about a job, a sentence each."""
     told = _outages(view)
     if view.state.ambiguous_creates:
         told.append(f"{view.state.ambiguous_creates} create(s) with an unknown outcome may have cost tokens.")
@@ -226,10 +226,10 @@ def _outages(view: JobView) -> list[str]:
 
 
 def _iterations(view: JobView) -> int:
-    # A queued run has begun its first iteration, but there is no response yet.
+    # A queued run is in its first iteration, but there is no response yet.
     return 0 if view.state.status is AgentStatus.QUEUED else view.state.iteration
 
 
 def _redacted(error: AgentError) -> AgentError:
-    # Most texts were redacted where they arose; the reason of a termination, say, was typed by anybody (A25).
+    # Most texts were redacted at their source; the reason of a termination, for instance, can be typed by anybody.
     return error.model_copy(update={"message": redact(error.message)})

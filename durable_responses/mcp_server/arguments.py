@@ -1,4 +1,4 @@
-"""What the tools take, as published and as checked (row A23). Pure: no Temporal, no files."""
+"""The arguments of the tools, as published and as checked. Pure: no Temporal, no files."""
 
 import json
 from typing import Any, TypeVar
@@ -20,13 +20,13 @@ class ArgumentsError(Exception):
 
 
 class ToolArguments(BaseModel):
-    """The arguments of a tool. Strict: `"5"` is not 5. What is not an argument is refused by its name."""
+    """The arguments of a tool. Strict: `"5"` is not 5. Unknown arguments are refused by name."""
 
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), use_attribute_docstrings=True)
 
 
 class FileArgument(ToolArguments):
-    """A file that the agent is given."""
+    """A file for the agent."""
 
     path: str = Field(min_length=1)
     """Path of a text file or an image, under the files root of the server."""
@@ -38,7 +38,7 @@ class AgentArguments(ToolArguments):
     """The arguments of `gpt5_agent` and `gpt5_agent_start`. Only `task` is required."""
 
     task: str = Field(min_length=1)
-    """What the agent is to do. Say all it needs to know: nobody answers its questions."""
+    """What the agent should do. Include everything it needs to know: nobody answers its questions."""
     reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
     """How hard the model thinks; high and above may take an hour."""
     verbosity: Verbosity = Verbosity.MEDIUM
@@ -52,37 +52,37 @@ class AgentArguments(ToolArguments):
     enable_file_operations: bool = False
     """Whether the model may list, read, search and write the files of the worker's workspace."""
     max_iterations: int | None = Field(None, ge=1, le=20)
-    """Most model responses of the run. By effort when not given: 5, 6, 8, 10, or 12 from high on."""
+    """Most model responses in the run. Default by effort: 5, 6, 8, 10, or 12 for high and above."""
     max_execution_time_seconds: int | None = Field(None, ge=30, le=86_400)
-    """Time for the whole run. By effort when not given: 270, 360, 540, 810, or 1800 from high on."""
+    """Seconds for the whole run. Default by effort: 270, 360, 540, 810, or 1800 for high and above."""
     tool_timeout_seconds: int | None = Field(None, ge=5, le=300)
-    """Time for one function call. By effort when not given: 30, 45, 70, 90, or 180 from high on."""
+    """Seconds for one function call. Default by effort: 30, 45, 70, 90, or 180 for high and above."""
     show_reasoning_summary: bool = True
-    """Whether a summary of the reasoning is asked for and saved."""
+    """Whether a summary of the reasoning is requested and saved."""
     system_prompt: str | None = None
     """Instructions, added to the default ones."""
     context: str | None = None
-    """Background that is given with the task."""
+    """Background for the task."""
     previous_response_id: str | None = None
-    """The `response_id` of an earlier, completed run, to go on from it."""
+    """The `response_id` of an earlier, completed run to continue from."""
     quality_over_cost: bool = False
-    """Twice the room for output: 64,000 tokens instead of 32,000."""
+    """Allow 64,000 output tokens instead of 32,000."""
     save_to_file: bool = True
     """Whether the result is saved as a Markdown file."""
     save_format: ArtifactFormat = ArtifactFormat.STANDARD
     """`standard`: task, summary, output and footer; `clean`: the output alone."""
     output_folder: str | None = None
-    """Folder for the file, under the output root of the server; `_gpt5_docs` when blank."""
+    """Folder for the file, under the output root of the server; `_gpt5_docs` if blank."""
     output_filename: str | None = None
-    """Name of the file; made up from time, task and job id when blank."""
+    """Name of the file; derived from time, task and job id if blank."""
     display_in_chat: bool = True
     """Whether the full text is returned even though it was saved."""
     file_path: str | None = Field(None, min_length=1)
-    """One file that the agent is given; like an entry of `files`."""
+    """One file for the agent; like an entry of `files`."""
     files: list[FileArgument] = Field([], max_length=100)
-    """Text files (1 MiB each, 5 MiB together) and images (10 MiB) that the agent is given."""
+    """Text files (1 MiB each, 5 MiB together) and images (10 MiB) for the agent."""
     idempotency_key: str | None = Field(None, min_length=1, max_length=1000)
-    """With the same key a second call gives the same job, whatever its other arguments."""
+    """A second call with the same key returns the same job, whatever its other arguments."""
     show_preambles: bool = True
     """Whether the model says what it is about to do before it calls a tool."""
 
@@ -121,7 +121,7 @@ Arguments = TypeVar("Arguments", bound=ToolArguments)
 
 
 def read_arguments(kind: type[Arguments], given: dict[str, Any] | None) -> Arguments:
-    """The checked arguments, defaults applied; null counts as not given. Raises `ArgumentsError`."""
+    """The checked arguments, with defaults applied; null counts as not given. Raises `ArgumentsError`."""
     said = {name: value for name, value in (given or {}).items() if value is not None}
     try:
         # By way of JSON: strict checks of Python values would not take "high" for an effort.
@@ -131,7 +131,7 @@ def read_arguments(kind: type[Arguments], given: dict[str, Any] | None) -> Argum
 
 
 class Untitled(GenerateJsonSchema):
-    """Schemas without a title for each field: it says the name again, and a model pays for every word."""
+    """Schemas without a title for each field: it repeats the name, and a model pays for every word."""
 
     def field_title_should_be_set(self, _: object) -> bool:
         """Never."""
@@ -139,7 +139,7 @@ class Untitled(GenerateJsonSchema):
 
 
 def input_schema(kind: type[ToolArguments], **defaults: Any) -> dict[str, Any]:
-    """The JSON schema that is published; `defaults` are those that the settings decide."""
+    """The published JSON schema; `defaults` are those that the settings decide."""
     schema = kind.model_json_schema(schema_generator=Untitled)
     for name, value in defaults.items():
         schema["properties"][name]["default"] = value

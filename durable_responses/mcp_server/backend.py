@@ -1,4 +1,4 @@
-"""Temporal for the tools: the configured one, or the embedded stack, started when it is needed and not running."""
+"""Temporal for the tools: the configured server, or the embedded stack, which is started when it is needed."""
 
 import asyncio
 import logging
@@ -22,11 +22,11 @@ _PATIENCE = 40.0  # clients give up after 60 s
 
 
 class StillStarting(SetupError):
-    """What the jobs need is being started, and is not there yet."""
+    """What the jobs need is still being started."""
 
 
 class Renewed(Generic[T]):
-    """The outcome of some work, taken for true for so many seconds; whoever asks meanwhile waits for the same work."""
+    """The outcome of some work, valid for so many seconds; callers in the meantime wait for the same work."""
 
     def __init__(self, work: Callable[[], Awaitable[T]], *, fresh: float) -> None:
         self._work = work
@@ -36,7 +36,7 @@ class Renewed(Generic[T]):
 
     @property
     def known(self) -> T | None:
-        """What came of the work the last time; None when it was not done, is being done, or failed."""
+        """The last outcome of the work; None if it was not done, is being done, or failed."""
         task = self._task
         succeeded = task is not None and task.done() and not task.cancelled() and task.exception() is None
         return task.result() if task and succeeded else None
@@ -64,7 +64,7 @@ class Renewed(Generic[T]):
 
 
 class Backend:
-    """Where the jobs are. An async context manager: what is needed is looked for, or started, from the beginning."""
+    """Where the jobs are. An async context manager: it looks for what is needed, or starts it, right away."""
 
     def __init__(self, settings: Settings, *, patience: float = _PATIENCE) -> None:
         self._settings = settings
@@ -85,11 +85,11 @@ class Backend:
 
     @property
     def ready(self) -> Jobs | None:
-        """The jobs, if they can be had without waiting."""
+        """The jobs, if they are available without waiting."""
         return self._connected.known
 
     async def to_start(self) -> Jobs:
-        """The jobs, with a worker to carry them on. Raises `SetupError`."""
+        """The jobs, with a worker to run them. Raises `SetupError`."""
         return await self._within_patience(self._with_worker)
 
     async def to_read(self) -> Jobs:
@@ -102,7 +102,7 @@ class Backend:
         if not task.done():
             raise StillStarting(
                 f"Temporal and a worker are still being started ({self._last_word or 'not there yet'}): "
-                "call again in a minute; jobs of before are not lost."
+                "call again in a minute. Earlier jobs are safe."
             )
         return task.result()
 
@@ -111,8 +111,8 @@ class Backend:
         return await self._connect()
 
     async def _find(self) -> Jobs:
-        # Looking at jobs is no reason to start a worker for somebody's server, nor to start a stack again that serves,
-        # though with other settings than ours.
+        # Looking at jobs is no reason to start a worker for somebody's server, nor to restart a stack that is up,
+        # even if its settings are not ours.
         stack = running_stack(self._settings)
         if configured_address() or (stack and stack.is_ready):
             return await self._connect()
@@ -130,6 +130,6 @@ class Backend:
 
 
 def _tell_failure(task: "asyncio.Task[T]") -> None:
-    # Read here, because it may be that nobody waits for it.
+    # Read here, because possibly nobody waits for it.
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.warning("%s", error)

@@ -1,4 +1,4 @@
-"""Waiting for a job: until it ends, until something changes, or until the patience is over."""
+"""Waiting for a job: until it ends, until something changes, or until the time is up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
 
 REPORT_EVERY = 5.0
-"""Seconds between two reports while nothing changes; clients are promised one in ten."""
+"""Seconds between two reports while nothing changes; clients are promised one every ten."""
 
 
 async def follow(jobs: Jobs, job_id: str, seconds: float, report: Callable[[JobView], Awaitable[None]]) -> JobView:
@@ -42,7 +42,7 @@ async def follow(jobs: Jobs, job_id: str, seconds: float, report: Callable[[JobV
 async def next_change(jobs: Jobs, job_id: str, seconds: float) -> JobView:
     """The job as soon as something has changed, or after so many seconds.
 
-    A job that has ended, or that no worker carries on, is returned at once: nothing would change. Raises `JobError`.
+    A job that has ended, or that has no worker, is returned at once: nothing would change. Raises `JobError`.
     """
     view = await jobs.state(job_id)
     if seconds <= 0 or view.is_closed or not view.worker_running:
@@ -59,6 +59,6 @@ async def next_change(jobs: Jobs, job_id: str, seconds: float) -> JobView:
 
 
 def _what_counts(view: JobView) -> tuple[object, ...]:
-    """A view without its clock times: when a worker last asked for work is no change of the job."""
+    """A view without its clock times: a new poll by a worker is not a change of the job."""
     state = view.state.model_dump(exclude={"updated_at"})
     return state, view.worker_running, view.source, view.is_closed

@@ -1,4 +1,4 @@
-"""From the arguments of `gpt5_agent` to a run's input (A22–A24). `check_paths` looks at files, the rest is pure."""
+"""From the arguments of `gpt5_agent` to the input of a run. `check_paths` looks at files, the rest is pure."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _OUTPUT_TOKENS, _GENEROUS_OUTPUT_TOKENS = 32_000, 64_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may take when its arguments do not say: seconds for the run and for one call."""
+    """Time limits if the arguments give none: seconds for the run and for one call."""
 
     execution: int
     tool: int
@@ -48,12 +48,12 @@ class Surroundings:
 
 
 def limits_for(effort: ReasoningEffort) -> Limits:
-    """The limits by effort (A23); that of iterations stands in `workflows.rules`."""
+    """The limits by effort; that of iterations is in `workflows.rules`."""
     return _LIMITS.get(effort, _FROM_HIGH_EFFORT)
 
 
 def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentInput:
-    """The input of the run that the arguments ask for."""
+    """The input of the run that the arguments describe."""
     limits = limits_for(arguments.reasoning_effort)
     given = _given_files(arguments)
     return AgentInput(
@@ -80,7 +80,7 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
 
 
 def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:
-    """Look at files and folder as the worker will: a run that cannot have them should not start. Blocking.
+    """Check files and folder as the worker will: a run that cannot use them should not start. Blocking.
 
     Raises `ArgumentsError`, which names the argument.
     """
@@ -101,7 +101,7 @@ def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:
 
 
 def _given_files(arguments: AgentArguments) -> dict[str, InputFile]:
-    """The files by the name of the argument that gave them."""
+    """The files by the name of their argument."""
     given = {"file_path": InputFile(path=arguments.file_path)} if arguments.file_path else {}
     for index, file in enumerate(arguments.files):
         given[f"files[{index}]"] = InputFile(path=file.path, label=file.label)

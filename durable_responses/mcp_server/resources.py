@@ -25,14 +25,14 @@ TEMPLATES = [
         name="job",
         title="State of a job",
         uri_template="job://{id}",
-        description="The live state of a job, as gpt5_agent_poll tells it.",
+        description="The live state of a job, as gpt5_agent_poll returns it.",
         mime_type=_JSON,
     ),
     ResourceTemplate(
         name="job result",
         title="Result of a job",
         uri_template="job://{id}/result",
-        description="The result of a job that has ended: the saved file, or the output where none was saved.",
+        description="The result of a job that has ended: the saved file, or the output if none was saved.",
         mime_type=_MARKDOWN,
     ),
 ]
@@ -51,7 +51,7 @@ class JobResources:
         self._root = settings.output_root
 
     async def recent(self) -> list[Resource]:
-        """The newest jobs. None while Temporal is not there yet: clients ask as soon as they connect."""
+        """The newest jobs. None while Temporal is not up yet: clients ask as soon as they connect."""
         jobs = self._backend.ready
         if jobs is None:
             return []
@@ -62,7 +62,7 @@ class JobResources:
         return [resource for view in views for resource in _of(view)]
 
     async def read(self, uri: str) -> TextResourceContents:
-        """What an address stands for. Raises `MCPError`: invalid parameters where there is nothing."""
+        """What an address refers to. Raises `MCPError`: invalid parameters if there is nothing."""
         match = _URI.fullmatch(uri)
         if match is None:
             raise _nothing(uri, "The address of a job is job://ID, that of its result job://ID/result.")
@@ -87,7 +87,7 @@ class JobResources:
         return await jobs.state(job_id)
 
     def _saved(self, path: str | None) -> str | None:
-        """The file's text; None where it is not here, or not where results are saved."""
+        """The file's text; None if it is not here, or not where results are saved."""
         if path is None:
             return None
         resolved = Path(path).resolve()

@@ -1,4 +1,4 @@
-"""The protocol's side: tools, resources and the tasks extension behind one MCP server."""
+"""The protocol side: tools, resources and the tasks extension behind one MCP server."""
 
 from typing import Any
 
@@ -27,8 +27,8 @@ from durable_responses.settings import Settings
 NAME = "durable-responses"
 _INSTRUCTIONS = (
     "Hands long tasks to agents that survive restarts. Short ones: gpt5_agent. Long ones: gpt5_agent_start, then "
-    "gpt5_agent_poll with the job_id until the status is completed, incomplete, failed or cancelled. A job goes on "
-    "whether or not it is polled; gpt5_agent_list finds it again."
+    "gpt5_agent_poll with the job_id until the status is completed, incomplete, failed or cancelled. A job keeps "
+    "running whether or not it is polled; gpt5_agent_list finds it again."
 )
 
 Context = ServerRequestContext[Any, Any]
@@ -96,7 +96,7 @@ def _report_to(ctx: Context) -> Report:
 
     async def report(seconds: float, line: str) -> None:
         nonlocal reported
-        # The protocol wants progress to grow with each notification; two changes may fall on the same tenth of a
+        # The protocol requires progress to grow with each notification; two changes may fall on the same tenth of a
         # second.
         reported = max(seconds, reported + 0.001)
         await ctx.session.report_progress(reported, message=line)

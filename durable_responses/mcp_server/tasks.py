@@ -42,8 +42,8 @@ Context = ServerRequestContext[Any, Any]
 
 
 class TaskStatus(StrEnum):
-    """The status of a task. Two of the specification never occur: we need no input of the client
-    (`input_required`), and a run that failed is a result, not an error of the protocol (`failed`)."""
+    """The status of a task. Two of the specification never occur: no input of the client is needed
+    (`input_required`), and a failed run is a result, not an error of the protocol (`failed`)."""
 
     WORKING = "working"
     COMPLETED = "completed"
@@ -91,7 +91,7 @@ class TaskParams(RequestParams):
 
 
 class UpdateTaskParams(TaskParams):
-    """The parameters of `tasks/update`. Answers to questions that were not asked are to be ignored."""
+    """The parameters of `tasks/update`. Answers to questions that were not asked must be ignored."""
 
     input_responses: dict[str, Any]
 
@@ -116,7 +116,7 @@ class TasksExtension(Extension):
     async def intercept_tool_call(
         self, params: CallToolRequestParams, ctx: Context, call_next: CallNext
     ) -> HandlerResult:
-        """A task, where the client can follow one; a call that cannot be started is refused as without tasks."""
+        """A task, if the client can follow one; a call that cannot be started is refused as it is without tasks."""
         if params.name != AGENT or not _is_declared(ctx):
             return await call_next(ctx)
         return await guarded(AGENT, self._create(params.arguments))

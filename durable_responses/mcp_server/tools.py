@@ -1,4 +1,4 @@
-"""The tools: `gpt5_agent`, and start, poll, cancel and list. Each is a call or two of `jobs`."""
+"""The tools: `gpt5_agent`, and start, poll, cancel and list. Each makes a call or two to `jobs`."""
 
 import asyncio
 import logging
@@ -65,13 +65,13 @@ _LONGEST_JOB_ID = 1000  # Temporal's own limit
 AGENT = "gpt5_agent"
 _ABOUT = (
     "An autonomous agent of an OpenAI reasoning model, with web search and tools, for work that takes minutes to "
-    "hours. The job is durable: it survives restarts of everything, and goes on while nobody waits for it. "
+    "hours. The job is durable: it survives restarts of everything, and keeps running while nobody waits for it. "
 )
 
 
 @dataclass(frozen=True)
 class AgentTool:
-    """A tool: what is published of it, and what a call of it does."""
+    """A tool: what is published about it, and what a call does."""
 
     name: str
     title: str
@@ -205,9 +205,9 @@ class AgentTools:
             AgentTool(
                 AGENT,
                 "Run an agent and wait",
-                f"{_ABOUT}Waits up to {cap} s for the answer; a job that takes longer goes on, and its job_id is "
-                "returned: call gpt5_agent_poll with it until the status is final. For work that surely takes longer, "
-                "call gpt5_agent_start instead.",
+                f"{_ABOUT}Waits up to {cap} s for the answer; a job that takes longer keeps running, and its job_id "
+                "is returned: call gpt5_agent_poll with it until the status is final. For work that certainly takes "
+                "longer, call gpt5_agent_start instead.",
                 AgentArguments,
                 (JobAnswer,),
                 starts,
@@ -217,9 +217,9 @@ class AgentTools:
             AgentTool(
                 "gpt5_agent_start",
                 "Start an agent",
-                f"{_ABOUT}Returns a job_id at once. Then call gpt5_agent_poll with it, again and again, until its "
-                "status is completed, incomplete, failed or cancelled; other work can be done meanwhile. Give an "
-                "idempotency_key where a call may be repeated.",
+                f"{_ABOUT}Returns a job_id at once. Then call gpt5_agent_poll with it repeatedly until its status is "
+                "completed, incomplete, failed or cancelled; you can do other work meanwhile. Pass an idempotency_key "
+                "if the call might be repeated.",
                 AgentArguments,
                 (StartAnswer,),
                 starts,
@@ -229,9 +229,9 @@ class AgentTools:
             AgentTool(
                 "gpt5_agent_poll",
                 "Look at a job",
-                "How far a job is, and its output once it has ended. With wait_seconds (best "
+                "The progress of a job, and its output once it has ended. With wait_seconds (best "
                 f"{LONGEST_WAIT}) it answers as soon as something changes; otherwise poll again after next_poll_ms. "
-                "While the status is queued or running, keep polling: the job is not lost, and need not be started "
+                "While the status is queued or running, keep polling: the job is safe and must not be started "
                 'again. An unknown job_id gives {"error": "job_not_found"}.',
                 PollArguments,
                 (JobAnswer, JobNotFoundAnswer),
@@ -241,8 +241,8 @@ class AgentTools:
             AgentTool(
                 "gpt5_agent_cancel",
                 "Cancel a job",
-                "Stop a job. `cancelled`: the provider has confirmed it. `cancelling`: it is being stopped, poll to "
-                "see it end. A job that has ended already keeps its status.",
+                "Stop a job. `cancelled`: the provider has confirmed it. `cancelling`: it is being stopped; poll to "
+                "see it end. A job that has already ended keeps its status.",
                 CancelArguments,
                 (CancelAnswer, JobNotFoundAnswer),
                 ToolAnnotations(
@@ -266,7 +266,7 @@ class AgentTools:
 
 
 async def guarded(name: str, call: Awaitable[R]) -> R | CallToolResult:
-    """What a call of the tool `name` comes to. What goes wrong is a result, which the model can read and mend (A25)."""
+    """The result of calling the tool `name`. Errors are results, which the model can read and correct."""
     try:
         return await call
     except JobNotFound:  # started just now, so its key is the id of something else
@@ -277,7 +277,7 @@ async def guarded(name: str, call: Awaitable[R]) -> R | CallToolResult:
         return problem(ProblemCode.UNAVAILABLE, str(error))
     except Exception:
         logger.exception("The tool %s failed.", name)
-        return problem(ProblemCode.INTERNAL_ERROR, f"{name} failed; the log of the MCP server says why.")
+        return problem(ProblemCode.INTERNAL_ERROR, f"{name} failed; see the log of the MCP server.")
 
 
 def now() -> datetime:
@@ -286,7 +286,7 @@ def now() -> datetime:
 
 
 def job_id_of(arguments: AgentArguments) -> str:
-    """The id of the job that these arguments start, or have started: from their key, or a new one (A14)."""
+    """The id of the job that these arguments start, or have started: from their key, or a new one."""
     return job_id_for(arguments.idempotency_key) if arguments.idempotency_key else agent_workflow_id()
 
 
@@ -306,14 +306,14 @@ async def _an_open_job(jobs: Jobs) -> JobView | None:
 
 
 def job_result(view: JobView, *, failed: bool = False) -> CallToolResult:
-    """A job as the result of a call; `failed`: the call itself is to count as failed."""
+    """A job as the result of a call; `failed`: the call itself counts as failed."""
     answer = job_answer(view, now())
     kept_back = len(view.result.output_text.encode()) if view.result and is_kept_back(view) else None
     return result_of(answer, wording.job_text(answer, kept_back), failed=failed)
 
 
 def problem(code: ProblemCode, message: str) -> CallToolResult:
-    """A call that did not do what it says."""
+    """A call that failed."""
     return result_of(Problem(error=code, message=message), message, failed=True)
 
 

@@ -1,4 +1,4 @@
-"""What the tools answer, as text that a person or a model reads. Pure: answers in, text out."""
+"""What the tools return, as text for people and models. Pure: answers in, text out."""
 
 from durable_responses.mcp_server.answers import CancelAnswer, CancelStatus, JobAnswer, ListAnswer, StartAnswer
 from durable_responses.mcp_server.arguments import LONGEST_WAIT
@@ -10,14 +10,14 @@ _PREVIEW_TAIL = 200
 def started_text(answer: StartAnswer) -> str:
     """A job that was started, and what to call next."""
     if answer.status.is_final:
-        return f"Job {answer.job_id} has ended already: {answer.status}. {_poll(answer.job_id)} for its result."
-    return f"Job {answer.job_id} is {answer.status}. It goes on by itself. {_poll(answer.job_id)} to follow it."
+        return f"Job {answer.job_id} has already ended: {answer.status}. {_poll(answer.job_id)} for its result."
+    return f"Job {answer.job_id} is {answer.status}. It runs on its own. {_poll(answer.job_id)} to follow it."
 
 
 def job_text(answer: JobAnswer, kept_back_bytes: int | None) -> str:
-    """A job: its output and the facts, or how far it is and what to call next.
+    """A job: its output and the facts, or its progress and what to call next.
 
-    `kept_back_bytes`: the size of an output that was saved and is not to be displayed.
+    `kept_back_bytes`: the size of an output that was saved and is not displayed.
     """
     if not answer.status.is_final:
         return _open_text(answer)
@@ -26,22 +26,23 @@ def job_text(answer: JobAnswer, kept_back_bytes: int | None) -> str:
 
 
 def _open_text(answer: JobAnswer) -> str:
-    cancelling = " A cancel was requested." if answer.cancel_requested else ""
+    cancelling = " A cancel is requested." if answer.cancel_requested else ""
     head = f"Job {answer.job_id} is {standing(answer)}.{cancelling}"
-    written = f"Written so far, the end of it:\n{answer.preview}" if answer.preview else None
+    written = f"The end of the text so far:\n{answer.preview}" if answer.preview else None
     seconds = (answer.next_poll_ms or 0) / 1000
     following = (
         f"{_poll(answer.job_id)} in about {seconds:.0f} s, or at once with wait_seconds up to {LONGEST_WAIT}; "
-        "gpt5_agent_cancel stops it. Do not start it again: it goes on by itself."
+        "gpt5_agent_cancel stops it. Do not start it again: it runs on its own."
     )
     return "\n\n".join(filter(None, [head, written, *answer.notices, following]))
 
 
 def cancelled_text(answer: CancelAnswer) -> str:
-    """What came of a cancel."""
+    """The outcome of a cancel."""
     if answer.status is CancelStatus.CANCELLING:
         head = (
-            f"Job {answer.job_id} was told to stop, which is not yet confirmed. {_poll(answer.job_id)} to see it end."
+            f"Job {answer.job_id} is being stopped; the provider has not confirmed yet. "
+            f"{_poll(answer.job_id)} to see it end."
         )
     else:
         head = f"Job {answer.job_id} has ended: {answer.status}."
@@ -85,12 +86,12 @@ def duration(seconds: float) -> str:
 
 
 def _facts(answer: JobAnswer) -> str:
-    """How a job ended (A15): status, response id, model, iterations, tokens, time, path."""
+    """How a job ended: status, response id, model, iterations, tokens, time, path."""
     reason = f" ({answer.incomplete_reason})" if answer.incomplete_reason else ""
     facts = {
         "job": answer.job_id,
         "status": f"{answer.status}{reason}",
-        "response": answer.response_id and f"{answer.response_id} (previous_response_id goes on from it)",
+        "response": answer.response_id and f"{answer.response_id} (pass it as previous_response_id to continue)",
         "model": answer.model,
         "iterations": str(answer.iterations),
         "tokens": _tokens(answer.usage),

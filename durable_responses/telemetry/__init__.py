@@ -1,5 +1,5 @@
-"""What is told of agent runs, and to whom: traces and metrics by OTLP, and the ids in every log line.
+"""Telemetry of agent runs: traces and metrics by OTLP, and the ids in every log line.
 
-It watches from outside, as interceptors of Temporal's SDK: no workflow, activity or tool knows of it. Names are those
-of the GenAI semantic conventions (https://opentelemetry.io/docs/specs/semconv/gen-ai/) where they have one.
+It watches from outside, as interceptors of Temporal's SDK: no workflow, activity or tool knows about it. Names are
+those of the GenAI semantic conventions (https://opentelemetry.io/docs/specs/semconv/gen-ai/) where they have one.
 """

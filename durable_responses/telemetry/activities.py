@@ -1,4 +1,4 @@
-"""Each attempt of an activity as a span below its response's, with what it measures, and the ids for its log lines."""
+"""A span for each attempt of an activity, below its response's, with its metrics and the ids for its log lines."""
 
 import asyncio
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ _tracer = get_tracer(instruments.SCOPE)
 
 
 class ActivityTelemetry(Interceptor):
-    """Watches the activities of a worker. Without exporters it only notes the ids for the log."""
+    """Watches the activities of a worker. Without exporters it only records the ids for the log."""
 
     def __init__(self, content: Content = Content.NONE) -> None:
         self._content = content

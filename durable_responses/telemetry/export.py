@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 
 class Protocol(StrEnum):
-    """How OTLP travels, in the words of `OTEL_EXPORTER_OTLP_PROTOCOL`."""
+    """The OTLP protocol, in the words of `OTEL_EXPORTER_OTLP_PROTOCOL`."""
 
     GRPC = "grpc"
     HTTP = "http/protobuf"
@@ -21,7 +21,7 @@ class Content(StrEnum):
 
 
 class SdkMetrics(BaseModel):
-    """Where the metrics of Temporal's SDK go. They are sent by its core, which reads no variable of OpenTelemetry's."""
+    """Where the metrics of Temporal's SDK go. Its core exports them, and reads none of OpenTelemetry's variables."""
 
     model_config = ConfigDict(frozen=True)
 

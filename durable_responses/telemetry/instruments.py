@@ -1,6 +1,6 @@
 """The metrics of agent runs: one instrument each, no-op until there is a meter provider. See docs/observability.md.
 
-Recorded from workflow code they count once, not again on replay: the provider sees to that (`telemetry.providers`).
+Recorded from workflow code they count once and not again on replay, thanks to the provider (`telemetry.providers`).
 """
 
 from collections.abc import Iterable, Sized
@@ -79,7 +79,7 @@ def observe_in_flight(responses: Sized) -> None:
 
 
 def _count_in_flight(_: CallbackOptions) -> Iterable[Observation]:
-    if _in_flight:  # a process without a worker has nothing to say
+    if _in_flight:  # a process without a worker has nothing to report
         yield Observation(sum(len(responses) for responses in _in_flight))
 
 

@@ -12,7 +12,7 @@ from temporalio import activity, workflow
 
 
 class LogFormat(StrEnum):
-    """How log lines look."""
+    """The format of log lines."""
 
     TEXT = "text"
     JSON = "json"
@@ -23,7 +23,7 @@ current_response: ContextVar[str | None] = ContextVar("current_response", defaul
 
 
 def current_ids() -> Mapping[str, str]:
-    """What the running code is about, by the names of the ids; those that there are."""
+    """The ids that the running code is about, by name; those that there are."""
     ids = {"workflow_id": _workflow_id(), "response_id": current_response.get()}
     span = opentelemetry.trace.get_current_span().get_span_context()
     if span.is_valid:

@@ -1,4 +1,4 @@
-"""What a Temporal client is given so that it, and the workers on it, are watched."""
+"""The plugin that makes a Temporal client, and the workers on it, send telemetry."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _tracer = get_tracer(SCOPE)
 
 
 class ClientSpans(temporalio.client.Interceptor):
-    """Spans for what starts and steers a run. Queries have none: they are asked all the time."""
+    """Spans for what starts and steers a run. Queries have none: there are too many."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 the SDK's word
         """Watch one client."""

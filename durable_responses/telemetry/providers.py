@@ -1,4 +1,4 @@
-"""Sending traces and metrics by OTLP: the providers of the process, and the metrics of Temporal's own SDK.
+"""Exporting traces and metrics by OTLP: the providers of the process, and the metrics of Temporal's own SDK.
 
 Nothing here is called, and no exporter is loaded, unless an OTLP endpoint is configured. Endpoints, headers, timeouts,
 certificates and intervals are read by the exporters themselves, from the standard variables.
@@ -21,7 +21,7 @@ _FLUSH_SECONDS = 3.0
 
 
 class ExporterMissing(Exception):
-    """An exporter is wanted that is not installed."""
+    """A required exporter is not installed."""
 
 
 def begin(export: Export, service: str) -> None:
@@ -49,8 +49,8 @@ def is_tracing() -> bool:
 
 
 def end(seconds: float = _FLUSH_SECONDS) -> None:
-    """Send what has not been sent, for at most so many seconds, and stop."""
-    # In a thread that may be left behind: an exporter whose collector is away goes on trying.
+    """Export what has not been exported, for at most so many seconds, and stop."""
+    # In a thread that may be left behind: an exporter whose collector is down keeps trying.
     sending = threading.Thread(target=_shut_down, daemon=True)
     sending.start()
     sending.join(seconds)

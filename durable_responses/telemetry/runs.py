@@ -121,7 +121,7 @@ class ResponseStory:
         self._end(response.status)
 
     def was_superseded(self, earlier: ResponseRecord) -> None:
-        """A text ended a response early, and this one continues it: one span for both, but each counts."""
+        """A steering message ended a response early, and this one continues it: one span for both, but each counts."""
         instruments.responses.add(1, self._labels(status=earlier.status))
         self._measure(earlier)
 
@@ -192,7 +192,7 @@ class RunStory:
         return set_span_in_context(self._span)
 
     def cancel_requested(self) -> None:
-        """Somebody wants the run to stop."""
+        """The run was asked to stop."""
         if self._cancelled_at is None:
             self._cancelled_at = workflow.time()
 
@@ -248,13 +248,13 @@ class RunStory:
 
 
 def _state() -> AgentState:
-    """What the run says of itself: over all its continuations, and also when it was cancelled."""
+    """What the run says about itself, over all its continuations and even if it was cancelled."""
     state: AgentState = workflow.instance().progress()
     return state
 
 
 class RunInbound(WorkflowInboundInterceptor):
-    """Tells the story of one run. Stands inside the interceptor that attaches the context of the run's header."""
+    """Records one run. Comes inside the interceptor that attaches the context of the run's header."""
 
     content = Content.NONE
 
@@ -296,7 +296,7 @@ class RunOutbound(WorkflowOutboundInterceptor):
         self._story = story
 
     def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:  # noqa: A002 the SDK's word
-        """Start it, and hear what becomes of its response."""
+        """Start it, and record what becomes of its response."""
         response = self._story.start(input.activity, input.args[0] if input.args else None)
         if response is None:
             return super().start_activity(input)

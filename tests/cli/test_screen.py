@@ -137,9 +137,9 @@ def test_the_end_of_a_run_has_its_reason(result: AgentResult, status: str) -> No
 @pytest.mark.parametrize(
     ("seen_at", "sentence"),
     [
-        (None, "No worker is running: the run goes on when one is"),
-        (NOW - timedelta(seconds=100), "No worker is running: the run goes on when one is"),
-        (NOW - timedelta(seconds=14), "No worker is running, or it does not answer: one was last seen 14 s ago."),
+        (None, "No worker is running. To resume the run, start one"),
+        (NOW - timedelta(seconds=100), "No worker is running. To resume the run, start one"),
+        (NOW - timedelta(seconds=14), "No worker is running, or it is not responding (last seen 14 s ago)."),
     ],
 )
 def test_without_a_worker_it_says_how_sure_that_is(seen_at: datetime | None, sentence: str) -> None:
@@ -151,11 +151,11 @@ def test_without_a_worker_it_says_how_sure_that_is(seen_at: datetime | None, sen
     ("view", "told"),
     [
         (view_of(), ""),
-        (view_of(source=Source.EARLIER, worker_running=False), "Temporal does not answer; the run is not lost"),
+        (view_of(source=Source.EARLIER, worker_running=False), "Temporal is not responding. The run is safe"),
         (view_of(cancel_requested=True), "Cancel requested."),
         (view_of(ambiguous_creates=1), "1 create with an unknown outcome"),
         (view_of(task_attempt=2), ""),
-        (view_of(task_attempt=9), "The worker cannot carry on with this run"),
+        (view_of(task_attempt=9), "The worker keeps failing at this run"),
         (
             view_of(
                 worker_running=False, status=AgentStatus.COMPLETED, result=AgentResult(status=AgentStatus.COMPLETED)
@@ -198,8 +198,8 @@ def test_a_worker_that_is_lost_and_comes_back_is_two_lines() -> None:
 
 def test_a_server_that_is_away_and_comes_back_is_two_lines() -> None:
     away = view_of(source=Source.EARLIER)
-    assert [line[:24] for line in changes(view_of(), away, NOW)] == ["Temporal does not answer"]
-    assert changes(away, view_of(), NOW) == ["Temporal answers again."]
+    assert [line[:26] for line in changes(view_of(), away, NOW)] == ["Temporal is not responding"]
+    assert changes(away, view_of(), NOW) == ["Temporal is back."]
 
 
 # --- the screen --------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def test_a_finished_run_says_where_it_was_saved_and_how_to_go_on() -> None:
         "saved: /out/a.md",
         "not saved: no space",
         "source: Example https://example.com",
-        "go on from it: --previous-response-id resp_2",
+        "continue from it: --previous-response-id resp_2",
     ]
 
 

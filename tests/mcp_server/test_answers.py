@@ -175,7 +175,7 @@ def test_the_text_of_a_finished_job_has_the_answer_and_the_facts() -> None:
     """A15: status, response id, model, iterations, tokens, time, path."""
     assert job_text(answer(saved(view(AgentStatus.COMPLETED))), None) == (
         "The answer.\n\n---\njob: agent-1\nstatus: completed\n"
-        "response: resp_2 (previous_response_id goes on from it)\nmodel: gpt-5.4\niterations: 2\n"
+        "response: resp_2 (pass it as previous_response_id to continue)\nmodel: gpt-5.4\niterations: 2\n"
         "tokens: 1,234 tokens (200 reasoning)\ntime: 0:41\nsaved: /out/a.md"
     )
 
@@ -215,7 +215,7 @@ def test_no_worker_is_said_in_the_text() -> None:
 
 
 def test_what_was_known_before_is_told_as_such() -> None:
-    assert "Temporal does not answer" in job_text(answer(view(source=Source.EARLIER)), None)
+    assert "Temporal is not responding" in job_text(answer(view(source=Source.EARLIER)), None)
 
 
 def test_a_line_of_progress_has_status_iteration_tokens_and_the_end_of_the_text() -> None:

@@ -95,7 +95,7 @@ async def test_a_start_that_takes_long_is_told_and_goes_on(tmp_path: Path) -> No
     try:
         async with Backend(settings, patience=0.5) as backend:
             for ask in (backend.to_read, backend.to_start):
-                with pytest.raises(StillStarting, match=r"still being started.*not lost"):
+                with pytest.raises(StillStarting, match=r"still being started.*are safe"):
                     await ask()
             assert backend.ready is None
     finally:
