@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -135,9 +136,17 @@ def test_the_limit_holds_for_many_threads() -> None:
 # --- the slots of Temporal's worker ------------------------------------------------------------------------------
 
 
+@dataclass
+class SlotInfo:
+    """What the SDK tells of a slot that an activity used."""
+
+    activity_type: str = "create_response"
+
+
 # What a slot is for makes no difference.
 ASKED, USED = cast(SlotReserveContext, None), cast(SlotMarkUsedContext, None)
 RELEASED = SlotReleaseContext(slot_info=None, permit=SlotPermit())
+ENDED = SlotReleaseContext(slot_info=SlotInfo(), permit=SlotPermit())
 
 
 async def test_a_slot_is_reserved_when_there_is_room() -> None:
@@ -171,6 +180,16 @@ def test_a_slot_that_waits_for_a_create_is_no_response_in_flight() -> None:
     assert len(in_flight) == 1
 
 
+def test_a_create_that_is_over_leaves_nothing_behind() -> None:
+    """A21: its poll ended when it came, and its permit is free again."""
+    in_flight = ResponsesInFlight(1)
+    slots = AdmissionSlots(in_flight)
+    slots.try_reserve_slot(ASKED)
+    slots.mark_slot_used(USED)
+    slots.release_slot(ENDED)
+    assert (len(in_flight), in_flight.polls, in_flight.try_permit()) == (0, 0, True)
+
+
 async def test_no_slot_is_given_out_after_the_close() -> None:
     in_flight = ResponsesInFlight(2)
     slots = AdmissionSlots(in_flight)
@@ -195,7 +214,11 @@ async def test_the_close_waits_for_no_poll_that_was_given_up() -> None:
     slots = AdmissionSlots(ResponsesInFlight(2))
     await slots.reserve_slot(ASKED)
     slots.release_slot(RELEASED)
-    await slots.close(patience=60)
+    closing = asyncio.create_task(slots.close(patience=60))
+    await asyncio.sleep(0)  # a close that has nothing to wait for ends in its first step
+    ended = closing.done()
+    closing.cancel()
+    assert ended
 
 
 async def test_the_close_does_not_wait_for_ever() -> None:
