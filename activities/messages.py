@@ -4,6 +4,7 @@ Models only ever widen: a new field has a default, none is removed, no set of va
 histories keep replaying. No defaults computed at run time: the workflow sandbox would not see them.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -35,13 +36,25 @@ class Transport(StrEnum):
     WEBSOCKET = "websocket"
 
 
-# The names of the activities, as histories have them, for those who read a run from outside.
-TRANSPORT_OF_ACTIVITY = {
-    "create_response": Transport.BACKGROUND,
-    "stream_response": Transport.STREAM,
-    "websocket_turn": Transport.WEBSOCKET,
+class ActivityName(StrEnum):
+    """The activity types as history knows them: each is the name of its method."""
+
+    CREATE_RESPONSE = "create_response"
+    AWAIT_RESPONSE = "await_response"
+    CANCEL_RESPONSE = "cancel_response"
+    STREAM_RESPONSE = "stream_response"
+    WEBSOCKET_TURN = "websocket_turn"
+    STEER_RESPONSE = "steer_response"
+    CALL_TOOL = "call_tool"
+    SAVE_ARTIFACT = "save_artifact"
+
+
+TRANSPORT_OF_ACTIVITY: Mapping[str, Transport] = {
+    ActivityName.CREATE_RESPONSE: Transport.BACKGROUND,
+    ActivityName.STREAM_RESPONSE: Transport.STREAM,
+    ActivityName.WEBSOCKET_TURN: Transport.WEBSOCKET,
 }
-WAITING_ACTIVITY = "await_response"
+"""The activities that create a response, by their names: all take a `CreateResponse`."""
 
 
 class ModelOptions(Record):

@@ -325,7 +325,7 @@ class WebSocketActivities:
 
     @activity.defn
     async def websocket_turn(self, create: CreateResponse) -> WebSocketTurn:
-        """ResponseSource the next response of a run; first look for the one that the run has lost sight of.
+        """Obtain the next response of a run; first look for the one that the run has lost sight of.
 
         Raises `ApplicationError`, also when this worker shuts down in the middle of it: no other attempt follows. On
         the own queue it does not wait for room: the create queue is where others wait.

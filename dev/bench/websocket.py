@@ -11,13 +11,13 @@ from dev.bench.network import Distance
 from dev.bench.stack import Stack, cpu_seconds, turns_of
 from dev.bench.table import Row, Table, Target, milliseconds
 from dev.bench.timeline import events_of, second_of
+from durable_responses.activities.messages import TRANSPORT_OF_ACTIVITY
 from durable_responses.workflows.contract import TransportChoice
 
 LARGEST_RATIO = 0.6
 THINK = 0.1  # seconds that the model takes for each response
 CALLS = 30
 ROUND_TRIP = 0.04  # seconds to a provider that is not next door
-CREATES = ("websocket_turn", "stream_response", "create_response")
 TRANSPORTS = [TransportChoice.WEBSOCKET, TransportChoice.STREAM, TransportChoice.BACKGROUND]
 
 
@@ -68,7 +68,7 @@ def _overheads(events: list[HistoryEvent]) -> list[float]:
     starts = [
         second_of(event)
         for event in events
-        if event.activity_task_scheduled_event_attributes.activity_type.name in CREATES
+        if event.activity_task_scheduled_event_attributes.activity_type.name in TRANSPORT_OF_ACTIVITY
     ]
     return [later - earlier - THINK for earlier, later in pairwise(starts)]
 

@@ -17,7 +17,7 @@ class Program(NamedTuple):
 
 
 PROGRAMS = {
-    "worker": Program("durable_responses.worker.program", "Run a worker, which executes agent runs."),
+    "worker": Program("durable_responses.worker.__main__", "Run a worker, which executes agent runs."),
     "emulator": Program(
         "durable_responses.emulator.__main__", "Run a Responses API server without a model, for tests."
     ),

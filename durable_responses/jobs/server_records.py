@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 
 from durable_responses.activities.messages import (
     TRANSPORT_OF_ACTIVITY,
-    WAITING_ACTIVITY,
+    ActivityName,
     AwaitResponse,
     CreateResponse,
     ProgressReport,
@@ -117,7 +117,7 @@ class Records:
         told = [
             await _decoded(described, pending.heartbeat_details.payloads, ProgressReport)
             for pending in described.raw_description.pending_activities
-            if pending.activity_type.name in {*TRANSPORT_OF_ACTIVITY, WAITING_ACTIVITY}
+            if pending.activity_type.name in {*TRANSPORT_OF_ACTIVITY, ActivityName.AWAIT_RESPONSE}
         ]
         return [heartbeat for heartbeat in told if heartbeat is not None]
 
@@ -159,7 +159,7 @@ async def _read_events(
         if not event.HasField("activity_task_scheduled_event_attributes"):
             continue
         scheduled = event.activity_task_scheduled_event_attributes
-        if scheduled.activity_type.name == WAITING_ACTIVITY:
+        if scheduled.activity_type.name == ActivityName.AWAIT_RESPONSE:
             waits = await _decoded(described, scheduled.input.payloads, AwaitResponse)
             response_id = response_id or (waits.response_id if waits else None)
         if scheduled.activity_type.name in TRANSPORT_OF_ACTIVITY:

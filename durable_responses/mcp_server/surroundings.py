@@ -13,13 +13,13 @@ def look_around(settings: Settings) -> Surroundings:
     Raises `RegistryError`.
     """
     # Imported here, in a thread: the fetching tools bring an HTTP stack with them.
-    from durable_responses.worker.program import TOOL_MODULES
+    from durable_responses.worker.offered_tools import offered_tools
 
     return Surroundings(
         model=settings.model,
         files_root=settings.files_root,
         output_root=settings.output_root,
-        tools=frozenset(Registry.from_modules([*TOOL_MODULES, *settings.tool_modules]).names),
+        tools=frozenset(offered_tools(settings).names),
         file_tools=frozenset(Registry.from_modules([_FILE_TOOLS]).names),
         allow_websocket=settings.allow_websocket,
     )

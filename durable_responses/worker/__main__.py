@@ -1,6 +1,58 @@
-"""`python -m durable_responses.worker`: one worker, configured by the environment."""
+"""The program: one worker, configured by the environment. `durable-responses worker --help`."""
 
-from durable_responses.worker.program import main
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from durable_responses.connection import connect
+from durable_responses.process import end_telemetry, leave, setup_telemetry
+from durable_responses.provider import find_provider
+from durable_responses.settings import Settings, SetupError
+from durable_responses.tools.registry import RegistryError
+from durable_responses.worker.dependencies import SHUTDOWN_TIMEOUTS, ShutdownTimeouts
+from durable_responses.worker.queues import Queue
+from durable_responses.worker.serving import run_worker
+from durable_responses.workspace import prepare_workspace
+
+logger = logging.getLogger("durable_responses.worker")
+
+
+def main(given: Sequence[str] | None = None, shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS) -> NoReturn:
+    """Serve until SIGTERM or SIGINT, then leave. `given` are the arguments, else the process's."""
+    parser = argparse.ArgumentParser(
+        prog="durable-responses worker", description="A worker of agent runs, configured by the environment."
+    )
+    parser.add_argument(
+        "--queues", nargs="+", type=Queue, choices=list(Queue), default=list(Queue), help="what to serve (default: all)"
+    )
+    arguments = parser.parse_args(given)
+    # A user's tool modules lie where the program was started; last, so that no file of theirs hides one of ours.
+    sys.path.append(str(Path.cwd()))
+    try:
+        settings = Settings.load()
+        setup_telemetry(settings, "durable-responses-worker")
+        asyncio.run(_serve_until_told_to_stop(settings, arguments.queues, shutdown))
+    except (SetupError, RegistryError) as error:
+        leave(1, f"worker: {error}")
+    except BaseException:
+        end_telemetry()  # what led to it is still to be sent
+        raise
+    leave(0)
+
+
+async def _serve_until_told_to_stop(settings: Settings, queues: Sequence[Queue], shutdown: ShutdownTimeouts) -> None:
+    if Queue.TOOLS in queues:
+        prepare_workspace(settings, logger.info)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_worker(await connect(settings), find_provider(settings), settings, queues, stop, shutdown)
+
 
 if __name__ == "__main__":
     main()

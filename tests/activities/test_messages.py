@@ -18,6 +18,8 @@ from temporalio.activity import _Definition
 from durable_responses import activities
 from durable_responses.activities import messages
 from durable_responses.activities.messages import (
+    TRANSPORT_OF_ACTIVITY,
+    ActivityName,
     AwaitResponse,
     Beat,
     CreatePhase,
@@ -88,9 +90,14 @@ def every_activity() -> Iterator[Callable[..., Any]]:
 ACTIVITIES = list(every_activity())
 
 
-def test_all_activities_are_found() -> None:
-    names = {method.__name__ for method in ACTIVITIES}
-    assert {"create_response", "await_response", "cancel_response", "stream_response", "call_tool"} <= names
+def test_the_table_of_names_holds_every_activity_and_no_other() -> None:
+    """Telemetry and the readers of history know them by it."""
+    assert {_Definition.must_from_callable(method).name for method in ACTIVITIES} == set(ActivityName)
+
+
+def test_the_activities_that_create_a_response_are_those_with_a_transport() -> None:
+    creating = {method.__name__ for method in ACTIVITIES if CreateResponse in get_type_hints(method).values()}
+    assert creating == set(TRANSPORT_OF_ACTIVITY)
 
 
 @pytest.mark.parametrize("method", ACTIVITIES, ids=lambda method: method.__name__)

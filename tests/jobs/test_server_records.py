@@ -4,16 +4,13 @@ import secrets
 from typing import Any
 
 import pytest
-from temporalio import activity, workflow
+from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from durable_responses.activities.messages import TRANSPORT_OF_ACTIVITY, WAITING_ACTIVITY
-from durable_responses.activities.responses import ResponsesActivities
-from durable_responses.activities.websocket import WebSocketActivities
 from durable_responses.jobs.server_records import Records
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentStatus
@@ -51,14 +48,3 @@ async def test_a_result_that_cannot_be_read_is_a_failure_that_says_so(
         result = await records.outcome(await records.describe(run.id))
     assert result.error is not None
     assert (result.status, result.error.type) == (AgentStatus.FAILED, "unreadable_result")
-
-
-def test_the_records_know_the_activities_by_their_names() -> None:
-    creating = (
-        ResponsesActivities.create_response,
-        ResponsesActivities.stream_response,
-        WebSocketActivities.websocket_turn,
-    )
-    names = {activity._Definition.must_from_callable(method).name for method in creating}
-    assert names == set(TRANSPORT_OF_ACTIVITY)
-    assert activity._Definition.must_from_callable(ResponsesActivities.await_response).name == WAITING_ACTIVITY

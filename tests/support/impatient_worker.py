@@ -5,8 +5,8 @@ So that a test of what is cut off by a deploy need not wait for the real half mi
 
 from datetime import timedelta
 
-from durable_responses.worker import program
+from durable_responses.worker.__main__ import main
+from durable_responses.worker.dependencies import ShutdownTimeouts
 
 if __name__ == "__main__":
-    program.LET_CREATES_END = program.LET_TOOLS_END = timedelta(seconds=0.5)
-    program.main()
+    main(shutdown=ShutdownTimeouts(creates=timedelta(seconds=0.5), tools=timedelta(seconds=0.5)))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -13,7 +14,9 @@ from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
 from durable_responses.settings import Settings
-from durable_responses.worker.program import Queue, run_worker
+from durable_responses.worker.dependencies import ShutdownTimeouts
+from durable_responses.worker.queues import Queue
+from durable_responses.worker.serving import run_worker
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import AgentInput, AgentResult, AgentState, TaskQueue, agent_workflow_id
 from tests.support.emulator_control import RunningEmulator
@@ -87,7 +90,8 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
 async def working(client: Client, provider: Provider, settings: Settings) -> AsyncIterator[None]:
     """A worker in this process that serves all queues."""
     stop = asyncio.Event()
-    serving = asyncio.create_task(run_worker(client, provider, settings, list(Queue), stop, let_polls_end=0))
+    at_once = ShutdownTimeouts(polls=timedelta(0))
+    serving = asyncio.create_task(run_worker(client, provider, settings, list(Queue), stop, at_once))
     try:
         yield
     finally:

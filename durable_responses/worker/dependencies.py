@@ -1,0 +1,120 @@
+"""What a worker is made of, built once and closed at its end: clients, tools, slots and activities."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
+from durable_responses.activities.artifacts import ArtifactActivities
+from durable_responses.activities.polling import Cadence, GetBudget
+from durable_responses.activities.requests import RequestBuilder
+from durable_responses.activities.responses import ResponsesActivities
+from durable_responses.activities.tools import ToolActivities
+from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
+from durable_responses.responses_api.websocket_pool import WebSocketPool
+from durable_responses.settings import Settings
+from durable_responses.tools.registry import ToolContext
+from durable_responses.worker.offered_tools import offered_tools
+
+# A WebSocket is not opened without a key; a server that takes requests without one does not look at it.
+NO_KEY = SecretStr("none")
+# On the queue of a worker's own sockets, beside as many turns as there may be responses in flight.
+ROOM_FOR_TEXTS = 50
+
+
+@dataclass(frozen=True)
+class ShutdownTimeouts:
+    """For how long a worker that is told to stop lets its work come to its end.
+
+    `polls`: requests to Temporal for another create. Under load each brings one sooner; without load none comes at that
+    moment. `creates`: a POST takes 30 s at most; cut off earlier, the provider would finish it all the same. `tools`:
+    function calls, and the short activities on the queue of workflows.
+    """
+
+    polls: timedelta = timedelta(seconds=2)
+    creates: timedelta = timedelta(seconds=35)
+    tools: timedelta = timedelta(seconds=30)
+
+
+SHUTDOWN_TIMEOUTS = ShutdownTimeouts()
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What the queues of one worker share. `in_flight` counts its responses.
+
+    `create_slots` are given out within that count. `socket_slots`, those of the worker's own queue, count no responses,
+    but are closed as the others are.
+    """
+
+    temporal: Client
+    provider: Provider
+    settings: Settings
+    shutdown: ShutdownTimeouts
+    client: ResponsesClient
+    in_flight: ResponsesInFlight
+    create_slots: AdmissionSlots
+    socket_slots: AdmissionSlots
+    responses: ResponsesActivities
+    websockets: WebSocketActivities
+    tools: ToolActivities
+    artifacts: ArtifactActivities
+
+
+@asynccontextmanager
+async def opened(
+    temporal: Client, provider: Provider, settings: Settings, shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS
+) -> AsyncIterator[Dependencies]:
+    """Build all of it; at the end close the connections and give up the file of ids. Raises `RegistryError`."""
+    registry = offered_tools(settings)
+    http = ResponsesClient(provider.base_url, provider.api_key, connection_age=settings.connection_age)
+    with IdFile.claim(settings.state_folder) as ids:
+        async with http as client, WebSocketPool(socket_options(provider)) as pool:
+            in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
+            requests = RequestBuilder(client, registry, settings.model, [settings.files_root])
+            budget = GetBudget(settings.gets_per_second)
+            cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
+            sockets, queue = run_sockets(provider, pool), own_queue(settings)
+            yield Dependencies(
+                temporal=temporal,
+                provider=provider,
+                settings=settings,
+                shutdown=shutdown,
+                client=client,
+                in_flight=in_flight,
+                create_slots=AdmissionSlots(in_flight),
+                socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
+                responses=ResponsesActivities(client, requests, in_flight, budget, cadence),
+                websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, time.time, cadence),
+                tools=ToolActivities(registry, ToolContext(settings.workspace, settings.allow_private_addresses)),
+                artifacts=ArtifactActivities([settings.output_root]),
+            )
+
+
+def own_queue(settings: Settings) -> str:
+    """A task queue that only this worker serves: turns and texts go where a run's socket is."""
+    return f"{settings.task_queue}-socket-{secrets.token_hex(8)}"
+
+
+def run_sockets(provider: Provider, pool: WebSocketPool) -> RunSockets:
+    """The sockets of the worker to its provider, one for each run."""
+    url = responses_url(provider.websocket_base_url)
+    return RunSockets(pool, url, provider.api_key or NO_KEY, CoolDown(time.monotonic))
+
+
+def socket_options(provider: Provider) -> ConnectOptions:
+    """One attempt to connect: HTTP is there where it fails. A socket may go wherever requests over HTTP go."""
+    overrides = RequestOverrides(
+        allow_plaintext=provider.base_url.startswith("http:"),
+        allow_private_network=provider.kind is not ProviderKind.OPENAI,
+    )
+    return ConnectOptions(max_retries=0, overrides=overrides)

@@ -1,0 +1,145 @@
+"""Which queue is served by what, with how many slots: one function a queue."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from enum import StrEnum
+
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import (
+    FixedSizeSlotSupplier,
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkerTuner,
+)
+
+from durable_responses.activities.admission import AdmissionSlots
+from durable_responses.activities.interceptors import HandOver, TellOfSearchAttributes
+from durable_responses.activities.tools import HEARTBEAT_SECONDS
+from durable_responses.settings import Settings
+from durable_responses.worker.dependencies import Dependencies
+from durable_responses.workflows.agent import AgentWorkflow
+from durable_responses.workflows.contract import TaskQueue
+
+
+class Queue(StrEnum):
+    """What a worker may serve (`--queues`): each is one task queue."""
+
+    AGENTS = "agents"
+    CREATE = "create"
+    WAITING = "waiting"
+    TOOLS = "tools"
+
+
+def workers_for(queues: Sequence[Queue], of: Dependencies, *, has_search_attributes: bool) -> list[Worker]:
+    """The workers of these queues, not yet running. `has_search_attributes`: whether the namespace has ours."""
+    news: list[Interceptor] = [TellOfSearchAttributes()] if has_search_attributes else []
+    build = {
+        Queue.AGENTS: lambda: [agents_worker(of)],
+        Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],
+        Queue.WAITING: lambda: [waiting_worker(of)],
+        Queue.TOOLS: lambda: [tools_worker(of)],
+    }
+    return [worker for queue in queues for worker in build[queue]()]
+
+
+def agents_worker(of: Dependencies) -> Worker:
+    """Workflow tasks, and the short activities that must never wait."""
+    return Worker(
+        of.temporal,
+        task_queue=TaskQueue.AGENTS.under(of.settings.task_queue),
+        workflows=[AgentWorkflow],
+        activities=[of.responses.cancel_response, of.artifacts.save_artifact],
+        # The sandbox is for the tests. Here it would cost 1 ms for each activity and 75 KB for each run in memory, and
+        # load the workflow from its file for every run, whatever that file has become since this process started.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=of.settings.max_cached_workflows,
+        # After a SIGKILL, tasks go to the dead worker's queue for this long.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=of.shutdown.tools,
+        deployment_config=deployment_config(of.settings),
+        interceptors=[HandOver()],
+    )
+
+
+def create_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
+    """Creates, admitted only while fewer than N responses are in flight here."""
+    return Worker(
+        of.temporal,
+        task_queue=TaskQueue.CREATE.under(of.settings.task_queue),
+        activities=[of.responses.create_response, of.responses.stream_response, of.websockets.websocket_turn],
+        interceptors=[HandOver(), *news],
+        tuner=_activities_within(of.create_slots),
+        # The heartbeat that holds a response's id must be at the server before this process can be killed.
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        graceful_shutdown_timeout=of.shutdown.creates,
+        deployment_config=deployment_config(of.settings),
+    )
+
+
+def socket_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
+    """Further turns over the sockets that this worker holds, and texts for the responses under way on them."""
+    return Worker(
+        of.temporal,
+        task_queue=of.websockets.queue,
+        activities=[of.websockets.websocket_turn, of.websockets.steer_response],
+        interceptors=news,
+        tuner=_activities_within(of.socket_slots),
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        graceful_shutdown_timeout=of.shutdown.creates,
+        # No deployment: a version whose queues come and go with its processes could not be replaced.
+    )
+
+
+def waiting_worker(of: Dependencies) -> Worker:
+    """Waits: thousands at once, which go to another worker at once when this one stops."""
+    return Worker(
+        of.temporal,
+        task_queue=TaskQueue.WAITING.under(of.settings.task_queue),
+        activities=[of.responses.await_response],
+        max_concurrent_activities=of.settings.max_waiting,
+        # A wait heartbeats rarely by itself, and often only while somebody may watch its text grow.
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(0),
+        deployment_config=deployment_config(of.settings),
+        interceptors=[HandOver()],
+    )
+
+
+def tools_worker(of: Dependencies) -> Worker:
+    """Function calls."""
+    return Worker(
+        of.temporal,
+        task_queue=TaskQueue.TOOLS.under(of.settings.task_queue),
+        activities=[of.tools.call_tool],
+        max_concurrent_activities=of.settings.max_tools,
+        max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
+        graceful_shutdown_timeout=of.shutdown.tools,
+        deployment_config=deployment_config(of.settings),
+        interceptors=[HandOver()],
+    )
+
+
+def _activities_within(slots: AdmissionSlots) -> WorkerTuner:
+    some = FixedSizeSlotSupplier(1)
+    return WorkerTuner.create_composite(
+        workflow_supplier=some, activity_supplier=slots, local_activity_supplier=some, nexus_supplier=some
+    )
+
+
+def deployment_version(settings: Settings) -> WorkerDeploymentVersion | None:
+    """The version that this worker is; None for a worker without versioning."""
+    if settings.deployment_name is None or settings.build_id is None:
+        return None
+    return WorkerDeploymentVersion(settings.deployment_name, settings.build_id)
+
+
+def deployment_config(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Worker versioning, for all queues that outlive a worker. docs/changing-the-workflow.md says why runs move on."""
+    version = deployment_version(settings)
+    if version is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=version, use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE
+    )

@@ -1,0 +1,89 @@
+"""Running a worker: from its dependencies to its shutdown, with what goes on beside its queues."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from durable_responses.activities.admission import sweep
+from durable_responses.jobs.attribute_registration import register
+from durable_responses.provider import Provider
+from durable_responses.settings import Settings
+from durable_responses.telemetry.instruments import observe_in_flight
+from durable_responses.worker.dependencies import SHUTDOWN_TIMEOUTS, Dependencies, ShutdownTimeouts, opened
+from durable_responses.worker.queues import Queue, deployment_version, workers_for
+from durable_responses.workflows.contract import TaskQueue
+
+logger = logging.getLogger("durable_responses.worker")
+
+
+async def run_worker(
+    temporal: Client,
+    provider: Provider,
+    settings: Settings,
+    queues: Sequence[Queue],
+    stop: asyncio.Event,
+    shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS,
+) -> None:
+    """Serve the queues until `stop` is set, then let what is under way come to its end.
+
+    Raises `RegistryError` for a module of tools, `SettingsError` for the port of the health endpoints.
+    """
+    async with opened(temporal, provider, settings, shutdown) as dependencies:
+        observe_in_flight(dependencies.in_flight)
+        workers = workers_for(queues, dependencies, has_search_attributes=await register(temporal))
+        logger.info("Serving %s on namespace %s. %s", ", ".join(queues), temporal.namespace, provider.sentence)
+        if version := deployment_version(settings):
+            logger.info("Build %s of %s gets work once it is current.", version.build_id, version.deployment_name)
+        async with sweeping(dependencies), health_of(workers, dependencies):
+            await serve(workers, dependencies, stop)
+
+
+async def serve(workers: Sequence[Worker], dependencies: Dependencies, stop: asyncio.Event) -> None:
+    """Run all workers until `stop`, or until one of them fails."""
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    patience = dependencies.shutdown.polls.total_seconds()
+    await asyncio.gather(dependencies.create_slots.close(patience), dependencies.socket_slots.close(patience))
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
+    await asyncio.gather(*running)
+
+
+@asynccontextmanager
+async def sweeping(dependencies: Dependencies) -> AsyncIterator[None]:
+    """While inside, find out which responses in flight have ended that no wait of this worker looks after."""
+    task = asyncio.create_task(sweep(dependencies.client, dependencies.in_flight, dependencies.responses.waiters))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def health_of(workers: Sequence[Worker], dependencies: Dependencies) -> AsyncIterator[None]:
+    """While inside, tell over HTTP how the worker does, where a port is set for it. Raises `SettingsError`."""
+    settings = dependencies.settings
+    if settings.health_port is None:
+        yield
+        return
+    from durable_responses.health.server import Readiness, serving_health
+
+    queues, of_workflows = {worker.task_queue for worker in workers}, TaskQueue.AGENTS.under(settings.task_queue)
+    readiness = Readiness(
+        dependencies.temporal,
+        dependencies.client,
+        dependencies.provider,
+        queues & {of_workflows},
+        queues - {of_workflows},
+    )
+    async with serving_health(readiness, settings.health_host, settings.health_port) as url:
+        logger.info("Health at %s/livez and %s/readyz.", url, url)
+        yield
