@@ -1,8 +1,8 @@
-"""Bounded concurrency (row A21): a create starts only while fewer than N responses are in flight here.
+"""Bounded concurrency: a create starts only while fewer than N responses are in flight here.
 
 What counts is either a slot of a create that runs (or is being polled for), or the id of a response that was created
 here and is not known to be finished. An id is never dropped by age: the wait ends it, or a GET of our own does. The ids
-are kept in a small file, or a restarted worker would allow up to 2 N.
+are kept in a small file, otherwise a restarted worker would allow up to 2 N.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class IdFile:
         return list(self._ids)
 
     def append(self, sign: str, response_id: str) -> None:
-        """Note that an id came (`+`) or went (`-`)."""
+        """Record that an id came (`+`) or went (`-`)."""
         if sign == "+":
             self._ids[response_id] = None
         else:
@@ -118,7 +118,7 @@ class ResponsesInFlight:
             return list(self._ids)
 
     def __len__(self) -> int:
-        """Responses and creates under way; a permit whose create has not come yet is none."""
+        """Responses and creates under way; a permit whose create has not come yet does not count."""
         with self._lock:
             return self._permits - self._polls + len(self._ids)
 
@@ -141,7 +141,7 @@ class ResponsesInFlight:
                 self._log("+", response_id)
 
     def ended(self, response_id: str) -> None:
-        """A response is known to be finished; one that was not created here is no matter."""
+        """A response is known to be finished; one that was not created here does not matter."""
         with self._lock:
             if response_id in self._ids:
                 self._ids.remove(response_id)
@@ -171,7 +171,7 @@ class ResponsesInFlight:
                 self._room.remove(entry)
 
     def give_back(self) -> None:
-        """A permit is no longer needed."""
+        """Give a permit back."""
         with self._lock:
             self._permits -= 1
         self._tell()
@@ -207,9 +207,9 @@ class AdmissionSlots(CustomSlotSupplier):
         self._lock = threading.Lock()
 
     async def close(self, patience: float) -> None:
-        """Give out no more slots, and wait until nobody asks the server for a create; at most `patience` seconds.
+        """Give out no more slots, and wait until no poll for a create is open; at most `patience` seconds.
 
-        A create that the server hands out while its poll is being cut off is lost with it: it stands still until its
+        A create that the server hands out while its poll is being cut off is lost with it: it is stuck until its
         heartbeats are missed, and then nobody knows that it was never sent.
         """
         with self._lock:
@@ -260,7 +260,7 @@ class AdmissionSlots(CustomSlotSupplier):
 
 
 async def sweep(client: ResponsesClient, in_flight: ResponsesInFlight, waiters: Waiters, *, every: float = 5.0) -> None:
-    """Every few seconds, GET the responses in flight that no wait of this worker looks after. Runs until cancelled."""
+    """Every few seconds, GET the responses in flight that nothing here waits for. Runs until cancelled."""
     while True:
         for response_id in in_flight.ids:
             if response_id not in waiters and await _has_ended(client, response_id):

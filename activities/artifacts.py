@@ -1,4 +1,4 @@
-"""Saving the result of a run as a Markdown file, inside the allowed output roots (row A22)."""
+"""Saving the result of a run as a Markdown file, inside the allowed output roots."""
 
 import asyncio
 import hashlib
@@ -20,11 +20,11 @@ JOB_ID_CHARACTERS = 128
 
 
 class ArtifactError(Exception):
-    """A result that cannot be saved; one sentence names the option and says what to do."""
+    """A result cannot be saved; one sentence names the option and says what to do."""
 
 
 class ArtifactActivities:
-    """The activity that saves results. It writes nowhere but under the roots it is given."""
+    """The activity that saves results. It writes only under the roots it is given."""
 
     def __init__(self, allowed_output_roots: list[Path]) -> None:
         self._roots = allowed_output_roots
@@ -45,7 +45,7 @@ class ArtifactActivities:
 
 
 def write_artifact(save: SaveArtifact, job_id: str, allowed_roots: list[Path]) -> SavedArtifact:
-    """Write the file that `save` asks for. Blocking. Raises `ArtifactError` and `OSError`."""
+    """Write the file that `save` describes. Blocking. Raises `ArtifactError` and `OSError`."""
     folder = output_folder(save.options, allowed_roots)
     path = folder / file_name(save, job_id)
     content = document(save).encode(errors="replace")
@@ -62,7 +62,7 @@ def _not_saved(message: str) -> ApplicationError:
 
 
 def output_folder(options: SaveOptions, allowed_roots: list[Path]) -> Path:
-    """The absolute folder for the file, symlinks resolved. Raises `ArtifactError` when it is outside the root."""
+    """The absolute folder for the file, symlinks resolved. Raises `ArtifactError` if it is outside the root."""
     root = _root(options.root, allowed_roots)
     try:
         folder = Path((options.folder or "").strip() or DEFAULT_FOLDER).expanduser()
@@ -89,14 +89,14 @@ def _root(given: str | None, allowed_roots: list[Path]) -> Path:
 
 
 def file_name(save: SaveArtifact, job_id: str) -> str:
-    """The given name made harmless, else `agent_<UTC time>_<slug>_<job id>.md`."""
+    """The given name, made safe, else `agent_<UTC time>_<slug>_<job id>.md`."""
     if given := _harmless(save.options.filename or ""):
         return given if given.lower().endswith(".md") else f"{given}.md"
     return f"agent_{_utc(save.finished_at):%Y%m%d%H%M%S}_{slug(save.task)}_{_as_file_name(job_id)}.md"
 
 
 def slug(text: str) -> str:
-    """The first words of a text in the characters a-z, 0-9 and `-`, at most 30 of them; `task` when none is left."""
+    """The first words of a text in the characters a-z, 0-9 and `-`, at most 30 of them; `task` if none is left."""
     ascii_text = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:SLUG_CHARACTERS].rstrip("-") or "task"
 
@@ -110,7 +110,7 @@ def _harmless(name: str) -> str:
 
 
 def _as_file_name(job_id: str) -> str:
-    """Our own job ids as they are. Others may hold any text: what is replaced is told apart by a hash."""
+    """Our own job ids as they are. Others may hold any text: a hash tells apart what had to be replaced."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", job_id)
     if name == job_id and len(name) <= JOB_ID_CHARACTERS:
         return name
@@ -171,7 +171,7 @@ def _create(path: Path, content: bytes) -> None:
         os.link(unfinished, path)
     except FileExistsError as error:
         if not _holds(path, content):
-            raise ArtifactError(f"{path} exists already; give another save.filename.") from error
+            raise ArtifactError(f"{path} already exists; give another save.filename.") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

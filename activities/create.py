@@ -24,7 +24,7 @@ T = TypeVar("T")
 CREATE_PATIENCE = 120.0  # seconds
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
-_A_BEAT_ARRIVES = 0.2  # seconds: longer than the throttle of the create worker
+_A_BEAT_ARRIVES = 0.2  # seconds: longer than the heartbeat throttle of the create worker
 
 
 def response_of_earlier_attempt(beat: Beat | None, attempt: int) -> str | None:
@@ -44,13 +44,13 @@ def response_of_earlier_attempt(beat: Beat | None, attempt: int) -> str | None:
 
 @dataclass
 class Sending:
-    """The sending of one create. `beat` is what its heartbeats say; times in seconds since the epoch.
+    """The sending of one create. `beat` holds the details of its heartbeats; times are in seconds since the epoch.
 
-    `patience`: seconds that a create holds its slot while it is turned away; then it fails, and Temporal retries it.
+    `patience`: seconds that a create holds its slot while it is turned away; then it fails and Temporal retries.
 
-    Beats are throttled, and one on its way dies with the worker. So nothing is said before the first POST: a worker
-    that dies with it leaves no beat, or one that says `posting`, never one that allows another POST. `beat` is at first
-    the last one of an earlier attempt.
+    Heartbeats are throttled, and one on its way dies with the worker. So none is sent before the first POST: a worker
+    that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `beat` is at
+    first the last one of an earlier attempt.
     """
 
     deadline: datetime | None
@@ -59,7 +59,7 @@ class Sending:
     patience: float = CREATE_PATIENCE
 
     async def prepared(self, request: Awaitable[T], pulse: Pulse) -> T:
-        """What is to be sent. Where making it fails, nothing was sent: so another attempt may send."""
+        """What to send. If making it fails, nothing was sent, so another attempt may send."""
         try:
             return await request
         except ApplicationError:
@@ -67,7 +67,7 @@ class Sending:
             raise
 
     async def until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
-        """Send the request, again for as long as the provider provably did not take it. Raises `ApplicationError`."""
+        """Send the request, again and again while the provider provably did not take it. Raises `ApplicationError`."""
         give_up_at = self.now() + self.patience
         delay = _FIRST_DELAY
         while True:
@@ -77,7 +77,7 @@ class Sending:
                 return await send()
             except NotProcessed as error:
                 self._tell(CreatePhase.REJECTED, pulse)
-                wait = error.retry_after or delay  # 0 would have us send as fast as we can
+                wait = error.retry_after or delay  # 0 would mean: as fast as possible
                 self._check_deadline(self.now() + wait)
                 if self.now() + wait > give_up_at or not await _still_wanted(wait):
                     raise failed_create(error) from None
@@ -90,7 +90,7 @@ class Sending:
             raise deadline_passed()
 
     async def _announce(self, pulse: Pulse) -> None:
-        """Tell of the POST to come. Where a retry was allowed until now, the beat must arrive before the POST does."""
+        """Announce the POST. If a retry was allowed until now, this heartbeat must arrive before the POST does."""
         retry_was_allowed = self.beat is not None
         self._tell(CreatePhase.POSTING, pulse)
         if retry_was_allowed:
@@ -102,7 +102,7 @@ class Sending:
 
 
 async def to_its_end(request: Awaitable[T]) -> T:
-    """Await a request that a cancel must not cut off: what it creates must not become an orphan (A9)."""
+    """Await a request that a cancel must not cut off: what it creates must not become an orphan."""
     sending = asyncio.ensure_future(request)
     while not sending.done():
         with contextlib.suppress(asyncio.CancelledError):

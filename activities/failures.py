@@ -1,6 +1,6 @@
 """Errors of the Responses API as Temporal failures: one table, which a test holds against the tree of errors.
 
-Raise them `from None`: history stores the causes of a failure too, and theirs are texts that nobody redacted (A25).
+Raise them `from None`: history stores the causes of a failure too, and their texts are not redacted.
 """
 
 from datetime import timedelta
@@ -12,7 +12,7 @@ from durable_responses.activities.messages import Beat, FailureDetail, FailureTy
 from durable_responses.responses_api import errors
 from durable_responses.responses_api.errors import NotFound, ResponsesError
 
-# The failure of a create, by the error's class; a class without a row does as the one it is derived from. An ambiguous
+# The failure of a create, by the error's class; a class without a row is treated as its parent. An ambiguous
 # create is never sent again by a retry.
 OF_CREATES: dict[type[ResponsesError], FailureType] = {
     errors.Unreachable: FailureType.TRY_LATER,
@@ -43,12 +43,12 @@ _LONGEST_DELAY = 86_400.0  # seconds
 
 
 def failed_create(error: ResponsesError) -> ApplicationError:
-    """The failure of `create_response` or `stream_response`; only `try_later` lets Temporal try again."""
+    """The failure of `create_response` or `stream_response`; Temporal retries only `try_later`."""
     return _failure(_row(OF_CREATES, error), error, error.response_id)
 
 
 def failed_read(error: ResponsesError, response_id: str) -> ApplicationError:
-    """The failure of `await_response` or `cancel_response`; only `try_later` lets Temporal try again."""
+    """The failure of `await_response` or `cancel_response`; Temporal retries only `try_later`."""
     return _failure(_row(OF_READS, error), error, response_id)
 
 
@@ -58,7 +58,7 @@ def not_found_yet(error: NotFound, response_id: str) -> ApplicationError:
 
 
 def invalid_input(error: InputError) -> ApplicationError:
-    """What the caller gave cannot be used."""
+    """The caller's input cannot be used."""
     return ApplicationError(str(error), FailureDetail(), type=FailureType.INVALID_INPUT, non_retryable=True)
 
 
@@ -78,7 +78,7 @@ def broken_chain(error: ResponsesError) -> ApplicationError:
 
 
 def deadline_passed() -> ApplicationError:
-    """The run's time was over before the provider had taken the request."""
+    """The run's time was up before the provider took the request."""
     return ApplicationError(
         "The run's deadline passed before the provider took the request.",
         FailureDetail(),
@@ -98,7 +98,7 @@ def no_room() -> ApplicationError:
 
 
 def stopped_worker(beat: Beat | None) -> ApplicationError:
-    """This worker shuts down in the middle of a create that no second attempt follows; `beat`: how far it had come."""
+    """This worker shuts down in the middle of a create that has no second attempt; `beat`: how far it came."""
     return ApplicationError(
         "The worker was stopped in the middle of this create.",
         FailureDetail(response_id=beat.response_id if beat else None),
@@ -125,7 +125,7 @@ def _failure(kind: FailureType, error: ResponsesError, response_id: str | None) 
     detail = FailureDetail(
         code=error.code, http_status=error.status, request_id=error.request_id, response_id=response_id
     )
-    # A delay of 0 would switch Temporal's back-off off; one of centuries does not fit into a timedelta.
+    # A delay of 0 would disable Temporal's backoff; one of centuries does not fit into a timedelta.
     delay = timedelta(seconds=min(error.retry_after, _LONGEST_DELAY)) if error.retry_after else None
     return ApplicationError(
         str(error),

@@ -1,4 +1,4 @@
-"""Telling Temporal, by heartbeats, and the run, by reports, that an activity is alive and how far it has come."""
+"""Heartbeats to Temporal, and reports to the run: that an activity is alive, and how far it has come."""
 
 import asyncio
 import contextlib
@@ -49,8 +49,8 @@ def send_beat(beat: Beat | None) -> None:
 class Pulse:
     """Heartbeats beside an activity, so that a lost worker is noticed and a cancel arrives, whatever it waits for.
 
-    `beat` is asked for the details of each beat; `every` is in seconds. The first beat comes after that time: what is
-    over sooner costs no call to Temporal.
+    `beat` returns the details of each heartbeat; `every` is in seconds. The first heartbeat comes after that time: what
+    ends sooner costs no call to Temporal.
     """
 
     def __init__(self, beat: Callable[[], Beat | None] = lambda: None, every: float = 1.0) -> None:
@@ -58,7 +58,7 @@ class Pulse:
         self._every = every
 
     def beat(self) -> None:
-        """Beat now."""
+        """Send a heartbeat now."""
         send_beat(self._beat())
 
     async def _run(self) -> None:
@@ -82,7 +82,7 @@ class Pulse:
 
 
 class RunReports:
-    """Sends `report_progress` signals to the run, rarely (see `ReportSchedule`), one at a time, never in the way.
+    """Sends `report_progress` signals to the run: rarely (see `ReportSchedule`), one at a time, delaying nothing.
 
     `started_at`: when the activity began to wait; seconds, on the clock of `now`.
     """
@@ -92,7 +92,7 @@ class RunReports:
         self._sending: asyncio.Task[None] | None = None
 
     def tell(self, report: ProgressReport, now: float) -> None:
-        """Report if it is time to."""
+        """Report if it is time."""
         if self._schedule.due(report, now):
             self.tell_at_once(report)
 
@@ -122,12 +122,12 @@ async def _signal(report: ProgressReport) -> None:
     try:
         await run.signal(REPORT_PROGRESS, report, rpc_timeout=_RPC_TIMEOUT)
     except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:  # the run has ended meanwhile
+        if error.status is not RPCStatusCode.NOT_FOUND:  # the run has ended in the meantime
             logger.warning("A progress report did not arrive: %s", error)
 
 
 class ReportSchedule:
-    """When the run is told of a response's progress: rarely, since every report is an event in history.
+    """When the run gets a report about a response: rarely, since every report is an event in history.
 
     Only when something changed; first 5 s after the start, then each time the response's age has grown by a quarter,
     at the latest after 60 s. Plain Python; the clock is given.

@@ -24,7 +24,7 @@ IMAGE_TYPES = {
 
 
 class InputError(Exception):
-    """The caller gave an input that cannot be used. `field` names it, `message` says what to do."""
+    """An input of the caller cannot be used. `field` names it, `message` says what to do."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -33,7 +33,7 @@ class InputError(Exception):
 
 
 def opening_input(opening: Opening, allowed_roots: list[Path]) -> list[InputItem] | str:
-    """The `input` of a run's first request (rows A24 and A26).
+    """The `input` of a run's first request.
 
     Relative paths are relative to `opening.files_root`, else to the first allowed root. Every file must lie under
     both, symlinks resolved. Text when everything is text; a user message when there are images; the caller's items,

@@ -1,4 +1,4 @@
-"""What the worker does around its activities: work that its shutdown cuts off, and news of search attributes."""
+"""Interceptors around activities: what a worker shutdown cuts off, and news of search attributes."""
 
 import asyncio
 from datetime import timedelta
@@ -17,8 +17,8 @@ _AT_ONCE = timedelta(milliseconds=100)
 class HandOver(Interceptor):
     """Fails the activities that the shutdown of their worker has cut off, so that they are retried elsewhere at once.
 
-    Left alone, the SDK reports such an activity as cancelled. Nobody has cancelled it, so the server does not believe
-    that and waits until the heartbeats have been missing for long enough. A failure is believed, and retried.
+    Left alone, the SDK reports such an activity as cancelled. Nobody has cancelled it, so the server ignores that
+    and waits until the heartbeats have been missing for long enough. A failure is accepted, and retried.
     """
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
@@ -35,7 +35,7 @@ class _HandOver(ActivityInboundInterceptor):
             if details is None or not details.worker_shutdown or details.cancel_requested:
                 raise
             raise ApplicationError(
-                "The worker was told to stop; another one goes on.",
+                "The worker is shutting down; another one continues.",
                 type=WORKER_STOPPED,
                 next_retry_delay=_AT_ONCE,
                 category=ApplicationErrorCategory.BENIGN,

@@ -1,4 +1,4 @@
-"""What activities measure on their way, by OpenTelemetry's API alone: without a meter provider it goes nowhere.
+"""Metrics recorded inside activities, by OpenTelemetry's API alone: without a meter provider they go nowhere.
 
 What can be seen from outside, by an activity's argument and result, is measured there (`telemetry`).
 """
@@ -23,5 +23,5 @@ def polled() -> None:
 
 
 def first_text_came(seconds: float, model: str) -> None:
-    """The first text of a response that is followed came so long after its create was sent."""
+    """The first text of a streamed response came this long after its create was sent."""
     _first_text.record(seconds, {GEN_AI_REQUEST_MODEL: model})

@@ -1,4 +1,4 @@
-"""Waiting for one background response: GET it, heartbeat, sleep, and look once more at the deadline.
+"""Waiting for one background response: GET it, send heartbeats, sleep, and GET it once more at the deadline.
 
 From the top down: the wait, the GETs of its response (which failures pass, how long until the next one), and what all
 waits of one worker share. Clocks are given; times are in seconds since the epoch.
@@ -47,18 +47,18 @@ class ResponseWait:
     def __post_init__(self) -> None:
         self._beaten_at = 0.0
         self._reports = RunReports(self.now())
-        # Where an earlier attempt left off: what was seen of the text must not get lost with a worker.
+        # Where an earlier attempt left off: the text seen so far must not be lost with a worker.
         self._beat = earlier_beat() or Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
         self._characters = len(self._beat.preview or "")
         self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
 
     def pulse(self) -> Pulse:
-        """The heartbeats that are sent whatever the wait is doing: a GET may take longer than the timeout."""
+        """The heartbeats, sent whatever the wait is doing: a GET may take longer than the timeout."""
         timeout = activity.info().heartbeat_timeout
         return Pulse(lambda: self._beat, timeout.total_seconds() * OF_THE_TIMEOUT if timeout else 60.0)
 
     async def until_finished(self) -> ResponseRecord:
-        """The finished response, or its state at the deadline: an answer that is ready is never thrown away (A6).
+        """The finished response, or its state at the deadline: an answer that is ready is never thrown away.
 
         Raises `ApplicationError` for a GET whose failure does not pass.
         """
@@ -73,7 +73,7 @@ class ResponseWait:
             await self._reports.finish()
 
     async def _look(self) -> ResponseRecord | None:
-        """GET the response and tell of it; what it has become, once it is finished."""
+        """GET the response and report on it; returns it once it is finished."""
         response = await self.reads.read(self.now())
         if response is not None and not response.is_finished:
             self._show(response)
@@ -86,7 +86,7 @@ class ResponseWait:
         self._tell(self._take(text[-PREVIEW_CHARACTERS:], len(text)) or news)
 
     def show_text(self, end: str, characters: int) -> None:
-        """Tell of more text: its end, and how many characters there are in all."""
+        """Take more text: its end, and its length in characters."""
         self._tell(self._take(end, characters))
 
     def _take(self, end: str, characters: int) -> bool:
@@ -96,7 +96,7 @@ class ResponseWait:
         return True
 
     def _tell(self, news: bool) -> None:
-        """By a heartbeat soon, the run itself from time to time."""
+        """Report: by heartbeat soon, to the run itself from time to time."""
         if news and self.now() - self._beaten_at >= _OFTEN_ENOUGH:
             self._beaten_at = self.now()
             send_beat(self._beat)
@@ -105,7 +105,7 @@ class ResponseWait:
     async def _rest(self, seconds: float) -> ResponseRecord | None:
         """Sleep, at most to the deadline, and until it is this GET's turn.
 
-        The response, if somebody else saw its end meanwhile.
+        Returns the response if somebody else saw its end in the meantime.
         """
         if self._deadline is not None:
             seconds = min(seconds, self._deadline - self.now())
@@ -148,7 +148,7 @@ class Reads:
     _asked_to_wait: float = 0.0
 
     async def read(self, now: float) -> Response | None:
-        """GET the response; None when that failed in a way that passes (A7). Raises `ApplicationError`."""
+        """GET the response; None if that failed in a way that passes. Raises `ApplicationError`."""
         self._gets += 1
         polled()
         try:
@@ -181,20 +181,20 @@ class Reads:
 
     def _passes(self, error: ResponsesError, now: float) -> bool:
         if isinstance(error, NoSuchEndpoint | MalformedAnswer) and self.found:
-            # It was well before: something between us and the provider is out of order, and the response is paid for.
+            # It was found before: something between here and the provider is broken, and the response is paid for.
             return self._failures < _STRANGE_ANSWERS
         just_created = not self.found and now - self.created_at < _NOT_FOUND_YET
         return error.retry_read or (isinstance(error, NotFound) and just_created)
 
     def _failure(self, error: ResponsesError) -> Exception:
         if isinstance(error, NotFound):
-            return lost_response(self.response_id, f"the provider does not know it any more. {error}")
+            return lost_response(self.response_id, f"the provider no longer knows it. {error}")
         return failed_read(error, self.response_id)
 
 
 @dataclass(frozen=True)
 class Cadence:
-    """The wait between two GETs of one response (row A4). Seconds."""
+    """The wait between two GETs of one response. Seconds."""
 
     first: float = 0.4
     factor: float = 1.35
@@ -207,7 +207,7 @@ class Cadence:
         """The wait after that many GETs (at least 1) of a response of that age, without jitter.
 
         Whole milliseconds, each step from the rounded one before it: 400, 540, 729, 984, 1328, 1792, 2419, 2500 …
-        From a minute on, the cap grows to a 24th of the response's age.
+        After the first minute the cap grows to a 24th of the response's age.
         """
         cap = min(max(self.cap, age / 24), self.cap_of_the_old) if age > self.old_age else self.cap
         wait = self.first
@@ -252,14 +252,14 @@ class GetBudget:
         return self._waiting / self._gets_per_second
 
     def take_turn(self, now: float) -> float:
-        """Seconds until this GET may be sent. What a quiet second has left over may be sent at once."""
+        """Seconds until this GET may be sent. What a quiet second leaves unused may be sent at once."""
         turn = max(self._next_turn, now - 1)
         self._next_turn = turn + 1 / self._gets_per_second
         return max(0.0, turn - now)
 
 
 class Waiters:
-    """The activities of this worker that wait for a response, so that who learns its end first can tell them."""
+    """The activities of this worker that wait for a response, so that whoever sees its end first can wake them."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[ResponseRecord]] = {}
@@ -279,7 +279,7 @@ class Waiters:
         return response_id in self._waiting
 
     def tell(self, response_id: str, finished: ResponseRecord) -> None:
-        """Wake whoever waits for this response here."""
+        """Wake those that wait for this response here."""
         told = self._waiting.get(response_id)
         if told is not None and not told.done():
             told.set_result(finished)

@@ -85,6 +85,6 @@ def _message(text: str, citations: list[UrlCitation]) -> Message:
 
 
 def _trace(item: OtherItem) -> OtherItem:
-    """Kind and ids of an item: enough to see whether it waits for an answer."""
+    """Kind and ids of an item: enough to see whether it needs an answer."""
     call_id = (item.model_extra or {}).get("call_id")
     return OtherItem.model_validate({"type": item.type, "id": item.id, **({"call_id": call_id} if call_id else {})})

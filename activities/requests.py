@@ -1,4 +1,4 @@
-"""The request of a create: what a run asks for (row A26), and what its worker adds because history does not carry it.
+"""The request of a create: what a run asks for, and what its worker adds because history does not hold it.
 
 From the top down: the builder, the body of the request, and the full input of a run whose chain the server refused.
 """
@@ -47,7 +47,7 @@ class RequestBuilder:
     files_roots: list[Path]
 
     async def build(self, create: CreateResponse, *, background: bool, stream: bool) -> CreateRequest:
-        """The request to send. Raises `ApplicationError` of type `invalid_input` for what the caller gave wrong."""
+        """The request to send. Raises `ApplicationError` of type `invalid_input` for input that cannot be used."""
         info = activity.info()
         return create_request(
             create.options,
@@ -109,7 +109,7 @@ def create_request(
     background: bool,
     stream: bool,
 ) -> CreateRequest:
-    """The request of one iteration. `store` is always explicit: what is stored is found again after a crash (A2)."""
+    """The request of one iteration. `store` is always explicit: what is stored is found again after a crash."""
     tools = tools_for(options, functions)
     return CreateRequest(
         model=options.model or default_model,
@@ -135,7 +135,7 @@ def instructions_for(options: ModelOptions) -> str:
 
 
 def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[RequestTool]:
-    """The hosted tools that are switched on, then the function tools."""
+    """The enabled hosted tools, then the function tools."""
     tools: list[RequestTool] = []
     if options.enable_web_search:
         tools.append(HostedTool(type="web_search"))
@@ -145,7 +145,7 @@ def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[Requ
 
 
 def reasoning_for(options: ModelOptions) -> ReasoningOptions | None:
-    """No `reasoning` at all for effort none; a summary only when asked for."""
+    """No `reasoning` at all for effort none; a summary only if requested."""
     if options.reasoning_effort is ReasoningEffort.NONE:
         return None
     return ReasoningOptions(

@@ -38,7 +38,7 @@ _NOT_FOUND_YET = 10.0  # seconds in which a response that is to be cancelled may
 class ResponsesActivities:
     """The activities about responses. What they need comes in here; they read no settings.
 
-    Seconds: `patience` with a provider that turns a create away, `first_event` for a create that streams only to be
+    Seconds: `patience` with a provider that turns creates away, `first_event` for a create that streams only to be
     previewed, `silence` after which a stream is lost, `now` since the epoch.
     """
 
@@ -111,7 +111,7 @@ class ResponsesActivities:
 
     @activity.defn
     async def cancel_response(self, cancel: CancelResponse) -> ResponseRecord:
-        """Stop a response at the provider and say what it has become: cancelled, or finished before that (A8)."""
+        """Stop a response at the provider and return what it has become: cancelled, or finished before that."""
         async with Pulse():
             try:
                 response = await self._cancelled(cancel.response_id)
@@ -132,7 +132,7 @@ class ResponsesActivities:
         try:
             return await self.client.cancel(response_id)
         except (GiveUp, OutcomeUnknown) as refused:
-            # 400, 404 or 409: it is finished, or gone. A GET tells the truth.
+            # 400, 404 or 409: it is finished, or gone. A GET shows which.
             if refused.status not in (400, 404, 409):
                 raise
             return (await self.client.retrieve(response_id)).response

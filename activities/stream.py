@@ -1,7 +1,7 @@
 """Following a response by its events: one that lives no longer than its stream, and the preview of a background one.
 
-A stream that breaks before its end is no loss yet: the response is looked up by its id. A preview is for the eyes only:
-what a background response has become is read by GET.
+A stream that breaks before its end loses nothing yet: the response is read by its id. A preview is only for watching:
+the result of a background response is read by GET.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ RESUMABLE_FOR = 300.0  # seconds after its creation for which the provider lets 
 
 _BEAT_EVERY = 0.5  # seconds, as below
 _SHORT = 0.2  # a response that ends sooner needs no report of its id, which comes with its end
-_LET_IT_END = 0.5  # for a response that we left, so that its usage is known
+_LET_IT_END = 0.5  # for a response that was left, so that its usage is known
 _LOOK_AGAIN = 0.1
 _AFTER_A_CUT = 15.0  # in which a response may still finish whose stream was cut
 _BEFORE_RESUMING = 1.0
@@ -126,7 +126,7 @@ class StreamTurn:
         return unfinished_record(response.id, self.streamed.text, status, ended.usage)
 
     async def _end_of(self, response_id: str) -> Response | None:
-        """The response, which ends because nobody follows it; None if the provider does not say so soon."""
+        """The response, which ends because nobody follows it; None if the provider does not confirm that soon."""
         with contextlib.suppress(ResponsesError, TimeoutError):
             async with asyncio.timeout(_LET_IT_END):
                 while True:
@@ -141,7 +141,7 @@ class StreamTurn:
 
     @property
     def beat(self) -> Beat | None:
-        """How far it has come, as its heartbeats say."""
+        """How far it has come, for its heartbeats."""
         response = self.streamed.response
         if response is None:
             return self._sending.beat
@@ -169,7 +169,7 @@ class StreamTurn:
 
 
 async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> ResponseRecord:
-    """Read by id a response whose stream broke: if it finishes all the same, it is used (A27).
+    """Read by id a response whose stream broke: if it finishes anyway, it is used.
 
     Raises `ApplicationError` of type `response_lost`.
     """
@@ -190,7 +190,7 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> Re
 
 @dataclass
 class StreamedResponse:
-    """What a stream has told of its response so far."""
+    """What a stream has said about its response so far."""
 
     response: Response | None = None
     _pieces: list[str] = field(default_factory=list)
@@ -239,7 +239,7 @@ class PreviewFeed:
         self._seen: int | None = None
 
     async def run(self, created_at: float, now: Callable[[], float]) -> None:
-        """Follow until the response ends or grows too old. Never raises: without it, previews are only coarser."""
+        """Follow until the response ends or grows too old. Never raises: without it, previews are just coarser."""
         while now() - created_at < RESUMABLE_FOR:
             try:
                 await self._follow()

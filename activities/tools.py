@@ -32,7 +32,7 @@ class ToolActivities:
     """The activity that runs every function tool of a worker: the model never chooses an activity type."""
 
     def __init__(self, registry: Registry, context: ToolContext) -> None:
-        """`context` is what every tool gets, but for the idempotency key, which is each call's own."""
+        """`context` is what every tool gets, except the idempotency key, which each call has for itself."""
         self._registry = registry
         self._context = context
 
@@ -40,7 +40,7 @@ class ToolActivities:
     async def call_tool(self, call: CallTool) -> ToolResult:
         """The answer to one function call, at most `call.timeout` seconds and the tool's own timeout from now.
 
-        Raises nothing but the activity's cancellation. A tool with effect `once` is not started by a second attempt.
+        Raises only the activity's cancellation. A tool with effect `once` is not started by a second attempt.
         """
         async with Pulse(every=HEARTBEAT_SECONDS):
             result = await self._answer(call)
@@ -111,14 +111,14 @@ async def _stop(tool: Tool[..., Any], task: asyncio.Task[str]) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=STOP_SECONDS)
     if not tool.is_async:
-        activity.logger.warning("Tool %s runs on: its thread cannot be stopped.", tool.name)
+        activity.logger.warning("Tool %s is still running: its thread cannot be stopped.", tool.name)
     elif not task.done():
-        activity.logger.warning("Tool %s runs on: it does not end when it is cancelled.", tool.name)
+        activity.logger.warning("Tool %s is still running: it ignores its cancellation.", tool.name)
     task.add_done_callback(_drop_outcome)
 
 
 def _drop_outcome(task: asyncio.Task[str]) -> None:
-    """What a tool that was given up still says is nobody's business; asyncio would complain at its exception."""
+    """What a tool that was given up still returns is ignored; asyncio would complain about its exception."""
     if not task.cancelled():
         task.exception()
 
@@ -130,7 +130,7 @@ def _failed(call: CallTool, text: str) -> ToolResult:
 def _unknown(call: CallTool, what: str) -> ToolResult:
     return ToolResult(
         call_id=call.call_id,
-        output=f"Outcome unknown: {call.name} {what}. It may have taken effect or not; check before calling it again.",
+        output=f"Outcome unknown: {call.name} {what}. It may have taken effect; check before calling it again.",
         outcome=ToolOutcome.UNKNOWN,
     )
 

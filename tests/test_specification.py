@@ -33,3 +33,11 @@ def test_every_promise_that_a_test_names_is_made() -> None:
     """An id that is not on the page is a slip, or a promise that nobody is told about."""
     unknown = {promise: tests for promise, tests in promises_named().items() if promise not in PROMISES}
     assert unknown == {}
+
+
+def test_the_source_names_no_promise() -> None:
+    """An id means nothing to a reader of the code, who is told in words instead."""
+    folders = [CHECKOUT / name for name in ("durable_responses", "workflows", "activities", "dev")]
+    sources = [path for folder in folders for path in folder.rglob("*.py")]
+    naming = [str(path.relative_to(CHECKOUT)) for path in sources if re.search(r"[(\s][AW]\d{1,2}\b", path.read_text())]
+    assert naming == []

@@ -1,4 +1,4 @@
-"""What an activity's failure means for the run: why it ended, what the provider said, what the last heartbeat told."""
+"""What an activity's failure means for the run: why it ended, what the provider said, what the last heartbeat held."""
 
 from datetime import timedelta
 

@@ -1,8 +1,8 @@
 """`AgentWorkflow`: one agent run, from the task to the answer. `workflows.contract` says how to use it.
 
 The loop is an inner task. `run` waits for it and turns Temporal's cancel into the same request to stop that the
-`cancel` signal makes; so no await inside the loop is ever cancelled from outside, and every step can put things in
-order before it ends.
+`cancel` signal makes; so no await inside the loop is ever cancelled from outside, and every step can clean up
+before it ends.
 """
 
 import asyncio
@@ -158,7 +158,7 @@ class AgentWorkflow:
                 await workflow.wait_condition(loop.done)
             except asyncio.CancelledError:
                 reason = workflow.cancellation_reason()
-                if reason is None:  # not asked for by anybody: this instance is being thrown out of the cache
+                if reason is None:  # nobody asked for it: this instance is being evicted from the cache
                     raise
                 self._stop.make(reason or None)
                 self._changed()

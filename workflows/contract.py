@@ -1,4 +1,4 @@
-"""The front door of an agent run: how to start one, what to tell it, what it answers.
+"""The contract of an agent run: how to start one, what to send it, what it returns.
 
 Start workflow type `AgentWorkflow` on task queue `agents` with one `AgentInput`; its workflow id is the job id.
 Everything here is plain pydantic: a caller needs neither Temporal's SDK nor our workflow code to read it. Models only
@@ -56,7 +56,7 @@ class OnAmbiguousCreate(StrEnum):
 
 
 class AgentInput(Record):
-    """The input of an agent run. Only `task` is required; a person can type it as JSON."""
+    """The input of an agent run. Only `task` is required; it can be typed as JSON."""
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
@@ -64,7 +64,7 @@ class AgentInput(Record):
     task: str | list[dict[str, Any]] = Field(
         description="What to do: text, or Responses API input items.", min_length=1
     )
-    context: str | None = Field(None, description="Background that is given with the task.")
+    context: str | None = Field(None, description="Background for the task.")
     files: list[InputFile] = Field([], description="Text files and images given to the model.")
     files_root: str | None = Field(None, description="Absolute folder that `files` are relative to.")
     previous_response_id: str | None = Field(
@@ -72,16 +72,16 @@ class AgentInput(Record):
     )
 
     # --- the model. Each of these stands in `ModelOptions` too, which is built from it for every create.
-    model: str | None = Field(None, description="Model name; the worker's AGENT_MODEL when not given.")
+    model: str | None = Field(None, description="Model name; default: the worker's AGENT_MODEL.")
     instructions: str | None = Field(None, description="Added to the default instructions.")
     reasoning_effort: ReasoningEffort = Field(
         ReasoningEffort.MEDIUM, description="How hard the model thinks: none, minimal, low, medium, high, xhigh or max."
     )
-    reasoning_summary: bool = Field(False, description="Ask for a summary of the reasoning; it is part of the result.")
+    reasoning_summary: bool = Field(False, description="Request a summary of the reasoning; it is part of the result.")
     verbosity: Verbosity | None = Field(None, description="How long the answer is: low, medium or high.")
     enable_web_search: bool = Field(False, description="Let the model search the web, at the provider.")
     enable_code_interpreter: bool = Field(False, description="Let the model run Python in the provider's sandbox.")
-    tools: list[str] | None = Field(None, description="Names of function tools; all registered ones when not given.")
+    tools: list[str] | None = Field(None, description="Names of function tools; default: all registered ones.")
     text_format: dict[str, Any] | None = Field(None, description="JSON schema that the answer must follow.")
     max_output_tokens: int | None = Field(None, ge=16, description="Tokens of one response, reasoning included.")
     live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
@@ -90,7 +90,7 @@ class AgentInput(Record):
     )
 
     # --- limits
-    max_iterations: int | None = Field(None, ge=1, le=1000, description="By effort when not given: 5, 6, 8, 10 or 12.")
+    max_iterations: int | None = Field(None, ge=1, le=1000, description="Default by effort: 5, 6, 8, 10 or 12.")
     deadline: float | None = Field(None, gt=0, description="Seconds for the whole run.")
     tool_timeout: float = Field(300, gt=0, description="Seconds for one function call; a tool's own limit may be less.")
 
@@ -104,16 +104,16 @@ class AgentInput(Record):
     warm_up: bool = Field(False, description="Send tools and instructions ahead, over a WebSocket only.")
     on_ambiguous_create: OnAmbiguousCreate = Field(
         OnAmbiguousCreate.RETRY_ONCE,
-        description="Where nobody can know whether the provider took a create: retry_once, or fail.",
+        description="If nobody can know whether the provider took a create: retry_once, or fail.",
     )
     heartbeat_timeout: float = Field(
         10, ge=1, le=300, description="Seconds after which a wait whose worker died moves to another worker."
     )
 
     # --- around the run
-    save: SaveOptions | None = Field(None, description="Save the result as a Markdown file; not saved when not given.")
+    save: SaveOptions | None = Field(None, description="Save the result as a Markdown file; default: not saved.")
     tenant: str | None = Field(
-        None, min_length=1, max_length=100, description="For whom the run is: the search attribute `AgentTenant`."
+        None, min_length=1, max_length=100, description="Whom the run is for: the search attribute `AgentTenant`."
     )
 
     @field_validator("task", mode="before")
@@ -129,7 +129,7 @@ class AgentInput(Record):
 
 
 class AgentStatus(StrEnum):
-    """The status of a run. Nothing leaves the last four."""
+    """The status of a run. The last four are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -173,7 +173,7 @@ class ResponseUsage(AgentUsage):
 
 
 class CallStatus(StrEnum):
-    """Where a function call stands."""
+    """The status of a function call."""
 
     RUNNING = "running"
     SUCCEEDED = ToolOutcome.SUCCEEDED
@@ -191,7 +191,7 @@ class CallRecord(BaseModel):
 
 
 class AgentError(BaseModel):
-    """Why a run failed: one sentence, and what the provider said of it."""
+    """Why a run failed: one sentence, and what the provider said about it."""
 
     type: str
     message: str

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.web_ui import call_summary
 
-# The activity answers every failure of a tool itself: a retry means a lost worker. Five times is no accident.
+# The activity answers every failure of a tool itself: a retry means a lost worker. Five losses are no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 _BEYOND_THE_TOOLS_OWN_TIMEOUT = timedelta(seconds=10)
 _LET_TOOLS_END = timedelta(seconds=3)
@@ -89,11 +89,11 @@ class FunctionCalls:
             if activity_errors.was_cancelled(error):
                 return _unknown(call, "it was cancelled")
             workflow.logger.warning("%s (%s) had no result: %s", call.name, call.call_id, error.cause)
-            return _unknown(call, "its worker was lost or its time was over")
+            return _unknown(call, "its worker was lost or its time was up")
 
 
 async def _cancel(handle: ActivityHandle[ToolResult]) -> None:
-    """Tell a tool to stop and give it a moment: a blocking one cannot be stopped and runs on."""
+    """Tell a tool to stop and give it a moment: a blocking one cannot be stopped and keeps running."""
     handle.cancel()
     try:
         await workflow.wait_condition(handle.done, timeout=_LET_TOOLS_END, timeout_summary="the tools are ending")

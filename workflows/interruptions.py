@@ -19,7 +19,7 @@ class Stopped(Exception):
 
 
 class DeadlinePassed(Exception):
-    """The run's time is over."""
+    """The run's time is up."""
 
 
 class RunFailed(Exception):
@@ -38,7 +38,7 @@ class StopRequest:
     reason: str | None = None
 
     def make(self, reason: str | None) -> None:
-        """Ask the run to stop. The first reason given stays."""
+        """Ask the run to stop. The first reason counts."""
         self.requested = True
         self.reason = self.reason or reason
 

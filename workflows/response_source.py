@@ -4,7 +4,7 @@ Part of the workflow: deterministic, owned by `AgentWorkflow`. A step that is to
 it is left at the provider.
 
 A WebSocket lives in a worker, so the next turn goes to that worker's own queue; when nobody takes it there, or there is
-no room, to any worker. The truth stays here: a turn is one attempt, and what its loss means is decided by the workflow.
+no room, to any worker. The state stays here: a turn is one attempt, and the workflow decides what its loss means.
 """
 
 from collections.abc import Callable
@@ -194,7 +194,7 @@ class ResponseSource:
         )
 
     async def _cut_off(self, unfinished: ResponseRecord) -> Response:
-        """Cancel a response at the deadline. If it was completed in this very moment, it is used all the same."""
+        """Cancel a response at the deadline. If it completed at that very moment, it is used."""
         ended = await self._cancel_at_provider(unfinished.id)
         return ended if ended is not None and ended.status == ResponseStatus.COMPLETED else unfinished
 
@@ -293,7 +293,7 @@ class ResponseSource:
     # --- stopping ------------------------------------------------------------------------------------------------
 
     async def _cancel_at_provider(self, response_id: str) -> ResponseRecord | None:
-        """Tell the provider to stop, and record what it says the response has become; None: nothing was said."""
+        """Tell the provider to stop, and record what it says the response has become; None: no answer."""
         try:
             response = await workflow.execute_activity_method(
                 ResponsesActivities.cancel_response,

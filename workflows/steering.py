@@ -69,7 +69,7 @@ class SteeringMessages:
         self._ledger.connection = connection
 
     def turn_lost(self) -> None:
-        """The turn ended without a word about the messages sent into it, or kept from the one before."""
+        """The turn ended without news of the messages sent into it, or kept from the one before."""
         self._settle_kept(SteerStatus.UNKNOWN)
         for id_ in self._ids(SteerStatus.ACCEPTED):
             self.told(SteerOutcome(id=id_, status=SteerStatus.UNKNOWN))

@@ -34,7 +34,7 @@ async def measure(quick: bool) -> Table:
         )
     table.notes.append(
         f"{runs} runs of each, all at once. In the background it is the cadence of the GETs that decides: it is the"
-        " provider's time, not ours (A4)."
+        " provider's time, not ours."
     )
     return table
 

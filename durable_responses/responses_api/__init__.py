@@ -1,1 +1,1 @@
-"""The OpenAI Responses API as plain Python: models, events, errors, HTTP client. Knows nothing of Temporal."""
+"""The OpenAI Responses API as plain Python: models, events, errors, HTTP client. Knows nothing about Temporal."""

@@ -1,4 +1,4 @@
-"""A tap on a WebSocket connection for someone who must see what went over the wire. Off unless a hook is given.
+"""A tap on a WebSocket connection, to see what goes over the wire. Off unless a hook is given.
 
 Frames hold what users and models wrote; headers, and with them the API key, are never part of a record.
 """
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Direction(StrEnum):
-    """Who caused what a record tells: us towards the server, the server, or neither."""
+    """Who caused a record: the client, the server, or neither."""
 
     OUTBOUND = "outbound"
     INBOUND = "inbound"
@@ -26,7 +26,7 @@ class Direction(StrEnum):
 
 
 class CaptureKind(StrEnum):
-    """What a record tells."""
+    """What a record is about."""
 
     OPEN = "open"
     FRAME = "frame"
@@ -51,11 +51,11 @@ class CaptureRecord:
 
 
 CaptureHook = Callable[[CaptureRecord], None]
-"""Called on the event loop, after the frame was handed on: be quick. What it raises is logged and goes no further."""
+"""Called on the event loop, after the frame was passed on: be quick. What it raises is logged and goes no further."""
 
 
 class Tap:
-    """Tells a hook, if there is one, what happens."""
+    """Passes what happens to a hook, if there is one."""
 
     def __init__(self, hook: CaptureHook | None) -> None:
         self._hook = hook
@@ -74,7 +74,7 @@ class Tap:
         self._tell(direction, CaptureKind.FRAME, preview=preview, size=len(encoded))
 
     def closed(self, close: Close, direction: Direction) -> None:
-        """The connection is closed; `direction` tells by whom."""
+        """The connection is closed; `direction` says by whom."""
         self._tell(direction, CaptureKind.CLOSE, close_code=close.code, error=redact(close.reason) or None)
 
     def failed(self, error: Exception) -> None:

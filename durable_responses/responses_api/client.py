@@ -1,6 +1,6 @@
 """The Responses API over HTTP: one method, one request, sent once.
 
-Timeouts are totals, not per phase. Nothing is retried here: whoever calls decides, by the class of the error (see
+Timeouts are totals, not per phase. Nothing is retried here: the caller decides, by the class of the error (see
 `errors`). https://platform.openai.com/docs/api-reference/responses
 """
 
@@ -128,7 +128,9 @@ class ResponsesClient:
             if not page.has_more:
                 return items
             if page.last_id is None or page.last_id == query.get("after"):
-                raise MalformedAnswer(f"The answer to {_asked(request)} has more items but does not say after which.")
+                raise MalformedAnswer(
+                    f"The answer to {_asked(request)} has more items but does not say after which one."
+                )
             query["after"] = page.last_id
 
     @asynccontextmanager
@@ -139,7 +141,7 @@ class ResponsesClient:
 
         The iterator ends after `response.completed`, `.failed` or `.incomplete`, and raises in every other case: for
         an `error` event, when the stream ends early, and when no event comes for `silence` seconds. The error's
-        `response_id` is set if the stream had told it. Leaving the block closes the connection.
+        `response_id` is set if the stream had named it. Leaving the block closes the connection.
         """
         body = request.body() | {"stream": True}
         async with self._events(self._request("POST", "/responses", silence, body=body), silence) as events:
@@ -220,7 +222,7 @@ def _usable_key(api_key: SecretStr | None) -> str:
     key = api_key.get_secret_value().strip() if api_key else ""
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise Misconfigured(
-            "The API key contains spaces, line breaks or other characters that no key has: set it anew."
+            "The API key contains spaces, line breaks or other characters that no key has: set it again."
         )
     return key
 
@@ -263,7 +265,7 @@ def _read(kind: type[Answer], answer: httpx.Response) -> Answer:
         reason = f"body: {error}"
     # Outside the except blocks: as a cause, pydantic's text would carry the answer into logs and history.
     raise MalformedAnswer(
-        f"The answer to {_asked(answer.request)} is no {kind.__name__}: {reason}",
+        f"The answer to {_asked(answer.request)} is not a {kind.__name__}: {reason}",
         status=answer.status_code,
         request_id=answer.headers.get("x-request-id"),
     )
@@ -296,7 +298,7 @@ async def _next_event(messages: AsyncIterator[ServerSentEvent], silence: float, 
     except TimeoutError as failure:
         raise ConnectionLost(f"The stream of {asked} was silent for {silence:g} seconds.") from failure
     except SSEError as failure:
-        raise MalformedAnswer(f"The answer to {asked} is no event stream: {failure}") from failure
+        raise MalformedAnswer(f"The answer to {asked} is not an event stream: {failure}") from failure
     except TRANSPORT_FAILURES as failure:
         raise error_for_failure(asked, failure) from failure
     except ValueError as failure:

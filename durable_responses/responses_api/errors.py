@@ -12,19 +12,19 @@ ResponsesError
 │   │   └── TurnLost              the same over a WebSocket; `loss` says how
 │   ├── ServerFailed          5xx, 408, 409, or an error in the middle of a stream
 │   └── MalformedAnswer       a success, but not the object that was asked for
-│       └── InvalidFrame          a WebSocket message that is no event; the connection lives on
+│       └── InvalidFrame          a WebSocket message that is not an event; the connection lives
 ├── ChainRejected           `previous_response_id` is not accepted: send the full input instead, once
 └── GiveUp                  sending it again will not help
     ├── Misconfigured         an option of the client is wrong: the text names it
     ├── BadRequest            the request is wrong: `param` may name the field
-    ├── AuthenticationFailed  401, 403, 407: the key, or what it may do
+    ├── AuthenticationFailed  401, 403, 407: the key, or its permissions
     ├── QuotaExhausted        no credit, or a spend limit is reached
     ├── NotFound              no such response or model (or not yet: just after its create)
-    └── NoSuchEndpoint        the server does not have this part of the API: look at the base URL
+    └── NoSuchEndpoint        the server does not have this part of the API: check the base URL
         └── HttpOnly              the server answers here, but over HTTP only
 
-For reads (and cancel and delete, which may be repeated as well) the question is another: `retry_read` of each class
-says whether the same request may succeed later. Status, code, request id and delay go with every error; texts are
+For reads (and cancel and delete, which may be repeated as well) the question is a different one: `retry_read` of each
+class says whether the same request may succeed later. Every error carries status, code, request id and delay; texts are
 redacted and capped (`redaction.py`). Sources: https://platform.openai.com/docs/guides/error-codes and what
 servers were seen to send.
 """
@@ -47,7 +47,7 @@ from durable_responses.responses_api.redaction import MAX_TEXT_BYTES, redact
 class ResponsesError(Exception):
     """Any failure of a request. `str()` gives the text with status, code and request id, fit to be shown and stored.
 
-    `retry_after` is in seconds; `response_id` is set when a stream had told it before it failed.
+    `retry_after` is in seconds; `response_id` is set if a stream named it before it failed.
     """
 
     retry_read: ClassVar[bool] = False
@@ -138,13 +138,13 @@ class ServerFailed(OutcomeUnknown):
 
 
 class MalformedAnswer(OutcomeUnknown):
-    """The answer is a success but not what the API answers. Reading it again will not change it."""
+    """A successful answer that is not what the API sends. Reading it again will not change it."""
 
     retry_read = False
 
 
 class InvalidFrame(MalformedAnswer):
-    """A WebSocket message is no event; its first 200 characters are in the text. The connection lives on."""
+    """A WebSocket message is not an event; its first 200 characters are in the text. The connection stays up."""
 
 
 class ChainRejected(ResponsesError):
@@ -227,7 +227,7 @@ _CHAIN_REJECTED = re.compile(
 
 _ADVICE: dict[type[ResponsesError], str] = {
     NoSuchEndpoint: ", so check the base URL",
-    AuthenticationFailed: ", so check the API key and what it may do",
+    AuthenticationFailed: ", so check the API key and its permissions",
     QuotaExhausted: " until there is credit again",
 }
 
@@ -258,7 +258,7 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
 
 
 def error_for_answer(request: str, status: int, headers: Mapping[str, str], body: bytes) -> ResponsesError:
-    """The error for an HTTP answer that is no success.
+    """The error for an HTTP answer that is not a success.
 
     `request` names it for the reader ("POST /responses"), `headers` is case-insensitive (or lower-case).
     """
@@ -302,7 +302,7 @@ def _event_headers(error: ErrorDetail) -> dict[str, str]:
 
 
 def _read_error(body: bytes) -> ErrorDetail | None:
-    """The error object of the API, or None when the body is something else."""
+    """The error object of the API, or None if the body is something else."""
     try:
         answer = read_json(body)
     except ValueError:
@@ -347,7 +347,7 @@ def _http_date(value: str) -> datetime | None:
 
 
 def delay(value: str | None, *, per_second: float = 1) -> float | None:
-    """Seconds from a header's number, at least 0; None when it is no number. `per_second` is 1000 for milliseconds."""
+    """Seconds from a header's number, at least 0; None if it is not a number. `per_second` is 1000 for milliseconds."""
     try:
         number = float(value or "nan")
     except ValueError:

@@ -519,7 +519,7 @@ def _read_object(data: str | bytes) -> dict[str, Any]:
     try:
         fields = read_json(data)
     except ValueError as error:
-        raise ValueError(f"The event is not JSON: {error}.") from error
+        raise ValueError(f"The event is not valid JSON: {error}.") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"The event is no JSON object but a {type(fields).__name__}.")
+        raise ValueError(f"The event is not a JSON object but a {type(fields).__name__}.")
     return fields

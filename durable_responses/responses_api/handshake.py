@@ -1,4 +1,4 @@
-"""What must be known, and checked, before a WebSocket is opened: address, headers, TLS, proxy, limits.
+"""What is known and checked before a WebSocket is opened: address, headers, TLS, proxy, limits.
 
 `prepare` turns options into a `Handshake`, or raises Misconfigured naming the option. No socket exists before that.
 """
@@ -36,7 +36,7 @@ class Options(BaseModel):
 class TlsOptions(Options):
     """TLS towards the server or a proxy. Files are PEM."""
 
-    ca: Path | None = Field(None, description="Authorities to trust instead of the system's.")
+    ca: Path | None = Field(None, description="Certificate authorities to trust instead of the system's.")
     certificate: Path | None = Field(None, description="Our own certificate, if the server asks for one.")
     key: Path | None = Field(None, description="Private key of `certificate`, unless it is in the same file.")
     passphrase: SecretStr | None = Field(None, description="Of `key`.")
@@ -53,7 +53,7 @@ class ProxyMode(StrEnum):
 
 
 class ProxyOptions(Options):
-    """The proxy, `http://` or `https://`, with user and password in the URL if it wants them."""
+    """The proxy, `http://` or `https://`, with user and password in the URL if it needs them."""
 
     mode: ProxyMode = ProxyMode.ENVIRONMENT
     url: SecretStr | None = Field(None, description="Only with mode `explicit`.")
@@ -67,14 +67,14 @@ class BearerAuth(Options):
 
 
 class HeaderAuth(Options):
-    """A header of one's own in place of `Authorization`."""
+    """A custom header in place of `Authorization`."""
 
     name: str
     value: SecretStr
 
 
 class RequestOverrides(Options):
-    """What a gateway or a private server needs to be asked differently."""
+    """What requests to a gateway or a private server need."""
 
     headers: dict[str, str] = Field({}, repr=False, description="Win over all other headers but those of `auth`.")
     auth: BearerAuth | HeaderAuth | None = None
@@ -171,7 +171,7 @@ def check_host(host: str, *, secure: bool, overrides: RequestOverrides) -> None:
     if not secure and not overrides.allow_plaintext:
         raise Misconfigured(f"`url` is plain `ws:` and {host} is not loopback: use `wss:`, or set `allow_plaintext`.")
     if not overrides.allow_private_network and (address := _ip_address(host)) and not address.is_global:
-        raise Misconfigured(f"{host} is not a public address: set `allow_private_network` if that is meant.")
+        raise Misconfigured(f"{host} is not a public address: set `allow_private_network` if that is intended.")
 
 
 def _checked(url: str) -> SplitResult:
@@ -318,7 +318,7 @@ def _check_proxy(proxy: str, options: ProxyOptions) -> None:
         scheme = parse_proxy(proxy).scheme
     except (InvalidProxy, ValueError):
         # Not chained: the library's message repeats the URL, and with it the password.
-        raise Misconfigured(f"The proxy ({options.mode}) has no valid URL: use `http://host:port`.") from None
+        raise Misconfigured(f"The proxy ({options.mode}) does not have a valid URL: use `http://host:port`.") from None
     if scheme not in ("http", "https"):
         raise Misconfigured(f"The proxy ({options.mode}) is a {scheme} proxy: only http and https are supported.")
     if options.tls and scheme != "https":

@@ -30,7 +30,7 @@ class ApiModel(BaseModel):
 
 
 def read_json(data: str | bytes) -> Any:
-    """What a JSON text says; ValueError if it is none.
+    """The value of a JSON text. Raises ValueError if it is not valid JSON.
 
     JSON can spell lone surrogates (half an emoji at the end of a delta) that no UTF-8 text can hold. They become
     question marks, because a whole answer is worth more than half a character.
@@ -51,7 +51,7 @@ def _default_for_null(value: Any) -> Any:
 
 
 T = TypeVar("T")
-# Some servers send null for what they have nothing of, where the API sends an empty value.
+# Some servers send null where the API sends an empty value.
 NullAsDefault = Annotated[T, BeforeValidator(_default_for_null)]
 
 

@@ -196,7 +196,7 @@ class Continuation:
 
 
 class TurnPhase(StrEnum):
-    """Where a turn stands. Nothing leaves the last three."""
+    """The state of a turn. The last three are final."""
 
     DISPATCHED = "dispatched"
     STARTED = "started"
@@ -358,7 +358,7 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Incoming:
-    """Pass `event` on to whoever listens. `turn` is the turn it belongs to, if any: look whether it is over now.
+    """Pass `event` on to the listeners. `turn` is the turn it belongs to, if any: look whether it is over now.
 
     `stored` is whether the provider keeps the response beyond this connection.
     """
@@ -407,7 +407,7 @@ class Conversation:
         return Outgoing(text, None)
 
     def receive(self, frame: str | bytes) -> Incoming:
-        """Read one message. Raises InvalidFrame for what is no event; the conversation goes on all the same."""
+        """Read one message. Raises InvalidFrame for what is not an event; the conversation continues."""
         try:
             event = parse_event(frame)
         except ValueError as error:

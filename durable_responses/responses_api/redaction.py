@@ -1,4 +1,4 @@
-"""What is left out of texts that are shown, logged or stored: API keys, tokens and passwords.
+"""Redacting texts that are shown, logged or stored: API keys, tokens and passwords.
 
 Three questions, one room. `redact`: a text that somebody else wrote, in which a secret is known by its look.
 `without_values`: an answer to a request of ours, which may repeat the very secret that was sent. `names_a_secret`: a
@@ -47,7 +47,7 @@ def redact(text: str, *, limit: int = MAX_TEXT_BYTES) -> str:
 def without_values(data: bytes, values: Iterable[str]) -> bytes:
     """The same bytes with these values masked, wherever they stand.
 
-    For what a server says of a key that it refuses: keys of compatible servers look like nothing that `redact` knows.
+    For what a server says about a key that it refuses: keys of compatible servers have no form that `redact` knows.
     Values shorter than `SHORTEST_SECRET` are left alone.
     """
     for value in values:

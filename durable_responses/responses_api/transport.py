@@ -3,7 +3,7 @@
 httpx over aiohttp's connections, because httpx's own pool costs time in proportion to its connections. Two facts of
 that combination matter here:
 
-- httpx_aiohttp turns nearly every failure of a connection, a reset in mid-answer included, into
+- httpx_aiohttp turns nearly every failure of a connection, a reset in the middle of an answer included, into
   `httpx.ConnectTimeout`. Only aiohttp's exception, which it keeps as the cause, tells whether anything was sent.
 - On a kept connection that turns out to be dead, aiohttp sends idempotent requests a second time by itself. A POST it
   never does; but the POST that was lost on a dead connection may have arrived. So a POST gets a new connection each.
@@ -120,7 +120,7 @@ class _Generation:
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of an answer; says when it is closed."""
+    """The body of an answer; reports when it is closed."""
 
     def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
         self._body = body
@@ -197,7 +197,7 @@ def error_for_failure(request: str, failure: Exception) -> ResponsesError:
     """The error for one of `TRANSPORT_FAILURES`; `request` names what was asked for ("POST /responses")."""
     cause = failure.__cause__ if isinstance(failure.__cause__, aiohttp.ClientError) else failure
     if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status == 407:
-        return AuthenticationFailed(f"The proxy wants a user name and password for {request}", status=407)
+        return AuthenticationFailed(f"The proxy requires a user name and password for {request}", status=407)
     kind = what_it_proves(type(cause))
     words = " ".join(str(cause).replace(" ssl:default", "").split())
     return kind(f"{_WHAT_HAPPENED[kind]} {request}: {words or type(cause).__name__}")

@@ -1,4 +1,4 @@
-"""A WebSocket to the Responses API that stays connected: opened, watched, reopened and closed for its user.
+"""A WebSocket to the Responses API that stays connected: it is opened, watched, reopened and closed for its user.
 
     manager = ResponsesWebSocket(api_key=key)
     await manager.connect()
@@ -62,7 +62,7 @@ CLIENT_CLOSED = Close(CloseCode.NORMAL_CLOSURE, "Client closed")
 
 
 class ConnectionState(StrEnum):
-    """Where a `ResponsesWebSocket` stands."""
+    """The state of a `ResponsesWebSocket`."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -97,7 +97,7 @@ class Subscribers(Generic[Arguments]):
         return unsubscribe
 
     def notify(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        """Tell everyone. Who raises is logged, and stops nobody else."""
+        """Call every subscriber. One that raises is logged, and stops nobody else."""
         for key, callback in list(self._callbacks.items()):
             if key not in self._callbacks:
                 continue
@@ -140,7 +140,7 @@ class ResponsesWebSocket:
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection stands."""
+        """The state of the connection."""
         if self._session is not None:
             return self._session.state
         return ConnectionState.CLOSED if self._closed else ConnectionState.IDLE

@@ -1,7 +1,7 @@
 """One WebSocket to the Responses API: opened once, read until it closes, never reopened.
 
-`open_socket` is the only place that knows the `websockets` library; its exceptions end there, in one table. Who wants
-to stay connected uses `websocket.py`, who wants one response after the other uses `websocket_pool.py`.
+`open_socket` is the only place that knows the `websockets` library; its exceptions end there, in one table. To
+stay connected, use `websocket.py`; for one response after the other, use `websocket_pool.py`.
 """
 
 import asyncio
@@ -188,7 +188,7 @@ class LibrarySocket:
 
 
 def _close_of(closed: ConnectionClosed) -> Close:
-    # Whoever closed first knows why: the other side's close frame only echoes it.
+    # The side that closed first knows why: the other side's close frame only echoes it.
     first = closed.sent if closed.rcvd is None or closed.rcvd_then_sent is False else closed.rcvd
     if first is None:
         return Close(CloseCode.ABNORMAL_CLOSURE, str(closed.__cause__ or ""))
@@ -274,7 +274,7 @@ def error_for_handshake(failure: OSError | InvalidHandshake, handshake: Handshak
             headers = {name.lower(): value for name, value in answer.headers.raw_items()}
             return _refused(answer.status_code, headers, without_values(bytes(answer.body or b""), handshake.secrets))
         case InvalidProxyStatus(response=answer) if answer.status_code == 407:
-            return AuthenticationFailed("The proxy wants a user name and password for the WebSocket.", status=407)
+            return AuthenticationFailed("The proxy requires a user name and password for the WebSocket.", status=407)
         case OSError() | ProxyError() | InvalidMessage():
             return Unreachable(f"The WebSocket could not be opened: {failure or type(failure).__name__}")
         case _:
@@ -286,7 +286,7 @@ def _refused(status: int, headers: dict[str, str], body: bytes) -> ResponsesErro
         return NoSuchEndpoint("The server answered the WebSocket upgrade as plain HTTP: check the URL", status=status)
     error = error_for_answer("the WebSocket", status, headers, body)
     if status == 426:
-        return HttpOnly("The server wants HTTP here, not a WebSocket", status=status, code=error.code)
+        return HttpOnly("The server requires HTTP here, not a WebSocket", status=status, code=error.code)
     if status >= 500 or isinstance(error, OutcomeUnknown):
         busy = Busy(
             "The server turned the WebSocket away for now",
@@ -333,7 +333,7 @@ async def back_off(budget: RetryBudget, clock: Clock, failure: ResponsesError) -
 
 
 class Listener(Protocol):
-    """Whoever wants to know what a connection receives. Called in order, on the event loop; must not raise."""
+    """A listener to what a connection receives. Called in order, on the event loop; must not raise."""
 
     def on_incoming(self, incoming: Incoming) -> None:
         """An event has arrived."""

@@ -1,4 +1,4 @@
-"""Kept WebSockets for those who want one response after the other: leases and turns.
+"""A pool of WebSockets for one response after the other: leases and turns.
 
     async with pool.lease(session, api_key=key) as lease:
         turn = lease.turn(request, deadline=60)

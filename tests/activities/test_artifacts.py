@@ -236,7 +236,7 @@ async def test_a_file_that_is_there_already_is_kept(tmp_path: Path) -> None:
 
     message = await refused(result_of(options=SaveOptions(filename="a")), tmp_path)
 
-    assert message == f"{path} exists already; give another save.filename."
+    assert message == f"{path} already exists; give another save.filename."
     assert path.read_text() == "mine"
     assert everything_in(path.parent) == ["a.md"]
 
@@ -247,7 +247,7 @@ async def test_a_symlink_at_the_files_place_is_not_followed(tmp_path: Path) -> N
     (root / "_gpt5_docs").mkdir(parents=True)
     (root / "_gpt5_docs" / "a.md").symlink_to(tmp_path / "outside.md")
 
-    assert "exists already" in await refused(result_of(options=SaveOptions(filename="a")), root)
+    assert "already exists" in await refused(result_of(options=SaveOptions(filename="a")), root)
     assert not (tmp_path / "outside.md").exists()
 
 

@@ -90,7 +90,7 @@ async def test_a_taken_name_is_reported_and_the_run_is_completed_all_the_same(ht
         await _save_as_taken(session, "First.")
         second = await _save_as_taken(session, "Second.")
     assert (second.status, second.path) == ("completed", None)
-    assert "taken.md exists already" in second.text
+    assert "taken.md already exists" in second.text
 
 
 async def test_nothing_is_saved_when_that_is_not_wanted(http: HttpServer) -> None:

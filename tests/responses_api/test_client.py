@@ -313,7 +313,7 @@ async def test_a_success_that_is_no_response_is_malformed(
     provider: Provider, api: ResponsesClient, name: str, body: Any
 ) -> None:
     provider.will(answer(body, x_request_id="req_7"))
-    with pytest.raises(MalformedAnswer, match=r"is no Response: .* \(status 200, request id req_7\)"):
+    with pytest.raises(MalformedAnswer, match=r"is not a Response: .* \(status 200, request id req_7\)"):
         await CALLS[name](api)
 
 
@@ -504,7 +504,7 @@ async def test_an_event_that_is_no_json_ends_the_stream(provider: Provider, api:
 async def test_an_answer_that_is_no_stream_is_malformed(provider: Provider, api: ResponsesClient) -> None:
     provider.will(answer(QUEUED))
     async with api.stream(REQUEST) as events:
-        with pytest.raises(MalformedAnswer, match="no event stream"):
+        with pytest.raises(MalformedAnswer, match="not an event stream"):
             await kinds_of(events)
 
 

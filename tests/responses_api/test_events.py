@@ -125,12 +125,12 @@ def test_half_an_emoji_does_not_cost_the_event() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("{oops", "not JSON"),
-        ("", "not JSON"),
-        (b"\xff", "not JSON"),
-        ("[" * 100_000, "not JSON"),
-        ("[1]", "no JSON object but a list"),
-        ("null", "no JSON object but a NoneType"),
+        ("{oops", "not valid JSON"),
+        ("", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[1]", "not a JSON object but a list"),
+        ("null", "not a JSON object but a NoneType"),
         ({}, "no string `type`"),
         ({"type": 7}, "no string `type`"),
     ],

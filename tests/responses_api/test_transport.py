@@ -117,7 +117,7 @@ async def test_a_proxy_that_wants_a_password_is_named(proxy: Provider, monkeypat
     monkeypatch.setenv("HTTPS_PROXY", address_of(proxy))
     proxy.will(answer(b"", 407))
     async with ResponsesClient("https://provider.invalid/v1", KEY) as api:
-        with pytest.raises(AuthenticationFailed, match="proxy wants a user name"):
+        with pytest.raises(AuthenticationFailed, match="proxy requires a user name"):
             await api.create(REQUEST)
 
 
