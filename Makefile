@@ -17,6 +17,7 @@ PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
 READY := .venv/.installed-$(PLACE)
 READY_TO_TEST := .venv/.tested-$(PLACE)
 IN_VENV := .venv/bin/python -m
+PROGRAM := .venv/bin/durable-responses
 
 # As it was typed: a dollar sign in a task is no variable of make's.
 override TASK := $(value TASK)
@@ -60,19 +61,19 @@ $(READY_TO_TEST): $(READY) requirements.txt
 	@$(INSTALL) --require-hashes -r requirements.txt
 	@touch $@
 
-run: setup ## Run an agent and follow it: make run TASK="…"
-	@$(IN_VENV) starter run --effort $(EFFORT) "$$TASK"
+run: setup ## Start a run and follow it to its end: make run TASK="…"
+	@$(PROGRAM) run --effort $(EFFORT) "$$TASK"
 
-up: setup ## Run Temporal, emulator and worker in the foreground, whatever is not configured
-	@$(IN_VENV) starter up
+up: setup ## Run Temporal, the emulator and a worker until Ctrl-C
+	@$(PROGRAM) up
 
-down: setup ## Stop what `make run` left in the background
-	@$(IN_VENV) starter down
+down: setup ## Stop what `up` or `run` started
+	@$(PROGRAM) down
 
 # Nothing but protocol may be written to standard output, so what the set-up says goes elsewhere.
-mcp: ## Serve agents as MCP tools over stdio; make mcp ARGS=--http
+mcp: ## Serve agent runs as MCP tools over stdio, or HTTP: make mcp ARGS=--http
 	@$(MAKE) --no-print-directory setup >&2
-	@exec $(IN_VENV) durable_responses.mcp_server $(ARGS)
+	@exec $(PROGRAM) mcp $(ARGS)
 
 # All of it, with several workers, by the same versions as docker-compose.yml.
 stack: setup ## Run Temporal on PostgreSQL, its Web UI and WORKERS=3 workers in the foreground

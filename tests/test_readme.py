@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_responses.cli.app import app
-from durable_responses.cli.entry import PROGRAMS
+from durable_responses.cli.entry import COMMANDS
 from durable_responses.embedded import find_temporal_cli
 from durable_responses.settings import Settings
 from durable_responses.tools.registry import Registry
@@ -42,11 +41,25 @@ def test_the_page_of_all_settings_is_current() -> None:
     assert settings_table() in (CHECKOUT / "docs" / "settings.md").read_text()
 
 
-def test_every_command_of_the_table_exists_and_none_is_left_out() -> None:
+def rows_of_commands() -> list[tuple[list[str], str]]:
+    """The table of the command line: the commands of a row, and what it says of them."""
     table = README.split("## The command line")[1].split("\n## ")[0]
-    named = set(re.findall(r"`([a-z]+)[ `]", "\n".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert named == commands | set(PROGRAMS)
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", table, re.MULTILINE)
+    return [(re.findall(r"`([a-z]+)[ `]", first), text) for first, text in rows]
+
+
+def test_every_command_of_the_table_exists_and_none_is_left_out() -> None:
+    assert {name for names, _ in rows_of_commands() for name in names} == COMMANDS.keys()
+
+
+def test_the_table_says_of_a_command_what_its_help_says() -> None:
+    told = {names[0]: text for names, text in rows_of_commands() if len(names) == 1}
+    assert told
+    assert [name for name, text in told.items() if not text.startswith(_as_a_part(COMMANDS[name].help))] == []
+
+
+def _as_a_part(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:].rstrip(".")
 
 
 async def test_the_commands_of_temporal_do_what_the_readme_says(temporal: TemporalServer, tmp_path: Path) -> None:

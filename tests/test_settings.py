@@ -132,7 +132,7 @@ def test_an_edited_tool_module_is_a_difference(tmp_path: Path, monkeypatch: pyte
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """A program like ours: a module, and packages, of which one is a link."""
-    for file in ("program/settings.py", "program/cli/app.py", "program/worker/queues.py", "workflows/agent.py"):
+    for file in ("program/settings.py", "program/cli/runs.py", "program/worker/queues.py", "workflows/agent.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     (tmp_path / "program/workflows").symlink_to("../workflows")
@@ -149,7 +149,7 @@ def test_an_update_of_the_program_is_a_difference(program: Path, file: str) -> N
 
 def test_an_update_of_the_command_line_alone_is_no_difference_to_a_worker(program: Path) -> None:
     before = Settings.load().fingerprints(program)
-    edit(program / "cli" / "app.py")
+    edit(program / "cli" / "runs.py")
     assert Settings.load().fingerprints(program) == before
 
 

@@ -1,1 +1,11 @@
-"""The parts of the command line, put together by `starter.py`: options, how a run looks, how it is followed."""
+"""The command line.
+
+entry.py       which command is meant: a table of all, in the standard library alone
+command.py     how a function becomes a command, and what it is handed
+runs.py        run, start, watch, result          with options.py and following.py
+jobs.py        status, cancel, list
+stack.py       doctor, up, down                   with checks.py
+output.py      streams, errors, exit codes
+reports.py     what --json prints
+screen.py      how a run looks
+"""

@@ -1,7 +1,7 @@
-"""`durable-responses`: finds out which program is meant, and loads nothing else.
+"""`durable-responses`: finds the command that is meant, and loads nothing else.
 
-A worker, an emulator and an MCP server are programs of their own: none of them needs what parses the other commands,
-and an MCP client waits for the first answer. So this module imports the standard library only, and little of it.
+What parses the options of a command and what a worker is made of take a second to load; an MCP client waits for the
+first answer, a person for the help. So this module imports the standard library only, and little of it.
 """
 
 import sys
@@ -9,30 +9,72 @@ from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 
-class Program(NamedTuple):
-    """A program with arguments of its own: `main` of the module takes them, and leaves or returns the exit code."""
+class Command(NamedTuple):
+    """A command: what it does in one line, and the function that takes the words after its name.
 
-    module: str
+    The function leaves the process, or returns the exit code.
+    """
+
     help: str
+    module: str
+    function: str = "main"
 
 
-PROGRAMS = {
-    "worker": Program("durable_responses.worker.__main__", "Run a worker, which executes agent runs."),
-    "emulator": Program(
-        "durable_responses.emulator.__main__", "Run a Responses API server without a model, for tests."
-    ),
-    "mcp": Program("durable_responses.mcp_server.__main__", "Serve agent runs as MCP tools."),
+GROUPS = {
+    "Agent runs": {
+        "run": Command("Start a run and follow it to its end.", "durable_responses.cli.runs", "run"),
+        "start": Command("Start a run and print its job id.", "durable_responses.cli.runs", "start"),
+        "watch": Command("Follow a run to its end.", "durable_responses.cli.runs", "watch"),
+        "result": Command("Print the answer of a run, once it has ended.", "durable_responses.cli.runs", "result"),
+        "status": Command("Show the state of a run.", "durable_responses.cli.jobs", "status"),
+        "list": Command("List the latest runs.", "durable_responses.cli.jobs", "list_jobs"),
+        "cancel": Command("Cancel a run, at the provider too.", "durable_responses.cli.jobs", "cancel"),
+    },
+    "What runs need": {
+        "doctor": Command("Check everything that runs need.", "durable_responses.cli.stack", "doctor"),
+        "up": Command("Run Temporal, the emulator and a worker until Ctrl-C.", "durable_responses.cli.stack", "up"),
+        "down": Command("Stop what `up` or `run` started.", "durable_responses.cli.stack", "down"),
+    },
+    "Programs": {
+        "worker": Command("Run a worker, which executes agent runs.", "durable_responses.worker.__main__"),
+        "emulator": Command("Run an emulator of the Responses API.", "durable_responses.emulator.__main__"),
+        "mcp": Command("Serve agent runs as MCP tools.", "durable_responses.mcp_server.__main__"),
+    },
 }
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main() -> NoReturn:
-    """Run the program, or the command, that the arguments name."""
+    """Run the command that the arguments name."""
     name, *arguments = sys.argv[1:] or [""]
-    if program := PROGRAMS.get(name):
-        sys.exit(import_module(program.module).main(arguments))
-    from durable_responses.cli import app
+    if command := COMMANDS.get(name):
+        sys.exit(getattr(import_module(command.module), command.function)(arguments))
+    if name in ("", "-h", "--help"):
+        sys.stdout.write(_help())
+        sys.exit(0 if name else 2)
+    if name == "--version":
+        sys.stdout.write(f"durable-responses {_version()}\n")
+        sys.exit(0)
+    kind = "option" if name.startswith("-") else "command"
+    sys.stderr.write(f"No such {kind}: {name}. See `durable-responses --help`.\n")
+    sys.exit(2)
 
-    app.main()
+
+def _help() -> str:
+    lines = ["Usage: durable-responses COMMAND [ARGUMENTS]", "", "Long OpenAI agent runs that outlive any process."]
+    for title, group in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:10}{command.help}" for name, command in group.items())]
+    lines += ["", "Options:", "  --version Show the version.", "  --help    Show this text; of a command: its own."]
+    return "\n".join(lines) + "\n"
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("durable-responses")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 if __name__ == "__main__":

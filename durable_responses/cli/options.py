@@ -4,18 +4,17 @@ Options win over the JSON object of `--input`. Files are looked at here already:
 not be started.
 """
 
-import inspect
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from durable_responses.activities.messages import ArtifactFormat, InputFile
+from durable_responses.cli.output import UsageError
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.workflows.contract import AgentInput, TransportChoice
 from durable_responses.workflows.rules import parse_input
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
     from durable_responses.settings import Settings
 
 _MODEL, _LIMITS, _FILES = "The model", "Limits and transport", "Files"
-
-
-class UsageError(typer.TyperException):
-    """The command line cannot be used. One sentence that names the option."""
-
-    exit_code = 2
 
 
 def _option(*names: str, text: str, panel: str | None = None, metavar: str | None = None) -> Any:
@@ -41,102 +34,111 @@ def _one_of(choices: type[StrEnum]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-AsJson = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object on standard output, everything else on standard error."),
-]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job id of the run.", show_default=False)]
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """What a person can say of a run on the command line; None: not said. Everything else goes by `--input`."""
 
-    task: Annotated[str | None, typer.Argument(metavar="TASK", help="What the agent is to do.", show_default=False)] = (
-        None
-    )
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="What the agent should do.", show_default=False)
+    ] = None
     input: Annotated[
         str | None,
         _option(
             "--input",
             "-i",
-            text="Read an AgentInput as JSON, from a file or from - (standard input).",
+            text="Read an AgentInput as JSON, from a file or from standard input (-).",
             metavar="FILE|-",
         ),
     ] = None
-    as_json: AsJson = False
     job_id: Annotated[
-        str | None, _option("--job-id", text="An id of your own; it can be used once.", metavar="JOB")
+        str | None, _option("--job-id", text="A job id of your own; each can be used once.", metavar="JOB")
     ] = None
     model: Annotated[
-        str | None, _option("--model", "-m", text="Model name (AGENT_MODEL).", panel=_MODEL, metavar="NAME")
+        str | None, _option("--model", "-m", text="Model name (default: AGENT_MODEL).", panel=_MODEL, metavar="NAME")
     ] = None
     effort: Annotated[
         ReasoningEffort | None,
         _option(
             "--effort",
             "-e",
-            text=f"How hard it thinks: {_one_of(ReasoningEffort)} (medium).",
+            text=f"How hard the model thinks: {_one_of(ReasoningEffort)} (default: medium).",
             panel=_MODEL,
             metavar="LEVEL",
         ),
     ] = None
     verbosity: Annotated[
         Verbosity | None,
-        _option("--verbosity", text=f"How long its answer is: {_one_of(Verbosity)}.", panel=_MODEL, metavar="LEVEL"),
+        _option("--verbosity", text=f"How long the answer is: {_one_of(Verbosity)}.", panel=_MODEL, metavar="LEVEL"),
     ] = None
     instructions: Annotated[
         str | None, _option("--instructions", text="Added to the default instructions.", panel=_MODEL, metavar="TEXT")
     ] = None
     context: Annotated[
         str | None,
-        _option("--context", text="Background, given to the model after the task.", panel=_MODEL, metavar="TEXT"),
+        _option(
+            "--context", text="Background information, given to the model after the task.", panel=_MODEL, metavar="TEXT"
+        ),
     ] = None
-    web_search: Annotated[bool | None, _option("--web-search", text="Let it search the web.", panel=_MODEL)] = None
+    web_search: Annotated[bool | None, _option("--web-search", text="Let the model search the web.", panel=_MODEL)] = (
+        None
+    )
     code_interpreter: Annotated[
         bool | None,
-        _option("--code-interpreter", text="Let it run code at the provider.", panel=_MODEL),
+        _option("--code-interpreter", text="Let the model run code at the provider.", panel=_MODEL),
     ] = None
     tool: Annotated[
         list[str] | None,
         _option(
             "--tool",
             "-t",
-            text="A function tool that it may call; repeat for more (all).",
+            text="A function tool that the model may call; repeat for more (default: all).",
             panel=_MODEL,
             metavar="NAME",
         ),
     ] = None
     reasoning_summary: Annotated[
         bool | None,
-        _option("--reasoning-summary", text="Ask for a summary of its reasoning.", panel=_MODEL),
+        _option("--reasoning-summary", text="Ask for a summary of the reasoning.", panel=_MODEL),
     ] = None
     previous_response_id: Annotated[
         str | None,
-        _option("--previous-response-id", text="Go on from this response.", panel=_MODEL, metavar="RESPONSE"),
+        _option("--previous-response-id", text="Continue from this response.", panel=_MODEL, metavar="RESPONSE"),
     ] = None
     tenant: Annotated[
-        str | None, _option("--tenant", text="For whom it is: `list --where` finds it by AgentTenant.", metavar="NAME")
+        str | None,
+        _option("--tenant", text="Who the run is for; `list --where` finds it by AgentTenant.", metavar="NAME"),
     ] = None
     max_iterations: Annotated[
-        int | None, _option("--max-iterations", text="Model responses at most (by effort).", panel=_LIMITS, metavar="N")
+        int | None,
+        _option("--max-iterations", text="The most model responses (default: by effort).", panel=_LIMITS, metavar="N"),
     ] = None
     max_output_tokens: Annotated[
-        int | None, _option("--max-output-tokens", text="Tokens of one response at most.", panel=_LIMITS, metavar="N")
+        int | None,
+        _option("--max-output-tokens", text="The most output tokens of one response.", panel=_LIMITS, metavar="N"),
     ] = None
     deadline: Annotated[
         str | None,
         _option(
-            "--deadline", text="Time for the whole run, such as 90s, 30m, 2h (none).", panel=_LIMITS, metavar="TIME"
+            "--deadline",
+            text="Time limit of the whole run, such as 90s, 30m or 2h (default: none).",
+            panel=_LIMITS,
+            metavar="TIME",
         ),
     ] = None
     tool_timeout: Annotated[
-        str | None, _option("--tool-timeout", text="Time for one function call (300s).", panel=_LIMITS, metavar="TIME")
+        str | None,
+        _option(
+            "--tool-timeout", text="Time limit of one function call (default: 300s).", panel=_LIMITS, metavar="TIME"
+        ),
     ] = None
     transport: Annotated[
         TransportChoice | None,
         _option(
             "--transport",
-            text=f"How responses are obtained: {_one_of(TransportChoice)} (auto).",
+            text=f"How responses are obtained: {_one_of(TransportChoice)} (default: auto).",
             panel=_LIMITS,
             metavar="HOW",
         ),
@@ -145,7 +147,7 @@ class RunOptions:
         bool | None,
         _option(
             "--live-preview",
-            text="Follow the text of background responses while it is written.",
+            text="Show the text of background responses while it is written.",
             panel=_LIMITS,
         ),
     ] = None
@@ -154,7 +156,7 @@ class RunOptions:
         _option(
             "--file",
             "-f",
-            text="A text file or image for the model; repeat for more.",
+            text="A text file or an image for the model; repeat for more.",
             panel=_FILES,
             metavar="PATH[:LABEL]",
         ),
@@ -162,15 +164,23 @@ class RunOptions:
     save: Annotated[bool | None, _option("--save", text="Save the result as Markdown.", panel=_FILES)] = None
     save_folder: Annotated[
         str | None,
-        _option("--save-folder", text="Where, under AGENT_OUTPUT_ROOT (_gpt5_docs).", panel=_FILES, metavar="FOLDER"),
+        _option(
+            "--save-folder",
+            text="Folder to save it in, under AGENT_OUTPUT_ROOT (default: _gpt5_docs).",
+            panel=_FILES,
+            metavar="FOLDER",
+        ),
     ] = None
     save_name: Annotated[
-        str | None, _option("--save-name", text="Under what file name.", panel=_FILES, metavar="NAME")
+        str | None, _option("--save-name", text="File name to save it under.", panel=_FILES, metavar="NAME")
     ] = None
     save_format: Annotated[
         ArtifactFormat | None,
         _option(
-            "--save-format", text="standard: with task and footer; clean: the text only.", panel=_FILES, metavar="FORM"
+            "--save-format",
+            text="standard, with task and footer, or clean, the text alone.",
+            panel=_FILES,
+            metavar="FORMAT",
         ),
     ] = None
 
@@ -198,24 +208,6 @@ _FIELDS = {
 }
 
 
-def takes_run_options(command: Callable[[RunOptions], None]) -> Callable[..., None]:
-    """Give a typer command every option of `RunOptions`; it receives them as one object."""
-
-    def with_options(**said: Any) -> None:
-        command(RunOptions(**said))
-
-    kinds = get_type_hints(RunOptions, include_extras=True)
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(RunOptions, name), annotation=kind)
-        for name, kind in kinds.items()
-    ]
-    # typer reads what a command takes from these two.
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = kinds
-    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-    return with_options
-
-
 def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> AgentInput:
     """The input of the run that was asked for. Paths are relative to the folder in which the command was started.
 
@@ -224,7 +216,7 @@ def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> 
     given = _json_object(options.input) if options.input else {}
     given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}
     if "task" not in given:
-        raise UsageError("TASK is missing: say what the agent is to do, or give its input as JSON by --input.")
+        raise UsageError("TASK is missing: say what the agent should do, or pass its input as JSON with --input.")
     if options.file:
         given["files"] = [_input_file(said, settings.files_root, started_in) for said in options.file]
     if given.get("files"):
@@ -247,9 +239,9 @@ def _json_object(source: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"--input {source!r} is no JSON: {error}.") from None
+        raise UsageError(f"--input {source!r} is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise UsageError(f'--input {source!r} must hold one JSON object, such as {{"task": "…"}}.')
+        raise UsageError(f'--input {source!r} must contain one JSON object, such as {{"task": "…"}}.')
     return value
 
 
@@ -276,7 +268,7 @@ def _input_file(said: str, root: Path, started_in: Path) -> dict[str, Any]:
     path, label = (said, None) if (started_in / said).exists() else _split_label(said)
     resolved = (started_in / path).resolve()
     if not resolved.is_file():
-        raise UsageError(f"--file {path!r} is not there, or is no file.")
+        raise UsageError(f"--file {path!r} does not exist or is not a file.")
     if not resolved.is_relative_to(root):
         raise UsageError(f"--file {path!r} is outside {root}: put it there, or set AGENT_FILES_ROOT.")
     return InputFile(path=str(resolved.relative_to(root)), label=label).model_dump()

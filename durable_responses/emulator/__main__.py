@@ -13,7 +13,8 @@ from durable_responses.emulator.server import EmulatorOptions, serve
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve with `arguments`, or with those of the process; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="durable-responses emulator", description="A Responses API server without a model, for tests."
+        prog="durable-responses emulator",
+        description="Run an emulator of the Responses API. Its answers are scripted: there is no model.",
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090, help="0 takes a free one")

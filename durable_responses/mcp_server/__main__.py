@@ -38,7 +38,7 @@ def main(given: Sequence[str] | None = None) -> NoReturn:
     """The program: one MCP server, configured by the environment; `given` are its arguments, else the process's."""
     parser = argparse.ArgumentParser(
         prog="durable-responses mcp",
-        description="MCP server of durable agent runs: over standard input and output, or over streamable HTTP.",
+        description="Serve agent runs as MCP tools, over standard input and output or over streamable HTTP.",
     )
     parser.add_argument("--http", action="store_true", help="serve HTTP at AGENT_MCP_HOST:AGENT_MCP_PORT")
     arguments = parser.parse_args(given)

@@ -25,7 +25,8 @@ logger = logging.getLogger("durable_responses.worker")
 def main(given: Sequence[str] | None = None, shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then leave. `given` are the arguments, else the process's."""
     parser = argparse.ArgumentParser(
-        prog="durable-responses worker", description="A worker of agent runs, configured by the environment."
+        prog="durable-responses worker",
+        description="Run a worker, which executes agent runs. It is configured by the environment.",
     )
     parser.add_argument(
         "--queues", nargs="+", type=Queue, choices=list(Queue), default=list(Queue), help="what to serve (default: all)"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from durable_responses.activities.messages import ArtifactFormat
-from durable_responses.cli.options import RunOptions, UsageError, agent_input
+from durable_responses.cli.options import RunOptions, agent_input
+from durable_responses.cli.output import UsageError
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, TransportChoice
@@ -170,7 +171,7 @@ def test_what_cannot_be_used_is_named(said: dict[str, Any], named: str, settings
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (b"{", "no JSON"),
+        (b"{", "not valid JSON"),
         (b"[]", "one JSON object"),
         (b"\xff", "UTF-8"),
         (b'{"task": "a", "modell": "b"}', "modell"),

@@ -7,7 +7,7 @@ _USUAL_PORTS = {
     "tests/embedded/test_stack.py",
     "tests/embedded/test_supervisor.py",
     "tests/mcp_server/test_embedded.py",
-    "tests/cli/test_app.py",
+    "tests/cli/test_stack.py",
 }
 
 

@@ -1,0 +1,192 @@
+"""How a function becomes a command: what it takes from the command line, what it is handed, how the process ends.
+
+    @command("status")
+    async def status(connection: "Connection", output: Output, job_id: JobId) -> ExitCode:
+        "What `durable-responses status --help` says."
+
+`output`, `settings` and `connection` are handed to a function that has parameters of these names. Its other parameters
+are arguments and options, as typer understands them; `options` is a dataclass of them.
+"""
+
+import asyncio
+import dataclasses
+import inspect
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+from durable_responses.cli.output import ExitCode, Output, complain, exit_code_of_error
+
+# What imports Temporal's client is imported where it is used: the help of a command is to be there at once.
+if TYPE_CHECKING:
+    from durable_responses.jobs.jobs import Jobs
+    from durable_responses.settings import Settings
+    from durable_responses.stack_file import StackFile
+
+Work = Callable[..., Awaitable[ExitCode]]
+
+_HANDED_IN = {"output", "settings", "connection"}
+_AS_JSON = inspect.Parameter(
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool, typer.Option("--json", help="Print one JSON object to standard output, and all else to standard error.")
+    ],
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The jobs of the Temporal server, and the stack if it is the embedded one's."""
+
+    jobs: "Jobs"
+    stack: "StackFile | None"
+
+    def web_ui(self, job_id: str) -> str | None:
+        """The page of a job; None where there is no Web UI that we know of."""
+        return self.stack.run_url(job_id) if self.stack else None
+
+
+async def connected(settings: "Settings") -> Connection:
+    """A connection that gives up soon and keeps quiet. Raises `TemporalUnreachable`, `SettingsError`."""
+    from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+    from temporalio.service import RetryConfig
+
+    from durable_responses.connection import connect
+    from durable_responses.jobs.jobs import Jobs
+    from durable_responses.settings import configured_address
+    from durable_responses.stack_file import StackFile
+
+    # The SDK would log its retries across the screen.
+    quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+    client = await connect(
+        settings,
+        runtime=Runtime(telemetry=TelemetryConfig(logging=quiet)),
+        retry_config=RetryConfig(max_elapsed_time_millis=2000),
+    )
+    return Connection(Jobs(client, settings.task_queue), None if configured_address() else StackFile.read(settings))
+
+
+def command(name: str, *, prints_json: bool = True) -> Callable[[Work], Callable[[Sequence[str]], NoReturn]]:
+    """Make a function a command of that name: it takes the words of the command line, and leaves the process."""
+
+    def made(work: Work) -> Callable[[Sequence[str]], NoReturn]:
+        def main(arguments: Sequence[str]) -> NoReturn:
+            _leave(lambda: _run(_parser(name, work, prints_json=prints_json), name, arguments))
+
+        return main
+
+    return made
+
+
+# --- the command line --------------------------------------------------------------------------------------------
+
+
+class _PlainCommand(TyperCommand):
+    """A command whose help is plain text, with a heading for each panel: loading rich for it takes half a second."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                usual = f"{parameter.param_type_name.capitalize()}s"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def _parser(name: str, work: Work, *, prints_json: bool) -> typer.Typer:
+    own = [parameter for parameter in inspect.signature(work).parameters.values() if parameter.name not in _HANDED_IN]
+    options = next((parameter.annotation for parameter in own if parameter.name == "options"), None)
+    parameters = [parameter for parameter in own if parameter.name != "options"] + _fields_of(options)
+    parameters += [_AS_JSON] if prints_json else []
+
+    def main(**said: Any) -> None:
+        output = Output(as_json=said.pop("as_json", False))
+        if options is not None:
+            said = {"options": options(**said)}
+        raise typer.Exit(_execute(work, said, output))
+
+    # typer reads what a command takes from these two.
+    main.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    main.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    parser = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    parser.command(name, cls=_PlainCommand, help=inspect.getdoc(work))(main)
+    return parser
+
+
+def _fields_of(options: Any) -> list[inspect.Parameter]:
+    fields = dataclasses.fields(options) if options is not None else ()
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(field.name, kind, default=field.default, annotation=field.type) for field in fields]
+
+
+def _run(parser: typer.Typer, name: str, arguments: Sequence[str]) -> int:
+    try:
+        return int(parser(args=arguments, prog_name=f"durable-responses {name}", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        complain(f"{_sentence(error)} See `durable-responses {name} --help`.")
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.LEFT
+
+
+def _sentence(error: typer.TyperException) -> str:
+    return error.format_message().replace("Value error, ", "").rstrip(".") + "."
+
+
+# --- the work ----------------------------------------------------------------------------------------------------
+
+
+def _execute(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
+    """Do the work of a command. What it cannot do is told in one sentence on standard error."""
+    from durable_responses.process import end_telemetry, setup_export
+
+    try:
+        setup_export("durable-responses-cli")
+        return asyncio.run(_work(work, said, output))
+    except Exception as error:
+        code = exit_code_of_error(error)
+        if code is None:
+            raise
+        problem = str(error)
+    finally:
+        end_telemetry()
+    if output.as_json:
+        from durable_responses.cli.reports import Problem
+
+        output.object(Problem(error=problem, exit_code=code))
+    complain(problem)
+    return code
+
+
+async def _work(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
+    from durable_responses.settings import Settings
+
+    wanted = inspect.signature(work).parameters.keys() & _HANDED_IN
+    settings = Settings.load()
+    handed_in: dict[str, Any] = {"output": output, "settings": settings}
+    if "connection" in wanted:
+        handed_in["connection"] = await connected(settings)
+    return await work(**{name: handed_in[name] for name in wanted}, **said)
+
+
+def _leave(work: Callable[[], int]) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character is no reason to lose an answer.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        code = work()
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich turns the one into the other
+        code = ExitCode.READER_GONE
+    sys.stderr.flush()
+    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (see `process.leave`).
+    os._exit(code)

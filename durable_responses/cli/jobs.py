@@ -1,0 +1,101 @@
+"""`status`, `cancel` and `list`: look at runs, and stop one."""
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durable_responses.cli.command import Connection, command
+from durable_responses.cli.options import JobId
+from durable_responses.cli.output import ExitCode, Output, complain
+
+if TYPE_CHECKING:
+    from durable_responses.jobs.job_view import JobView
+
+
+@command("status")
+async def status(connection: Connection, output: Output, job_id: JobId) -> ExitCode:
+    """Show the state of a run.
+
+    Works without a worker too.
+    """
+    _show(await connection.jobs.state(job_id), connection, output)
+    return ExitCode.COMPLETED
+
+
+@command("cancel")
+async def cancel(
+    connection: Connection,
+    output: Output,
+    job_id: JobId,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Kept with the run.", metavar="TEXT", show_default=False)
+    ] = None,
+) -> ExitCode:
+    """Cancel a run, at the provider too.
+
+    The text that it has written so far is kept.
+    """
+    _show(await connection.jobs.cancel(job_id, reason), connection, output)
+    return ExitCode.COMPLETED
+
+
+@command("list")
+async def list_jobs(
+    connection: Connection,
+    output: Output,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=1000, help="The most runs to list.", metavar="N")
+    ] = 20,
+    is_open: Annotated[bool, typer.Option("--open", help="Only runs that have not ended.")] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where", help="A condition, such as: AgentTenant = 'acme'.", metavar="FILTER", show_default=False
+        ),
+    ] = None,
+) -> ExitCode:
+    """List the latest runs.
+
+    Open runs come first. Works without a worker too. --where takes a list filter of Temporal's, over its own search
+    attributes, such as StartTime, and over AgentStatus, AgentModel, AgentIteration and AgentTenant if the namespace has
+    them.
+    """
+    conditions = [*(['ExecutionStatus = "Running"'] if is_open else []), *([f"({where})"] if where else [])]
+    _show_list(await connection.jobs.recent(limit=limit, where=" AND ".join(conditions) or None), connection, output)
+    return ExitCode.COMPLETED
+
+
+def _show(view: "JobView", connection: Connection, output: Output) -> None:
+    if output.as_json:
+        from durable_responses.cli.reports import JobReport
+
+        return output.object(JobReport.of(view, connection.web_ui(view.job_id)))
+    from rich.text import Text
+
+    from durable_responses.cli.screen import head_of, particulars, printable
+
+    facts = particulars(view.result) if view.result else []
+    output.say_all([*head_of(view, connection.web_ui(view.job_id), datetime.now(UTC)), *facts])
+    if not view.is_closed and view.state.preview:
+        output.say(Text(printable(view.state.preview).strip("\n"), style="dim"))
+    return None
+
+
+def _show_list(views: "list[JobView]", connection: Connection, output: Output) -> None:
+    if output.as_json:
+        from durable_responses.cli.reports import JobList, JobReport
+
+        return output.object(JobList(jobs=[JobReport.of(view, connection.web_ui(view.job_id)) for view in views]))
+    from durable_responses.cli.screen import LIST_HEADER, entry_of, no_worker, row_of
+
+    now = datetime.now(UTC)
+    if output.is_screen:
+        output.say_all([LIST_HEADER, *(line for view in views for line in entry_of(view, now))])
+    else:
+        sys.stdout.writelines(f"{row_of(view, now)}\n" for view in views)
+    waiting = [view for view in views if not view.is_closed and not view.worker_running]
+    if waiting:
+        complain(no_worker(waiting[0].worker_seen_at, now))
+    return None

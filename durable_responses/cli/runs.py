@@ -1,0 +1,125 @@
+"""`run`, `start`, `watch` and `result`: start a run, follow it, print its answer."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from durable_responses.cli.command import Connection, command, connected
+from durable_responses.cli.options import JobId, RunOptions, agent_input
+from durable_responses.cli.output import ExitCode, Output, complain, exit_code_of
+
+if TYPE_CHECKING:
+    from durable_responses.jobs.job_view import JobView
+    from durable_responses.settings import Settings
+    from durable_responses.workflows.contract import AgentResult
+
+
+@command("run")
+async def run(settings: "Settings", output: Output, options: RunOptions) -> ExitCode:
+    """Start a run and follow it to its end.
+
+    Whatever it needs that is neither configured nor running is started in the background.
+    """
+    connection, job_id = await _started(options, settings, output)
+    return await _follow(connection, job_id, output)
+
+
+@command("start")
+async def start(settings: "Settings", output: Output, options: RunOptions) -> ExitCode:
+    """Start a run and print its job id."""
+    connection, job_id = await _started(options, settings, output)
+    web_ui = connection.web_ui(job_id)
+    if output.as_json:
+        from durable_responses.cli.reports import StartedJob
+
+        output.object(StartedJob(job_id=job_id, web_ui=web_ui))
+    else:
+        output.say_all([*filter(None, [web_ui]), f"Follow it with: durable-responses watch {job_id}"])
+    return ExitCode.COMPLETED
+
+
+@command("watch")
+async def watch(connection: Connection, output: Output, job_id: JobId) -> ExitCode:
+    """Follow a run to its end."""
+    return await _follow(connection, job_id, output)
+
+
+@command("result")
+async def result(connection: Connection, output: Output, job_id: JobId) -> ExitCode:
+    """Print the answer of a run, once it has ended.
+
+    Nothing else goes to standard output.
+    """
+    outcome = await connection.jobs.result(job_id)
+    if output.as_json:
+        _print_result(outcome, job_id, connection, output)
+    elif outcome.output_text:
+        output.answer(outcome.output_text)
+    code = exit_code_of(outcome.status)
+    if code is not ExitCode.COMPLETED:
+        from durable_responses.cli.screen import particulars, status_of
+
+        complain(" · ".join([status_of(outcome), *particulars(outcome)]))
+    return code
+
+
+async def _started(options: RunOptions, settings: "Settings", output: Output) -> tuple[Connection, str]:
+    from durable_responses.embedded import ensure_running
+    from durable_responses.provider import find_provider
+
+    request = agent_input(options, settings, Path.cwd())
+    stack = await ensure_running(settings, output.say)
+    connection = await connected(settings)
+    if stack is not None:
+        output.say(find_provider(settings).sentence)
+    job_id = await connection.jobs.start(request, job_id=options.job_id)
+    output.say(f"Started {job_id}")
+    return connection, job_id
+
+
+async def _follow(connection: Connection, job_id: str, output: Output) -> ExitCode:
+    from durable_responses.cli.following import Left, LiveScreen, PlainLines, follow
+
+    web_ui = connection.web_ui(job_id)
+    if web_ui and not output.is_screen:
+        output.say(web_ui)
+    try:
+        with LiveScreen(output.console, web_ui) if output.is_screen else PlainLines(output.console) as display:
+            view = await follow(connection.jobs, job_id, display, asks=output.asks)
+    except Left:
+        if output.as_json:
+            from durable_responses.cli.reports import StartedJob
+
+            output.object(StartedJob(job_id=job_id, web_ui=web_ui))
+        output.say(f"\nThe run is still going. Reattach with: durable-responses watch {job_id}")
+        return ExitCode.LEFT
+    return _show_end(view, connection, output)
+
+
+def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCode:
+    from durable_responses.cli.screen import head_of, particulars
+
+    assert view.result is not None, "a run is followed until it is closed"
+    if output.as_json:
+        _print_result(view.result, view.job_id, connection, output)
+    else:
+        _show_answer(view.result, output)
+    output.say_all([*head_of(view, connection.web_ui(view.job_id), datetime.now(UTC)), *particulars(view.result)])
+    return exit_code_of(view.result.status)
+
+
+def _show_answer(outcome: "AgentResult", output: Output) -> None:
+    from rich.text import Text
+
+    from durable_responses.cli.screen import printable
+
+    if outcome.reasoning_summary:
+        output.say(Text(f"\n{printable(outcome.reasoning_summary)}", style="dim"))
+    if outcome.output_text:
+        output.answer(f"\n{outcome.output_text.strip()}\n")
+
+
+def _print_result(outcome: "AgentResult", job_id: str, connection: Connection, output: Output) -> None:
+    from durable_responses.cli.reports import JobResult
+
+    output.object(JobResult.of(outcome, job_id, connection.web_ui(job_id)))

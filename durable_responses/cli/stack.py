@@ -1,0 +1,52 @@
+"""`doctor`, `up` and `down`: what runs need, and the embedded stack, which has it all."""
+
+from typing import TYPE_CHECKING
+
+from durable_responses.cli.command import command
+from durable_responses.cli.output import ExitCode, Output
+
+if TYPE_CHECKING:
+    from durable_responses.settings import Settings
+
+
+@command("doctor")
+async def doctor(settings: "Settings", output: Output) -> ExitCode:
+    """Check everything that runs need.
+
+    That is Temporal, workers, the provider, its key, the clock and the disk. Each line says ok, or what to do.
+    """
+    from durable_responses.health.doctor import examine
+
+    report = await examine(settings)
+    if output.as_json:
+        output.object(report)
+    else:
+        from durable_responses.cli.checks import lines_of
+
+        output.say_all(lines_of(report))
+    return ExitCode.COMPLETED if report.is_well else ExitCode.UNAVAILABLE
+
+
+@command("up", prints_json=False)
+async def up(settings: "Settings", output: Output) -> ExitCode:
+    """Run Temporal, the emulator and a worker until Ctrl-C.
+
+    What is configured elsewhere is left out.
+    """
+    from durable_responses import embedded
+
+    await embedded.up(settings, output.say)
+    return ExitCode.COMPLETED
+
+
+@command("down", prints_json=False)
+async def down(settings: "Settings", output: Output) -> ExitCode:
+    """Stop what `up` or `run` started.
+
+    Open runs are kept, and continue after the next start.
+    """
+    from durable_responses import embedded
+
+    if not await embedded.stop(settings, output.say):
+        output.say("Nothing was running.")
+    return ExitCode.COMPLETED

@@ -1,0 +1,76 @@
+"""What every command does alike: wrong usage, errors, and what `--json` makes of them."""
+
+import pytest
+
+from tests.support.processes import free_port
+from tests.support.shell import UNAVAILABLE, USAGE, Shell
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "agent-1"],
+        ["watch", "agent-1"],
+        ["cancel", "agent-1"],
+        ["result", "agent-1"],
+        ["list"],
+        ["start", "Count."],
+    ],
+)
+async def test_without_temporal_there_is_one_clear_sentence(bare: Shell, words: list[str]) -> None:
+    """A20: the run is not lost."""
+    bare.env["TEMPORAL_ADDRESS"] = f"127.0.0.1:{free_port()}"
+    done = await bare.run(*words)
+    assert (done.code, done.out) == (UNAVAILABLE, "")
+    assert done.err.count("\n") == 1
+    assert "Runs are safe" in done.err
+
+
+async def test_an_error_is_an_object_with_json(bare: Shell) -> None:
+    done = await bare.run("status", "agent-unknown", "--json")
+    assert (done.code, done.json["exit_code"]) == (USAGE, USAGE)
+    assert "agent-unknown" in done.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["run"], "TASK"),
+        (["run", ""], "task"),
+        (["run", "x", "--effort", "huge"], "--effort"),
+        (["run", "x", "--transport", "pigeon"], "--transport"),
+        (["run", "x", "--max-iterations", "0"], "max_iterations"),
+        (["run", "x", "--max-iterations", "many"], "--max-iterations"),
+        (["run", "x", "--deadline", "soon"], "--deadline"),
+        (["run", "x", "--file", "missing.md"], "missing.md"),
+        (["run", "x", "--file", "/etc/hostname"], "AGENT_FILES_ROOT"),
+        (["run", "x", "--input", "missing.json"], "missing.json"),
+        (["run", "x", "y"], "y"),
+        (["run", "x", "--bogus"], "--bogus"),
+        (["fly"], "fly"),
+        (["status"], "JOB"),
+        (["list", "--limit", "0"], "--limit"),
+    ],
+)
+async def test_wrong_usage_names_what_is_wrong_and_starts_nothing(bare: Shell, words: list[str], named: str) -> None:
+    done = await bare.run(*words)
+    assert (done.code, done.out) == (USAGE, "")
+    assert done.err.count("\n") == 1
+    assert named in done.err
+    assert await bare.jobs.recent(where=f"TaskQueue = '{bare.task_queue}'") == []
+
+
+async def test_a_setting_that_cannot_be_used_is_wrong_usage(bare: Shell) -> None:
+    bare.env["AGENT_RETENTION"] = "soon"
+    done = await bare.run("list")
+    assert done.code == USAGE
+    assert "AGENT_RETENTION" in done.err
+
+
+@pytest.mark.parametrize("command", ["watch", "status", "result", "cancel"])
+async def test_an_unknown_job_is_wrong_usage(bare: Shell, command: str) -> None:
+    """A17: in one sentence."""
+    done = await bare.run(command, "agent-unknown")
+    assert (done.code, done.out) == (USAGE, "")
+    assert done.err.count("\n") == 1
+    assert "agent-unknown" in done.err

@@ -1,0 +1,92 @@
+"""Following a run: Ctrl-C, and what is drawn on a terminal."""
+
+import re
+import signal
+
+import pytest
+
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Script, Text
+from durable_responses.workflows.contract import AgentStatus
+from tests.support.shell import CANCELLED, COMPLETED, LEFT, Shell, ended
+from tests.support.terminal import CTRL_C
+
+
+async def test_without_a_terminal_ctrl_c_leaves_and_says_how_to_come_back(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    watching = await shell.spawn("watch", job_id)
+    assert watching.stdout is not None
+    await watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    done = await ended(watching)
+    assert done.code == LEFT
+    assert f"durable-responses watch {job_id}" in done.out
+    assert not (await shell.jobs.state(job_id)).is_closed
+    await shell.jobs.cancel(job_id)
+
+
+@pytest.mark.parametrize("keys", ["l\n", "\n", CTRL_C])
+async def test_at_ctrl_c_one_can_leave_the_run(shell: Shell, keys: str) -> None:
+    job_id = await shell.start("think?seconds=60")
+    async with shell.on_terminal("watch", job_id) as terminal:
+        await terminal.drawn("running · iteration 1")
+        terminal.press(CTRL_C)
+        await terminal.drawn(re.escape("[l]eave it running, or [c]ancel it?"))
+        terminal.press(keys)
+        assert await terminal.ended() == LEFT
+    assert f"durable-responses watch {job_id}" in terminal.text
+    assert not (await shell.jobs.state(job_id)).is_closed
+    await shell.jobs.cancel(job_id)
+
+
+async def test_at_ctrl_c_one_can_cancel_the_run_and_sees_its_end(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    async with shell.on_terminal("watch", job_id) as terminal:
+        await terminal.drawn("running · iteration 1")
+        terminal.press(CTRL_C)
+        await terminal.drawn(re.escape("[c]ancel it?"))
+        terminal.press("what?\n")
+        await terminal.drawn(re.escape("[c]ancel it?"), times=2)
+        terminal.press("c\n")
+        assert await terminal.ended() == CANCELLED
+    assert (await shell.jobs.state(job_id)).state.status is AgentStatus.CANCELLED
+
+
+async def test_a_run_that_ends_during_the_question_is_shown_to_its_end(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    async with shell.on_terminal("watch", job_id) as terminal:
+        await terminal.drawn("running · iteration 1")
+        terminal.press(CTRL_C)
+        await terminal.drawn(re.escape("[c]ancel it?"))
+        await shell.control.advance(60)
+        assert await terminal.ended() == COMPLETED
+
+
+async def test_the_screen_shows_the_text_while_it_grows_and_is_never_cleared(shell: Shell) -> None:
+    async with shell.on_terminal("run", "Write.", "-e", "low", "-m", "scenario:write?seconds=60&words=300") as terminal:
+        await terminal.drawn(r"word5\b")
+        assert "word300" not in terminal.text
+        await shell.control.advance(60)
+        assert await terminal.ended() == COMPLETED
+    assert "word300" in terminal.text
+    assert "\x1b[2J" not in terminal.raw
+
+
+async def test_a_model_cannot_write_to_the_terminal(shell: Shell) -> None:
+    await shell.control.add_scenario(
+        Scenario(name="evil", responses=[Script(output=[Text(text="\x1b]0;owned\x07\x1b[5mbad")])])
+    )
+    job_id = await shell.start("evil")
+    async with shell.on_terminal("watch", job_id) as terminal:
+        assert await terminal.ended() == COMPLETED
+    assert "]0;owned[5mbad" in terminal.text
+    assert "\x1b[5m" not in terminal.raw
+
+
+async def test_a_dumb_terminal_gets_plain_lines(shell: Shell) -> None:
+    job_id = await shell.start("echo")
+    terminal = shell.on_terminal("watch", job_id)
+    terminal.env["TERM"] = "dumb"
+    async with terminal:
+        assert await terminal.ended() == COMPLETED
+    assert "\x1b" not in terminal.raw

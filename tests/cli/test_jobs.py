@@ -1,0 +1,71 @@
+"""`status`, `cancel` and `list`, with a worker and without one."""
+
+import re
+import secrets
+
+import pytest
+
+from tests.support.runs import until
+from tests.support.shell import COMPLETED, UNAVAILABLE, Shell, has_response
+
+
+async def test_status_shows_an_open_run(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    await until(lambda: has_response(shell.jobs, job_id))
+    done = await shell.run("status", job_id)
+    assert done.code == COMPLETED
+    assert re.match(r"running · iteration 1 of 10 · 0:\d\d\n" + job_id, done.out)
+    await shell.jobs.cancel(job_id)
+
+
+@pytest.mark.parametrize("command", ["status", "cancel"])
+async def test_without_a_worker_commands_answer_soon_and_say_so(bare: Shell, command: str) -> None:
+    job_id = await bare.start("echo")
+    done = await bare.run(command, job_id)
+    assert done.code == COMPLETED
+    assert done.out.startswith("queued · ")
+    assert "No worker is running" in done.out
+
+
+async def test_the_list_is_filtered_by_what_temporal_knows_of_a_run(shell: Shell) -> None:
+    tenant = f"tenant-{secrets.token_hex(4)}"
+    job_id = await shell.start("echo", tenant=tenant)
+    await shell.jobs.result(job_id)
+
+    async def is_listed() -> bool:
+        where = f'AgentTenant = "{tenant}" AND AgentStatus = "completed"'
+        listed = (await shell.run("list", "--json", "--where", where)).json["jobs"]
+        return [job["job_id"] for job in listed] == [job_id]
+
+    await until(is_listed)
+    listed = await shell.run("list", "--open", "--where", f'AgentTenant = "{tenant}" OR AgentTenant = "nobody"')
+    assert (listed.code, listed.out) == (COMPLETED, "")
+
+
+async def test_a_filter_that_temporal_does_not_understand_is_refused_in_one_sentence(bare: Shell) -> None:
+    done = await bare.run("list", "--where", "AgentTenant is release")
+    assert done.code == UNAVAILABLE
+    assert done.err.startswith("Temporal refused: ")
+    assert done.err.count("\n") == 1
+
+
+async def test_without_a_worker_the_list_answers_soon_and_says_so(bare: Shell) -> None:
+    job_id = await bare.start("echo")
+    done = await bare.run("list", "--open")
+    assert [row.split("\t")[0] for row in done.out.splitlines() if job_id in row] == ["queued"]
+    assert "No worker is running" in done.err
+
+
+async def test_without_a_worker_json_says_so(bare: Shell) -> None:
+    job_id = await bare.start("echo")
+    report = (await bare.run("status", job_id, "--json")).json
+    assert (report["status"], report["source"], report["worker_running"]) == ("queued", "server", False)
+    listed = (await bare.run("list", "--json")).json["jobs"]
+    assert job_id in [job["job_id"] for job in listed]
+
+
+async def test_the_list_has_columns_on_a_terminal(bare: Shell) -> None:
+    job_id = await bare.start("echo")
+    async with bare.on_terminal("list", "--open") as terminal:
+        assert await terminal.ended() == COMPLETED
+    assert re.search(rf"queued +\d\d:\d\d +0:\d\d +{job_id}", terminal.text)

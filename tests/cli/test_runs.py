@@ -1,0 +1,110 @@
+"""`run`, `start`, `watch` and `result` as a script meets them."""
+
+import re
+import secrets
+from pathlib import Path
+
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import Script, Text
+from tests.support.runs import until
+from tests.support.shell import CANCELLED, COMPLETED, FAILED, INCOMPLETE, USAGE, Shell, ended, has_response, scenario
+
+
+async def test_run_prints_plain_lines_and_the_answer(shell: Shell) -> None:
+    done = await shell.run("run", "Say this.", *scenario("echo"))
+    assert (done.code, done.err) == (COMPLETED, "")
+    assert re.search(r"^Started agent-[0-9a-f]{32}$", done.out, re.MULTILINE)
+    assert re.search(
+        r"^\[0:0\d\] completed: iteration 1 of 12, resp_\w+ completed, \d+ tokens$", done.out, re.MULTILINE
+    )
+    assert "\nSay this.\n" in done.out
+    assert "\x1b" not in done.out
+
+
+async def test_run_json_is_one_object_on_standard_output(shell: Shell) -> None:
+    done = await shell.run("run", "Say this.", "--json", *scenario("echo"))
+    assert done.code == COMPLETED
+    assert (done.json["status"], done.json["output_text"]) == ("completed", "Say this.")
+    assert done.json["job_id"] in done.err
+    assert len(done.out.splitlines()) == 1
+
+
+async def test_start_returns_at_once_and_watch_follows(shell: Shell) -> None:
+    started = await shell.run("start", "Think.", "--json", *scenario("think?seconds=60"))
+    job_id = started.json["job_id"]
+    await until(lambda: has_response(shell.jobs, job_id))
+    watching = await shell.spawn("watch", job_id)
+    await shell.control.advance(60)
+    watched = await ended(watching)
+    assert watched.code == COMPLETED
+    assert "\nDone thinking.\n" in watched.out
+
+
+async def test_result_prints_the_answer_and_nothing_else(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=1&text=Done.")
+    done = await shell.run("result", job_id)
+    assert (done.code, done.out, done.err) == (COMPLETED, "Done.\n", "")
+
+
+async def test_a_job_id_of_ones_own_is_used_once(shell: Shell) -> None:
+    job_id = f"mine-{secrets.token_hex(4)}"
+    assert (await shell.run("start", "One.", "--job-id", job_id)).code == COMPLETED
+    again = await shell.run("start", "Two.", "--job-id", job_id)
+    assert again.code == USAGE
+    assert job_id in again.err
+
+
+async def test_a_failed_run_ends_with_1_and_says_why(shell: Shell) -> None:
+    done = await shell.run("run", "Fail.", *scenario("no_such_scenario"))
+    assert done.code == FAILED
+    assert re.search(r"^error: .*no_such_scenario", done.out, re.MULTILINE)
+
+
+async def test_an_incomplete_run_ends_with_3_and_says_why(shell: Shell) -> None:
+    done = await shell.run("run", "Call.", "--max-iterations", "1", *scenario("calls?iterations=5"))
+    assert done.code == INCOMPLETE
+    assert "incomplete (max_iterations)" in done.out
+
+
+async def test_a_run_that_is_cancelled_meanwhile_ends_with_4(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    watching = await shell.spawn("watch", job_id)
+    cancelled = await shell.run("cancel", job_id, "--reason", "enough", "--json")
+    assert (cancelled.code, cancelled.json["status"]) == (0, "cancelled")
+    done = await ended(watching)
+    assert done.code == CANCELLED
+    assert "cancelled (enough)" in done.out
+
+
+async def test_files_are_relative_to_where_the_command_was_started(shell: Shell) -> None:
+    """A24"""
+    (shell.folder / "notes.md").write_text("The sky is green.")
+    done = await shell.run("run", "Read.", "--file", "notes.md:colours", *scenario("echo"))
+    assert done.code == COMPLETED
+    assert "label: colours" in done.out
+    assert "The sky is green." in done.out
+
+
+async def test_the_result_is_saved_where_the_command_was_started(shell: Shell) -> None:
+    """A22, A24"""
+    done = await shell.run(
+        "run", "Save this.", "--save-name", "kept", "--save-format", "clean", "--json", *scenario("echo")
+    )
+    assert Path(done.json["artifact_path"]).read_text().strip() == "Save this."
+    assert Path(done.json["artifact_path"]).is_relative_to(shell.folder.resolve())
+
+
+async def test_a_pipe_gets_the_answer_as_the_model_wrote_it(shell: Shell) -> None:
+    await shell.control.add_scenario(Scenario(name="evil", responses=[Script(output=[Text(text="\x1b[31mred")])]))
+    job_id = await shell.start("evil")
+    assert (await shell.run("result", job_id)).out == "\x1b[31mred\n"
+
+
+async def test_a_reader_that_goes_away_is_no_error_of_ours(shell: Shell) -> None:
+    job_id = await shell.start("echo")
+    await shell.jobs.result(job_id)
+    process = await shell.spawn("watch", job_id)
+    assert process.stdout is not None
+    process.stdout._transport.close()  # type: ignore[attr-defined]
+    done = await ended(process)
+    assert (done.code, done.err) == (141, "")

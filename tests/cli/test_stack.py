@@ -1,0 +1,53 @@
+"""`up`, `down`, and `run` of somebody who has configured nothing."""
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from durable_responses.settings import child_environment
+from tests.support.shell import COMPLETED, Shell, ended, scenario
+
+
+@pytest.fixture
+async def fresh(bare: Shell) -> AsyncIterator[Shell]:
+    """A shell of somebody who has configured nothing; whatever was started ends with the test."""
+    (bare.folder / "workspace").mkdir()
+    env = child_environment(AGENT_STATE_FOLDER=str(bare.folder / "state"))
+    shell = Shell(bare.folder, env, bare.jobs)
+    yield shell
+    await shell.run("down", timeout=60)
+
+
+async def test_run_starts_what_is_needed_and_down_stops_it(fresh: Shell) -> None:
+    """A20: what `run` has started outlives it, until `down`; the finished job is there again after the next start."""
+    done = await fresh.run("run", "Say this.", *scenario("echo"), timeout=60)
+    assert done.code == COMPLETED
+    assert "in the background" in done.out
+    assert "the emulator" in done.out
+    job_id = re.findall(r"agent-[0-9a-f]{32}", done.out)[0]
+    assert re.search(rf"^http://127.0.0.1:\d+/namespaces/default/workflows/{job_id}$", done.out, re.MULTILINE)
+    assert (await fresh.run("result", job_id)).out == "Say this.\n"
+    down = await fresh.run("down", timeout=60)
+    assert (down.code, "Stopping" in down.out) == (COMPLETED, True)
+    assert (await fresh.run("down")).out == "Nothing was running.\n"
+    assert (await fresh.run("start", "Say that.", timeout=60)).code == COMPLETED
+    assert (await fresh.run("result", job_id)).out == "Say this.\n"
+
+
+async def test_up_serves_runs_until_ctrl_c(fresh: Shell) -> None:
+    up = await fresh.spawn("up")
+    assert up.stdout is not None
+    first_lines = b""
+    async with asyncio.timeout(60):
+        while b"State and logs in" not in first_lines:
+            line = await up.stdout.readline()
+            assert line, f"`up` ended: {first_lines!r}"
+            first_lines += line
+    assert b"Web UI http://127.0.0.1:" in first_lines
+    done = await fresh.run("run", "Say this.", "--json", *scenario("echo"))
+    assert done.json["output_text"] == "Say this."
+    up.send_signal(signal.SIGINT)
+    assert (await ended(up, timeout=60)).code == COMPLETED
