@@ -1,26 +1,84 @@
 """How clients reach the server: over stdin and stdout, or over streamable HTTP."""
 
 import hmac
+import io
 import ipaddress
-from typing import Any
+import json
+import logging
+from types import TracebackType
+from typing import Any, Self
 
+import anyio
 import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from durable_responses.mcp_server.door import Door, Opening, Remainder
 from durable_responses.settings import Settings, SettingsError
+
+logger = logging.getLogger("durable_responses.mcp_server")
 
 PATH = "/mcp"
 
 
-async def serve_stdio(server: Server[Any]) -> None:
-    """Serve one client until it closes our standard input. Standard output carries the protocol and nothing else."""
-    async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+async def serve_stdio(server: Server[Any], door: Door | None = None) -> None:
+    """Serve one client until it closes our standard input. Standard output carries the protocol and nothing else.
+
+    Where a `door` has begun the conversation, it is gone on with.
+    """
+    options = server.create_initialization_options()
+    if door is None:
+        async with stdio_server() as (reading, writing):
+            await server.run(reading, writing, options)
+        return
+    remainder = door.hand_over()
+    text = io.TextIOWrapper(io.BufferedReader(remainder), encoding="utf-8", errors="replace")
+    async with stdio_server(anyio.wrap_file(text)) as (reading, writing):
+        await server.run(reading, WithoutOpening(writing, remainder), options)
+
+
+class WithoutOpening:
+    """The way to a client that has had the first answer from the door: the server's own is left out."""
+
+    def __init__(self, writing: Any, remainder: Remainder) -> None:
+        self._writing = writing  # a stream of the SDK, whose type is private there
+        self._remainder = remainder
+        self._expected: Opening | None = remainder.opening
+
+    async def send(self, item: SessionMessage) -> None:
+        """Pass a message on."""
+        message, opening = item.message, self._expected
+        if opening is None or not _answers(message, opening):
+            await self._writing.send(item)
+            return
+        self._expected = None
+        if not isinstance(message, JSONRPCResponse) or message.result != json.loads(opening.answer)["result"]:
+            logger.warning("The first answer was not what this server answers: snapshot.json is out of date.")
+        self._remainder.resume()
+
+    async def aclose(self) -> None:
+        """No message follows."""
+        await self._writing.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._writing.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        closed: bool | None = await self._writing.__aexit__(kind, error, trace)
+        return closed
+
+
+def _answers(message: JSONRPCMessage, opening: Opening) -> bool:
+    return isinstance(message, JSONRPCResponse | JSONRPCError) and message.id == opening.request["id"]
 
 
 def http_app(server: Server[Any], settings: Settings) -> ASGIApp:

@@ -35,7 +35,7 @@ def test_replays_emit_no_span_and_no_metric_of_ours() -> None:
 
 LOADED = """
 import asyncio, sys
-import durable_responses.worker.__main__, durable_responses.cli.runs, durable_responses.mcp_server.__main__
+import durable_responses.worker.__main__, durable_responses.cli.runs, durable_responses.mcp_server.program
 from durable_responses.connection import watching_plugin
 from durable_responses.process import end_telemetry, setup_telemetry
 from durable_responses.settings import Settings
