@@ -33,7 +33,8 @@ class OneCreate:
 
 async def created(
     client: Client, provider: ResponsesClient, create: CreateResponse, **parts: object
-) -> CreatedResponse:
+) -> tuple[CreatedResponse, int]:
+    """The response, and which attempt of the activity brought it."""
     queue = f"creates-{uuid.uuid4()}"
     async with Worker(
         client,
@@ -43,7 +44,11 @@ async def created(
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     ):
-        return await client.execute_workflow(OneCreate.run, create, id=f"one-create-{uuid.uuid4()}", task_queue=queue)
+        run = await client.start_workflow(OneCreate.run, create, id=f"one-create-{uuid.uuid4()}", task_queue=queue)
+        response = await run.result()
+    events = [event async for event in run.fetch_history_events()]
+    [started] = [event for event in events if event.HasField("activity_task_started_event_attributes")]
+    return response, started.activity_task_started_event_attributes.attempt
 
 
 def request(**fields: object) -> CreateResponse:
@@ -57,7 +62,8 @@ async def test_a_create_that_gave_its_slot_back_is_sent_by_the_next_attempt(
     """A21: the word that nothing was taken reaches the next attempt, although beats are throttled."""
     busy = Answer(status=503, headers={"retry-after": "0.1"})
     await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=busy, times=2))
-    await created(client, emulated, request(), patience=0.0)
+    _, attempt = await created(client, emulated, request(), patience=0.0)
+    assert attempt == 3
     counts = (await emulator.control.billing()).counts
     assert (counts.creates_rejected, counts.creates_accepted) == (2, 1)
 
@@ -65,7 +71,8 @@ async def test_a_create_that_gave_its_slot_back_is_sent_by_the_next_attempt(
 async def test_a_create_that_failed_before_its_post_is_sent_by_the_next_attempt(
     client: Client, emulator: RunningEmulator, emulated: ResponsesClient
 ) -> None:
-    stored = await created(client, emulated, request())
+    stored, _ = await created(client, emulated, request())
     await emulator.control.add_fault(Fault(operation=Operation.RETRIEVE, effect=Answer(status=500)))
-    rebuilt = await created(client, emulated, request(rebuild_from=[stored.response_id]))
+    rebuilt, attempt = await created(client, emulated, request(rebuild_from=[stored.response_id]))
+    assert attempt == 2
     assert rebuilt.response_id != stored.response_id
