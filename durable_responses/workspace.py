@@ -10,13 +10,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from durable_responses.settings import PROGRAM, Settings, SettingsError, copied_workspace
+from durable_responses.settings import PROGRAM, Settings, SetupError, copied_workspace
 
 EXAMPLE = PROGRAM / "example_workspace"
 """The files that ship as an example; in a checkout, a link to `workspace/`."""
 
 
-class WorkspaceMissing(SettingsError):
+class WorkspaceMissing(SetupError):
     """The workspace is not a folder, or cannot be made."""
 
 

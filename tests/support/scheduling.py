@@ -8,6 +8,7 @@ _USUAL_PORTS = {
     "tests/embedded/test_supervisor.py",
     "tests/mcp_server/test_embedded.py",
     "tests/cli/test_stack.py",
+    "tests/test_installed.py",
 }
 
 
