@@ -11,6 +11,7 @@ import pytest
 
 from durable_responses.cli.entry import COMMANDS
 from durable_responses.embedded import find_temporal_cli
+from durable_responses.provider import Provider, ProviderKind
 from durable_responses.settings import Settings
 from durable_responses.tools.registry import Registry
 from tests.support.emulator_control import EmulatorProcess
@@ -60,6 +61,38 @@ def test_the_table_says_of_a_command_what_its_help_says() -> None:
 
 def _as_a_part(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:].rstrip(".")
+
+
+def likeness(line: str) -> str:
+    """A line of output without what differs from run to run: ids, times, counts, and where a response stood."""
+    line = re.sub(r"(resp_[0-9a-f]+) \w+", r"\1", line)
+    return re.sub(r"\d+(,\d+)*", "0", re.sub(r"(agent-|resp_)[0-9a-f]+", r"\1…", line))
+
+
+async def test_the_output_of_the_readme_is_what_is_printed(temporal: TemporalServer, tmp_path: Path) -> None:
+    """The run of `make run`. The first two lines are those of the embedded stack, whose tests look at them."""
+    [block] = re.findall(r"^\$ make run\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    _starting, responses, *lines = [line for line in block.splitlines() if line != "…"]
+    emulated = Provider(kind=ProviderKind.EMULATOR, base_url="http://localhost", websocket_base_url="ws://localhost")
+    assert responses == emulated.sentence
+    task = re.search(r"^TASK = (.*?[^\\])$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE | re.DOTALL)
+    assert task is not None
+    async with (
+        EmulatorProcess(tmp_path) as emulator,
+        WorkerProcess(
+            temporal, emulator.base_url, folder=tmp_path, AGENT_WORKSPACE=str(CHECKOUT / "workspace")
+        ) as worker,
+    ):
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "durable_responses.cli", "run", "--effort", "high", re.sub(r"\\\s+", "", task[1])),
+            cwd=CHECKOUT,
+            env=worker.env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await asyncio.wait_for(program.communicate(), 120)
+    seen = {likeness(line) for line in printed.decode().splitlines()}
+    assert [line for line in lines if likeness(line) not in seen and not line.startswith("http://")] == []
 
 
 async def test_the_commands_of_temporal_do_what_the_readme_says(temporal: TemporalServer, tmp_path: Path) -> None:

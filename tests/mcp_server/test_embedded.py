@@ -62,7 +62,7 @@ async def test_the_program_in_the_documentation_works(home: Home) -> None:
     """docs/mcp.md: with nothing but a home and a `temporal` on the path."""
     [program] = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "mcp.md").read_text(), re.DOTALL)
     script = home.folder / "program.py"
-    script.write_text(program.replace(".venv/bin/durable-responses-mcp", f"{sys.prefix}/bin/durable-responses-mcp"))
+    script.write_text(program.replace(".venv/bin/durable-responses", f"{sys.prefix}/bin/durable-responses"))
     (home.folder / "bin").mkdir()
     (home.folder / "bin" / "temporal").symlink_to(await find_temporal_cli(home.settings, print))
     # The SDK's client hands HOME and PATH on to the server, and not much else.
