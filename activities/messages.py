@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from durable_responses.responses_api.models import FunctionCallOutput, ReasoningEffort, Response, Usage, Verbosity
 
@@ -26,6 +26,18 @@ class Record(BaseModel):
     @model_serializer(mode="wrap")
     def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class CallersChoice(BaseModel):
+    """What a caller gives. Null means the default: programs in many languages send it for what was not set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in given.items() if value is not None or name not in optional}
 
 
 class Transport(StrEnum):
@@ -76,7 +88,7 @@ class ModelOptions(Record):
     metadata: dict[str, str] = Field({}, max_length=12)
 
 
-class InputFile(BaseModel):
+class InputFile(CallersChoice):
     """A file that the model is given with the task."""
 
     model_config = ConfigDict(extra="forbid")
@@ -293,7 +305,7 @@ class ArtifactFormat(StrEnum):
     CLEAN = "clean"
 
 
-class SaveOptions(BaseModel):
+class SaveOptions(CallersChoice):
     """Where and how the result is saved as Markdown."""
 
     model_config = ConfigDict(extra="forbid")

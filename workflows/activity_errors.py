@@ -1,7 +1,10 @@
 """What an activity's failure means for the run: why it ended, what the provider said, what the last heartbeat held."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import TypeVar
 
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
@@ -16,6 +19,8 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.messages import Beat, FailureDetail, FailureType, failure_of_lost_create
     from durable_responses.workflows import rules
     from durable_responses.workflows.contract import AgentError
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def ran_out_of_time(error: ActivityError) -> bool:
@@ -62,7 +67,7 @@ def detail_of(error: ActivityError) -> FailureDetail:
         heartbeat = last_heartbeat_of(error)
         return FailureDetail(response_id=heartbeat.response_id if heartbeat else None)
     details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
-    return FailureDetail.model_validate(details[0]) if details and isinstance(details[0], dict) else FailureDetail()
+    return _as(FailureDetail, details) or FailureDetail()
 
 
 def delay_asked_for(error: ActivityError) -> timedelta | None:
@@ -83,4 +88,12 @@ def error_of(error: ActivityError) -> AgentError:
 def last_heartbeat_of(error: ActivityError) -> Beat | None:
     """The last heartbeat that reached the server from an activity that timed out."""
     details = error.cause.last_heartbeat_details if isinstance(error.cause, TimeoutError) else ()
-    return Beat.model_validate(details[0]) if details else None
+    return _as(Beat, details)
+
+
+def _as(kind: type[M], details: Sequence[object]) -> M | None:
+    """The first detail, if it is such a message: a person may have failed the activity with details of their own."""
+    try:
+        return kind.model_validate(details[0]) if details else None
+    except ValueError:
+        return None

@@ -6,6 +6,7 @@ before it ends.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,10 +26,9 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.messages import (
         REPORT_PROGRESS,
         FailureType,
-        ProgressReport,
-        SaveArtifact,
         SaveOptions,
     )
+    from durable_responses.json_text import json_bytes
     from durable_responses.workflows.contract import (
         CANCEL_SIGNAL,
         PROGRESS_QUERY,
@@ -44,11 +44,14 @@ with workflow.unsafe.imports_passed_through():
     )
     from durable_responses.workflows.function_calls import FunctionCalls
     from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable, fitting, read
     from durable_responses.workflows.response_source import ResponseSource
     from durable_responses.workflows.search_attributes import show_search_attributes
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import details_of
 
+_BOUNDS_PATCH = "bounded-input"
+_ONE_ARGUMENT = "The run takes one argument, its input; give no second one."
 _SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 
 
@@ -76,35 +79,51 @@ class AgentWorkflow:
         self._input: AgentInput | None = None
 
     @workflow.run
-    async def run(self, request: Any = None, carried: Any = None) -> AgentResult:
+    async def run(self, request: Any = None, carried: Any = None, *surplus: Any) -> AgentResult:
         """Take the task to its end: an `AgentInput` in, an `AgentResult` out.
 
         A failed run raises `ApplicationError` with the result as its detail; one that Temporal's own cancel ended is
         closed as Canceled. `carried` is the ledger of the run before a continue-as-new; nobody else gives it.
         Parameters are `Any` because input that does not decode would fail the workflow task for ever.
         """
-        agent_input = self._begin(request, carried)
-        ending = await self._ending_of(agent_input)
-        if isinstance(ending, ContinueAsNew):
-            workflow.continue_as_new(args=[agent_input, self._ledger.to_carry()])
-        result = await self._conclude(ending, agent_input)
+        try:
+            agent_input = self._begin(request, carried, surplus)
+            ending = await self._ending_of(agent_input)
+            if isinstance(ending, ContinueAsNew):
+                workflow.continue_as_new(args=[agent_input, self._ledger.to_carry(json_bytes(agent_input))])
+            result = await self._conclude(ending, agent_input)
+        except DATA_ERRORS as error:  # the last net: failing the workflow task would have it repeated for ever
+            workflow.logger.exception("The run ends: it met data that it cannot use.")
+            result = AgentResult(status=AgentStatus.FAILED, error=rules.unusable_data(error))
         return self._close(result)
 
     # --- the story -----------------------------------------------------------------------------------------------
 
-    def _begin(self, request: Any, carried: Any) -> AgentInput:
+    def _begin(self, request: Any, carried: Any, surplus: Sequence[Any]) -> AgentInput:
         try:
-            agent_input = rules.parse_input(request)
+            agent_input = self._parsed(request)
             if carried is not None:
                 self._restore(Ledger.model_validate(carried))
         except ValidationError:
-            raise self._refused("The run takes one argument, its input; give no second one.") from None
+            raise self._refused(_ONE_ARGUMENT) from None
         except ValueError as error:
             raise self._refused(str(error)) from None
+        if surplus:
+            raise self._refused(_ONE_ARGUMENT)
         if carried is None:
             self._ledger.begin(agent_input, workflow.now())
         self._input = agent_input
         self._changed()
+        return agent_input
+
+    def _parsed(self, request: Any) -> AgentInput:
+        if isinstance(request, Unreadable):
+            raise rules.unusable_input(request.why)
+        agent_input = rules.parse_input(request, bounded=False)
+        problems = rules.out_of_bounds(agent_input)
+        # Runs that began before there were bounds go on without them.
+        if problems and workflow.patched(_BOUNDS_PATCH):
+            raise rules.unusable_input(*problems)
         return agent_input
 
     def _restore(self, ledger: Ledger) -> None:
@@ -134,11 +153,14 @@ class AgentWorkflow:
             return rules.Incomplete(IncompleteReason.DEADLINE)
         except interruptions.RunFailed as failure:
             return rules.Fail(failure.error)
+        except DATA_ERRORS as error:  # failing the workflow task would have it repeated for ever
+            workflow.logger.exception("The run ends: it met data that it cannot use.")
+            return rules.Fail(rules.unusable_data(error))
 
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
         source = ResponseSource(agent_input, self._ledger, self._steering, self._stop, self._changed)
         function_calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
-        while not workflow.info().is_continue_as_new_suggested():
+        while not self._is_to_continue_as_new(agent_input):
             if self._stop.requested:
                 raise interruptions.Stopped
             self._ledger.begin_iteration()
@@ -151,6 +173,10 @@ class AgentWorkflow:
             elif not (self._steering.are_waiting and rules.continues_with_steering(step, iterations_left=left)):
                 return step
         return ContinueAsNew()
+
+    def _is_to_continue_as_new(self, agent_input: AgentInput) -> bool:
+        # What would not fit now fits after the next response: then its answers have been given.
+        return workflow.info().is_continue_as_new_suggested() and self._ledger.fits_beside(json_bytes(agent_input))
 
     async def _done(self, loop: "asyncio.Task[Ending | ContinueAsNew]") -> None:
         while not loop.done():
@@ -189,29 +215,21 @@ class AgentWorkflow:
         try:
             saved = await workflow.execute_activity_method(
                 ArtifactActivities.save_artifact,
-                SaveArtifact(
-                    options=options,
-                    task=rules.task_text(agent_input),
-                    reasoning_summary=result.reasoning_summary or None,
-                    output_text=result.output_text,
-                    response_id=result.response_id,
-                    model=result.model,
-                    iterations=result.iterations,
-                    usage=rules.api_usage(result.usage),
-                    finished_at=workflow.now(),
-                ),
+                fitting(rules.artifact_of(options, agent_input, result, workflow.now())),
                 task_queue=TaskQueue.AGENTS.under(workflow.info().task_queue),
                 summary="save the result",
                 start_to_close_timeout=timedelta(seconds=30),
                 schedule_to_close_timeout=timedelta(minutes=5),
                 retry_policy=_SAVE_RETRIES,
             )
+            result.artifact_path = read(saved).path
         except ActivityError as error:  # reported, but no reason to lose the answer
             result.artifact_error = activity_errors.error_of(error).message
-        else:
-            result.artifact_path = saved.path
+        except DATA_ERRORS as error:
+            result.artifact_error = rules.unusable_data(error).message
 
     def _show_end(self, result: AgentResult) -> None:
+        rules.fit_result(result)
         self._steering.run_ended()
         self._ledger.state.status = result.status
         self._ledger.state.error = result.error
@@ -243,8 +261,8 @@ class AgentWorkflow:
     def report_progress(self, report: Any = None, *_: Any) -> None:
         """Internal: an activity tells of a response under way (`ProgressReport`)."""
         try:
-            self._ledger.progress_reported(ProgressReport.model_validate(report))
-        except ValidationError:
+            self._ledger.progress_reported(rules.parse_report(report))
+        except ValueError:
             workflow.logger.warning("A %s signal did not hold a report.", REPORT_PROGRESS)
         self._changed()
 
@@ -257,9 +275,12 @@ class AgentWorkflow:
         state = self._ledger.state
         state.cancel_requested = self._stop.requested
         state.updated_at = workflow.now()
-        workflow.set_current_details(details_of(state, workflow.info().workflow_id, workflow.now()))
-        if self._input is not None:
-            show_search_attributes(self._input, state, registered=self._ledger.search_attributes)
+        try:
+            workflow.set_current_details(details_of(state, workflow.info().workflow_id, workflow.now()))
+            if self._input is not None:
+                show_search_attributes(self._input, state, registered=self._ledger.search_attributes)
+        except DATA_ERRORS:  # no run ends for what is only shown
+            workflow.logger.exception("What the run is doing cannot be shown.")
 
 
 def _failure(result: AgentResult) -> ApplicationError:

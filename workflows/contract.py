@@ -12,7 +12,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from durable_responses.activities.messages import InputFile, Record, SaveOptions, SteerStatus, ToolOutcome
+from durable_responses.activities.messages import (
+    CallersChoice,
+    InputFile,
+    Record,
+    SaveOptions,
+    SteerStatus,
+    ToolOutcome,
+)
 from durable_responses.responses_api.models import ReasoningEffort, UrlCitation, Verbosity
 
 WORKFLOW_TYPE = "AgentWorkflow"
@@ -55,8 +62,8 @@ class OnAmbiguousCreate(StrEnum):
     FAIL = "fail"
 
 
-class AgentInput(Record):
-    """The input of an agent run. Only `task` is required; it can be typed as JSON."""
+class AgentInput(Record, CallersChoice):
+    """The input of an agent run. Only `task` is required, null means the default; it can be typed as JSON."""
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
@@ -91,8 +98,10 @@ class AgentInput(Record):
 
     # --- limits
     max_iterations: int | None = Field(None, ge=1, le=1000, description="Default by effort: 5, 6, 8, 10 or 12.")
-    deadline: float | None = Field(None, gt=0, description="Seconds for the whole run.")
-    tool_timeout: float = Field(300, gt=0, description="Seconds for one function call; a tool's own limit may be less.")
+    deadline: float | None = Field(None, gt=0, description="Seconds for the whole run, at most 30 days (2592000).")
+    tool_timeout: float = Field(
+        300, gt=0, description="Seconds for one function call, at most 86400; a tool's own limit may be less."
+    )
 
     # --- how responses are obtained
     transport: TransportChoice = Field(

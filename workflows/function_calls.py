@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.contract import AgentInput, TaskQueue
     from durable_responses.workflows.interruptions import Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
     from durable_responses.workflows.web_ui import call_summary
 
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five losses are no accident.
@@ -57,12 +58,14 @@ class FunctionCalls:
         request = self.request
         return workflow.start_activity_method(
             ToolActivities.call_tool,
-            CallTool(
-                call_id=call.call_id,
-                name=call.name,
-                arguments=call.arguments,
-                timeout=request.tool_timeout,
-                allowed=request.tools,
+            fitting(
+                CallTool(
+                    call_id=call.call_id,
+                    name=call.name,
+                    arguments=call.arguments,
+                    timeout=request.tool_timeout,
+                    allowed=request.tools,
+                )
             ),
             task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
             summary=call_summary(call),
@@ -84,7 +87,9 @@ class FunctionCalls:
 
     async def _result(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
         try:
-            return await handle
+            return read(await handle)
+        except UnreadablePayload as error:
+            return _unknown(call, str(error))
         except ActivityError as error:
             if activity_errors.was_cancelled(error):
                 return _unknown(call, "it was cancelled")

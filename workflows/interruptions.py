@@ -8,8 +8,12 @@ from temporalio import workflow
 from temporalio.workflow import ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
+    from durable_responses.json_text import cut
     from durable_responses.workflows import activity_errors
     from durable_responses.workflows.contract import AgentError
+    from durable_responses.workflows.payloads import read
+
+_LONGEST_REASON = 2000  # bytes
 
 T = TypeVar("T")
 
@@ -40,13 +44,13 @@ class StopRequest:
     def make(self, reason: str | None) -> None:
         """Ask the run to stop. The first reason counts."""
         self.requested = True
-        self.reason = self.reason or reason
+        self.reason = self.reason or (cut(reason, _LONGEST_REASON) if reason else None)
 
 
 async def ended(handle: ActivityHandle[T], stop: StopRequest) -> T:
     """The activity's result. When the run is to stop, the activity is told so, and may still have a result.
 
-    Raises `Stopped`, `ActivityError`.
+    Raises `Stopped`, `ActivityError`, `UnreadablePayload`.
     """
     await workflow.wait_condition(lambda: handle.done() or stop.requested)
     if not handle.done():
@@ -54,7 +58,7 @@ async def ended(handle: ActivityHandle[T], stop: StopRequest) -> T:
         await workflow.wait_condition(handle.done)
     if activity_errors.was_cancelled(handle.exception()):
         raise Stopped
-    return await handle
+    return read(await handle)
 
 
 def time_left(deadline: datetime | None) -> timedelta | None:

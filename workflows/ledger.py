@@ -9,6 +9,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field, PrivateAttr
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
+from durable_responses.json_text import cut, json_bytes
 from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
 from durable_responses.workflows import rules
 from durable_responses.workflows.contract import (
@@ -23,7 +24,9 @@ from durable_responses.workflows.contract import (
 )
 
 _SHOWN_CALLS = 100
-_CARRIED_TEXT = 64 * 1024  # characters; input, answers and this must fit one payload
+_CARRIED_TEXT = 64 * 1024  # bytes
+_SHORTEST_TEXT = 100  # bytes
+_LONGEST_NAME = 200  # characters of what is only shown
 LOST = "lost"
 
 
@@ -90,8 +93,8 @@ class Ledger(BaseModel):
         """The provider has taken the request: the run is no longer queued."""
         self.state.status = AgentStatus.RUNNING
         self.state.response_id = response_id
-        self.state.response_status = status
-        self.state.model = model or self.state.model
+        self.state.response_status = status[:_LONGEST_NAME]
+        self.state.model = (model or self.state.model or "")[:_LONGEST_NAME] or None
 
     def progress_reported(self, report: ProgressReport) -> None:
         """An activity told what a running response has written so far. A report that comes after its end is void."""
@@ -100,7 +103,7 @@ class Ledger(BaseModel):
         if report.response_id is not None and report.response_id != self.state.response_id:
             self.response_created(report.response_id, report.response_status or "in_progress", None)
         if report.response_status is not None:
-            self.state.response_status = report.response_status
+            self.state.response_status = report.response_status[:_LONGEST_NAME]
         if report.queue is not None:
             self._steering_queue = report.queue
         if report.preview is not None:
@@ -143,10 +146,21 @@ class Ledger(BaseModel):
             if record.call_id == result.call_id and record.status is CallStatus.RUNNING:
                 record.status = CallStatus(result.outcome.value)
 
-    def to_carry(self) -> "Ledger":
-        """What a new history is given. A run that ends before its next response still has the last one's text."""
+    def to_carry(self, beside: int) -> "Ledger":
+        """What a new history is given, with `beside` bytes of input: all that decides, and what there is room for.
+
+        A run that ends before its next response still has the last one's text.
+        """
         text = self._last.output_text if self._last else self.last_text
-        return self.model_copy(update={"last_text": text[:_CARRIED_TEXT]})
+        room = min(self._room_beside(beside), _CARRIED_TEXT)
+        return self.model_copy(update={"last_text": cut(text, room) if room >= _SHORTEST_TEXT else ""})
+
+    def fits_beside(self, size: int) -> bool:
+        """Whether a new history can be given all that decides, with `size` bytes of input."""
+        return self._room_beside(size) >= 0
+
+    def _room_beside(self, size: int) -> int:
+        return rules.LARGEST_MESSAGE - size - json_bytes(self.model_copy(update={"last_text": ""}))
 
     def result(self) -> AgentResult:
         """The run's result so far; `output_text` is that of the last response, while the preview runs over all."""
@@ -167,7 +181,7 @@ class Ledger(BaseModel):
 
     def _record_usage(self, response_id: str | None, status: str, usage: AgentUsage) -> None:
         entry = ResponseUsage(
-            response_id=response_id, iteration=self.state.iteration, status=status, **usage.model_dump()
+            response_id=response_id, iteration=self.state.iteration, status=status[:_LONGEST_NAME], **usage.model_dump()
         )
         self.responses.append(entry)
         self.state.usage = add_usage(self.state.usage, usage)

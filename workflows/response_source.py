@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.contract import AgentInput, TaskQueue
     from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
     from durable_responses.workflows.rules import AfterFailedCreate, CreateHistory
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import summary
@@ -85,7 +86,7 @@ class ResponseSource:
         creates = CreateHistory(can_rebuild=self.request.previous_response_id is None)
         while True:
             try:
-                response = await self._obtain(self._create_request(creates))
+                response = await self._obtain(fitting(self._create_request(creates)))
             except ActivityError as error:
                 await self._after_failed_create(error, creates)
             else:
@@ -164,7 +165,7 @@ class ResponseSource:
             await _let_end(handle)
             raise Stopped
         try:
-            response = await handle
+            response = read(await handle)
         except ActivityError as error:
             if activity_errors.ran_out_of_time(error):
                 await self._cancel_at_provider(created.response_id)
@@ -187,7 +188,7 @@ class ResponseSource:
                 live_preview=self.request.live_preview,
             ),
             task_queue=self._queue(TaskQueue.WAITING),
-            summary=f"wait for {created.response_id}",
+            summary=summary(f"wait for {created.response_id}"),
             schedule_to_close_timeout=max(deadline - workflow.now(), timedelta(0)) + _GRACE if deadline else _FOREVER,
             heartbeat_timeout=timedelta(seconds=self.request.heartbeat_timeout),
             retry_policy=_WAIT_RETRIES,
@@ -284,7 +285,9 @@ class ResponseSource:
         if not handle.done():
             handle.cancel()
         try:
-            return await handle
+            return read(await handle)
+        except UnreadablePayload as error:
+            return SteerOutcome(id=steer.id, status=SteerStatus.UNKNOWN, reason=str(error))
         except ActivityError as error:
             if activity_errors.nobody_took(error):
                 return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No worker took it.")
@@ -295,18 +298,19 @@ class ResponseSource:
     async def _cancel_at_provider(self, response_id: str) -> ResponseRecord | None:
         """Tell the provider to stop, and record what it says the response has become; None: no answer."""
         try:
-            response = await workflow.execute_activity_method(
+            answer = await workflow.execute_activity_method(
                 ResponsesActivities.cancel_response,
                 CancelResponse(response_id=response_id),
                 task_queue=self._queue(TaskQueue.AGENTS),
-                summary=f"cancel {response_id}",
+                summary=summary(f"cancel {response_id}"),
                 start_to_close_timeout=timedelta(seconds=25),
                 schedule_to_close_timeout=timedelta(hours=1),
                 heartbeat_timeout=timedelta(seconds=5),
                 retry_policy=_CANCEL_RETRIES,
             )
-        except ActivityError as error:
-            workflow.logger.warning("%s may still run at the provider: %s", response_id, error.cause)
+            response = read(answer)
+        except (ActivityError, UnreadablePayload) as error:
+            workflow.logger.warning("%s may still run at the provider: %s", response_id, error.__cause__ or error)
             self.ledger.response_lost(response_id)
             return None
         self._record(response)

@@ -12,7 +12,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from durable_responses.activities.messages import FailureDetail, FailureType, ModelOptions, ToolResult, Transport
+from durable_responses.activities.messages import (
+    FailureDetail,
+    FailureType,
+    ModelOptions,
+    ProgressReport,
+    SaveArtifact,
+    SaveOptions,
+    ToolResult,
+    Transport,
+)
+from durable_responses.json_text import checked, cut, json_bytes, read_json, text_bytes
 from durable_responses.responses_api.errors import is_quota_exhausted
 from durable_responses.responses_api.models import (
     ErrorDetail,
@@ -42,23 +52,69 @@ from durable_responses.workflows.contract import (
 
 _LARGEST_INPUT = 1024 * 1024  # bytes; with the answers of an iteration it must fit one payload at a continue-as-new
 
+_LONGEST_DEADLINE = timedelta(days=30)  # a response can be read back for as long
+_LONGEST_TOOL_TIMEOUT = timedelta(days=1)
+_LIMITS = {
+    "deadline": (int(_LONGEST_DEADLINE.total_seconds()), "seconds,"),
+    "tool_timeout": (int(_LONGEST_TOOL_TIMEOUT.total_seconds()), "seconds,"),
+    "max_output_tokens": (10_000_000, "tokens,"),
+}
+# The names of the tools travel with every call.
+_MOST_TOOLS, _LONGEST_NAME = 128, 256
+_SHOWN_PROBLEMS, _LONGEST_REFUSAL = 10, 2000
 
-def parse_input(payload: object) -> AgentInput:
-    """The run's input, whatever JSON came in. Raises `ValueError`: one sentence that names each field, no value."""
-    if not isinstance(payload, dict | AgentInput):
+
+def parse_input(payload: object, *, bounded: bool = True) -> AgentInput:
+    """The run's input, whatever JSON came in. Raises `ValueError`: one sentence that names each field, no value.
+
+    `bounded`: whether `out_of_bounds` is asked, too; a run does so itself, because older ones have begun without.
+    """
+    if isinstance(payload, AgentInput):
+        payload = payload.model_dump()
+    if not isinstance(payload, dict):
         raise ValueError('The input must be one JSON object such as {"task": "…"}.')
     try:
-        request = AgentInput.model_validate(payload)
+        request = AgentInput.model_validate(checked(payload))
     except ValidationError as error:
-        raise ValueError("The input cannot be used: " + "; ".join(map(_problem, error.errors())) + ".") from None
-    size = len(request.model_dump_json().encode())
+        raise unusable_input(*map(_problem, error.errors())) from None
+    except ValueError as error:
+        raise unusable_input(str(error)) from None
+    size = json_bytes(request)
     if size > _LARGEST_INPUT:
         raise ValueError(f"The input is {size} bytes, more than {_LARGEST_INPUT}: give long texts in `files`.")
+    if bounded and (problems := out_of_bounds(request)):
+        raise unusable_input(*problems)
     return request
 
 
+def out_of_bounds(request: AgentInput) -> list[str]:
+    """The fields whose values no run can work with, each with its limit. Go's durations are nanoseconds, for one."""
+    problems = [
+        f"{name}: {unit} at most {limit}"
+        for name, (limit, unit) in _LIMITS.items()
+        if (value := getattr(request, name)) is not None and value > limit
+    ]
+    if len(request.tools or []) > _MOST_TOOLS:
+        problems.append(f"tools: at most {_MOST_TOOLS} names")
+    if any(len(name) > _LONGEST_NAME for name in request.tools or []):
+        problems.append(f"tools: at most {_LONGEST_NAME} characters each")
+    problems += [
+        f"{name}: at most {_LONGEST_NAME} characters"
+        for name in ("model", "previous_response_id")
+        if len(getattr(request, name) or "") > _LONGEST_NAME
+    ]
+    return problems
+
+
+def unusable_input(*problems: str) -> ValueError:
+    """The error that says why an input is refused."""
+    shown = problems[:_SHOWN_PROBLEMS]
+    more = [f"and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
+    return ValueError("The input cannot be used: " + "; ".join([*shown, *more])[:_LONGEST_REFUSAL] + ".")
+
+
 def _problem(error: ErrorDetails) -> str:
-    field = ".".join(str(part) for part in error["loc"])
+    field = ".".join(str(part)[:_LONGEST_NAME] for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{field} is not a field of AgentInput"
     return f"{field}: {error['msg'].removeprefix('Value error, ')}"
@@ -76,7 +132,7 @@ ITERATIONS_BY_EFFORT = {
     ReasoningEffort.XHIGH: 12,
     ReasoningEffort.MAX: 12,
 }
-_LONGEST_DEADLINE = timedelta(days=3650)  # a datetime cannot hold much more
+_FAR_AWAY = timedelta(days=3650)  # for runs that have begun with a longer deadline; a datetime cannot hold much more
 
 
 def transport_for(request: AgentInput) -> Transport:
@@ -104,7 +160,7 @@ def absolute_deadline(request: AgentInput, started_at: datetime) -> datetime | N
     """When the whole run must have ended."""
     if request.deadline is None:
         return None
-    return started_at + timedelta(seconds=min(request.deadline, _LONGEST_DEADLINE.total_seconds()))
+    return started_at + timedelta(seconds=min(request.deadline, _FAR_AWAY.total_seconds()))
 
 
 def model_options(request: AgentInput) -> ModelOptions:
@@ -306,7 +362,8 @@ class CreateHistory:
     @property
     def pause(self) -> float:
         """Seconds until what was turned away is sent again."""
-        return min(_FIRST_PAUSE * 2.0 ** (self.turned_away - 1), _LONGEST_PAUSE)
+        # A float holds no more than 2 ** 1023, and a run may be turned away for days.
+        return min(_FIRST_PAUSE * 2.0 ** min(self.turned_away - 1, 10), _LONGEST_PAUSE)
 
     @property
     def attempt(self) -> int:
@@ -328,26 +385,44 @@ def error_of(failure: FailureType | str, message: str, detail: FailureDetail | N
 
 # --- what fits into history --------------------------------------------------------------------------------------
 
-_OUTPUT_BYTES_OF_ONE_ITERATION = 512 * 1024  # with the caller's input it must fit one 2-MiB payload
+LARGEST_ANSWERS = 512 * 1024  # bytes of JSON; with the caller's input they must fit one 2-MiB payload
 
 
 def fit_outputs(results: list[ToolResult]) -> list[FunctionCallOutput]:
-    """The answers for the next create, the longest cut with a note where together they are too large for a payload."""
-    share = _OUTPUT_BYTES_OF_ONE_ITERATION // max(1, len(results))
-    total = sum(len(result.output.encode()) for result in results)
-    fits = total <= _OUTPUT_BYTES_OF_ONE_ITERATION
-    return [
-        FunctionCallOutput(call_id=result.call_id, output=result.output if fits else _cut(result.output, share))
-        for result in results
-    ]
+    """The answers for the next create, the longest cut with a note where together they are too large for a payload.
+
+    Raises `ValueError` when there are so many that not even their ids fit.
+    """
+    ids = json_bytes([FunctionCallOutput(call_id=result.call_id, output="") for result in results])
+    share = _share(LARGEST_ANSWERS - ids, [text_bytes(result.output) for result in results])
+    if share < _SHORTEST_ANSWER:
+        raise ValueError(f"{len(results)} function calls are more than can be answered at once.")
+    return [FunctionCallOutput(call_id=result.call_id, output=cut(result.output, share)) for result in results]
 
 
-def _cut(text: str, limit: int) -> str:
-    encoded = text.encode()
-    if len(encoded) <= limit:
-        return text
-    note = f"\n[cut: the first {limit} of {len(encoded)} bytes]"
-    return encoded[:limit].decode(errors="ignore") + note
+def _share(room: int, sizes: list[int]) -> int:
+    """The most that each may take, so that together they fit: what the short ones leave, the long ones may use."""
+    rest = sorted(sizes)
+    while rest and rest[0] <= room // len(rest):
+        room -= rest.pop(0)
+    return room // len(rest) if rest else max(sizes, default=0) + _SHORTEST_ANSWER
+
+
+_SHORTEST_ANSWER = 60  # bytes: room for a note that something was cut
+
+
+# --- what activities report --------------------------------------------------------------------------------------
+
+_LONGEST_REPORTED = 1000  # characters of an id, a status, the name of a queue
+
+
+def parse_report(report: object) -> ProgressReport:
+    """The report in a signal, which anybody may send. Raises `ValueError` for what is not one."""
+    parsed = ProgressReport.model_validate(report)
+    for value in (parsed.response_id, parsed.response_status, parsed.queue):
+        if value is not None and not 0 < len(value) <= _LONGEST_REPORTED:
+            raise ValueError("A name in a report is empty, or too long.")
+    return parsed
 
 
 # --- steering messages -------------------------------------------------------------------------------------------
@@ -361,16 +436,12 @@ def unusable_steering_message(message: object, waiting: list[str]) -> str | None
     """Why a steering message cannot be taken beside those that wait; None if it can be."""
     if not isinstance(message, str) or not message.strip():
         return "It is not text, or it is empty."
-    size = _bytes(message)
+    size = text_bytes(message)
     if size > LARGEST_STEERING_MESSAGE:
         return f"It is {size} bytes, more than {LARGEST_STEERING_MESSAGE}."
-    if len(waiting) >= MOST_MESSAGES_WAITING or size + sum(map(_bytes, waiting)) > MOST_BYTES_WAITING:
+    if len(waiting) >= MOST_MESSAGES_WAITING or size + sum(map(text_bytes, waiting)) > MOST_BYTES_WAITING:
         return f"At most {MOST_MESSAGES_WAITING} steering messages, {MOST_BYTES_WAITING} bytes together, may wait."
     return None
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode(errors="replace"))
 
 
 # --- the result --------------------------------------------------------------------------------------------------
@@ -381,9 +452,83 @@ def structured_output(request: AgentInput, text: str) -> Any:
     if request.text_format is None:
         return None
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return None
+
+
+LARGEST_MESSAGE = 1_900_000  # bytes of JSON: a result, what is saved of it, or what a new history is given
+_LONGEST_LINE = 2000  # bytes of an error's sentence, a reason, a name
+_SHORTEST_TASK = 16 * 1024
+
+
+def fit_result(result: AgentResult) -> None:
+    """Cut a result so that it fits into one payload: the server ends a run whose result does not. The text goes last.
+
+    What has been left out is seen: a text ends with a note, and a structured answer is still there as text.
+    """
+    result.model = _line(result.model)
+    result.cancel_reason = _line(result.cancel_reason)
+    result.incomplete_reason = _line(result.incomplete_reason)
+    result.artifact_error = _line(result.artifact_error)
+    result.error = fit_error(result.error) if result.error else None
+    if not _fits(result):
+        result.structured_output = None
+    if not _fits(result):
+        result.citations = []
+    if not _fits(result):
+        result.responses = result.responses[-_SHOWN_PROBLEMS:]
+    if not _fits(result):
+        result.reasoning_summary = ""
+    if not _fits(result):
+        rest = json_bytes(result.model_copy(update={"output_text": ""}))
+        result.output_text = cut(result.output_text, LARGEST_MESSAGE - rest)
+
+
+def _fits(result: AgentResult) -> bool:
+    try:
+        return json_bytes(result) <= LARGEST_MESSAGE
+    except ValueError:
+        return False
+
+
+def fit_error(error: AgentError) -> AgentError:
+    """The error with texts that are short enough to be shown."""
+    return AgentError(
+        type=_line(error.type) or "error",
+        message=_line(error.message) or "",
+        code=_line(error.code),
+        http_status=error.http_status,
+        request_id=_line(error.request_id),
+    )
+
+
+def _line(text: str | None) -> str | None:
+    return None if text is None else cut(text, _LONGEST_LINE)
+
+
+def artifact_of(options: SaveOptions, request: AgentInput, result: AgentResult, finished_at: datetime) -> SaveArtifact:
+    """What is saved: the whole answer, and as much of the task as there is room for beside it."""
+    artifact = SaveArtifact(
+        options=options,
+        task="",
+        reasoning_summary=result.reasoning_summary or None,
+        output_text=result.output_text,
+        response_id=result.response_id,
+        model=_line(result.model),
+        iterations=result.iterations,
+        usage=api_usage(result.usage),
+        finished_at=finished_at,
+    )
+    artifact.task = cut(task_text(request), max(LARGEST_MESSAGE - json_bytes(artifact), _SHORTEST_TASK))
+    return artifact
+
+
+def unusable_data(error: BaseException) -> AgentError:
+    """Why a run ends that has met data which its code cannot use."""
+    why = str(error) if type(error).__module__.startswith("durable_responses") else type(error).__name__
+    message = f"The run met data that it cannot use ({why}). The worker's log says more."
+    return fit_error(AgentError(type="unusable_data", message=message))
 
 
 def worth_saving(result: AgentResult) -> bool:

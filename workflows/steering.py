@@ -7,6 +7,7 @@ when the provider hands it back, it becomes part of the next create's input. Non
 from collections.abc import Sequence
 
 from durable_responses.activities.messages import SteerOutcome, SteerResponse, SteerStatus
+from durable_responses.json_text import well_formed
 from durable_responses.workflows import rules
 from durable_responses.workflows.contract import Steer
 from durable_responses.workflows.ledger import Ledger
@@ -31,10 +32,11 @@ class SteeringMessages:
         """A message came. One that cannot be taken is shown as failed."""
         ledger = self._ledger
         ledger.texts_received += 1
-        steer = Steer(id=f"steer-{ledger.texts_received}", text=str(message)[:_SHOWN_CHARACTERS])
-        steer.reason = rules.unusable_steering_message(message, list(ledger.texts.values()))
-        if steer.reason is None and isinstance(message, str):
-            ledger.texts[steer.id] = message
+        said = well_formed(message) if isinstance(message, str) else None
+        steer = Steer(id=f"steer-{ledger.texts_received}", text=(said or _shown(message))[:_SHOWN_CHARACTERS])
+        steer.reason = rules.unusable_steering_message(said, list(ledger.texts.values()))
+        if steer.reason is None and said is not None:
+            ledger.texts[steer.id] = said
         else:
             steer.status = SteerStatus.FAILED
         ledger.state.steers = [*ledger.state.steers, steer][-_SHOWN_STEERS:]
@@ -112,3 +114,10 @@ class SteeringMessages:
     def _ids(self, *statuses: SteerStatus) -> list[str]:
         steers = self._ledger.state.steers
         return [steer.id for steer in steers if steer.status in statuses and steer.id in self._ledger.texts]
+
+
+def _shown(message: object) -> str:
+    try:
+        return well_formed(str(message))
+    except (ValueError, RecursionError):  # a number with more digits than Python writes
+        return f"({type(message).__name__})"

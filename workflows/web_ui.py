@@ -1,9 +1,9 @@
 """What Temporal's Web UI and CLI show of a run: the panel in "User Metadata", and summaries of its steps."""
 
-import json
 from bisect import bisect_right
 from datetime import datetime
 
+from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
 from durable_responses.responses_api.redaction import names_a_secret
 from durable_responses.workflows.contract import AgentState, AgentUsage, CallStatus
@@ -84,7 +84,7 @@ def call_summary(call: FunctionCall) -> str:
 
 def _main_argument(arguments: str) -> str:
     try:
-        given = json.loads(arguments)
+        given = read_json(arguments)
     except ValueError:  # the model is told so by the activity
         return ""
     if not isinstance(given, dict):
@@ -101,7 +101,8 @@ def summary(text: str) -> str:
 
 
 def fit(text: str, limit: int) -> str:
-    """Text cut so that its JSON form, in which it travels, has at most `limit` bytes."""
+    """Text cut so that its JSON form, in which it travels, has at most `limit` bytes; lone surrogates replaced."""
+    text = well_formed(text)
     if _bytes(text) <= limit:
         return text
     longest = bisect_right(range(min(len(text), limit)), limit, key=lambda end: _bytes(text[:end] + _CUT)) - 1
@@ -109,4 +110,4 @@ def fit(text: str, limit: int) -> str:
 
 
 def _bytes(text: str) -> int:
-    return len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
+    return text_bytes(text) + 2

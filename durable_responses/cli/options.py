@@ -4,7 +4,6 @@ Options win over the JSON object of `--input`. Files are looked at here already:
 not be started.
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic_core import from_json
 
 from durable_responses.activities.messages import ArtifactFormat, InputFile
 from durable_responses.cli.output import UsageError
+from durable_responses.json_text import mended_json, nested_too_deep
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.workflows.contract import AgentInput, TransportChoice
 from durable_responses.workflows.rules import parse_input
@@ -214,6 +215,7 @@ def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> 
     Raises `UsageError` for whatever cannot be used.
     """
     given = _json_object(options.input) if options.input else {}
+    given = {name: value for name, value in given.items() if value is not None}
     given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}
     if "task" not in given:
         raise UsageError("TASK is missing: say what the agent should do, or pass its input as JSON with --input.")
@@ -237,9 +239,11 @@ def _json_object(source: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--input {source!r} cannot be read: {_reason(error)}.") from None
     try:
-        value = json.loads(text)
+        value = from_json(mended_json(text))
     except ValueError as error:
-        raise UsageError(f"--input {source!r} is not valid JSON: {error}.") from None
+        part = nested_too_deep(text)
+        why = f"is not valid JSON: {error}" if part is None else f"cannot be read: {part} is nested too deep"
+        raise UsageError(f"--input {source!r} {why}.") from None
     if not isinstance(value, dict):
         raise UsageError(f'--input {source!r} must contain one JSON object, such as {{"task": "…"}}.')
     return value
@@ -279,13 +283,13 @@ def _split_label(said: str) -> tuple[str, str | None]:
     return (path, label or None) if colon else (said, None)
 
 
-def _save(options: RunOptions, from_json: Any) -> Any:
+def _save(options: RunOptions, given: Any) -> Any:
     """What `--save…` says on top of the JSON; a malformed one is left to the check of the input."""
     said = {"folder": options.save_folder, "filename": options.save_name, "format": options.save_format}
     said = {name: value for name, value in said.items() if value is not None}
     if not said and not options.save:
-        return from_json
-    return {**(from_json if isinstance(from_json, dict) else {}), **said}
+        return given
+    return {**(given if isinstance(given, dict) else {}), **said}
 
 
 def _reason(error: Exception) -> str:

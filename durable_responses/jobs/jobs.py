@@ -96,7 +96,7 @@ class Jobs:
         Raises `JobExists` when the job id is taken, `InvalidInput`.
         """
         try:
-            parse_input(request)
+            request = parse_input(request)
         except ValueError as error:
             raise InvalidInput(str(error)) from None
         shared = idempotency_key is not None

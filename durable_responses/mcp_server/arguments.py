@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
 from durable_responses.activities.messages import ArtifactFormat
+from durable_responses.json_text import mended_json
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 
 LONGEST_WAIT = 20
@@ -125,7 +126,7 @@ def read_arguments(kind: type[Arguments], given: dict[str, Any] | None) -> Argum
     said = {name: value for name, value in (given or {}).items() if value is not None}
     try:
         # By way of JSON: strict checks of Python values would not take "high" for an effort.
-        return kind.model_validate_json(json.dumps(said))
+        return kind.model_validate_json(mended_json(json.dumps(said)))
     except ValidationError as error:
         raise ArgumentsError(_sentence(error)) from None
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
+from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import (
     FixedSizeSlotSupplier,
@@ -21,6 +22,7 @@ from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import TaskQueue
+from durable_responses.workflows.payloads import decoding_totally
 
 
 class Queue(StrEnum):
@@ -46,8 +48,10 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, *, has_search_attribu
 
 def agents_worker(of: Dependencies) -> Worker:
     """Workflow tasks, and the short activities that must never wait."""
+    config = of.temporal.config()
+    config["data_converter"] = decoding_totally(config["data_converter"])
     return Worker(
-        of.temporal,
+        Client(**config),
         task_queue=TaskQueue.AGENTS.under(of.settings.task_queue),
         workflows=[AgentWorkflow],
         activities=[of.responses.cancel_response, of.artifacts.save_artifact],

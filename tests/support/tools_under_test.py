@@ -52,3 +52,9 @@ def block(context: ToolContext, seconds: Annotated[float, Field(description="How
 def return_megabytes(megabytes: int) -> str:
     """Return far too much."""
     return "x" * (megabytes * 1024 * 1024)
+
+
+@tool(effect=Effect.PURE)
+def return_control_characters(count: int) -> str:
+    """Return text of which each character takes six bytes in JSON."""
+    return "\x01" * count

@@ -151,5 +151,5 @@ def test_the_result_shows_the_last_response_and_the_sums() -> None:
 def test_a_run_that_ends_just_after_a_continue_as_new_still_has_its_last_text() -> None:
     run = ledger()
     run.response_ended(response("a", "so far"))
-    carried = Ledger.model_validate_json(run.to_carry().model_dump_json())
+    carried = Ledger.model_validate_json(run.to_carry(0).model_dump_json())
     assert carried.result().output_text == "so far"

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import FailureType, ToolResult, Transport
-from durable_responses.responses_api.models import Response
+from durable_responses.activities.messages import FailureType, SaveOptions, ToolResult, Transport
+from durable_responses.json_text import json_bytes
+from durable_responses.responses_api.models import Response, UrlCitation
 from durable_responses.workflows import rules
 from durable_responses.workflows.contract import (
+    AgentError,
     AgentInput,
     AgentResult,
     AgentStatus,
@@ -29,6 +31,13 @@ def response(status: str = "completed", *output: dict[str, Any], **fields: Any) 
 
 def step_after(answer: Response, iteration: int = 1, max_iterations: int = 5) -> rules.NextStep:
     return rules.next_step(answer, iterations_left=max_iterations - iteration)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
 
 
 # --- transports, limits, deadlines -------------------------------------------------------------------------------
@@ -106,9 +115,10 @@ def test_the_deadline_is_one_moment_for_the_whole_run() -> None:
     assert rules.absolute_deadline(rules.parse_input({"task": "t"}), start) is None
 
 
-def test_a_deadline_has_no_upper_limit() -> None:
+def test_a_run_that_began_with_a_deadline_beyond_the_limit_keeps_one() -> None:
+    """It began before there was a limit; a datetime cannot hold what it asked for."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    deadline = rules.absolute_deadline(rules.parse_input({"task": "t", "deadline": 1e15}), start)
+    deadline = rules.absolute_deadline(rules.parse_input({"task": "t", "deadline": 1e15}, bounded=False), start)
     assert deadline is not None
     assert deadline.year >= 2035
 
@@ -134,6 +144,22 @@ def test_a_deadline_has_no_upper_limit() -> None:
         ({"task": "t", "max_iterations": 1001}, "max_iterations: Input should be less than or equal to 1000"),
         ({"task": "t", "max_iterations": "many"}, "max_iterations: Input should be a valid integer"),
         ({"task": "t", "deadline": -1}, "deadline: Input should be greater than 0"),
+        ({"task": "t", "deadline": 300_000_000_000}, "deadline: seconds, at most 2592000"),
+        ({"task": "t", "deadline": 1e300}, "deadline: seconds, at most 2592000"),
+        ({"task": "t", "deadline": float("inf")}, "deadline: must be a finite number"),
+        ({"task": "t", "deadline": float("nan")}, "deadline: must be a finite number"),
+        ({"task": "t", "tool_timeout": 1e300}, "tool_timeout: seconds, at most 86400"),
+        ({"task": "t", "tool_timeout": float("inf")}, "tool_timeout: must be a finite number"),
+        ({"task": "t", "heartbeat_timeout": float("nan")}, "heartbeat_timeout: must be a finite number"),
+        ({"task": "t", "max_output_tokens": 10**20}, "max_output_tokens: tokens, at most 10000000"),
+        ({"task": "t", "max_output_tokens": 10**4000}, "max_output_tokens: is too large a number"),
+        ({"task": "t", "tools": ["t"] * 129}, "tools: at most 128 names"),
+        ({"task": "t", "tools": ["t" * 257]}, "tools: at most 256 characters each"),
+        ({"task": "t", "model": "m" * 257}, "model: at most 256 characters"),
+        ({"task": [{"role": "user", "content": [float("inf")]}]}, "task.0.content.0: must be a finite number"),
+        ({"task": "t", "text_format": nested(101)}, "text_format: is nested more than 100 levels deep"),
+        ({"task": [{"role": nested(400)}]}, "task: is nested more than 100 levels deep"),
+        ({"task": "t", **{f"field_{number}": 1 for number in range(30)}}, "and 20 more"),
         ({"task": "t", "files": [{"label": "x"}]}, "files.0.path: Field required"),
         ({"task": "t", "tol": ["x"]}, "tol is not a field of AgentInput"),
         ({"task": "x" * 1_100_000}, "more than 1048576: give long texts in `files`"),
@@ -401,6 +427,8 @@ def test_what_was_turned_away_is_sent_again_for_as_long_as_the_run_lasts() -> No
         assert creates.after(FailureType.TRY_LATER, RETRY) is AfterFailedCreate.CREATE_AGAIN
         pauses.append(creates.pause)
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    creates.turned_away = 5000  # after days
+    assert creates.pause == 30
     assert creates.attempt == 1
 
 
@@ -421,8 +449,27 @@ def test_answers_that_fit_are_passed_on_whole() -> None:
 def test_answers_that_are_too_large_together_are_cut_with_a_note() -> None:
     results = [ToolResult(call_id=str(number), output="ä" * 100_000) for number in range(20)]
     items = rules.fit_outputs(results)
-    assert sum(len(item.output.encode()) for item in items) < 600 * 1024
+    assert json_bytes(items) <= rules.LARGEST_ANSWERS
     assert all("[cut: the first" in item.output for item in items)
+
+
+def test_answers_are_measured_as_they_travel() -> None:
+    """JSON takes six bytes for a control character."""
+    results = [ToolResult(call_id=str(number), output="\x01" * 100_000) for number in range(5)]
+    assert json_bytes(rules.fit_outputs(results)) <= rules.LARGEST_ANSWERS
+
+
+def test_a_short_answer_is_kept_whole_beside_long_ones() -> None:
+    results = [ToolResult(call_id="a", output="x" * 2_000_000), ToolResult(call_id="b", output="y" * 200_000)]
+    long, short = rules.fit_outputs(results)
+    assert short.output == "y" * 200_000
+    assert json_bytes([long, short]) > 0.99 * rules.LARGEST_ANSWERS
+
+
+def test_more_calls_than_can_be_answered_at_once_are_a_data_error() -> None:
+    results = [ToolResult(call_id=str(number), output="x") for number in range(20_000)]
+    with pytest.raises(ValueError, match="20000 function calls"):
+        rules.fit_outputs(results)
 
 
 def test_structured_output_is_parsed_only_where_a_schema_was_given() -> None:
@@ -430,6 +477,81 @@ def test_structured_output_is_parsed_only_where_a_schema_was_given() -> None:
     assert rules.structured_output(AgentInput(task="t", text_format=schema), '{"a": 1}') == {"a": 1}
     assert rules.structured_output(AgentInput(task="t", text_format=schema), "no JSON") is None
     assert rules.structured_output(AgentInput(task="t"), '{"a": 1}') is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[" * 300 + "]" * 300, None),
+        ("[" * 101 + "]" * 101, None),
+        ("[" * 2000, None),
+        ('{"a": 1e999}', None),
+        ('{"a": NaN}', None),
+        ("9" * 5000, None),
+        (r'{"half": "\ud83d"}', {"half": "\ufffd"}),
+        (r'{"whole": "\ud83d\ude00"}', {"whole": "😀"}),
+    ],
+)
+def test_a_structured_answer_is_a_value_that_can_be_passed_on_or_none(text: str, expected: Any) -> None:
+    answer = rules.structured_output(AgentInput(task="t", text_format={"type": "object"}), text)
+    assert answer == expected
+    assert json_bytes(answer) > 0
+
+
+@pytest.mark.parametrize("name", sorted(AgentInput.model_fields.keys() - {"task"}))
+def test_null_means_the_default(name: str) -> None:
+    """Structs, beans and dataclasses send null for what was not set."""
+    assert rules.parse_input({"task": "t", name: None}) == AgentInput(task="t")
+
+
+def test_null_means_the_default_in_nested_objects_too() -> None:
+    given = {"task": "t", "save": {"format": None, "folder": None}, "files": [{"path": "a.txt", "label": None}]}
+    assert rules.parse_input(given).save == SaveOptions()
+
+
+def test_a_required_or_unknown_field_is_refused_as_null_too() -> None:
+    for given in ({"task": None}, {"task": "t", "tol": None}):
+        with pytest.raises(ValueError, match="cannot be used"):
+            rules.parse_input(given)
+
+
+def test_half_characters_in_the_input_are_replaced() -> None:
+    half = "cut \ud83d"
+    request = rules.parse_input({"task": [{"role": half}], "model": half, "metadata": {half: half}})
+    assert (request.task, request.model, request.metadata) == (
+        [{"role": "cut \ufffd"}],
+        "cut \ufffd",
+        {"cut \ufffd": "cut \ufffd"},
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"output_text": "\x01" * 400_000},
+        {"output_text": "x" * 1_000_000, "structured_output": ["y" * 1_000_000]},
+        {"citations": [UrlCitation(url="https://example.org/" + "x" * 1000)] * 3000},
+        {"error": AgentError(type="e", message="m" * 3_000_000)},
+        {"cancel_reason": "m" * 3_000_000},
+        {"incomplete_reason": "m" * 3_000_000},
+        {"structured_output": float("nan"), "output_text": "x"},
+        {"reasoning_summary": "x" * 3_000_000, "output_text": "answer"},
+    ],
+)
+def test_a_result_is_cut_until_it_fits_into_one_payload(fields: dict[str, Any]) -> None:
+    result = AgentResult(status=AgentStatus.COMPLETED, **fields)
+    rules.fit_result(result)
+    assert json_bytes(result) <= rules.LARGEST_MESSAGE
+    assert bool(result.output_text) == ("output_text" in fields)
+
+
+def test_what_is_saved_has_the_whole_answer_and_as_much_of_the_task_as_fits() -> None:
+    request = AgentInput(task=[{"content": [0] * 400_000}])
+    result = AgentResult(status=AgentStatus.COMPLETED, output_text="x" * 600_000)
+    artifact = rules.artifact_of(SaveOptions(), request, result, datetime(2026, 1, 1, tzinfo=UTC))
+    assert artifact.output_text == result.output_text
+    assert "[cut: the first" in artifact.task
+    assert json_bytes(artifact) <= rules.LARGEST_MESSAGE
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""What models and callers write never jams a run: each of these ends, with an answer or with a clear error."""
+
+from typing import Any
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Step, Text
+from durable_responses.workflows.contract import AgentInput, AgentResult, AgentStatus, agent_workflow_id
+from tests.support.runs import Agents, progress, reached, result_of
+
+HALF = rb"\ud83d"
+
+
+def raw(data: bytes, encoding: bytes = b"json/plain") -> RawValue:
+    """A payload as a client in another language sends it."""
+    return RawValue(Payload(metadata={"encoding": encoding}, data=data))
+
+
+async def started_with(agents: Agents, *arguments: Any) -> AgentResult:
+    """The result of a run with these arguments, whatever they are."""
+    run = await agents.client.start_workflow(
+        "AgentWorkflow",
+        args=arguments,
+        id=agent_workflow_id(),
+        task_queue=agents.settings.task_queue,
+        result_type=AgentResult,
+    )
+    return await result_of(run)
+
+
+async def scripted(agents: Agents, *scripts: Script, **fields: Any) -> tuple[AgentResult, Any]:
+    """The result of a run that the model answers like this, and the run."""
+    name = f"scripted-{agent_workflow_id()}"
+    await agents.emulator.control.add_scenario(Scenario(name=name, responses=list(scripts)))
+    run = await agents.start(AgentInput(task="Do it.", metadata={"scenario": name}, **fields))
+    return await result_of(run), run
+
+
+# --- the caller --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "one JSON object"),
+        (({"task": "t"}, None, {"task": "t"}), "one argument"),
+        (({"task": "t"}, None, None, None), "one argument"),
+        (({"task": "t"}, raw(b"{")), "one argument"),
+        ((raw(b'{"task": "t"'),), "it is not valid JSON"),
+        ((raw(b"\x00\x01", b"binary/plain"),), "one JSON object"),
+        ((raw(b'{"task": "t"}', b"binary/encrypted"),), "its encoding is not json/plain"),
+        ((raw(b"{}", b"json/protobuf"),), "its encoding is not json/plain"),
+        ((raw(b'{"task": "t", "text_format": ' + b'{"a":' * 2000 + b"1" + b"}" * 2001),), "text_format: is nested"),
+        ((raw(b'{"task": "t", "deadline": Infinity}'),), "deadline: must be a finite number"),
+        (({"task": "t", "deadline": 300_000_000_000},), "deadline: seconds, at most 2592000"),
+        (({"task": "t", "tool_timeout": 1e300},), "tool_timeout: seconds, at most 86400"),
+    ],
+)
+async def test_arguments_that_cannot_be_used_fail_the_run_and_name_the_field(
+    agents: Agents, arguments: tuple[Any, ...], said: str
+) -> None:
+    result = await started_with(agents, *arguments)
+    assert result.error is not None
+    assert result.error.type == "invalid_input"
+    assert said in result.error.message
+
+
+async def test_half_a_character_of_the_caller_does_no_harm(agents: Agents) -> None:
+    """JavaScript cuts an emoji in half and writes it as an escape that no UTF-8 text can hold."""
+    text = b'"cut ' + HALF + b'"'
+    fields = b", ".join(b'"%s": %s' % (name, text) for name in (b"task", b"context", b"instructions", b"model"))
+    result = await started_with(agents, raw(b'{%s, "metadata": {"scenario": "echo", "x": %s}}' % (fields, text)))
+    assert result.status is AgentStatus.COMPLETED
+    assert result.output_text.startswith("cut \ufffd")
+
+
+@pytest.mark.parametrize(
+    "reason", [raw(b'"cut ' + HALF + b'"'), raw(b"{"), raw(b"x", b"odd"), raw(b"[" * 3000), "x" * 1_500_000, 10**4000]
+)
+async def test_a_cancel_with_any_reason_cancels(agents: Agents, reason: Any) -> None:
+    run = await agents.start(AgentInput(task="t", metadata={"scenario": "think?seconds=60"}))
+    await reached(run, lambda state: state.response_id is not None)
+    await run.signal("cancel", reason)
+    result = await result_of(run)
+    assert result.status is AgentStatus.CANCELLED
+
+
+async def test_signals_that_hold_anything_do_no_harm(agents: Agents) -> None:
+    run = await agents.start(AgentInput(task="t", metadata={"scenario": "think?seconds=2"}))
+    odd = [
+        raw(b'"cut ' + HALF + b'"'),
+        raw(b"{"),
+        raw(b"9" * 4200),
+        raw(b"[" * 150 + b"]" * 150),
+        {"response_id": 7, "preview": []},
+        {"queue": "q" * 5000},
+        {"response_status": "s" * 1_500_000},
+        {"response_id": ""},
+    ]
+    for value in odd:
+        await run.signal("steer", value)
+        await run.signal("report_progress", value)
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert len((await progress(run)).steers) == len(odd)
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "[" * 1000,
+        '{"a":' * 5000,
+        r'{"a": "\ud83d"}',
+        r'{"\ud83d": 1, "b": 2}',
+        '{"a": ' + "9" * 5000 + "}",
+        '{"a": NaN}',
+        "{" + "\x01" * 1000,
+        "\u2028" * 500,
+    ],
+)
+async def test_arguments_of_a_call_may_be_anything(agents: Agents, arguments: str) -> None:
+    call = Script(output=[FunctionCallStep(name="add", arguments=arguments)])
+    result, run = await scripted(agents, call, Script(output=[Text(text="I see.")]))
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "I see.")
+    [answer] = await agents.answers(run, iteration=2)
+    assert answer.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "structured"),
+    [
+        ("[" * 300 + "]" * 300, None),
+        ("[" * 2000, None),
+        (r'{"answer": "\ud83d"}', {"answer": "\ufffd"}),
+        ('{"answer": 1e999}', None),
+        ('{"answer": ' + "9" * 5000 + "}", None),
+    ],
+)
+async def test_a_structured_answer_may_be_anything(agents: Agents, text: str, structured: Any) -> None:
+    result, _ = await scripted(agents, Script(output=[Text(text=text)]), text_format={"type": "json_object"})
+    assert result.status is AgentStatus.COMPLETED
+    assert (result.output_text, result.structured_output) == (text, structured)
+
+
+async def test_answers_that_grow_as_json_fit_into_a_payload(agents: Agents) -> None:
+    calls: list[Step] = [FunctionCallStep(name="return_control_characters", arguments={"count": 100_000})] * 5
+    result, run = await scripted(agents, Script(output=calls), Script(output=[Text(text="I see.")]))
+    assert result.output_text == "I see."
+    assert all("[cut: the first" in answer for answer in await agents.answers(run, iteration=2))
