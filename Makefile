@@ -19,7 +19,7 @@ READY_TO_TEST := .venv/.tested-$(PLACE)
 IN_VENV := .venv/bin/python -m
 PROGRAM := .venv/bin/durable-responses
 
-# As it was typed: a dollar sign in a task is no variable of make's.
+# As it was typed: a dollar sign in a task is not a variable of make.
 override TASK := $(value TASK)
 export TASK
 
@@ -29,10 +29,10 @@ export TASK
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## Create .venv with the pinned dependencies, but those of the tests
+setup: $(READY) ## Create .venv with the pinned dependencies, except those of the tests
 
-# uv takes a twentieth of pip's time: the one on the PATH, else pip fetches it. Like pip it shall use the certificates of the
-# system. It does not read pip's configuration: where it cannot reach the packages, pip installs them.
+# uv takes a twentieth of pip's time: the one on the PATH, else pip downloads it. Like pip it uses the certificates of the
+# system. It does not read pip's configuration: if it cannot reach the packages, pip installs them.
 export UV_SYSTEM_CERTS = 1
 UV := $(shell command -v uv 2>/dev/null)
 define INSTALL
@@ -97,7 +97,7 @@ bench: $(READY_TO_TEST) temporal ## Measure speed and memory
 screenshots: $(READY_TO_TEST) temporal ## Take the pictures of docs/images anew, with a headless Chromium
 	@$(IN_VENV) dev.screenshots docs/images
 
-temporal: setup ## Print the path of the Temporal CLI; build it if need be
+temporal: setup ## Print the path of the Temporal CLI; build it if necessary
 	@$(IN_VENV) durable_responses.embedded temporal
 
 # Three files, at the same versions: everything; what runs, here and in the image; what sets up .venv and builds the wheel.

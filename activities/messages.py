@@ -70,7 +70,7 @@ TRANSPORT_OF_ACTIVITY: Mapping[str, Transport] = {
 
 
 class ModelOptions(Record):
-    """What is asked of the model in every iteration of a run: the fields of `AgentInput` that have these names."""
+    """What every iteration of a run asks of the model: the fields of `AgentInput` with these names."""
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
@@ -216,7 +216,7 @@ class ToolResult(Record):
 
 
 class SteerStatus(StrEnum):
-    """What has become of a text that was sent to a run under way.
+    """What has become of a steering message.
 
     `pending`: it waits, here or at the provider. `accepted`: the provider has put it into the response under way.
     `failed`: the provider refused it, or the run ended first. `next_input`: it is part of the next create's input.
@@ -231,14 +231,14 @@ class SteerStatus(StrEnum):
 
 
 class SteerResponse(Record):
-    """Send a text into the response that is under way over a WebSocket. `id` is ours."""
+    """Send a steering message into the response that is under way over a WebSocket. `id` is ours."""
 
     id: str
     text: str
 
 
 class SteerOutcome(Record):
-    """What the provider says of such a text."""
+    """What the provider says about such a message."""
 
     id: str
     status: SteerStatus
@@ -249,7 +249,7 @@ class WebSocketTurn(Record):
     """One turn over a WebSocket: its response, and where the next one finds the socket.
 
     `queue` and `connection` name the worker's own queue and the socket; None when the turn went over HTTP. `superseded`
-    are the responses that a text ended early, in order; `response` is what the provider made of it then.
+    are the responses that a steering message ended early, in order; `response` is what the provider made of it then.
     """
 
     response: ResponseRecord
@@ -262,7 +262,7 @@ class WebSocketTurn(Record):
 class ProgressReport(Record):
     """What an activity tells the workflow while a response is under way (signal `report_progress`).
 
-    `queue`: where a worker that follows the response over a WebSocket takes texts for it.
+    `queue`: where a worker that follows the response over a WebSocket takes steering messages for it.
     """
 
     response_id: str | None = None
@@ -280,7 +280,7 @@ class CreatePhase(StrEnum):
 
 
 class Beat(ProgressReport):
-    """The heartbeat details of creating and waiting: progress for whoever describes the run, memory for a retry."""
+    """The heartbeat details of creating and waiting: progress for those who describe the run, memory for a retry."""
 
     phase: CreatePhase | None = None
 
@@ -288,8 +288,8 @@ class Beat(ProgressReport):
 def failure_of_lost_create(beat: Beat | None) -> FailureType:
     """The failure of a create that has one attempt only, and whose worker is gone.
 
-    Without a beat the request may have been sent all the same: beats are throttled, and one on its way dies with the
-    worker.
+    Without a heartbeat the request may have been sent anyway: heartbeats are throttled, and one on its way dies with
+    the worker.
     """
     if beat is not None and beat.response_id is not None:
         return FailureType.TURN_INTERRUPTED
@@ -311,7 +311,7 @@ class SaveOptions(CallersChoice):
     model_config = ConfigDict(extra="forbid")
 
     format: ArtifactFormat = ArtifactFormat.STANDARD
-    folder: str | None = Field(None, description="Folder under the output root; `_gpt5_docs` when blank.")
+    folder: str | None = Field(None, description="Folder under the output root; `_gpt5_docs` if blank.")
     filename: str | None = None
     root: str | None = Field(None, description="Absolute output root of the starter; checked by the worker.")
 

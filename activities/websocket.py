@@ -1,10 +1,10 @@
-"""Responses over a run's WebSocket: obtained, steered while they are written, and HTTP where no socket can be had.
+"""Responses over a run's WebSocket: obtained, steered while they are written, and HTTP if no socket can be opened.
 
 One attempt is one response. Nothing is tried a second time here once it may have been sent: the workflow decides what
 the loss of a turn means.
 
-From bottom to top: the activities, one attempt of theirs, the sockets of a worker, the texts for a response under way,
-and the cool-down after a failure.
+From bottom to top: the activities, one attempt of theirs, the sockets of a worker, the steering messages for a response
+under way, and the cool-down after a failure.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LEFT_BY_US = (LossCause.ABANDONED, LossCause.DEADLINE)
-_ANSWERED_WITHIN = 10.0  # seconds; the server's first word about a text
+_ANSWERED_WITHIN = 10.0  # seconds; the server's first word about a message
 _FIRST_COOL_DOWN = 30.0  # seconds
 _LONGEST_COOL_DOWN = 600.0
 
@@ -68,7 +68,7 @@ _LONGEST_COOL_DOWN = 600.0
 class CoolDown:
     """The cool-down of one provider's WebSocket: 30 s after a failure, doubling to 10 minutes. `now` in seconds.
 
-    Many turns fail of one outage: only a failure after the cool-down makes the next one longer.
+    Many turns fail in one outage: only a failure after the cool-down makes the next one longer.
     """
 
     now: Callable[[], float]
@@ -79,7 +79,7 @@ class CoolDown:
 
     @property
     def is_on(self) -> bool:
-        """Whether not to try."""
+        """Whether to leave it alone."""
         return self.now() < self._until
 
     def failed(self, retry_after: float | None = None) -> None:
@@ -100,11 +100,11 @@ class CoolDown:
 
 @dataclass
 class Steering:
-    """The texts sent into one turn: one at a time, and what the server says of each.
+    """The steering messages sent into one turn: one at a time, and what the server says about each.
 
-    The server gives each text an id of its own with its first answer. What it says comes as events of the turn:
+    The server gives each message an id of its own with its first answer. What it says comes as events of the turn:
     `accepted`, and then, when the response ends, perhaps `pending` (kept until the calls of the response are answered)
-    or `failed` (handed back). `outcomes`: the latest of each text, by our id.
+    or `failed` (handed back). `outcomes`: the latest of each message, by our id.
     """
 
     turn: Turn
@@ -117,10 +117,10 @@ class Steering:
         self._ours: dict[str, str] = {}
 
     async def send(self, steer: SteerResponse) -> SteerOutcome:
-        """Send a text and wait for the server's first word about it. Unknown: it may or may not have arrived."""
+        """Send a message and wait for the server's first word about it. Unknown: it may or may not have arrived."""
         async with self._one_at_a_time:
-            if self._unanswered is not None:  # answers carry no id of ours: the next one is about that text
-                return _failed(steer, "The provider has not answered to an earlier text.")
+            if self._unanswered is not None:  # answers carry no id of ours: the next one is about that message
+                return _failed(steer, "The provider has not answered an earlier message.")
             self._unanswered = steer.id
             self._changed.clear()
             try:
@@ -156,7 +156,7 @@ class Steering:
         self._changed.set()
 
     def _told(self, server_id: str | None, status: SteerStatus, reason: str | None = None) -> None:
-        # A text that is refused at once has no id of the server's: it is the one that waits for its answer.
+        # A message that is refused at once has no id of the server's: it is the one that waits for its answer.
         ours = self._ours.get(server_id or "", self._unanswered)
         if ours is None:
             return
@@ -192,7 +192,7 @@ class RunSockets:
     _steering: dict[str, Steering] = field(default_factory=dict)
 
     async def lease(self, session: str, lifetime: AsyncExitStack) -> Lease | None:
-        """The socket of a run, given back at the end of `lifetime`; None where HTTP is to be used.
+        """The socket of a run, given back at the end of `lifetime`; None if HTTP is to be used.
 
         Raises `AuthenticationFailed`: the key is no better over HTTP.
         """
@@ -208,12 +208,12 @@ class RunSockets:
             return None
 
     def steering_of(self, session: str | None) -> Steering | None:
-        """Where texts for the turn go that is under way on a run's socket; None where there is none."""
+        """Where steering messages go for the turn that is under way on a run's socket; None if there is none."""
         return self._steering.get(session or "")
 
     @contextmanager
     def open_to_texts(self, session: str, turn: Turn) -> Iterator[Steering]:
-        """While this is entered, texts of the run go into this turn."""
+        """While this is entered, steering messages of the run go into this turn."""
         steering = self._steering[session] = Steering(turn)
         try:
             yield steering
@@ -241,7 +241,7 @@ class SocketTurn:
 
     @property
     def steering_queue(self) -> str | None:
-        """Where texts for the response are taken; None while it does not go over a WebSocket."""
+        """Where steering messages for the response are taken; None unless it goes over a WebSocket."""
         return self.queue if self._steering is not None else None
 
     @asynccontextmanager
@@ -259,7 +259,7 @@ class SocketTurn:
             yield await lifetime.enter_async_context(aclosing(self._heard(lease, turn, self._steering)))
 
     def result(self, record: ResponseRecord) -> WebSocketTurn:
-        """What came of it, with the response as it was recorded at last."""
+        """The outcome, with the response as it was last recorded."""
         earlier = [response for response in self._ended if response.id != record.id]
         return WebSocketTurn(
             response=record,
@@ -354,7 +354,7 @@ class WebSocketActivities:
 
     @activity.defn
     async def steer_response(self, steer: SteerResponse) -> SteerOutcome:
-        """Send a text into the response of this run that is under way here. Never repeated."""
+        """Send a steering message into the response of this run that is under way here. Never repeated."""
         steering = self.sockets.steering_of(activity.info().workflow_id)
         if steering is None:
             return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No response was under way.")
@@ -382,7 +382,7 @@ class WebSocketActivities:
         """The response, by its id, if it finishes although nobody follows it. Raises `ApplicationError`."""
         record = await read_after_cut(Reads(self.client, response_id, self.now(), self.cadence), why, self.now)
         if record.is_steered:
-            raise lost_response(response_id, "a text ended it early, and its successor is not known.")
+            raise lost_response(response_id, "a steering message ended it early, and its successor is not known.")
         return record
 
 

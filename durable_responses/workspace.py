@@ -1,6 +1,6 @@
 """The workspace: the folder that the file tools may read and write.
 
-`AGENT_WORKSPACE` names it. Without that it is the folder `workspace` where the program was started; where there is
+`AGENT_WORKSPACE` names it. By default it is the folder `workspace` where the program was started; if there is
 none, it is a copy of the example, in the state folder.
 """
 
@@ -21,12 +21,12 @@ class WorkspaceMissing(SetupError):
 
 
 def is_copy(settings: Settings) -> bool:
-    """Whether the workspace is the copy of the example, there already or not."""
+    """Whether the workspace is the copy of the example, whether it exists yet or not."""
     return settings.workspace == copied_workspace(settings.state_folder)
 
 
 def prepare_workspace(settings: Settings, say: Callable[[str], None]) -> None:
-    """Have the workspace: copy the example where that is to be used; `say` gets a line if so.
+    """Make sure that the workspace exists: copy the example if that is used; `say` gets a line if so.
 
     Raises `WorkspaceMissing` for a folder that was named and does not exist.
     """
@@ -43,7 +43,7 @@ def prepare_workspace(settings: Settings, say: Callable[[str], None]) -> None:
         raise WorkspaceMissing(
             f"The workspace {folder} cannot be created ({error.strerror}): set AGENT_WORKSPACE to a folder."
         ) from None
-    say(f"The file tools work on a copy of the example files in {folder}; AGENT_WORKSPACE names another folder.")
+    say(f"The file tools use a copy of the example files in {folder}. To use another folder, set AGENT_WORKSPACE.")
 
 
 def _copy(example: Path, folder: Path) -> None:

@@ -1,11 +1,11 @@
 """All benchmarks, one after the other."""
 
-from dev.bench import actions, history, knowing, mcp, recovery, saturation, tracing, turns, waits, websocket
+from dev.bench import actions, history, iterations, knowing, mcp, recovery, saturation, tracing, waits, websocket
 from dev.bench.command import run
 
 if __name__ == "__main__":
     run(
-        turns.measure,
+        iterations.measure,
         waits.measure,
         knowing.measure,
         recovery.measure,

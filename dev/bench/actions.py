@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from dev.bench.command import run
-from dev.bench.stack import Run, Stack, turns_of
+from dev.bench.stack import Run, Stack, iterations_of
 from dev.bench.table import Row, Table, Target
 from dev.bench.timeline import events_of
 from durable_responses.activities.polling import OF_THE_TIMEOUT
@@ -23,7 +23,7 @@ MOST_ACTIONS = 30
 LONG = 600.0  # seconds of the response that is asked about
 HEARTBEAT = 30.0  # seconds from one beat of its wait to the next
 HEARTBEAT_TIMEOUT = HEARTBEAT / OF_THE_TIMEOUT
-TURNS = 10
+ITERATIONS = 10
 _LINE = re.compile(r'^action\{action_type="(?:command|grpc)_(\w+)",namespace="default",.*\} (\d+)$', re.MULTILINE)
 
 # The kinds of events that are Actions, as far as an agent run has them.
@@ -61,10 +61,14 @@ async def measure(quick: bool) -> Table:
             f" {fixed} + seconds / ({OF_THE_TIMEOUT} × `heartbeat_timeout`)."
         ]
         for transport in (TransportChoice.BACKGROUND, TransportChoice.STREAM):
-            counted, handle = await _counted(stack, await stack.start(turns_of(TURNS), transport))
-            figure = f"{counted.total() / TURNS:.1f} Actions a turn"
+            counted, handle = await _counted(stack, await stack.start(iterations_of(ITERATIONS), transport))
+            figure = f"{counted.total() / ITERATIONS:.1f} Actions per iteration"
             table.rows.append(
-                Row(f"{transport}: {TURNS} short turns", figure, f"{await _in_history(handle)} in history in all")
+                Row(
+                    f"{transport}: {ITERATIONS} short iterations",
+                    figure,
+                    f"{await _in_history(handle)} in history in all",
+                )
             )
             notes.append(f"{transport}: {_told(counted)}.")
     table.notes += notes

@@ -12,9 +12,9 @@ from temporalio import activity, workflow
 
 @dataclass
 class BareTurns:
-    """How many turns, and on which queue each activity of a turn runs."""
+    """How many iterations, and on which queue each activity of an iteration runs."""
 
-    turns: int
+    iterations: int
     queues: list[str]
 
 
@@ -25,11 +25,11 @@ async def nothing() -> None:
 
 @workflow.defn
 class BareWorkflow:
-    """Turns of empty activities, one after the other."""
+    """Iterations of empty activities, one after the other."""
 
     @workflow.run
     async def run(self, wanted: BareTurns) -> None:
-        for _ in range(wanted.turns):
+        for _ in range(wanted.iterations):
             for queue in wanted.queues:
                 await workflow.execute_activity(nothing, task_queue=queue, start_to_close_timeout=timedelta(minutes=1))
 

@@ -1,9 +1,9 @@
-"""(f) Events and bytes of history for a turn, with a long prompt and many tools."""
+"""(f) Events and bytes of history for an iteration, with a long prompt and many tools."""
 
 from dataclasses import dataclass
 
 from dev.bench.command import run
-from dev.bench.stack import Stack, turns_of
+from dev.bench.stack import Stack, iterations_of
 from dev.bench.table import Row, Table, Target, kilobytes
 from durable_responses.activities.messages import Transport
 from durable_responses.workflows.contract import TransportChoice
@@ -23,11 +23,11 @@ class History:
 
 async def measure(quick: bool) -> Table:
     few, many, more = (2, 5, 8) if quick else (5, 20, 35)
-    table = Table("(f) History of a turn")
+    table = Table("(f) History of an iteration")
     async with Stack.up() as stack:
         await stack.worker()
         for transport in (Transport.BACKGROUND, Transport.STREAM):
-            first, second, third = [await _history(stack, transport, turns) for turns in (few, many, more)]
+            first, second, third = [await _history(stack, transport, iterations) for iterations in (few, many, more)]
             bytes_early = (second.bytes - first.bytes) / (many - few)
             bytes_late = (third.bytes - second.bytes) / (more - many)
             table.rows += [
@@ -39,9 +39,9 @@ async def measure(quick: bool) -> Table:
                     bytes_late / OF_A_RIVAL,
                 ),
                 Row(
-                    f"{transport}: bytes of turns {many + 1} to {more}",
+                    f"{transport}: bytes of iterations {many + 1} to {more}",
                     kilobytes(bytes_late),
-                    f"{kilobytes(bytes_early)} (turns {few + 1} to {many})",
+                    f"{kilobytes(bytes_early)} (iterations {few + 1} to {many})",
                     bytes_late / bytes_early,
                     Target(bytes_late / bytes_early, MOST_GROWTH, "×"),
                 ),
@@ -50,8 +50,8 @@ async def measure(quick: bool) -> Table:
     return table
 
 
-async def _history(stack: Stack, transport: Transport, turns: int) -> History:
-    handle = await stack.start(turns_of(turns), TransportChoice(transport), task=PROMPT)
+async def _history(stack: Stack, transport: Transport, iterations: int) -> History:
+    handle = await stack.start(iterations_of(iterations), TransportChoice(transport), task=PROMPT)
     await handle.result()
     info = (await handle.describe()).raw_description.workflow_execution_info
     return History(info.history_length, info.history_size_bytes)

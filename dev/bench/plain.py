@@ -1,4 +1,4 @@
-"""The same conversation held by a plain loop without Temporal: what the provider alone takes for a turn."""
+"""The same conversation held by a plain loop without Temporal: what the provider alone takes for an iteration."""
 
 import time
 from collections.abc import Awaitable, Callable

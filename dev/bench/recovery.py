@@ -1,4 +1,4 @@
-"""(d) From the SIGKILL of a worker to the moment at which its waits go on: elsewhere, or when it is there again."""
+"""(d) From the SIGKILL of a worker to the moment at which its waits continue: elsewhere, or when it is there again."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ async def measure(quick: bool) -> Table:
         killed_at = _killed(second)
         await second.start()
         restarted = await _recoveries(stack, waiting, killed_at)
-    table = Table("(d) From the worker's SIGKILL to the moment at which its waits go on")
+    table = Table("(d) From the worker's SIGKILL to the moment at which its waits continue")
     for name, recoveries in [("another worker stands by", taken_over), ("it is started again", restarted)]:
         table.rows += [_row(name, timeout, recoveries) for timeout in timeouts]
     every = [*taken_over, *restarted]

@@ -27,9 +27,9 @@ from tests.support.processes import Process, TemporalServer, WorkerProcess
 
 Run = WorkflowHandle[Any, AgentResult]
 
-# The queues of a turn's activities, for the yardstick.
-OF_A_STREAM_TURN = [TaskQueue.CREATE, TaskQueue.TOOLS]
-OF_A_BACKGROUND_TURN = [TaskQueue.CREATE, TaskQueue.WAITING, TaskQueue.TOOLS]
+# The queues of an iteration's activities, for the yardstick.
+OF_A_STREAM_ITERATION = [TaskQueue.CREATE, TaskQueue.TOOLS]
+OF_A_BACKGROUND_ITERATION = [TaskQueue.CREATE, TaskQueue.WAITING, TaskQueue.TOOLS]
 
 
 @dataclass
@@ -100,19 +100,19 @@ class Stack:
             result_type=AgentResult,
         )
 
-    async def start_bare(self, turns: int, queues: Sequence[TaskQueue]) -> WorkflowHandle[Any, None]:
+    async def start_bare(self, iterations: int, queues: Sequence[TaskQueue]) -> WorkflowHandle[Any, None]:
         """Start the yardstick."""
         return await self.client.start_workflow(
             BareWorkflow.run,
-            BareTurns(turns=turns, queues=[queue.under("bare") for queue in queues]),
+            BareTurns(iterations=iterations, queues=[queue.under("bare") for queue in queues]),
             id=f"bare-{agent_workflow_id()}",
             task_queue="bare",
         )
 
 
-def turns_of(turns: int, *, think: float = 0.0) -> str:
-    """The scenario of so many turns with one function call each, and an answer."""
-    return f"calls?iterations={turns}&tool={tools.NAMES[0]}&think={think:g}"
+def iterations_of(iterations: int, *, think: float = 0.0) -> str:
+    """The scenario of so many iterations with one function call each, and an answer."""
+    return f"calls?iterations={iterations}&tool={tools.NAMES[0]}&think={think:g}"
 
 
 def cpu_seconds(process: Process) -> float:

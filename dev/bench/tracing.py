@@ -1,4 +1,4 @@
-"""(i) What tracing costs: turns of a worker that exports spans and metrics, beside one that exports nothing."""
+"""(i) What tracing costs: iterations of a worker that exports spans and metrics, beside one that exports nothing."""
 
 import threading
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import median
 
 from dev.bench.command import run
-from dev.bench.stack import Stack, turns_of
+from dev.bench.iterations import Iterations
+from dev.bench.stack import Stack, iterations_of
 from dev.bench.table import Row, Table, Target, milliseconds
-from dev.bench.turns import Turns
 from durable_responses.activities.messages import Transport
 from durable_responses.workflows.contract import TransportChoice
 
@@ -17,43 +17,43 @@ LARGEST_RATIO = 1.1
 
 
 async def measure(quick: bool) -> Table:
-    turns, rounds = (10, 1) if quick else (30, 6)
+    iterations, rounds = (10, 1) if quick else (30, 6)
     kinds = (Transport.STREAM, Transport.BACKGROUND)
-    off, on = {kind: Turns() for kind in kinds}, {kind: Turns() for kind in kinds}
+    off, on = {kind: Iterations() for kind in kinds}, {kind: Iterations() for kind in kinds}
     async with Stack.up() as stack:
         with _collecting() as endpoint:
             silent = await stack.worker("silent")
             traced = await stack.worker("traced", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
             for number in range(rounds + 1):
                 if number == 1:  # everything was loaded for the first time
-                    off, on = {kind: Turns() for kind in kinds}, {kind: Turns() for kind in kinds}
+                    off, on = {kind: Iterations() for kind in kinds}, {kind: Iterations() for kind in kinds}
                 for kind in kinds:
                     for queue, worker, taken in (("silent", silent, off[kind]), ("traced", traced, on[kind])):
-                        handle = await stack.start(turns_of(turns), TransportChoice(kind), task_queue=queue)
-                        await taken.take(handle, worker, turns)
+                        handle = await stack.start(iterations_of(iterations), TransportChoice(kind), task_queue=queue)
+                        await taken.take(handle, worker, iterations)
     table = Table("(i) Overhead of tracing")
     for kind in kinds:
         table.rows += _rows(kind, off[kind], on[kind])
     table.notes.append(
-        f"Medians of {rounds * turns} turns of each kind, alternating; the emulator answers at once, so that nothing"
-        " hides the overhead. Yardstick: the same without an OTLP endpoint. Spans, metrics and those of the SDK go to"
-        " a receiver that throws them away."
+        f"Medians of {rounds * iterations} iterations of each kind, alternating; the emulator answers at once, so that"
+        " nothing hides the overhead. Yardstick: the same without an OTLP endpoint. Spans, metrics and those of the SDK"
+        " go to a receiver that throws them away."
     )
     return table
 
 
-def _rows(kind: Transport, off: Turns, on: Turns) -> list[Row]:
+def _rows(kind: Transport, off: Iterations, on: Iterations) -> list[Row]:
     ratio = median(on.seconds) / median(off.seconds)
     return [
         Row(
-            f"{kind}: a turn",
+            f"{kind}: an iteration",
             milliseconds(median(on.seconds)),
             milliseconds(median(off.seconds)),
             ratio,
             Target(ratio, LARGEST_RATIO, "×"),
         ),
         Row(
-            f"{kind}: CPU of the worker for a turn",
+            f"{kind}: CPU of the worker for an iteration",
             milliseconds(median(on.cpu)),
             milliseconds(median(off.cpu)),
             median(on.cpu) / median(off.cpu),

@@ -8,7 +8,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from dev.bench.command import run
 from dev.bench.network import Distance
-from dev.bench.stack import Stack, cpu_seconds, turns_of
+from dev.bench.stack import Stack, cpu_seconds, iterations_of
 from dev.bench.table import Row, Table, Target, milliseconds
 from dev.bench.timeline import events_of, second_of
 from durable_responses.activities.messages import TRANSPORT_OF_ACTIVITY
@@ -43,7 +43,7 @@ async def _rows(stack: Stack, base_url: str, round_trip: float, *, rounds: int) 
     for number in range(rounds + 1):
         for transport in TRANSPORTS:
             before = cpu_seconds(worker)
-            handle = await stack.start(turns_of(CALLS, think=THINK), transport, task_queue=task_queue)
+            handle = await stack.start(iterations_of(CALLS, think=THINK), transport, task_queue=task_queue)
             await handle.result()
             if number:  # everything was loaded for the first time
                 cpu[transport].append((cpu_seconds(worker) - before) / (CALLS + 1))

@@ -49,7 +49,7 @@ class Connection:
     stack: "StackFile | None"
 
     def web_ui(self, job_id: str) -> str | None:
-        """The page of a job; None where there is no Web UI that we know of."""
+        """The page of a job; None if no Web UI is known."""
         return self.stack.run_url(job_id) if self.stack else None
 
 
@@ -146,7 +146,7 @@ def _sentence(error: typer.TyperException) -> str:
 
 
 def _execute(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
-    """Do the work of a command. What it cannot do is told in one sentence on standard error."""
+    """Do the work of a command. Problems are reported in one sentence on standard error."""
     from durable_responses.process import end_telemetry, setup_export
 
     try:

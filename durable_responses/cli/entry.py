@@ -1,4 +1,4 @@
-"""`durable-responses`: finds the command that is meant, and loads nothing else.
+"""`durable-responses`: finds the command, and loads nothing else.
 
 What parses the options of a command and what a worker is made of take a second to load; an MCP client waits for the
 first answer, a person for the help. So this module imports the standard library only, and little of it.

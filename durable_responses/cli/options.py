@@ -1,6 +1,6 @@
 """The options of `run` and `start`, and how they become the input of a run.
 
-Options win over the JSON object of `--input`. Files are looked at here already: a run that cannot read its files should
+Options win over the JSON object of `--input`. Files are checked here already: a run that cannot read its files should
 not be started.
 """
 

@@ -39,7 +39,7 @@ class UsageError(Exception):
 
 
 def exit_code_of(status: "AgentStatus") -> ExitCode:
-    """How a command ends whose run has ended with that status."""
+    """The exit code of a command whose run has ended with that status."""
     return ExitCode[status.name]
 
 

@@ -23,7 +23,7 @@ class JobResult(AgentResult, StartedJob):
 
 
 class JobReport(AgentState, StartedJob):
-    """`status --json`, `cancel --json`: the state of a job, and who told it."""
+    """`status --json`, `cancel --json`: the state of a job, and its source."""
 
     summary: str | None
     source: str

@@ -1,15 +1,15 @@
 """The door of the MCP server: answers a client's first requests over stdio while the server is still being loaded.
 
-Loading takes seconds, most of them for the models of the protocol, and clients look away sooner: some offer a server's
+Loading takes seconds, most of them for the models of the protocol, and clients give up sooner: some offer a server's
 tools in their first request only if these come within a third of a second. So this module imports little of the
 standard library and nothing else (a test looks). It answers what it can from a snapshot (`first_answers.py`), keeps
 the rest in order, and hands the conversation over:
 
 - The server is loaded after `tools/list`, after any request that is not answered here, or after a short silence; not
   before, since a request that arrives meanwhile is answered late.
-- The first request settles the revision of the protocol, so the server gets it too, and before anything after it. What
-  it answers is swallowed: the client has had that answer.
-- Where the server cannot be loaded, the requests that wait for it are answered with the reason.
+- The first request settles the revision of the protocol, so the server gets it too, before anything else. Its answer
+  is swallowed: the client has had that answer.
+- If the server cannot be loaded, the requests that wait for it are answered with the reason.
 """
 
 import io
@@ -73,7 +73,7 @@ class Door:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when the server is to be loaded, or the client has gone."""
+        """Return when the server should be loaded, or the client has gone."""
         self._server_is_needed.wait()
 
     @property
@@ -225,6 +225,6 @@ def _load(door: Door) -> NoReturn:
     try:
         from durable_responses.mcp_server import program
     except Exception:
-        door.refuse("The MCP server could not be loaded; its log says why.")
+        door.refuse("The MCP server could not be loaded; see its log.")
         raise
     program.run(door=door)

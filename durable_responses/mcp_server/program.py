@@ -18,7 +18,7 @@ logger = logging.getLogger("durable_responses.mcp_server")
 
 
 async def serve(settings: Settings, *, http: bool, door: Door | None = None) -> None:
-    """Serve until the client has gone, over HTTP until a signal. Runs go on."""
+    """Serve until the client has gone, over HTTP until a signal. Runs continue."""
     async with Backend(settings) as backend:
         server = build_server(backend, settings, program_version())
         if http:
@@ -29,7 +29,7 @@ async def serve(settings: Settings, *, http: bool, door: Door | None = None) -> 
 
 
 def program_version() -> str:
-    """The version that clients are told; empty in a checkout that is not installed."""
+    """The version for clients; empty in a checkout that is not installed."""
     try:
         return version("durable-responses")
     except PackageNotFoundError:

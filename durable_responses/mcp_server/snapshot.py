@@ -1,4 +1,4 @@
-"""Writes the snapshot that the door answers from anew: `python -m durable_responses.mcp_server.snapshot`.
+"""Writes a new snapshot for the door to answer from: `python -m durable_responses.mcp_server.snapshot`.
 
 To be done whenever something changes what clients are told first: a tool, an argument, the version, the `mcp` library.
 A test compares.

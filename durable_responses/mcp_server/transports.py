@@ -82,7 +82,7 @@ def _answers(message: JSONRPCMessage, opening: Opening) -> bool:
 
 
 def http_app(server: Server[Any], settings: Settings) -> ASGIApp:
-    """The HTTP application at `/mcp`. Raises `SettingsError` where it would be open to others without a token."""
+    """The HTTP application at `/mcp`. Raises `SettingsError` if it would be open to others without a token."""
     if settings.mcp_token is None and not is_loopback(settings.mcp_host):
         raise SettingsError(
             f"AGENT_MCP_HOST {settings.mcp_host!r} is reachable by others: set AGENT_MCP_TOKEN, which clients then "

@@ -1,4 +1,4 @@
-"""What a worker is made of, built once and closed at its end: clients, tools, slots and activities."""
+"""The dependencies of a worker, built once and closed at its end: clients, tools, slots and activities."""
 
 import secrets
 import time
@@ -33,10 +33,10 @@ ROOM_FOR_TEXTS = 50
 
 @dataclass(frozen=True)
 class ShutdownTimeouts:
-    """For how long a worker that is told to stop lets its work come to its end.
+    """How long a worker lets its work finish at its shutdown.
 
-    `polls`: requests to Temporal for another create. Under load each brings one sooner; without load none comes at that
-    moment. `creates`: a POST takes 30 s at most; cut off earlier, the provider would finish it all the same. `tools`:
+    `polls`: polls for another create. Under load each brings one sooner; without load none comes at that
+    moment. `creates`: a POST takes 30 s at most; cut off earlier, the provider would finish it anyway. `tools`:
     function calls, and the short activities on the queue of workflows.
     """
 
@@ -101,7 +101,7 @@ async def opened(
 
 
 def own_queue(settings: Settings) -> str:
-    """A task queue that only this worker serves: turns and texts go where a run's socket is."""
+    """A task queue that only this worker serves: turns and steering messages go where a run's socket is."""
     return f"{settings.task_queue}-socket-{secrets.token_hex(8)}"
 
 
@@ -112,7 +112,7 @@ def run_sockets(provider: Provider, pool: WebSocketPool) -> RunSockets:
 
 
 def socket_options(provider: Provider) -> ConnectOptions:
-    """One attempt to connect: HTTP is there where it fails. A socket may go wherever requests over HTTP go."""
+    """One attempt to connect: if it fails there is HTTP. A socket may go wherever requests over HTTP go."""
     overrides = RequestOverrides(
         allow_plaintext=provider.base_url.startswith("http:"),
         allow_private_network=provider.kind is not ProviderKind.OPENAI,

@@ -1,4 +1,4 @@
-"""The function tools that a worker offers: those that come with it, then a user's own."""
+"""The function tools that a worker offers: the built-in ones, then a user's own."""
 
 from durable_responses.settings import Settings
 from durable_responses.tools.registry import Registry

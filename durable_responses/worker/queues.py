@@ -83,7 +83,7 @@ def create_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
 
 
 def socket_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
-    """Further turns over the sockets that this worker holds, and texts for the responses under way on them."""
+    """Further turns over the sockets of this worker, and steering messages for the responses under way on them."""
     return Worker(
         of.temporal,
         task_queue=of.websockets.queue,
@@ -97,7 +97,7 @@ def socket_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
 
 
 def waiting_worker(of: Dependencies) -> Worker:
-    """Waits: thousands at once, which go to another worker at once when this one stops."""
+    """Waits: thousands at once, which move to another worker at once when this one stops."""
     return Worker(
         of.temporal,
         task_queue=TaskQueue.WAITING.under(of.settings.task_queue),
@@ -140,7 +140,7 @@ def deployment_version(settings: Settings) -> WorkerDeploymentVersion | None:
 
 
 def deployment_config(settings: Settings) -> WorkerDeploymentConfig | None:
-    """Worker versioning, for all queues that outlive a worker. docs/changing-the-workflow.md says why runs move on."""
+    """Worker versioning, for all queues that outlive a worker. docs/changing-the-workflow.md says why runs upgrade."""
     version = deployment_version(settings)
     if version is None:
         return None

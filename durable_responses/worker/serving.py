@@ -1,4 +1,4 @@
-"""Running a worker: from its dependencies to its shutdown, with what goes on beside its queues."""
+"""Running a worker: from its dependencies to its shutdown, with what runs beside its queues."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ async def run_worker(
     stop: asyncio.Event,
     shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS,
 ) -> None:
-    """Serve the queues until `stop` is set, then let what is under way come to its end.
+    """Serve the queues until `stop` is set, then let what is under way finish.
 
     Raises `RegistryError` for a module of tools, `SettingsError` for the port of the health endpoints.
     """
@@ -57,7 +57,7 @@ async def serve(workers: Sequence[Worker], dependencies: Dependencies, stop: asy
 
 @asynccontextmanager
 async def sweeping(dependencies: Dependencies) -> AsyncIterator[None]:
-    """While inside, find out which responses in flight have ended that no wait of this worker looks after."""
+    """While inside, find out which responses in flight have ended that nothing here waits for."""
     task = asyncio.create_task(sweep(dependencies.client, dependencies.in_flight, dependencies.responses.waiters))
     try:
         yield
@@ -69,7 +69,7 @@ async def sweeping(dependencies: Dependencies) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def health_of(workers: Sequence[Worker], dependencies: Dependencies) -> AsyncIterator[None]:
-    """While inside, tell over HTTP how the worker does, where a port is set for it. Raises `SettingsError`."""
+    """While inside, serve the worker's health over HTTP, if a port is set for it. Raises `SettingsError`."""
     settings = dependencies.settings
     if settings.health_port is None:
         yield

@@ -1,4 +1,4 @@
-"""(a) What a tool turn costs beside its model and its tool, and how much CPU of the worker."""
+"""(a) What an iteration with a tool costs beside its model and its tool, and how much CPU of the worker."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from temporalio.client import WorkflowHandle
 
 from dev.bench.command import run
 from dev.bench.plain import model_seconds
-from dev.bench.stack import OF_A_BACKGROUND_TURN, OF_A_STREAM_TURN, Stack, cpu_seconds, turns_of
+from dev.bench.stack import OF_A_BACKGROUND_ITERATION, OF_A_STREAM_ITERATION, Stack, cpu_seconds, iterations_of
 from dev.bench.table import Row, Table, Target, milliseconds
 from dev.bench.timeline import events_of, scheduled_on
 from durable_responses.activities.messages import Transport
@@ -24,38 +24,38 @@ LARGEST_CPU = 25  # milliseconds
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """How the model answers, after how many seconds; the queues of the yardstick; how many turns a run has."""
+    """How the model answers, after how many seconds; the queues of the yardstick; how many iterations a run has."""
 
     name: str
     transport: Transport
     think: float
     queues: Sequence[TaskQueue]
-    turns: int
+    iterations: int
 
     @property
     def scenario(self) -> str:
-        return turns_of(self.turns, think=self.think)
+        return iterations_of(self.iterations, think=self.think)
 
 
 KINDS = [
-    Kind("stream", Transport.STREAM, 0.0, OF_A_STREAM_TURN, 30),
-    Kind("stream, 0.3 s of model", Transport.STREAM, 0.3, OF_A_STREAM_TURN, 10),
-    Kind("background", Transport.BACKGROUND, 0.0, OF_A_BACKGROUND_TURN, 30),
+    Kind("stream", Transport.STREAM, 0.0, OF_A_STREAM_ITERATION, 30),
+    Kind("stream, 0.3 s of model", Transport.STREAM, 0.3, OF_A_STREAM_ITERATION, 10),
+    Kind("background", Transport.BACKGROUND, 0.0, OF_A_BACKGROUND_ITERATION, 30),
 ]
 
 
 @dataclass
-class Turns:
-    """Seconds from each turn of some runs to the next, and CPU seconds of a worker for a turn, by run."""
+class Iterations:
+    """Seconds from each iteration of some runs to the next, and CPU seconds of a worker for an iteration, by run."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    async def take(self, handle: WorkflowHandle[Any, Any], worker: WorkerProcess, turns: int) -> None:
+    async def take(self, handle: WorkflowHandle[Any, Any], worker: WorkerProcess, iterations: int) -> None:
         """Follow a run that has just been started to its end."""
         before = cpu_seconds(worker)
         await handle.result()
-        self.cpu.append((cpu_seconds(worker) - before) / (turns + 1))  # the answer is one more
+        self.cpu.append((cpu_seconds(worker) - before) / (iterations + 1))  # the answer is one more
         self.seconds += [
             later - earlier for earlier, later in pairwise(scheduled_on(TaskQueue.CREATE, await events_of(handle)))
         ]
@@ -63,37 +63,39 @@ class Turns:
 
 async def measure(quick: bool) -> Table:
     rounds = 1 if quick else 6
-    bare, ours = defaultdict[Kind, Turns](Turns), defaultdict[Kind, Turns](Turns)
+    bare, ours = defaultdict[Kind, Iterations](Iterations), defaultdict[Kind, Iterations](Iterations)
     model = defaultdict[Kind, list[float]](list)
     async with Stack.up() as stack:
         worker, bare_worker = await stack.worker(), await stack.bare_worker()
         for number in range(rounds + 1):
             for kind in KINDS:
-                await bare[kind].take(await stack.start_bare(kind.turns, kind.queues), bare_worker, kind.turns)
+                await bare[kind].take(
+                    await stack.start_bare(kind.iterations, kind.queues), bare_worker, kind.iterations
+                )
                 handle = await stack.start(kind.scenario, TransportChoice(kind.transport))
-                await ours[kind].take(handle, worker, kind.turns)
+                await ours[kind].take(handle, worker, kind.iterations)
                 model[kind] += await model_seconds(stack.emulator.base_url, kind.scenario, kind.transport)
             if number == 0:  # everything was loaded for the first time
                 for measured in (bare, ours, model):
                     measured.clear()
-    table = Table("(a) Overhead of a tool turn, and CPU of the worker")
+    table = Table("(a) Overhead of an iteration with a tool, and CPU of the worker")
     for kind in KINDS:
         table.rows += _rows(kind, ours[kind], bare[kind], median(model[kind]))
     table.notes.append(
-        f"Medians of {rounds} runs of 30 turns (10 with the slower model), one run at a time. Overhead: a turn, less"
-        " what the provider takes for the same conversation with a plain loop; the tool is empty. Yardstick: a turn of"
-        " as many empty activities."
+        f"Medians of {rounds} runs of 30 iterations (10 with the slower model), one run at a time. Overhead: an"
+        " iteration, less what the provider takes for the same conversation with a plain loop; the tool is empty."
+        " Yardstick: an iteration of as many empty activities."
     )
     return table
 
 
-def _rows(kind: Kind, ours: Turns, bare: Turns, model: float) -> list[Row]:
+def _rows(kind: Kind, ours: Iterations, bare: Iterations, model: float) -> list[Row]:
     overhead, yardstick = median(ours.seconds) - model, median(bare.seconds)
     cpu, bare_cpu = median(ours.cpu), median(bare.cpu)
     ratio = overhead / yardstick
     return [
         Row(
-            f"{kind.name}: overhead (turn {milliseconds(median(ours.seconds))}, model {milliseconds(model)})",
+            f"{kind.name}: overhead (iteration {milliseconds(median(ours.seconds))}, model {milliseconds(model)})",
             milliseconds(overhead),
             f"{milliseconds(yardstick)} ({len(kind.queues)} empty activities)",
             ratio,
