@@ -74,3 +74,12 @@ def test_make_hands_a_task_over_as_it_was_typed(task: str) -> None:
         check=True,
     )
     assert shown.stdout == task
+
+
+@pytest.mark.parametrize(("target", "installs"), [("run", False), ("up", False), ("check", True), ("test", True)])
+def test_only_tests_and_checks_install_what_they_alone_need(target: str, installs: bool) -> None:
+    """A run in a fresh clone waits for the packages that it needs, and for no others."""
+    command = ["make", "--dry-run", "--what-if", "requirements.txt", "--what-if", "requirements-runtime.txt", target]
+    planned = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert "-r requirements-runtime.txt" in planned
+    assert ("-r requirements.txt" in planned) is installs
