@@ -339,7 +339,7 @@ class Listener(Protocol):
         """An event has arrived."""
 
     def on_invalid(self, error: InvalidFrame) -> None:
-        """A message has arrived that is no event."""
+        """A message has arrived that is not an event."""
 
     def on_closed(self, close: Close, lost: list[TurnState]) -> None:
         """The connection is gone, and with it the turns that were under way."""
