@@ -14,8 +14,9 @@ from typing import TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from durable_responses.activities.claims import Claim, came_first
 from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
-from durable_responses.activities.heartbeats import Pulse
+from durable_responses.activities.heartbeats import Pulse, earlier_beat
 from durable_responses.activities.messages import Beat, CreatePhase
 from durable_responses.responses_api.errors import NotProcessed, ResponsesError
 
@@ -24,35 +25,34 @@ T = TypeVar("T")
 CREATE_PATIENCE = 120.0  # seconds
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
-_A_BEAT_ARRIVES = 0.2  # seconds: longer than the heartbeat throttle of the create worker
 
 
-def response_of_earlier_attempt(beat: Beat | None, attempt: int) -> str | None:
+async def response_of_earlier_attempt() -> str | None:
     """The id that an earlier attempt of this activity obtained; None if this attempt may send the request.
 
-    An earlier attempt that left no heartbeat may have been killed just after sending, so that counts as ambiguous.
-    Raises the ambiguous create.
+    The heartbeat decides, whatever the attempt's number is. An earlier attempt that left none may have been killed just
+    after sending, so that counts as ambiguous. Raises the ambiguous create.
     """
-    if attempt == 1:
-        return None
+    beat = earlier_beat()
     if beat is not None and beat.response_id is not None:
         return beat.response_id
-    if beat is None or beat.phase is CreatePhase.POSTING:
+    if (beat is None and not await came_first()) or (beat is not None and beat.phase is CreatePhase.POSTING):
         raise ambiguous_create("the worker was lost while it sent the request.")
     return None
 
 
 @dataclass
 class Sending:
-    """The sending of one create. `beat` holds the details of its heartbeats; times are in seconds since the epoch.
+    """The sending of one create, by the attempt that has this claim to it. Times are in seconds since the epoch.
 
     `patience`: seconds that a create holds its slot while it is turned away; then it fails and Temporal retries.
 
     Heartbeats are throttled, and one on its way dies with the worker. So none is sent before the first POST: a worker
-    that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `beat` is at
-    first the last one of an earlier attempt.
+    that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `beat` holds
+    their details, at first the last one of an earlier attempt.
     """
 
+    claim: Claim
     deadline: datetime | None
     now: Callable[[], float]
     beat: Beat | None = None
@@ -90,11 +90,17 @@ class Sending:
             raise deadline_passed()
 
     async def _announce(self, pulse: Pulse) -> None:
-        """Announce the POST. If a retry was allowed until now, this heartbeat must arrive before the POST does."""
-        retry_was_allowed = self.beat is not None
+        """Announce the POST. If a retry was allowed until now, this heartbeat must arrive before the POST does; and an
+        attempt that is late must not send what another one may have sent.
+        """
+        must_arrive = self.beat is not None or self.claim.is_late
         self._tell(CreatePhase.POSTING, pulse)
-        if retry_was_allowed:
-            await asyncio.sleep(_A_BEAT_ARRIVES)
+        if must_arrive:
+            try:
+                await self.claim.prove(Beat(phase=CreatePhase.POSTING))
+            except BaseException:
+                self._tell(CreatePhase.REJECTED, pulse)
+                raise
 
     def _tell(self, phase: CreatePhase, pulse: Pulse) -> None:
         self.beat = Beat(phase=phase)

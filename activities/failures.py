@@ -5,7 +5,7 @@ Raise them `from None`: history stores the causes of a failure too, and their te
 
 from datetime import timedelta
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from durable_responses.activities.inputs import InputError
 from durable_responses.activities.messages import Beat, FailureDetail, FailureType, failure_of_lost_create
@@ -75,6 +75,16 @@ def ambiguous_create(why: str) -> ApplicationError:
 def broken_chain(error: ResponsesError) -> ApplicationError:
     """The provider refused the chain, and a response of it can no longer be read to send the full input instead."""
     return _failure(FailureType.CHAIN_REJECTED, error, error.response_id)
+
+
+def attempt_is_over() -> ApplicationError:
+    """Temporal has given up this attempt, so whatever it ends with is heard by nobody: no word in the log either."""
+    return ApplicationError(
+        "This attempt is over: Temporal has ended it or given it to another worker.",
+        FailureDetail(),
+        type=FailureType.ATTEMPT_OVER,
+        category=ApplicationErrorCategory.BENIGN,
+    )
 
 
 def deadline_passed() -> ApplicationError:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from pydantic import BaseModel
 from temporalio import activity
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -36,12 +37,12 @@ def earlier_beat() -> Beat | None:
     return Beat.model_validate(details[0]) if details else None
 
 
-def send_beat(beat: Beat | None) -> None:
+def send_beat(beat: BaseModel | None) -> None:
     """Heartbeat, with the preview cut: details that are too large fail the activity."""
     if beat is None:
         activity.heartbeat()
         return
-    if beat.preview is not None:
+    if isinstance(beat, Beat) and beat.preview is not None:
         beat.preview = beat.preview[-PREVIEW_CHARACTERS:]
     activity.heartbeat(beat)
 
@@ -53,7 +54,7 @@ class Pulse:
     ends sooner costs no call to Temporal.
     """
 
-    def __init__(self, beat: Callable[[], Beat | None] = lambda: None, every: float = 1.0) -> None:
+    def __init__(self, beat: Callable[[], BaseModel | None] = lambda: None, every: float = 1.0) -> None:
         self._beat = beat
         self._every = every
 

@@ -125,6 +125,7 @@ class FailureType(StrEnum):
     MALFORMED_ANSWER = "malformed_answer"
     DEADLINE_PASSED = "deadline_passed"
     ARTIFACT_NOT_SAVED = "artifact_not_saved"
+    ATTEMPT_OVER = "attempt_over"
 
 
 class FailureDetail(Record):
@@ -197,6 +198,12 @@ class CallTool(Record):
     arguments: str
     timeout: float
     allowed: list[str] | None = Field(None, description="The tools this run offers; all registered ones when None.")
+
+
+class ToolBeat(Record):
+    """The heartbeat details of a call that must not be made twice: this attempt makes it."""
+
+    started: bool = True
 
 
 class ToolOutcome(StrEnum):

@@ -10,6 +10,7 @@ from functools import partial
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.claims import Claims
 from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt, to_its_end
 from durable_responses.activities.failures import failed_create, failed_read, not_found_yet
 from durable_responses.activities.heartbeats import Pulse, earlier_beat
@@ -48,6 +49,7 @@ class ResponsesActivities:
     budget: GetBudget
     cadence: Cadence = field(default_factory=Cadence)
     waiters: Waiters = field(default_factory=Waiters)
+    claims: Claims = field(default_factory=Claims)
     patience: float = CREATE_PATIENCE
     first_event: float = CREATE_TIMEOUT
     silence: float = SILENCE_LIMIT
@@ -58,11 +60,12 @@ class ResponsesActivities:
     @activity.defn
     async def create_response(self, create: CreateResponse) -> CreatedResponse:
         """Create a background response. Its id is in history before anything else happens."""
-        adopted = response_of_earlier_attempt(earlier_beat(), activity.info().attempt)
+        claim = self.claims.begin()
+        adopted = await response_of_earlier_attempt()
         if adopted is not None:
             self.in_flight.started(adopted)
             return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
-        sending = Sending(create.deadline, self.now, earlier_beat(), self.patience)
+        sending = Sending(claim, create.deadline, self.now, earlier_beat(), self.patience)
         async with Pulse(lambda: sending.beat) as pulse:
             building = self.requests.build(create, background=True, stream=create.options.live_preview)
             request = await sending.prepared(building, pulse)
@@ -142,12 +145,13 @@ class ResponsesActivities:
     @activity.defn
     async def stream_response(self, create: CreateResponse) -> ResponseRecord:
         """Create a response and follow its stream to the end, to the deadline, or until the run is cancelled."""
-        earlier = response_of_earlier_attempt(earlier_beat(), activity.info().attempt)
+        claim = self.claims.begin()
+        earlier = await response_of_earlier_attempt()
         if earlier is not None:
             return await read_after_cut(self._reads(earlier), "the worker that followed it was lost", self.now)
         build = partial(self.requests.build, create, background=False, stream=True)
         stream = partial(self.client.stream, silence=self.silence)
-        turn = StreamTurn(self.client, stream, build, create.deadline, self.now)
+        turn = StreamTurn(claim, self.client, stream, build, create.deadline, self.now)
         try:
             return await turn.run()
         except ResponsesError as error:

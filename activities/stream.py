@@ -14,6 +14,7 @@ from datetime import datetime
 
 from temporalio import activity
 
+from durable_responses.activities.claims import Claim
 from durable_responses.activities.create import Sending
 from durable_responses.activities.failures import deadline_passed, lost_response
 from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat
@@ -51,6 +52,7 @@ class StreamTurn:
     `texts_taken_at`: the queue of texts for the response, if there is one; `now`: seconds since the epoch.
     """
 
+    claim: Claim
     client: ResponsesClient
     open_events: OpenEvents
     build: Callable[[], Awaitable[CreateRequest]]
@@ -60,7 +62,7 @@ class StreamTurn:
 
     def __post_init__(self) -> None:
         self.streamed = StreamedResponse()
-        self._sending = Sending(self.deadline, self.now, earlier_beat())
+        self._sending = Sending(self.claim, self.deadline, self.now, earlier_beat())
         self._reports = RunReports(self.now())
         self._taken_at: float | None = None
         self._sent_at = self.now()

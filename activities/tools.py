@@ -8,8 +8,9 @@ from typing import Any
 
 from temporalio import activity
 
+from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.heartbeats import Pulse
-from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+from durable_responses.activities.messages import CallTool, ToolBeat, ToolOutcome, ToolResult
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import redact
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
@@ -31,38 +32,44 @@ def definitions(registry: Registry, names: list[str] | None) -> list[FunctionToo
 class ToolActivities:
     """The activity that runs every function tool of a worker: the model never chooses an activity type."""
 
-    def __init__(self, registry: Registry, context: ToolContext) -> None:
+    def __init__(self, registry: Registry, context: ToolContext, claims: Claims | None = None) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself."""
         self._registry = registry
         self._context = context
+        self._claims = claims or Claims()
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
         """The answer to one function call, at most `call.timeout` seconds and the tool's own timeout from now.
 
-        Raises only the activity's cancellation. A tool with effect `once` is not started by a second attempt.
+        Raises only the activity's cancellation, and `ApplicationError` if the attempt is over. A tool with effect
+        `once` is started by one attempt only, whatever the attempt's number says: first a heartbeat is left.
         """
-        async with Pulse(every=HEARTBEAT_SECONDS):
-            result = await self._answer(call)
+        claim, beat = self._claims.begin(), self._beat_of(call)
+        async with Pulse(lambda: beat, HEARTBEAT_SECONDS):
+            result = await self._answer(call, claim, beat)
         return result.model_copy(update={"output": _presentable(result.output)})
 
-    async def _answer(self, call: CallTool) -> ToolResult:
+    def _beat_of(self, call: CallTool) -> ToolBeat | None:
+        try:
+            return ToolBeat() if self._find(call).effect is Effect.ONCE else None
+        except UnknownToolError:
+            return None
+
+    async def _answer(self, call: CallTool, claim: Claim, beat: ToolBeat | None) -> ToolResult:
+        if beat is not None and (activity.info().heartbeat_details or not await came_first()):
+            return _unknown(call, "was interrupted, and it must not run twice")
         try:
             tool = self._find(call)
-            if tool.effect is Effect.ONCE and activity.info().attempt > 1:
-                return _unknown(call, "was interrupted, and it must not run twice")
-            output = await _run(tool, call, self._context_of(call))
-        except _OutOfTimeError as error:
-            return _unknown(call, str(error)) if error.effect is Effect.ONCE else _failed(call, f"{call.name} {error}.")
-        except (ToolError, UnknownToolError) as error:
-            return _failed(call, str(error))
+            arguments = tool.parse(call.arguments)
         except Exception as error:
-            activity.logger.warning(
-                "Tool %s raised an exception:\n%s",
-                call.name,
-                redact("".join(traceback.format_exception(error)), limit=TRACEBACK_BYTES),
-            )
-            return _failed(call, f"{call.name} failed: {''.join(traceback.format_exception_only(error)).strip()}")
+            return _told(call, error)
+        if beat is not None:
+            await claim.prove(beat)
+        try:
+            output = await _run(tool, arguments, self._context_of(call), min(tool.timeout, call.timeout))
+        except Exception as error:
+            return _told(call, error)
         return ToolResult(call_id=call.call_id, output=output)
 
     def _find(self, call: CallTool) -> Tool[..., Any]:
@@ -80,10 +87,9 @@ class _OutOfTimeError(Exception):
         self.effect = effect
 
 
-async def _run(tool: Tool[..., Any], call: CallTool, context: ToolContext) -> str:
-    seconds = min(tool.timeout, call.timeout)
+async def _run(tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext, seconds: float) -> str:
     # A task of its own, so that a tool that ignores its cancellation can be left behind.
-    task = asyncio.create_task(_in_words(tool, tool.run(tool.parse(call.arguments), context)))
+    task = asyncio.create_task(_in_words(tool, tool.run(arguments, context)))
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
@@ -121,6 +127,21 @@ def _drop_outcome(task: asyncio.Task[str]) -> None:
     """What a tool that was given up still returns is ignored; asyncio would complain about its exception."""
     if not task.cancelled():
         task.exception()
+
+
+def _told(call: CallTool, error: Exception) -> ToolResult:
+    """What the model is told of an exception."""
+    if isinstance(error, _OutOfTimeError):
+        once = error.effect is Effect.ONCE
+        return _unknown(call, str(error)) if once else _failed(call, f"{call.name} {error}.")
+    if isinstance(error, ToolError | UnknownToolError):
+        return _failed(call, str(error))
+    activity.logger.warning(
+        "Tool %s raised an exception:\n%s",
+        call.name,
+        redact("".join(traceback.format_exception(error)), limit=TRACEBACK_BYTES),
+    )
+    return _failed(call, f"{call.name} failed: {''.join(traceback.format_exception_only(error)).strip()}")
 
 
 def _failed(call: CallTool, text: str) -> ToolResult:

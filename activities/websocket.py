@@ -20,8 +20,9 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
-from durable_responses.activities.heartbeats import Pulse
+from durable_responses.activities.heartbeats import Pulse, earlier_beat
 from durable_responses.activities.messages import (
     Beat,
     CreatePhase,
@@ -230,6 +231,7 @@ class RunSockets:
 class SocketTurn:
     """The way of one create. `queue` is this worker's own; `warm_up`: send tools and instructions ahead."""
 
+    claim: Claim
     client: ResponsesClient
     sockets: RunSockets
     warm_up: bool
@@ -254,7 +256,10 @@ class SocketTurn:
                 self._steering = None
                 yield await lifetime.enter_async_context(self.client.stream(request, silence=self.silence))
                 return
-            turn = lease.turn(await self._warmed_up(lease, request))
+            continued = await self._warmed_up(lease, request)
+            if self.claim.is_late:  # connecting and sending ahead may have taken long
+                await self.claim.prove(Beat(phase=CreatePhase.POSTING))
+            turn = lease.turn(continued)
             self._steering = lifetime.enter_context(self.sockets.open_to_texts(session, turn))
             yield await lifetime.enter_async_context(aclosing(self._heard(lease, turn, self._steering)))
 
@@ -321,6 +326,7 @@ class WebSocketActivities:
     queue: str
     now: Callable[[], float]
     cadence: Cadence = field(default_factory=Cadence)
+    claims: Claims = field(default_factory=Claims)
     silence: float = SILENCE_LIMIT
 
     @activity.defn
@@ -336,10 +342,18 @@ class WebSocketActivities:
             record = await _unless_stopped(self._read(lost, "the worker that followed it was lost"), lambda: beat)
             return WebSocketTurn(response=record)
         with self._admitted():
-            way = SocketTurn(self.client, self.sockets, create.warm_up, self.queue, self.silence)
+            claim = self.claims.begin()
+            await _refuse_to_follow_another_attempt()
+            way = SocketTurn(claim, self.client, self.sockets, create.warm_up, self.queue, self.silence)
             build = partial(self.requests.build, create, background=False, stream=True)
             turn = StreamTurn(
-                self.client, way.events, build, create.deadline, self.now, texts_taken_at=lambda: way.steering_queue
+                claim,
+                self.client,
+                way.events,
+                build,
+                create.deadline,
+                self.now,
+                texts_taken_at=lambda: way.steering_queue,
             )
             return await _unless_stopped(self._to_its_end(turn, way), lambda: turn.beat)
 
@@ -384,6 +398,18 @@ class WebSocketActivities:
         if record.is_steered:
             raise lost_response(response_id, "a steering message ended it early, and its successor is not known.")
         return record
+
+
+async def _refuse_to_follow_another_attempt() -> None:
+    """A turn has one attempt; an operator may have given it another one all the same. Raises what the first one means.
+
+    One that was turned away may follow.
+    """
+    beat = earlier_beat()
+    if beat is not None and beat.phase is not CreatePhase.REJECTED:
+        raise stopped_worker(beat)
+    if beat is None and not await came_first():
+        raise stopped_worker(beat)
 
 
 async def _unless_stopped(work: Awaitable[T], beat: Callable[[], Beat | None]) -> T:

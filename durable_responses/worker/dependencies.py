@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 from durable_responses.activities.artifacts import ArtifactActivities
+from durable_responses.activities.claims import Claims
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
@@ -83,6 +84,7 @@ async def opened(
             requests = RequestBuilder(client, registry, settings.model, [settings.files_root])
             budget = GetBudget(settings.gets_per_second)
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
+            context, claims = ToolContext(settings.workspace, settings.allow_private_addresses), Claims()
             sockets, queue = run_sockets(provider, pool), own_queue(settings)
             yield Dependencies(
                 temporal=temporal,
@@ -93,9 +95,9 @@ async def opened(
                 in_flight=in_flight,
                 create_slots=AdmissionSlots(in_flight),
                 socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
-                responses=ResponsesActivities(client, requests, in_flight, budget, cadence),
-                websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, time.time, cadence),
-                tools=ToolActivities(registry, ToolContext(settings.workspace, settings.allow_private_addresses)),
+                responses=ResponsesActivities(client, requests, in_flight, budget, cadence, claims=claims),
+                websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, time.time, cadence, claims),
+                tools=ToolActivities(registry, context, claims),
                 artifacts=ArtifactActivities([settings.output_root]),
             )
 

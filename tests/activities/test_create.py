@@ -6,10 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.client import AsyncActivityCancelledError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.create import Sending, response_of_earlier_attempt, to_its_end
+from durable_responses.activities.claims import Claims
+from durable_responses.activities.create import Sending, to_its_end
 from durable_responses.activities.heartbeats import Pulse
 from durable_responses.activities.messages import (
     Beat,
@@ -24,7 +28,7 @@ from durable_responses.emulator.faults import Answer, Delay, Fault, Operation, R
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import Busy
 from tests.responses_api.conftest import KEY
-from tests.support.attempts import Attempt, activities_of
+from tests.support.attempts import Attempt, Reports, activities_of
 from tests.support.emulator_control import EmulatorControl, RunningEmulator
 from tests.support.processes import free_port
 from tests.support.provider import Answer as Bytes
@@ -112,11 +116,11 @@ async def test_the_first_beat_of_a_create_says_that_it_is_being_sent(emulated: R
     assert attempt.beats[-1].response_id == created.response_id
 
 
-async def test_a_further_post_waits_for_its_beat_to_arrive(
-    emulator: RunningEmulator, emulated: ResponsesClient
+async def test_the_beat_of_a_further_post_is_at_the_server_before_the_post(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
 ) -> None:
     await refuse(emulator.control)
-    attempt = Attempt()
+    attempt = Attempt(reports=reports)
     await create(emulated, attempt)
     assert phases(attempt) == [
         CreatePhase.POSTING,
@@ -124,22 +128,72 @@ async def test_a_further_post_waits_for_its_beat_to_arrive(
         CreatePhase.POSTING,
         CreatePhase.CREATED,
     ]
-    assert await seconds_before_post(emulator, attempt) > 0.15
+    await assert_was_announced(emulator, reports)
 
 
-async def test_an_attempt_after_a_rejected_one_waits_for_its_beat_to_arrive(
-    emulator: RunningEmulator, emulated: ResponsesClient
+async def test_the_beat_of_an_attempt_after_a_rejected_one_is_at_the_server_before_the_post(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
 ) -> None:
-    attempt = Attempt(2, earlier=Beat(phase=CreatePhase.REJECTED))
-    await create(emulated, attempt)
-    assert await seconds_before_post(emulator, attempt) > 0.15
+    await create(emulated, Attempt(2, earlier=Beat(phase=CreatePhase.REJECTED), reports=reports))
+    await assert_was_announced(emulator, reports)
 
 
-async def seconds_before_post(emulator: RunningEmulator, attempt: Attempt) -> float:
-    """How long before the accepted POST its beat was sent."""
-    announced = [at for at, beat in attempt.told if beat is not None and beat.phase is CreatePhase.POSTING]
+async def assert_was_announced(emulator: RunningEmulator, reports: Reports) -> None:
+    """One heartbeat was answered, and before the response was created."""
+    [(at, beat)] = reports.proofs
     [response] = await emulator.control.responses()
-    return response.created_at - announced[-1]
+    assert beat.phase is CreatePhase.POSTING
+    assert at < response.created_at
+
+
+# --- whose attempt it is -----------------------------------------------------------------------------------------
+
+
+async def test_an_attempt_that_begins_in_time_asks_nobody(emulated: ResponsesClient, reports: Reports) -> None:
+    await create(emulated, Attempt(reports=reports, heartbeat_timeout=5))
+    assert reports.proofs == []
+
+
+async def test_a_late_attempt_sends_nothing_before_the_server_has_heard_of_it(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
+) -> None:
+    await create(emulated, Attempt(reports=reports, heartbeat_timeout=5, age=28))
+    await assert_was_announced(emulator, reports)
+
+
+async def test_an_attempt_that_was_given_to_others_sends_nothing(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
+) -> None:
+    reports.answers = [RPCError("not found", RPCStatusCode.NOT_FOUND, b"")]
+    error = await failure(emulated, Attempt(reports=reports, heartbeat_timeout=5, age=28))
+    assert error.type == FailureType.ATTEMPT_OVER
+    assert await emulator.control.responses() == []
+
+
+async def test_an_attempt_that_was_lost_while_the_provider_was_busy_sends_nothing_again(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
+) -> None:
+    await refuse(emulator.control, times=1)
+    reports.answers = [RPCError("not found", RPCStatusCode.NOT_FOUND, b"")]
+    attempt = Attempt(reports=reports, heartbeat_timeout=5)
+    assert (await failure(emulated, attempt)).type == FailureType.ATTEMPT_OVER
+    assert phases(attempt)[-1] is CreatePhase.REJECTED
+    assert await emulator.control.responses() == []
+
+
+async def test_a_late_attempt_of_a_run_that_was_cancelled_sends_nothing(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
+) -> None:
+    """The SDK hears of the cancel by its next heartbeat."""
+    cancel = ActivityCancellationDetails(cancel_requested=True)
+    reports.answers = [AsyncActivityCancelledError(cancel)]
+    attempt = Attempt(reports=reports, heartbeat_timeout=5, age=28)
+    creating = asyncio.create_task(create(emulated, attempt))
+    await reached(attempt, [CreatePhase.POSTING, CreatePhase.POSTING])
+    attempt.cancel(cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert await emulator.control.responses() == []
 
 
 # --- what another attempt may do ---------------------------------------------------------------------------------
@@ -165,8 +219,16 @@ async def test_an_attempt_whose_forerunner_may_have_sent_does_not_send(
     assert await emulator.control.responses() == []
 
 
-def test_a_first_attempt_has_no_forerunner() -> None:
-    assert response_of_earlier_attempt(None, attempt=1) is None
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_beat_counts_whatever_the_number_of_the_attempt_is(
+    emulator: RunningEmulator, emulated: ResponsesClient, number: int
+) -> None:
+    """An operator may set the number back, and keeps the heartbeat."""
+    found = await create(emulated, Attempt(number, earlier=Beat(phase=CreatePhase.CREATED, response_id="resp_1")))
+    error = await failure(emulated, Attempt(number, earlier=Beat(phase=CreatePhase.POSTING)))
+    assert found.response_id == "resp_1"
+    assert error.type == FailureType.CREATE_AMBIGUOUS
+    assert await emulator.control.responses() == []
 
 
 async def test_an_attempt_that_failed_before_it_sent_anything_lets_the_next_one_send(
@@ -381,7 +443,7 @@ async def test_a_create_that_is_cancelled_and_then_turned_away_is_not_sent_again
 
     async def creating() -> str:
         async with Pulse() as pulse:
-            return await Sending(None, time.time).until_taken(lambda: to_its_end(post()), pulse)
+            return await Sending(Claims().begin(), None, time.time).until_taken(lambda: to_its_end(post()), pulse)
 
     attempt = Attempt()
     running = asyncio.create_task(attempt.run(creating))

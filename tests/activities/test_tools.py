@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from temporalio.activity import ActivityCancellationDetails
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
-from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+from durable_responses.activities.messages import CallTool, FailureType, ToolBeat, ToolOutcome, ToolResult
 from durable_responses.activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
+from tests.support.attempts import Attempt, Reports
 
 
 @tool(effect=Effect.PURE)
@@ -31,7 +34,7 @@ def answer(
     environment: ActivityEnvironment | None = None,
 ) -> "asyncio.Task[ToolResult]":
     """Start the activity for one call of a tool."""
-    environment = environment or ActivityEnvironment()
+    environment = environment or Attempt()
     environment.info = replace(environment.info, attempt=attempt, workflow_id="agent-1")
     activities = ToolActivities(Registry([each]), ToolContext(workspace=Path("workspace")))
     call = CallTool(call_id="call_1", name=each.name, arguments=arguments, timeout=timeout, allowed=allowed)
@@ -298,6 +301,44 @@ async def test_a_once_tool_is_not_run_by_a_second_attempt() -> None:
     assert runs == []
     assert result.output.startswith("Outcome unknown: work was interrupted")
     assert result.outcome is ToolOutcome.UNKNOWN
+
+
+async def test_a_once_tool_is_not_run_where_a_beat_says_that_it_may_have_run(reports: Reports) -> None:
+    """An operator may set the number of the attempt back, and keeps the heartbeat."""
+    work, runs = counting(Effect.ONCE)
+    attempt = Attempt(reports=reports)
+    attempt.info = replace(attempt.info, heartbeat_details=[ToolBeat().model_dump()])
+
+    assert (await answer(work, environment=attempt)).outcome is ToolOutcome.UNKNOWN
+    assert runs == []
+
+
+async def test_the_beat_of_a_once_tool_is_at_the_server_before_it_is_run(reports: Reports) -> None:
+    at_the_server: list[Any] = []
+
+    @tool(effect=Effect.ONCE)
+    def look() -> None:
+        """Look at what the server knows."""
+        at_the_server.extend(beat for _, beat in reports.proofs)
+
+    await answer(look, environment=Attempt(reports=reports))
+    assert at_the_server == [ToolBeat()]
+
+
+async def test_a_once_tool_is_not_run_by_an_attempt_that_was_given_to_others(reports: Reports) -> None:
+    work, runs = counting(Effect.ONCE)
+    reports.answers = [RPCError("not found", RPCStatusCode.NOT_FOUND, b"")]
+
+    with pytest.raises(ApplicationError) as caught:
+        await answer(work, environment=Attempt(reports=reports))
+    assert (caught.value.type, runs) == (FailureType.ATTEMPT_OVER, [])
+
+
+@pytest.mark.parametrize("effect", [Effect.PURE, Effect.IDEMPOTENT])
+async def test_other_tools_ask_nobody(reports: Reports, effect: Effect) -> None:
+    work, _ = counting(effect)
+    await answer(work, environment=Attempt(reports=reports, heartbeat_timeout=5))
+    assert reports.proofs == []
 
 
 @pytest.mark.parametrize("effect", [Effect.PURE, Effect.IDEMPOTENT])

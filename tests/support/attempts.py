@@ -3,12 +3,21 @@
 import asyncio
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
-from temporalio.client import Client, Interceptor, OutboundInterceptor, SignalWorkflowInput
+from temporalio.client import (
+    AsyncActivityCancelledError,
+    Client,
+    DescribeWorkflowInput,
+    HeartbeatAsyncActivityInput,
+    Interceptor,
+    OutboundInterceptor,
+    SignalWorkflowInput,
+    WorkflowExecutionDescription,
+)
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
 from durable_responses.activities.admission import ResponsesInFlight
@@ -27,7 +36,8 @@ QUICK = Cadence(first=0.01, factor=1.5, cap=0.05, jitter=0.005, old_age=float("i
 class Attempt(ActivityEnvironment):
     """An attempt of an activity of the run `agent-1`.
 
-    `number`: 1 for the first; `earlier`: the last heartbeat of the one before. `told`: the time (seconds since the
+    `number`: 1 for the first; `earlier`: the last heartbeat of the one before; `age`: how many seconds ago the server
+    started it. `told`: the time (seconds since the
     epoch) and the details of each heartbeat, None for one without details.
     """
 
@@ -41,6 +51,7 @@ class Attempt(ActivityEnvironment):
         earlier: Beat | None = None,
         heartbeat_timeout: float | None = None,
         reports: "Reports | None" = None,
+        age: float = 0.0,
     ) -> None:
         super().__init__((reports or self.unread).client)
         self.info = replace(
@@ -48,6 +59,7 @@ class Attempt(ActivityEnvironment):
             attempt=number,
             heartbeat_details=[] if earlier is None else [earlier.model_dump()],
             heartbeat_timeout=None if heartbeat_timeout is None else timedelta(seconds=heartbeat_timeout),
+            started_time=datetime.now(UTC) - timedelta(seconds=age),
             workflow_id=WORKFLOW_ID,
             workflow_run_id=RUN_ID,
         )
@@ -67,6 +79,8 @@ class Reports(OutboundInterceptor, Interceptor):
     """The reports that activities send to their run, kept at the edge of a client that never connects.
 
     They arrive once `arriving` is set, which it is at first; then `fails_with` is raised, if there is something.
+    `proofs` are the heartbeats that wait for the server's answer, which is the first of `answers`, else that all is
+    well.
     """
 
     client: Client
@@ -77,6 +91,8 @@ class Reports(OutboundInterceptor, Interceptor):
         self.arriving = asyncio.Event()
         self.arriving.set()
         self.fails_with: RPCError | None = None
+        self.proofs: list[Any] = []
+        self.answers: list[RPCError | AsyncActivityCancelledError] = []
 
     @classmethod
     async def begin(cls) -> Self:
@@ -91,6 +107,16 @@ class Reports(OutboundInterceptor, Interceptor):
         """The SDK asks for what stands between a client and its connection."""
         self.next = next
         return self
+
+    async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:  # noqa: A002 the SDK's name
+        """Keep it, and answer."""
+        self.proofs += [(time.time(), beat.model_copy()) for beat in input.details]
+        if self.answers:
+            raise self.answers.pop(0)
+
+    async def describe_workflow(self, input: DescribeWorkflowInput) -> WorkflowExecutionDescription:  # noqa: A002
+        """There is no server that could say anything of the run."""
+        raise RPCError(f"{input.id} cannot be described", RPCStatusCode.UNAVAILABLE, b"")
 
     async def signal_workflow(self, input: SignalWorkflowInput) -> None:  # noqa: A002 the SDK's name
         """Keep it."""
