@@ -17,7 +17,7 @@ class StackMode(StrEnum):
 
 
 class PartName(StrEnum):
-    """The processes of the stack. PostgreSQL and a Web UI of its own are there with `make stack` only."""
+    """The processes of the stack. PostgreSQL is there with `make stack` only."""
 
     POSTGRES = "postgres"
     TEMPORAL = "temporal"

@@ -1,5 +1,8 @@
 """The state folder: where the stack keeps its locks, database, logs and addresses."""
 
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -7,7 +10,8 @@ from durable_responses.embedded.locks import LockFile
 from durable_responses.settings import Settings, SetupError
 from durable_responses.stack_file import PartName
 
-_LOG_LIMIT = 10_000_000
+LOG_LIMIT = 10_000_000
+"""Bytes."""
 
 
 class StateFolder:
@@ -21,10 +25,12 @@ class StateFolder:
         self.last_use = self.path / "last-use"
 
     def make(self) -> None:
-        """Create the folder, readable by the user only. Raises `SetupError` if that is not allowed."""
+        """Create the folder, readable by the user only, unless it exists. Raises `SetupError` if it cannot."""
         try:
-            (self.path / "logs").mkdir(parents=True, exist_ok=True)
-            self.path.chmod(0o700)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # An existing folder keeps its mode: it may have other uses, as /tmp does.
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
             self.last_use.touch()
         except OSError as error:
             raise SetupError(
@@ -45,14 +51,40 @@ class StateFolder:
         return self.path / "logs" / f"{name}.log"
 
     def open_log(self, name: str) -> BinaryIO:
-        """The log, opened for appending. A long one is rotated first."""
-        path = self.log(name)
-        if path.exists() and path.stat().st_size > _LOG_LIMIT:
-            path.replace(path.with_suffix(".log.1"))
-        return path.open("ab")
+        """The log, opened for appending."""
+        return open(self.log(name), "ab", opener=_private)
+
+    def rotate_logs(self) -> None:
+        """Rotate every log that is longer than `LOG_LIMIT`, keeping the last bytes in two older files of that size.
+
+        The parts keep their descriptors, so the file is copied and emptied, not replaced; what a part writes at that
+        very moment may be lost.
+        """
+        for path in (self.path / "logs").glob("*.log"):
+            # It may be gone, or the disk full; neither may stop the stack.
+            with suppress(OSError):
+                if path.stat().st_size > LOG_LIMIT:
+                    _rotate(path)
 
     def last_words(self, name: str) -> str:
         """The last line of a log."""
         path = self.log(name)
         lines = path.read_text(errors="replace")[-4000:].split("\n") if path.exists() else []
         return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+def _rotate(path: Path) -> None:
+    newer, older = path.with_suffix(".log.1"), path.with_suffix(".log.2")
+    try:
+        if newer.exists():
+            newer.replace(older)
+        with path.open("rb") as log, open(newer, "wb", opener=_private) as copy:
+            log.seek(-LOG_LIMIT, os.SEEK_END)
+            shutil.copyfileobj(log, copy)
+    finally:
+        # Also when the disk is full: this log may be the reason.
+        os.truncate(path, 0)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

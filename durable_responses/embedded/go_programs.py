@@ -69,14 +69,14 @@ async def find_go_program(program: GoProgram, settings: Settings, say: Say) -> P
     """The path of a program, built if necessary. Raises `ProgramMissing`."""
     if _is_built(path := program.path(settings)):
         return path
-    async with sole_builder(program.title, settings, say):
+    async with sole_builder(program.title, bin_folder(settings), say):
         return path if _is_built(path) else await build(program, settings, say)
 
 
 @asynccontextmanager
-async def sole_builder(title: str, settings: Settings, say: Say) -> AsyncIterator[None]:
-    """While inside, no other process downloads or builds anything into the cache folder. Raises `ProgramMissing`."""
-    lock = _lock(bin_folder(settings))
+async def sole_builder(title: str, folder: Path, say: Say) -> AsyncIterator[None]:
+    """While inside, no other process downloads or builds anything into a folder. Raises `ProgramMissing`."""
+    lock = _lock(folder)
     while (held := await lock.take()) is None:
         say(f"Another process is downloading or building the {title}; waiting for it.")
         await lock.wait_until_free(_REPORT_EVERY)

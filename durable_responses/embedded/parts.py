@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -15,15 +16,21 @@ from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.locks import LockFile
 from durable_responses.settings import SetupError, child_environment
 from durable_responses.stack_file import PartName, PartState, PartStatus
+from durable_responses.web_ui import ALLOWED_HOST
 
 # Measured: with the dev server's own settings each activity waits 50 ms and each timer up to 1 s unnecessarily.
 _DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=200",
     "system.enableActivityEagerExecution=true",
     'history.timerProcessorMaxTimeShift="50ms"',
+    # Without it, any web page that the user visits can start agents with one simple request to the HTTP API.
+    f'frontend.httpAllowedHosts=["{ALLOWED_HOST}"]',
 )
 # A killed server loses nothing with these, and does twice as many iterations a second.
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
+
+# What a program needs to start, a Python program included.
+_BASIC = re.compile(r"PATH|TMPDIR|TZ|LANG|LC_\w+|(LD|DYLD)_LIBRARY_PATH|PYTHON\w*")
 
 # A part that has never served is given up after this many starts: something about it is wrong.
 _FIRST_STARTS = 2
@@ -37,9 +44,13 @@ class PartCannotStart(SetupError):
     """A part of the stack ended each time before it served."""
 
 
-def temporal_command(cli: Path, database: Path, *, port: int, ui_port: int, namespace: str = "default") -> list[str]:
-    """The command that serves Temporal on 127.0.0.1 from a database file, with its Web UI."""
-    command = [str(cli), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
+def temporal_command(cli: Path, database: Path, *, port: int, http_port: int, namespace: str = "default") -> list[str]:
+    """The command that serves Temporal on 127.0.0.1 from a database file.
+
+    Its own Web UI is off, because it answers foreign pages (`durable_responses.web_ui`).
+    """
+    command = [str(cli), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port)]
+    command += ["--headless", "--http-port", str(http_port)]
     command += ["--db-filename", str(database), "--log-level", "warn", "--color", "never"]
     if namespace != "default":
         command += ["--namespace", namespace]
@@ -58,7 +69,8 @@ def our_command(module: str, *arguments: str) -> list[str]:
 
 def bare_environment(**variables: str) -> dict[str, str]:
     """A minimal environment: no key, and nobody's PGPORT or TEMPORAL_TLS."""
-    return {"PATH": child_environment().get("PATH", ""), **variables}
+    kept = {name: value for name, value in child_environment().items() if _BASIC.fullmatch(name)}
+    return {**kept, **variables}
 
 
 @dataclass(frozen=True)
@@ -73,8 +85,9 @@ class Launch:
 class PartPlan:
     """How a part is started, when it counts as serving, and which kinds have to serve before it is started.
 
-    `serves` is asked again and again; it may also set up what others need of the part. `number` tells parts of one kind
-    apart.
+    `prepare` is awaited before each start. `serves` is asked again and again; it may also set up what others need of
+    the part. `number` tells parts of one kind apart. Nobody else may read the files of a `private` part; the worker is
+    not private: its tools write for others.
     """
 
     kind: PartName
@@ -83,6 +96,8 @@ class PartPlan:
     serves: Callable[[Launch], Awaitable[bool]]
     after: tuple[PartName, ...] = ()
     number: int = 1
+    private: bool = True
+    prepare: Callable[[], Awaitable[object]] | None = None
 
     @property
     def name(self) -> str:
@@ -116,6 +131,8 @@ class Part:
         while True:
             for part in after:
                 await part.serving.wait()
+            if self._plan.prepare is not None:
+                await self._plan.prepare()
             began = time.monotonic()
             process = await self._start()
             starts += 1
@@ -152,6 +169,7 @@ class Part:
                 stdout=log,
                 stderr=log,
                 env=self._plan.environment,
+                umask=0o077 if self._plan.private else -1,
                 # Not in the terminal's group: Ctrl-C is for the supervisor, which stops the parts in order.
                 start_new_session=True,
                 pass_fds=[held.fd],

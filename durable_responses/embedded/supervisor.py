@@ -33,6 +33,7 @@ GRACE = {
     PartName.POSTGRES: 10.0,
 }
 _LOOK_FOR_RUNS = 30.0
+_LOOK_AT_LOGS = 2.0
 _NEARBY_PORTS = 20
 
 
@@ -143,6 +144,7 @@ class _Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_warden())
+                group.create_task(self._keep_logs_short())
                 for part in self._parts:
                     group.create_task(part.keep_alive([other for other in self._parts if other.kind in part.after]))
                 await self._announce()
@@ -185,7 +187,7 @@ class _Supervisor:
             temporal_address=configured_address() or f"{readiness.HOST}:{ports.temporal}",
             namespace=temporal_namespace(),
             ports=ports,
-            web_ui=f"http://{readiness.HOST}:{ports.web_ui}" if PartName.TEMPORAL in kinds else None,
+            web_ui=f"http://{readiness.HOST}:{ports.web_ui}" if PartName.WEB_UI in kinds else None,
             emulator_url=f"http://{readiness.HOST}:{ports.emulator}/v1" if PartName.EMULATOR in kinds else None,
             settings=self._settings.fingerprints(),
             parts={plan.name: PartState() for plan in plans},
@@ -220,6 +222,11 @@ class _Supervisor:
             runs = None
         # A server that does not answer, because it is being started again, proves nothing.
         return runs is None or runs > 0
+
+    async def _keep_logs_short(self) -> None:
+        while True:
+            await asyncio.to_thread(self._folder.rotate_logs)
+            await asyncio.sleep(_LOOK_AT_LOGS)
 
     async def _keep_warden(self) -> None:
         then = our_command(

@@ -68,7 +68,7 @@ def _cached(settings: Settings) -> Path | None:
 
 async def _obtain(settings: Settings, say: Say) -> Path:
     try:
-        async with sole_builder(TEMPORAL_CLI.title, settings, say):
+        async with sole_builder(TEMPORAL_CLI.title, bin_folder(settings), say):
             return _cached(settings) or await _fetch(settings, say) or await build(TEMPORAL_CLI, settings, say)
     except ProgramMissing as error:
         raise TemporalCliMissing(str(error)) from None

@@ -9,6 +9,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from temporalio.service import RPCError
 
@@ -21,10 +23,18 @@ from durable_responses.embedded.parts import Launch, PartPlan, bare_environment,
 from durable_responses.embedded.postgres import PostgresCluster
 from durable_responses.embedded.temporal_cli import find_temporal_cli
 from durable_responses.embedded.temporal_server import PORTS, SERVER, SQL_TOOL, server_environment, set_up_schema
-from durable_responses.embedded.web_ui import WEB_UI, web_ui_command
+from durable_responses.embedded.web_ui import (
+    WEB_UI,
+    dev_server_with_pages,
+    pages_folder,
+    take_over_once,
+    web_ui_command,
+    web_ui_with_pages,
+)
 from durable_responses.provider import ProviderKind, configured_provider
 from durable_responses.settings import Settings, child_environment, configured_address, temporal_namespace
 from durable_responses.stack_file import PartName, Ports
+from durable_responses.web_ui.pages import PagesMissing
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,8 @@ class Topology(ABC):
     folder: StateFolder
     say: Say
 
-    temporal_ports = 1
-    """How many ports Temporal takes, from its own one on."""
+    temporal_ports = 2
+    """How many ports Temporal takes, from its own one on. The second is the one of its HTTP API."""
 
     async def plans(self, ports: Ports) -> list[PartPlan]:
         """Every part, in the order of starting."""
@@ -56,7 +66,7 @@ class Topology(ABC):
             *("--port", str(ports.emulator)),
             *("--state-file", str(self.folder.emulator_state)),
         )
-        return PartPlan(PartName.EMULATOR, command, child_environment(), listens_on(ports.emulator))
+        return PartPlan(PartName.EMULATOR, command, bare_environment(), listens_on(ports.emulator))
 
     def workers(self) -> list[PartPlan]:
         """The workers."""
@@ -66,8 +76,22 @@ class Topology(ABC):
         """One worker, which serves all queues."""
         environment = child_environment(AGENT_STATE_FOLDER=str(self.folder.path))
         after = (PartName.TEMPORAL, PartName.EMULATOR)
+        command = our_command("durable_responses.worker")
+        return PartPlan(PartName.WORKER, command, environment, self._worker_serves, after, private=False)
+
+    def web_ui(self, ports: Ports, program: Path, serve: Callable[[int, Path], list[str]]) -> PartPlan:
+        """The Web UI, with the pages of a program, which `serve` has it serve at a port."""
+        pages = pages_folder(program, self.settings)
+        command = web_ui_command(pages, port=ports.web_ui, http_port=ports.temporal + 1, namespace=temporal_namespace())
+
+        async def have_pages() -> None:
+            try:
+                await take_over_once(pages, serve, self.say)
+            except PagesMissing as error:
+                self.say(f"The Web UI has no pages: {error}.")
+
         return PartPlan(
-            PartName.WORKER, our_command("durable_responses.worker"), environment, self._worker_serves, after
+            PartName.WEB_UI, command, bare_environment(), listens_on(ports.web_ui), private=False, prepare=have_pages
         )
 
     async def _worker_serves(self, launch: Launch) -> bool:
@@ -91,15 +115,19 @@ class DevTopology(Topology):
     """Temporal's dev server on a database file, and one worker."""
 
     async def temporal(self, ports: Ports) -> list[PartPlan]:
-        """The dev server, which serves the Web UI too."""
+        """The dev server, and the Web UI, unless the server does not have its pages."""
+        cli = await find_temporal_cli(self.settings, self.say)
         command = temporal_command(
-            await find_temporal_cli(self.settings, self.say),
+            cli,
             self.folder.database,
             port=ports.temporal,
-            ui_port=ports.web_ui,
+            http_port=ports.temporal + 1,
             namespace=temporal_namespace(),
         )
-        return [PartPlan(PartName.TEMPORAL, command, child_environment(OPENAI_API_KEY=None), self.temporal_serves)]
+        return [
+            PartPlan(PartName.TEMPORAL, command, bare_environment(), self.temporal_serves),
+            self.web_ui(ports, cli, lambda port, _: dev_server_with_pages(cli, port)),
+        ]
 
 
 @dataclass(frozen=True)
@@ -130,13 +158,7 @@ class ServerTopology(Topology):
                 self.temporal_serves,
                 after=(PartName.POSTGRES,),
             ),
-            PartPlan(
-                PartName.WEB_UI,
-                web_ui_command(web_ui, self.folder, ports, temporal_namespace()),
-                bare_environment(),
-                listens_on(ports.web_ui),
-                after=(PartName.TEMPORAL,),
-            ),
+            self.web_ui(ports, web_ui, partial(web_ui_with_pages, web_ui)),
         ]
 
     def workers(self) -> list[PartPlan]:

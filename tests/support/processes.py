@@ -130,9 +130,9 @@ class TemporalServer(Process):
     """
 
     def __init__(self, folder: Path, cli: Path) -> None:
-        self.port, self.ui_port = free_port(), free_port()
+        self.port, self.http_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
-        command = temporal_command(cli, folder / "temporal.db", port=self.port, ui_port=self.ui_port)
+        command = temporal_command(cli, folder / "temporal.db", port=self.port, http_port=self.http_port)
         super().__init__(command, log=folder / "temporal.log")
 
     @classmethod
