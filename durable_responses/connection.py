@@ -4,9 +4,8 @@ import asyncio
 import time
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, Plugin
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.plugin import SimplePlugin
 
 from durable_responses.settings import (
     OtelSettings,
@@ -36,12 +35,18 @@ def temporal_address(settings: Settings) -> str:
 
 
 async def connect(
-    settings: Settings | None = None, *, patience: float = 0, attempt: float = CONNECT_TIMEOUT, **overrides: Any
+    settings: Settings | None = None,
+    *,
+    patience: float = 0,
+    attempt: float = CONNECT_TIMEOUT,
+    for_worker: bool = False,
+    **overrides: Any,
 ) -> Client:
     """A client of the configured server, else of the embedded stack's.
 
     A server that does not answer is tried again for `patience` seconds; each attempt takes at most `attempt` seconds.
-    After that, raises `TemporalUnreachable`. `overrides` go to `Client.connect`.
+    After that, raises `TemporalUnreachable`. The log lines of a worker whose client is connected `for_worker` name run
+    and response. `overrides` go to `Client.connect`.
     """
     settings = settings or Settings.load()
     give_up = time.monotonic() + patience
@@ -53,7 +58,7 @@ async def connect(
                     **temporal_config(),
                     "target_host": address,
                     "data_converter": pydantic_data_converter,
-                    "plugins": [watching_plugin()],
+                    "plugins": client_plugins(for_worker=for_worker),
                 }
                 return await Client.connect(**{**config, **overrides})
         except (RuntimeError, TimeoutError) as error:
@@ -70,14 +75,19 @@ def _unreachable(address: str) -> str:
     return f"Temporal is not responding at {address}: {cure}. Runs are safe and resume when it is back."
 
 
-def watching_plugin() -> SimplePlugin:
-    """A client's plugin: spans if this process exports them, else only the ids in its log lines."""
+def client_plugins(*, for_worker: bool) -> list[Plugin]:
+    """A client's plugins: spans if this process exports them; else, for a worker, the ids in its log lines."""
     export = OtelSettings.load().export()
     if export is not None:
         from durable_responses.telemetry import plugin, providers
 
         if providers.is_tracing():
-            return plugin.tracing_plugin(export.content)
+            return [plugin.tracing_plugin(export.content)]
+    if not for_worker:
+        return []
+    # A command that only starts a run would spend a tenth of its time on loading what workers are made of.
+    from temporalio.plugin import SimplePlugin
+
     from durable_responses.telemetry.activities import ActivityTelemetry
 
-    return SimplePlugin("durable_responses.log_ids", interceptors=[ActivityTelemetry()])
+    return [SimplePlugin("durable_responses.log_ids", interceptors=[ActivityTelemetry()])]

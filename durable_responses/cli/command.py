@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
+from durable_responses.cli.entry import loading
 from durable_responses.cli.output import ExitCode, Output, complain, exit_code_of_error
 
 # What imports Temporal's client is imported where it is used: the help of a command is to be there at once.
@@ -55,13 +56,14 @@ class Connection:
 
 async def connected(settings: "Settings") -> Connection:
     """A connection that gives up soon and keeps quiet. Raises `TemporalUnreachable`, `SettingsError`."""
-    from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
-    from temporalio.service import RetryConfig
+    with loading():
+        from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+        from temporalio.service import RetryConfig
 
-    from durable_responses.connection import connect
-    from durable_responses.jobs.jobs import Jobs
-    from durable_responses.settings import configured_address
-    from durable_responses.stack_file import StackFile
+        from durable_responses.connection import connect
+        from durable_responses.jobs.jobs import Jobs
+        from durable_responses.settings import configured_address
+        from durable_responses.stack_file import StackFile
 
     # The SDK would log its retries across the screen.
     quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
@@ -147,7 +149,8 @@ def _sentence(error: typer.TyperException) -> str:
 
 def _execute(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
     """Do the work of a command. Problems are reported in one sentence on standard error."""
-    from durable_responses.process import end_telemetry, setup_export
+    with loading():
+        from durable_responses.process import end_telemetry, setup_export
 
     try:
         setup_export("durable-responses-cli")

@@ -11,8 +11,6 @@ from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import our_command
-from durable_responses.embedded.supervisor import GRACE, end_parts
-from durable_responses.embedded.temporal_cli import find_temporal_cli
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address
 from durable_responses.stack_file import StackFile, StackMode
 from durable_responses.workspace import prepare_workspace
@@ -49,6 +47,8 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
         folder.make()
         prepare_workspace(settings, say)
         if not configured_address():
+            from durable_responses.embedded.temporal_cli import find_temporal_cli
+
             await find_temporal_cli(settings, say)
     stack = await _ready(settings, folder, say, timeout)
     if await _is_outdated(stack, settings, say):
@@ -65,6 +65,8 @@ async def stop(settings: Settings, say: Say) -> bool:
     Returns when everything has ended: at once if nothing is under way, else when the worker has finished what cannot
     be repeated, 40 s at most.
     """
+    from durable_responses.embedded.supervisor import GRACE
+
     folder = StateFolder(settings)
     if not folder.path.is_dir():
         return False
@@ -81,6 +83,8 @@ async def stop(settings: Settings, say: Say) -> bool:
 
 async def clean(settings: Settings) -> bool:
     """Stop the parts that a killed supervisor left behind. False if there were none, or a new one has them."""
+    from durable_responses.embedded.supervisor import GRACE, end_parts
+
     folder = StateFolder(settings)
     lock = await folder.stack_lock.take()
     if lock is None:

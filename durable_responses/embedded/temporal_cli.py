@@ -7,8 +7,6 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from temporalio.testing import WorkflowEnvironment
-
 from durable_responses.embedded.go_programs import (
     GoProgram,
     ProgramMissing,
@@ -119,6 +117,8 @@ async def _until_done_or_stalled(fetching: asyncio.Task[None], folder: Path) -> 
 
 async def _start_once(folder: Path) -> None:
     # The SDK downloads as a step of starting a server; there is no call that only downloads.
+    from temporalio.testing import WorkflowEnvironment
+
     environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
     await environment.shutdown()
 

@@ -52,7 +52,9 @@ async def _serve_until_told_to_stop(settings: Settings, queues: Sequence[Queue],
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run_worker(await connect(settings), find_provider(settings), settings, queues, stop, shutdown)
+    await run_worker(
+        await connect(settings, for_worker=True), find_provider(settings), settings, queues, stop, shutdown
+    )
 
 
 if __name__ == "__main__":

@@ -74,3 +74,10 @@ async def test_an_unknown_job_is_wrong_usage(bare: Shell, command: str) -> None:
     assert (done.code, done.out) == (USAGE, "")
     assert done.err.count("\n") == 1
     assert "agent-unknown" in done.err
+
+
+async def test_the_help_of_a_command_is_there_without_temporals_client_and_without_what_draws(bare: Shell) -> None:
+    loaded = await bare.modules_loaded_by("run", "--help")
+    assert "typer" in loaded
+    assert not loaded & {"temporalio", "rich", "typer.rich_utils"}
+    assert "--previous-response-id" in (await bare.run("run", "--help")).out

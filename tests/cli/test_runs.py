@@ -40,6 +40,12 @@ async def test_start_returns_at_once_and_watch_follows(shell: Shell) -> None:
     assert "\nDone thinking.\n" in watched.out
 
 
+async def test_start_loads_nothing_that_only_a_worker_or_a_screen_needs(shell: Shell) -> None:
+    loaded = await shell.modules_loaded_by("start", "Say this.", *scenario("echo"))
+    assert "temporalio.client" in loaded
+    assert not loaded & {"temporalio.worker", "temporalio.testing", "rich", "durable_responses.embedded.supervisor"}
+
+
 async def test_result_prints_the_answer_and_nothing_else(shell: Shell) -> None:
     job_id = await shell.start("think?seconds=1&text=Done.")
     done = await shell.run("result", job_id)

@@ -40,16 +40,29 @@ class Shell:
     task_queue: str = "agents"
     control: EmulatorControl = field(init=False)
 
-    async def spawn(self, *words: str) -> asyncio.subprocess.Process:
+    async def spawn(self, *words: str, **variables: str) -> asyncio.subprocess.Process:
         """Start a command whose streams are pipes."""
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
-            *COMMAND, *words, env=self.env, cwd=self.folder, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+            *COMMAND,
+            *words,
+            env=self.env | variables,
+            cwd=self.folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
         )
 
     async def run(self, *words: str, timeout: float = 30) -> Ended:
         """Run a command to its end."""
         return await ended(await self.spawn(*words), timeout=timeout)
+
+    async def modules_loaded_by(self, *words: str) -> set[str]:
+        """The modules that a command loads, which ends well."""
+        process = await self.spawn(*words, PYTHONPROFILEIMPORTTIME="1")
+        done = await ended(process)
+        assert done.code == COMPLETED
+        return {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
 
     def on_terminal(self, *words: str) -> TerminalProcess:
         """A command on a terminal of its own."""

@@ -36,11 +36,11 @@ def test_replays_emit_no_span_and_no_metric_of_ours() -> None:
 LOADED = """
 import asyncio, sys
 import durable_responses.worker.__main__, durable_responses.cli.runs, durable_responses.mcp_server.program
-from durable_responses.connection import watching_plugin
+from durable_responses.connection import client_plugins
 from durable_responses.process import end_telemetry, setup_telemetry
 from durable_responses.settings import Settings
 setup_telemetry(Settings())
-watching_plugin()
+client_plugins(for_worker=True)
 end_telemetry()
 print(*sorted(name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))))
 """
