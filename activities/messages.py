@@ -287,9 +287,14 @@ class CreatePhase(StrEnum):
 
 
 class Beat(ProgressReport):
-    """The heartbeat details of creating and waiting: progress for those who describe the run, memory for a retry."""
+    """The heartbeat details of creating and waiting: progress for those who describe the run, memory for a retry.
+
+    `failed_reads`: how many GETs in a row have failed, the last one for the reason `read_error`.
+    """
 
     phase: CreatePhase | None = None
+    failed_reads: int | None = None
+    read_error: str | None = None
 
 
 def failure_of_lost_create(beat: Beat | None) -> FailureType:

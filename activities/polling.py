@@ -5,6 +5,8 @@ waits of one worker share. Clocks are given; times are in seconds since the epoc
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +23,16 @@ from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import MalformedAnswer, NoSuchEndpoint, NotFound, ResponsesError
 from durable_responses.responses_api.models import Response, ResponseStatus
 
+logger = logging.getLogger(__name__)
+
 OF_THE_TIMEOUT = 0.75  # the rest is for a worker that is slow for a moment
 _OFTEN_ENOUGH = 1.0  # seconds between two heartbeats with something new to see
 
-_NOT_FOUND_YET = 30.0  # seconds after its create in which a response need not be found
-_STRANGE_ANSWERS = 20  # in a row, about ten minutes
-_FIRST_BACK_OFF = 0.5  # seconds
-_LONGEST_BACK_OFF = 30.0
+_NOT_FOUND_YET = 30.0  # seconds after its create, and after our first GET, in which a response need not be found
+_NOT_FOUND_AT_ALL = 3  # in a row, beyond that time: one node of a provider may not know what the others do
+_STRANGE_ANSWERS = 20  # in a row, about eight minutes
+_LEAVE_WITHIN = 5.0  # seconds
+_NO_SUCH_METHOD = (405, 501)
 _RANDOM = Random()  # one for all: the state of each takes 2.5 KB
 
 
@@ -75,8 +80,12 @@ class ResponseWait:
     async def _look(self) -> ResponseRecord | None:
         """GET the response and report on it; returns it once it is finished."""
         response = await self.reads.read(self.now())
+        failed_before = self._beat.failed_reads
+        self._beat.failed_reads, self._beat.read_error = self.reads.failures or None, self.reads.last_error
         if response is not None and not response.is_finished:
             self._show(response)
+        elif self._beat.failed_reads != failed_before:
+            self._tell(news=True)
         return self.reads.finished
 
     def _show(self, response: Response) -> None:
@@ -143,28 +152,57 @@ class Reads:
     random: Random = _RANDOM
     found: bool = False
     record: ResponseRecord | None = None
+    failures: int = 0
+    last_error: str | None = None
     _gets: int = 0
-    _failures: int = 0
+    _strange: int = 0
+    _not_found: int = 0
+    _first_asked: float | None = None
     _asked_to_wait: float = 0.0
 
     async def read(self, now: float) -> Response | None:
-        """GET the response; None if that failed in a way that passes. Raises `ApplicationError`."""
+        """GET the response; None if that failed in a way that passes: `failures` in a row, `last_error` says why.
+
+        Raises `ApplicationError` for what does not pass, once the provider has been told to stop.
+        """
         self._gets += 1
+        self._first_asked = now if self._first_asked is None else self._first_asked
         polled()
         try:
             retrieved = await self.client.retrieve(self.response_id)
+            response = retrieved.response
+            record = record_of(response) if response.output or response.is_finished else None
         except ResponsesError as error:
-            if not self._passes(error, now):
-                raise self._failure(error) from None
-            self._failures += 1
-            self._asked_to_wait = error.retry_after or 0.0
+            await self._take_failure(error, now)
             return None
-        self._failures = 0
+        except Exception as error:
+            # Whatever else reading can raise is about this answer, and must not be tried for ever either.
+            await self._take_failure(MalformedAnswer(f"The answer cannot be read: {error!r}"), now)
+            return None
+        self.failures, self.last_error, self._strange, self._not_found = 0, None, 0, 0
         self._asked_to_wait = retrieved.poll_after or 0.0
         self.found = True
-        response = retrieved.response
-        self.record = record_of(response) if response.output or response.is_finished else None
+        self.record = record
         return response
+
+    async def _take_failure(self, error: ResponsesError, now: float) -> None:
+        self.failures += 1
+        self.last_error = str(error)
+        self._strange += isinstance(error, MalformedAnswer | NoSuchEndpoint)
+        self._not_found += isinstance(error, NotFound)
+        self._asked_to_wait = error.retry_after or 0.0
+        if self._passes(error, now):
+            if self.failures.bit_count() == 1:  # the first, second, fourth …: a log is no place for each
+                logger.warning("%s could not be read (%d in a row): %s", self.response_id, self.failures, error)
+            return
+        await self._leave()
+        raise self._failure(error)
+
+    async def _leave(self) -> None:
+        """Nobody will read the response any more: it shall not cost anything either."""
+        with contextlib.suppress(ResponsesError, TimeoutError):
+            async with asyncio.timeout(_LEAVE_WITHIN):
+                await self.client.cancel(self.response_id)
 
     @property
     def finished(self) -> ResponseRecord | None:
@@ -173,18 +211,29 @@ class Reads:
 
     def wait(self, now: float, fair_share: float) -> float:
         """Seconds until the next GET: the cadence or the fair share of the budget, and what the server asked for."""
-        if self._failures:
-            wait = min(_FIRST_BACK_OFF * 2.0 ** (self._failures - 1), _LONGEST_BACK_OFF)
+        if self.failures:
+            wait = self.cadence.back_off(self.failures)
         else:
             wait = self.cadence.wait(self._gets, now - self.created_at)
         return self.cadence.jittered(max(wait, fair_share, self._asked_to_wait), self.random)
 
     def _passes(self, error: ResponsesError, now: float) -> bool:
-        if isinstance(error, NoSuchEndpoint | MalformedAnswer) and self.found:
-            # It was found before: something between here and the provider is broken, and the response is paid for.
-            return self._failures < _STRANGE_ANSWERS
-        just_created = not self.found and now - self.created_at < _NOT_FOUND_YET
-        return error.retry_read or (isinstance(error, NotFound) and just_created)
+        # The provider gave us this id. What says that there is no such thing may come from something between here and
+        # the provider, and the response is paid for.
+        match error:
+            case NoSuchEndpoint() if error.status in _NO_SUCH_METHOD and not self.found:
+                return False
+            case NoSuchEndpoint() | MalformedAnswer():
+                return self._strange <= _STRANGE_ANSWERS
+            case NotFound():
+                return self._not_found < _NOT_FOUND_AT_ALL or self._is_new(now)
+            case _:
+                return error.retry_read
+
+    def _is_new(self, now: float) -> bool:
+        """Whether it need not be found yet: a moment after its create, or after we began to ask for it."""
+        asked_since = now if self._first_asked is None else self._first_asked
+        return not self.found and now - max(self.created_at, asked_since) < _NOT_FOUND_YET
 
     def _failure(self, error: ResponsesError) -> Exception:
         if isinstance(error, NotFound):
@@ -202,6 +251,12 @@ class Cadence:
     jitter: float = 0.149
     old_age: float = 60.0
     cap_of_the_old: float = 30.0
+    first_back_off: float = 0.5
+    longest_back_off: float = 30.0
+
+    def back_off(self, failures: int) -> float:
+        """The wait after that many GETs in a row have failed, without jitter."""
+        return min(self.first_back_off * 2.0 ** (min(failures, 30) - 1), self.longest_back_off)
 
     def wait(self, gets: int, age: float) -> float:
         """The wait after that many GETs (at least 1) of a response of that age, without jitter.

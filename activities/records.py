@@ -7,11 +7,16 @@ from pydantic_core import to_json
 
 from durable_responses.activities.messages import ResponseRecord
 from durable_responses.responses_api.models import (
+    ANSWER_TOO_LARGE,
+    ErrorDetail,
     FunctionCall,
+    IncompleteDetails,
+    InputTokensDetails,
     Message,
     OtherItem,
     OutputItem,
     OutputText,
+    OutputTokensDetails,
     Reasoning,
     Response,
     ResponseStatus,
@@ -21,21 +26,42 @@ from durable_responses.responses_api.models import (
 )
 
 LARGEST_TEXT = 640 * 1024  # bytes of one response's text as JSON, and as much of arguments: together they fit a payload
+LARGEST_SUMMARY = 64 * 1024  # bytes as JSON, of all reasoning summaries
+LARGEST_CITATIONS = 256 * 1024  # bytes as JSON
+LARGEST_RECORD = 1_900 * 1024  # bytes as JSON; Temporal takes no payload over 2 MiB
+MOST_TRACES = 500  # items of which only the kind is kept
+LONGEST_NAME = 512  # characters of a name, an id, a code
+LONGEST_URL = 4096
+LONGEST_MESSAGE = 2048
+LARGEST_USAGE = 4096  # bytes as JSON: beyond it only the numbers that we know are kept
 
 
 def record_of(response: Response) -> ResponseRecord:
-    """The response without its echo of the request, its reasoning and what hosted tools found."""
-    return ResponseRecord(
+    """The response without its echo of the request, its reasoning and what hosted tools found.
+
+    It always fits a payload. Where the text of an answer had to be cut, which its end says, the response is incomplete
+    for that reason; where the model also asks for calls, it continues. Where even the calls do not fit, only the text
+    is kept.
+    """
+    texts = _Room()
+    record = ResponseRecord(
         id=response.id,
-        status=response.status,
-        model=response.model,
+        status=_short(response.status),
+        model=_short(response.model),
         created_at=response.created_at,
         completed_at=response.completed_at,
-        output=list(_items(response.output)),
-        usage=response.usage,
-        error=response.error,
-        incomplete_details=response.incomplete_details,
+        output=list(_items(response.output, texts)),
+        usage=_usage(response.usage),
+        error=_error(response.error),
+        incomplete_details=_details(response.incomplete_details),
     )
+    is_cut = texts.has_cut and not record.function_calls
+    if len(to_json(record)) > LARGEST_RECORD:
+        is_cut, record.output = True, [_message(_Room().fit(record.output_text), [])]
+    if is_cut and record.status == ResponseStatus.COMPLETED:
+        record.status = ResponseStatus.INCOMPLETE
+        record.incomplete_details = IncompleteDetails(reason=ANSWER_TOO_LARGE)
+    return record
 
 
 def unfinished_record(
@@ -43,7 +69,7 @@ def unfinished_record(
 ) -> ResponseRecord:
     """A response of which only the text so far is known, and perhaps what it has cost."""
     return ResponseRecord(
-        id=response_id, status=status, output=[_message(_Room().fit(text), [])] if text else [], usage=usage
+        id=response_id, status=status, output=[_message(_Room().fit(text), [])] if text else [], usage=_usage(usage)
     )
 
 
@@ -52,31 +78,73 @@ class _Room:
     """What all texts of a response, or all arguments, may still take. Bytes of JSON, as history stores them."""
 
     left: int = LARGEST_TEXT
+    has_cut: bool = False
 
     def fit(self, text: str) -> str:
-        kept = text
+        kept = text[: self.left]
         while (size := _json_bytes(kept)) > self.left:
             # Escapes make some parts larger than others, so the share that fits is a guess.
             kept = kept[: len(kept) * self.left // size]
         self.left -= size
-        return kept if kept == text else f"{kept}\n[cut: the first {len(kept)} of {len(text)} characters]"
+        if len(kept) == len(text):
+            return text
+        self.has_cut = True
+        return f"{kept}\n[cut: the first {len(kept)} of {len(text)} characters]"
 
 
 def _json_bytes(text: str) -> int:
     return len(to_json(text)) - 2  # without the quotation marks
 
 
-def _items(output: list[OutputItem]) -> Iterable[OutputItem]:
-    texts, arguments = _Room(), _Room()
+def _short(text: str, limit: int = LONGEST_NAME) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _short_or_none(text: str | None) -> str | None:
+    return None if text is None else _short(text)
+
+
+def _usage(usage: Usage | None) -> Usage | None:
+    if usage is None or len(to_json(usage)) <= LARGEST_USAGE:
+        return usage
+    return Usage(
+        input_tokens=usage.input_tokens,
+        input_tokens_details=InputTokensDetails(cached_tokens=usage.input_tokens_details.cached_tokens),
+        output_tokens=usage.output_tokens,
+        output_tokens_details=OutputTokensDetails(reasoning_tokens=usage.output_tokens_details.reasoning_tokens),
+        total_tokens=usage.total_tokens,
+    )
+
+
+def _error(error: ErrorDetail | None) -> ErrorDetail | None:
+    if error is None:
+        return None
+    return ErrorDetail(
+        code=_short_or_none(error.code),
+        message=_short(error.message, LONGEST_MESSAGE),
+        type=_short_or_none(error.type),
+        param=_short_or_none(error.param),
+    )
+
+
+def _details(details: IncompleteDetails | None) -> IncompleteDetails | None:
+    return None if details is None else IncompleteDetails(reason=_short_or_none(details.reason))
+
+
+def _items(output: list[OutputItem], texts: _Room) -> Iterable[OutputItem]:
+    arguments, summaries, citations, traces = _Room(), _Room(LARGEST_SUMMARY), _Room(LARGEST_CITATIONS), 0
     for item in output:
         match item:
             case Message():
-                yield _message(texts.fit(item.text), item.citations)
+                yield _message(texts.fit(item.text), list(_citations(item.citations, citations)))
             case FunctionCall():
-                yield FunctionCall(call_id=item.call_id, name=item.name, arguments=arguments.fit(item.arguments))
+                yield FunctionCall(
+                    call_id=item.call_id, name=_short(item.name), arguments=arguments.fit(item.arguments)
+                )
             case Reasoning() if item.summary:
-                yield Reasoning(summary=[SummaryText(text=texts.fit(part.text)) for part in item.summary])
-            case OtherItem():
+                yield Reasoning(summary=[SummaryText(text=summaries.fit(part.text)) for part in item.summary])
+            case OtherItem() if traces < MOST_TRACES:
+                traces += 1
                 yield _trace(item)
 
 
@@ -84,7 +152,20 @@ def _message(text: str, citations: list[UrlCitation]) -> Message:
     return Message(content=[OutputText(text=text, annotations=list(citations))])
 
 
+def _citations(citations: list[UrlCitation], room: _Room) -> Iterable[UrlCitation]:
+    """The citations that have room. A URL that was cut would lead elsewhere, so one that is too long is left out."""
+    for note in citations:
+        kept = UrlCitation(
+            url=note.url, title=_short_or_none(note.title), start_index=note.start_index, end_index=note.end_index
+        )
+        size = len(to_json(kept))
+        if len(note.url) <= LONGEST_URL and size <= room.left:
+            room.left -= size
+            yield kept
+
+
 def _trace(item: OtherItem) -> OtherItem:
     """Kind and ids of an item: enough to see whether it needs an answer."""
     call_id = (item.model_extra or {}).get("call_id")
-    return OtherItem.model_validate({"type": item.type, "id": item.id, **({"call_id": call_id} if call_id else {})})
+    named = {"call_id": _short(call_id)} if isinstance(call_id, str) and call_id else {}
+    return OtherItem.model_validate({"type": _short(item.type), "id": _short_or_none(item.id), **named})

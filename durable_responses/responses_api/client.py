@@ -263,6 +263,8 @@ def _read(kind: type[Answer], answer: httpx.Response) -> Answer:
         reason = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
     except ValueError as error:
         reason = f"body: {error}"
+    except Exception as error:  # whatever else an answer can make a parser raise is about this answer, too
+        reason = f"body: {type(error).__name__}"
     # Outside the except blocks: as a cause, pydantic's text would carry the answer into logs and history.
     raise MalformedAnswer(
         f"The answer to {_asked(answer.request)} is not a {kind.__name__}: {reason}",

@@ -1,12 +1,16 @@
 """The objects of the Responses API: requests, the response, its output items, its usage.
 
 Fields, item kinds and statuses that this module does not know are kept as they came, never refused: the API grows
-faster than its clients. Names are those of https://platform.openai.com/docs/api-reference/responses.
+faster than its clients. And what is received is judged by what is used of it: a field that cannot be read takes its
+default, a text survives whatever stands beside it. Names are those of
+https://platform.openai.com/docs/api-reference/responses.
 """
 
 import json
+import re
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -14,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    ModelWrapValidatorHandler,
     Tag,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -22,6 +27,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticUseDefault, from_json
 
+from durable_responses.responses_api.budget import BUDGET
+
 
 class ApiModel(BaseModel):
     """Any object of the API. Unknown fields are kept and sent back as they came."""
@@ -29,19 +36,66 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
+class Received(ApiModel):
+    """An object that a provider sends. A field with a default takes it where what was sent cannot be read."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _unreadable_fields_take_their_defaults(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(value)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            unreadable = {problem["loc"][0] for problem in problems if problem["loc"]}
+            if not isinstance(value, dict) or not unreadable or unreadable.isdisjoint(value):
+                raise
+        return validate({name: item for name, item in value.items() if name not in unreadable})
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+
 def read_json(data: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError if it is not valid JSON.
 
-    JSON can spell lone surrogates (half an emoji at the end of a delta) that no UTF-8 text can hold. They become
-    question marks, because a whole answer is worth more than half a character.
+    A whole answer is worth more than a part that nobody uses: bytes that are not UTF-8 and lone surrogates (half an
+    emoji at the end of a delta) become question marks or U+FFFD, control characters inside strings are taken as they
+    are, and what is nested deeper than the budget allows becomes null.
     """
     try:
         return from_json(data)
-    except ValueError as error:
-        if "hex escape" not in str(error):
-            raise
-        tolerated = json.dumps(json.loads(data), ensure_ascii=False)
-        return from_json(tolerated.encode(errors="replace"))
+    except ValueError:
+        pass
+    text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), errors="replace")
+    value = json.loads(_shallow(text.removeprefix("\ufeff")), parse_int=_whole_number, strict=False)
+    return from_json(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+
+
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
+
+
+def _shallow(text: str) -> str:
+    """The same JSON, with null for what is nested too deep."""
+    kept: list[str] = []
+    depth = begin = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        match found.group()[0]:
+            case "[" | "{":
+                depth += 1
+                if depth == BUDGET.depth + 1:
+                    kept += [text[begin : found.start()], "null"]
+            case "]" | "}":
+                if depth == BUDGET.depth + 1:
+                    begin = found.end()
+                depth -= 1
+    return "".join([*kept, text[begin:]]) if depth <= BUDGET.depth else text[:1]
+
+
+def _whole_number(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+# --- values that servers send in several ways --------------------------------------------------------------------
 
 
 def _default_for_null(value: Any) -> Any:
@@ -50,9 +104,63 @@ def _default_for_null(value: Any) -> Any:
     return value
 
 
+def _text(value: Any) -> Any:
+    """A text, given as such, as a number, as an object that holds it (`{"value": …}`), or in pieces."""
+    match value:
+        case str():
+            return value
+        case bool() | None:
+            raise PydanticUseDefault
+        case int() | float():
+            return str(value)
+        case {"value": str() as text} | {"text": str() as text}:
+            return text
+        case list() if all(isinstance(piece, str) for piece in value):
+            return "".join(value)
+        case _:
+            raise PydanticUseDefault
+
+
+_LARGEST_COUNT = 2**53  # what JSON numbers hold exactly everywhere
+
+
+def _count(value: Any) -> int:
+    """A number of tokens, given as a number or as text."""
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        raise PydanticUseDefault from None
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
+        raise PydanticUseDefault
+    if not 0 <= number <= _LARGEST_COUNT:
+        raise PydanticUseDefault
+    return int(number)
+
+
+def _timestamp(value: Any) -> Any:
+    """Seconds since the epoch, given as a number or in ISO 8601."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            try:
+                value = datetime.fromisoformat(value).timestamp()
+            except (ValueError, OverflowError):
+                raise PydanticUseDefault from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST_COUNT:
+        raise PydanticUseDefault
+    return float(value)
+
+
 T = TypeVar("T")
 # Some servers send null where the API sends an empty value.
 NullAsDefault = Annotated[T, BeforeValidator(_default_for_null)]
+Text = Annotated[str, BeforeValidator(_text)]
+Count = Annotated[int, BeforeValidator(_count)]
+Timestamp = Annotated[float, BeforeValidator(_timestamp)]
+
+
+# --- closed sets -------------------------------------------------------------------------------------------------
 
 
 class ResponseStatus(StrEnum):
@@ -92,7 +200,7 @@ class Verbosity(StrEnum):
 # --- content -----------------------------------------------------------------------------------------------------
 
 
-class UrlCitation(ApiModel):
+class UrlCitation(Received):
     """A source that the model cites in its text."""
 
     type: Literal["url_citation"] = "url_citation"
@@ -102,38 +210,63 @@ class UrlCitation(ApiModel):
     end_index: int | None = None
 
 
-class OtherAnnotation(ApiModel):
-    """An annotation of any other kind, kept as it came."""
+class OtherAnnotation(Received):
+    """An annotation of any other kind or form, kept as it came."""
 
-    type: str
-
-
-class OutputText(ApiModel):
-    """A piece of the model's text."""
-
-    type: Literal["output_text"] = "output_text"
-    text: NullAsDefault[str] = ""
-    annotations: NullAsDefault[
-        list[
-            Annotated[
-                Annotated[UrlCitation, Tag("url_citation")] | Annotated[OtherAnnotation, Tag("other")],
-                Discriminator(lambda value: "url_citation" if _type_of(value) == "url_citation" else "other"),
-            ]
-        ]
-    ] = Field(default_factory=list)
+    type: str = "unknown"
 
 
-class Refusal(ApiModel):
+def _annotations(value: Any) -> list[Any]:
+    given = value if isinstance(value, list) else [value]
+    return [_flat(note) for note in given[: BUDGET.citations] if isinstance(note, dict | BaseModel)]
+
+
+def _flat(note: Any) -> Any:
+    """Some servers nest a citation as chat completions do: `{"type": "url_citation", "url_citation": {"url": …}}`."""
+    match note:
+        case {"url_citation": {"url": str()} as nested}:
+            return {**nested, "type": "url_citation"}
+        case _:
+            return note
+
+
+def _annotation_kind(note: Any) -> str:
+    if isinstance(note, BaseModel):
+        return "url_citation" if isinstance(note, UrlCitation) else "other"
+    match note:
+        case {"type": "url_citation" | None, "url": str()}:
+            return "url_citation"
+        case {"url": str()} if "type" not in note:
+            return "url_citation"
+        case _:
+            return "other"
+
+
+Annotation = Annotated[
+    Annotated[UrlCitation, Tag("url_citation")] | Annotated[OtherAnnotation, Tag("other")],
+    Discriminator(_annotation_kind),
+]
+
+
+class OutputText(Received):
+    """A piece of the model's text. Some servers have another `type` for it, or none."""
+
+    type: str = "output_text"
+    text: Text = ""
+    annotations: Annotated[list[Annotation], BeforeValidator(_annotations)] = Field(default_factory=list)
+
+
+class Refusal(Received):
     """The model's refusal, in place of text."""
 
     type: Literal["refusal"] = "refusal"
-    refusal: NullAsDefault[str] = ""
+    refusal: Text = ""
 
 
-class OtherContent(ApiModel):
+class OtherContent(Received):
     """A content part of any other kind, kept as it came."""
 
-    type: str
+    type: str = "unknown"
 
 
 def _type_of(value: Any) -> Any:
@@ -144,25 +277,59 @@ def _tagged(*known: str) -> Discriminator:
     return Discriminator(lambda value: kind if (kind := _type_of(value)) in known else "other")
 
 
+_THOUGHTS = re.compile("reasoning|thinking|thought|summary")
+
+
+def _part_kind(value: Any) -> str:
+    """Whatever has text is text, unless its type says that it was only thought."""
+    kind = _type_of(value)
+    if kind in ("output_text", "refusal"):
+        return str(kind)
+    if not isinstance(value, dict):
+        return "other"
+    if isinstance(value.get("refusal"), str):
+        return "refusal"
+    thought = isinstance(kind, str) and _THOUGHTS.search(kind)
+    return "output_text" if "text" in value and not thought else "other"
+
+
 ContentPart = Annotated[
     Annotated[OutputText, Tag("output_text")]
     | Annotated[Refusal, Tag("refusal")]
     | Annotated[OtherContent, Tag("other")],
-    _tagged("output_text", "refusal"),
+    Discriminator(_part_kind),
 ]
+
+
+def _parts(value: Any) -> Any:
+    match value:
+        case str():
+            return value
+        case None:
+            raise PydanticUseDefault
+        case list():
+            return [_part(part) for part in value if isinstance(part, str | dict | BaseModel)]
+        case dict():
+            return [value]
+        case _:
+            return _text(value)
+
+
+def _part(part: Any) -> Any:
+    return {"type": "output_text", "text": part} if isinstance(part, str) else part
 
 
 # --- output items ------------------------------------------------------------------------------------------------
 
 
-class Message(ApiModel):
+class Message(Received):
     """A message of the model (an output item), or of the user (an input item)."""
 
-    type: Literal["message"] = "message"
+    type: str = "message"
     id: str | None = None
     role: str = "assistant"
     status: str | None = None
-    content: NullAsDefault[list[ContentPart] | str] = Field(default_factory=list)
+    content: Annotated[list[ContentPart] | str, BeforeValidator(_parts)] = Field(default_factory=list)
     phase: str | None = None
 
     @property
@@ -189,7 +356,7 @@ class Message(ApiModel):
         ]
 
 
-class FunctionCall(ApiModel):
+class FunctionCall(Received):
     """The model asks the client to call a function; `arguments` is JSON text, if the model kept to the rules."""
 
     type: Literal["function_call"] = "function_call"
@@ -200,26 +367,33 @@ class FunctionCall(ApiModel):
     status: str | None = None
 
 
-class SummaryText(ApiModel):
+class SummaryText(Received):
     """One paragraph of a reasoning summary."""
 
     type: str = "summary_text"
-    text: NullAsDefault[str] = ""
+    text: Text = ""
 
 
-class Reasoning(ApiModel):
+def _paragraphs(value: Any) -> list[Any]:
+    given = value if isinstance(value, list) else [value]
+    return [
+        {"text": part} if isinstance(part, str) else part for part in given if isinstance(part, str | dict | BaseModel)
+    ]
+
+
+class Reasoning(Received):
     """What the model thought; the client sees summaries at most."""
 
     type: Literal["reasoning"] = "reasoning"
     id: str | None = None
-    summary: NullAsDefault[list[SummaryText]] = Field(default_factory=list)
+    summary: Annotated[list[SummaryText], BeforeValidator(_paragraphs)] = Field(default_factory=list)
     status: str | None = None
 
 
-class OtherItem(ApiModel):
+class OtherItem(Received):
     """An output item of any other kind, or of a known kind with unexpected fields, kept as it came."""
 
-    type: str
+    type: str = "unknown"
     id: str | None = None
     status: str | None = None
 
@@ -231,14 +405,39 @@ def _keep_malformed(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         return OtherItem.model_validate(value)
 
 
+def _item_kind(value: Any) -> str:
+    kind = _type_of(value)
+    if kind in ("message", "function_call", "reasoning"):
+        return str(kind)
+    if isinstance(value, Message):
+        return "message"
+    # Of another type or of none, but it is what the assistant says.
+    says = isinstance(value, dict) and value.get("content") and (kind is None or value.get("role") == "assistant")
+    return "message" if says else "other"
+
+
 OutputItem = Annotated[
     Annotated[Message, Tag("message")]
     | Annotated[FunctionCall, Tag("function_call")]
     | Annotated[Reasoning, Tag("reasoning")]
     | Annotated[OtherItem, Tag("other")],
-    _tagged("message", "function_call", "reasoning"),
+    Discriminator(_item_kind),
     WrapValidator(_keep_malformed),
 ]
+
+
+def _items(value: Any) -> list[Any]:
+    given = value if isinstance(value, list) else [value]
+    return [_item(item) for item in given if item and isinstance(item, str | dict | BaseModel)]
+
+
+def _item(item: Any) -> Any:
+    """An item. Some servers put text, or the parts of a message, where its message belongs."""
+    if isinstance(item, str):
+        return {"type": "message", "content": item}
+    if _type_of(item) in ("output_text", "text") and isinstance(item, dict):
+        return {"type": "message", "content": [item]}
+    return item
 
 
 # --- input items -------------------------------------------------------------------------------------------------
@@ -282,10 +481,14 @@ class OtherInputItem(ApiModel):
 InputItem = FunctionCallOutput | UserMessage | OtherInputItem
 
 
-class InputItemList(ApiModel):
+def _objects(value: Any) -> Any:
+    return [item for item in value if isinstance(item, dict | BaseModel)] if isinstance(value, list) else value
+
+
+class InputItemList(Received):
     """One page of a response's input items; `last_id` is what the next page comes after."""
 
-    data: list[InputItem]
+    data: Annotated[list[InputItem], BeforeValidator(_objects)]
     has_more: bool = False
     last_id: str | None = None
 
@@ -293,26 +496,29 @@ class InputItemList(ApiModel):
 # --- usage and errors --------------------------------------------------------------------------------------------
 
 
-class InputTokensDetails(ApiModel):
+class InputTokensDetails(Received):
     """What part of the input was read from the cache."""
 
-    cached_tokens: NullAsDefault[int] = 0
+    cached_tokens: Count = 0
 
 
-class OutputTokensDetails(ApiModel):
+class OutputTokensDetails(Received):
     """What part of the output was reasoning."""
 
-    reasoning_tokens: NullAsDefault[int] = 0
+    reasoning_tokens: Count = 0
 
 
-class Usage(ApiModel):
-    """Tokens of one response. Reads the older `prompt_tokens` / `completion_tokens` where the new names are missing."""
+class Usage(Received):
+    """Tokens of one response. Reads the older `prompt_tokens` / `completion_tokens` where the new names are missing.
 
-    input_tokens: int = 0
+    A number that cannot be read counts as 0, a total that cannot be read as the sum.
+    """
+
+    input_tokens: Count = 0
     input_tokens_details: InputTokensDetails = Field(default_factory=InputTokensDetails)
-    output_tokens: int = 0
+    output_tokens: Count = 0
     output_tokens_details: OutputTokensDetails = Field(default_factory=OutputTokensDetails)
-    total_tokens: int = 0
+    total_tokens: Count = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -328,47 +534,97 @@ class Usage(ApiModel):
         ):
             if new not in read and old in read:
                 read[new] = read[old]
-        read.setdefault("total_tokens", read.get("input_tokens", 0) + read.get("output_tokens", 0))
+        if _counted(read.get("total_tokens")) is None:
+            read["total_tokens"] = sum(_counted(read.get(name)) or 0 for name in ("input_tokens", "output_tokens"))
         return read
 
 
-class ErrorDetail(ApiModel):
+def _counted(value: Any) -> int | None:
+    try:
+        return _count(value)
+    except PydanticUseDefault:
+        return None
+
+
+class ErrorDetail(Received):
     """Why a response failed, or the `error` of an HTTP error answer. Some servers send numbers as `code`."""
 
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
 
     code: str | None = None
-    message: NullAsDefault[str] = ""
+    message: Text = ""
     type: str | None = None
     param: str | None = None
 
 
-class IncompleteDetails(ApiModel):
+def error_fields(value: Any) -> Any:
+    """What servers send as `error`, as the object that the API has; None where there is no error."""
+    match value:
+        case dict() | BaseModel():
+            return value or None
+        case str() if value.strip():
+            return {"message": value}
+        case list() if value:
+            return error_fields(value[0])
+        case _:
+            return None
+
+
+class IncompleteDetails(Received):
     """Why a response is incomplete: `max_output_tokens`, `content_filter`, `steered`, or a newer reason."""
 
     reason: str | None = None
 
 
+def _incomplete_details(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return {"reason": value}
+    return value if isinstance(value, dict | BaseModel) else None
+
+
 # --- the response ------------------------------------------------------------------------------------------------
 
+ANSWER_TOO_LARGE = "answer_too_large"
+"""Why a response is incomplete of which we have not kept everything: ours, no server says so."""
 
-class Response(ApiModel):
-    """One response. `status` is a `ResponseStatus`, or a newer status as plain text."""
+
+class Response(Received):
+    """One response. `status` is a `ResponseStatus`, or a newer status as plain text.
+
+    Without a status that can be read, it is what its error or its `incomplete_details` say, else completed.
+    """
 
     id: str = Field(min_length=1)
     object: str = "response"
-    created_at: NullAsDefault[float] = 0
-    completed_at: float | None = None
-    status: NullAsDefault[Annotated[ResponseStatus | str, Field(union_mode="left_to_right")]] = ResponseStatus.COMPLETED
-    model: NullAsDefault[str] = ""
-    output: NullAsDefault[list[OutputItem]] = Field(default_factory=list)
+    created_at: Timestamp = 0
+    completed_at: Annotated[float | None, BeforeValidator(_timestamp)] = None
+    status: Annotated[ResponseStatus | str, Field(union_mode="left_to_right")] = ResponseStatus.COMPLETED
+    model: str = ""
+    output: Annotated[list[OutputItem], BeforeValidator(_items)] = Field(default_factory=list)
     usage: Usage | None = None
-    error: ErrorDetail | None = None
-    incomplete_details: IncompleteDetails | None = None
+    error: Annotated[ErrorDetail | None, BeforeValidator(error_fields)] = None
+    incomplete_details: Annotated[IncompleteDetails | None, BeforeValidator(_incomplete_details)] = None
     previous_response_id: str | None = None
     background: bool | None = None
     store: bool | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_shape(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        read = dict(value)
+        if isinstance(read.get("id"), int) and not isinstance(read["id"], bool):
+            read["id"] = str(read["id"])
+        status = _status_in(read)
+        if status is not None:
+            read["status"] = status
+        else:
+            read.pop("status", None)
+        if not read.get("output") and isinstance(read.get("output_text"), str) and read["output_text"]:
+            read["output"] = [_item(read["output_text"])]
+        return _within_budget(read)
 
     @property
     def is_finished(self) -> bool:
@@ -400,6 +656,41 @@ class Response(ApiModel):
     def citations(self) -> list[UrlCitation]:
         """Every source cited in the text."""
         return [note for item in self.output if isinstance(item, Message) for note in item.citations]
+
+
+def _status_in(response: dict[str, Any]) -> str | None:
+    """The status as the API spells it; None where it is not said."""
+    status = response.get("status")
+    if isinstance(status, str) and status.strip():
+        spelled = re.sub("[ -]", "_", status.strip().lower())
+        spelled = ResponseStatus.CANCELLED if spelled == "canceled" else spelled
+        return spelled if spelled in set(ResponseStatus) else status
+    if error_fields(response.get("error")) is not None:
+        return ResponseStatus.FAILED
+    match _incomplete_details(response.get("incomplete_details")):
+        case {"reason": str()}:
+            return ResponseStatus.INCOMPLETE
+        case _:
+            return None
+
+
+def _within_budget(response: dict[str, Any]) -> dict[str, Any]:
+    """The response with no more items than the budget allows: messages and calls first.
+
+    Where even these are too many, the text of the rest becomes one message and the response is incomplete.
+    """
+    output = response.get("output")
+    if not isinstance(output, list) or len(output) <= BUDGET.items:
+        return response
+    used = [item for item in output if _item_kind(item) in ("message", "function_call")]
+    if len(used) <= BUDGET.items:
+        return response | {"output": used}
+    kept, rest = used[: BUDGET.items - 1], used[BUDGET.items - 1 :]
+    text = "".join(Message.model_validate(item).text for item in rest if _item_kind(item) == "message")
+    response = response | {"output": [*kept, _item(text)]}
+    if response.get("status") not in (None, ResponseStatus.COMPLETED):
+        return response
+    return response | {"status": ResponseStatus.INCOMPLETE, "incomplete_details": {"reason": ANSWER_TOO_LARGE}}
 
 
 # --- requests ----------------------------------------------------------------------------------------------------

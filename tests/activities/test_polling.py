@@ -26,7 +26,7 @@ from durable_responses.activities.messages import (
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, Waiters
 from durable_responses.activities.records import record_of
 from durable_responses.emulator.faults import BreakStream, Delay, Fault, Operation
-from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.client import ResponsesClient, Retrieved
 from durable_responses.responses_api.models import CreateRequest, Response
 from tests.responses_api.conftest import KEY
 from tests.support.attempts import Attempt, Reports, activities_of
@@ -126,7 +126,7 @@ async def test_gets_that_fail_do_not_end_the_wait(provider: Provider, api: Respo
 
 
 async def test_a_response_that_is_gone_is_lost(provider: Provider, api: ResponsesClient) -> None:
-    provider.will(answer(RUNNING), answer({"error": {"message": "Response with id 'resp_1' not found."}}, 404))
+    provider.will(answer(RUNNING), *[answer({"error": {"message": "Response with id 'resp_1' not found."}}, 404)] * 4)
     with pytest.raises(ApplicationError) as caught:
         await wait(api)
     assert (caught.value.type, caught.value.non_retryable) == (FailureType.RESPONSE_LOST, True)
@@ -394,9 +394,7 @@ FINAL: dict[str, tuple[Answer, FailureType]] = {
     "401": (answer({}, 401), FailureType.AUTHENTICATION_FAILED),
     "403": (answer({}, 403), FailureType.AUTHENTICATION_FAILED),
     "400": (answer({}, 400), FailureType.BAD_REQUEST),
-    "no retrieve": (NO_ENDPOINT, FailureType.UNSUPPORTED_BY_PROVIDER),
     "405": (answer({}, 405), FailureType.UNSUPPORTED_BY_PROVIDER),
-    "no response": (answer({"object": "list"}), FailureType.MALFORMED_ANSWER),
 }
 
 
@@ -430,17 +428,72 @@ async def test_a_response_need_not_be_found_just_after_its_create(provider: Prov
     assert await reads.read(CREATED_AT + age) is None
 
 
-async def test_a_response_that_is_not_found_later_is_lost(provider: Provider, reads: Reads) -> None:
-    provider.will(NOT_FOUND)
-    error = await failure_of(reads, age=30)
+async def test_a_response_that_is_not_found_for_a_while_is_lost(provider: Provider, reads: Reads) -> None:
+    """However long ago it was created: the first 404 that a worker sees proves nothing yet."""
+    provider.will(*[NOT_FOUND] * 4)
+    assert await reads.read(CREATED_AT + 3600) is None
+    assert await reads.read(CREATED_AT + 3601) is None
+    error = await failure_of(reads, age=3631)
     assert (error.type, error.non_retryable) == (FailureType.RESPONSE_LOST, True)
     assert error.details == (FailureDetail(response_id="resp_1"),)
 
 
 async def test_a_response_that_was_there_and_is_gone_is_lost(provider: Provider, reads: Reads) -> None:
-    provider.will(answer(UNDER_WAY), NOT_FOUND)
-    await reads.read(CREATED_AT)
+    """Once is not enough: one node of a provider may not know what the others do."""
+    provider.will(answer(UNDER_WAY), *[NOT_FOUND] * 4)
+    for _ in range(3):
+        await reads.read(CREATED_AT)
     assert (await failure_of(reads)).type == FailureType.RESPONSE_LOST
+
+
+STRANGE: dict[str, Answer] = {
+    "a page": NO_ENDPOINT,
+    "a page with 200": answer(b"<html>Back soon</html>"),
+    "no response": answer({"object": "list"}),
+    "an error without an id": answer({"error": {"message": "no"}}),
+    "half a body": answer(b'{"id": "resp_1", "status": "comp'),
+    "nothing": answer(b""),
+}
+
+
+@pytest.mark.parametrize("said", STRANGE.values(), ids=STRANGE)
+async def test_strange_answers_are_read_again_a_bounded_number_of_times(
+    provider: Provider, reads: Reads, said: Answer
+) -> None:
+    """The first one is no different: the id is the provider's own. At last the provider is told to stop."""
+    provider.will(*[said] * 22)
+    for failures in range(1, 21):
+        assert await reads.read(CREATED_AT) is None
+        assert reads.failures == failures
+        assert reads.last_error
+    error = await failure_of(reads)
+    assert error.non_retryable
+    assert provider.asked[-1].target == "/v1/responses/resp_1/cancel"
+
+
+async def test_whatever_else_a_read_can_raise_counts_as_a_strange_answer(provider: Provider) -> None:
+    class OutOfOrder(ResponsesClient):
+        async def retrieve(self, response_id: str) -> Retrieved:
+            raise TypeError(f"unsupported operand in {response_id}")
+
+    async with OutOfOrder(provider.url, KEY) as api:
+        reads = Reads(api, "resp_1", CREATED_AT, STEADY)
+        for _ in range(20):
+            assert await reads.read(CREATED_AT) is None
+        assert (await failure_of(reads)).type == FailureType.MALFORMED_ANSWER
+
+
+async def test_the_cause_of_failed_reads_is_shown_in_heartbeats(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer({}, 500), answer(DONE))
+    attempt = Attempt()
+    await wait(api, attempt=attempt)
+    assert attempt.beats[0].failed_reads == 1
+    assert "status 500" in (attempt.beats[0].read_error or "")
+
+
+def test_the_pauses_after_failed_reads_grow_up_to_a_limit() -> None:
+    pauses = [Cadence().back_off(failures) for failures in (1, 2, 3, 6, 7, 20, 100_000)]
+    assert pauses == [0.5, 1, 2, 16, 30, 30, 30]
 
 
 async def test_an_endpoint_that_was_there_before_is_there_again_later(provider: Provider, reads: Reads) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from durable_responses.activities.messages import ResponseRecord
 from durable_responses.activities.records import LARGEST_TEXT, record_of, unfinished_record
-from durable_responses.responses_api.models import Response, ResponseStatus
+from durable_responses.responses_api.models import ANSWER_TOO_LARGE, Response, ResponseStatus
 from durable_responses.workflows import rules
 
 PAYLOAD = 2 * 1024 * 1024  # bytes; Temporal takes no larger result
@@ -139,6 +139,55 @@ def test_an_unknown_status_is_kept() -> None:
 def test_a_record_of_whatever_size_fits_a_payload(output: list[dict[str, Any]]) -> None:
     """Else the run would fail for an answer that is already paid for."""
     assert len(record_of(response(*output)).model_dump_json().encode()) < PAYLOAD
+
+
+LONG = "\x00" * LARGEST_TEXT
+
+HUGE: dict[str, dict[str, Any]] = {
+    "citations": {"output": [message("Hi", *[CITATION | {"title": "x" * 10_000}] * 5000)]},
+    "a title": {"output": [message("Hi", CITATION | {"title": LONG})]},
+    "an address": {"output": [message("Hi", CITATION | {"url": LONG})]},
+    "decorated citations": {"output": [message("Hi", *[CITATION | {"extra": LONG}] * 50)]},
+    "items": {"output": [{"type": "web_search_call", "id": f"ws_{n}"} for n in range(100_000)]},
+    "an item's type": {"output": [message("Hi"), {"type": LONG, "call_id": LONG, "id": LONG}]},
+    "a model": {"model": LONG},
+    "a status": {"status": LONG},
+    "an error": {"status": "failed", "error": {"message": LONG, "code": LONG, "type": LONG, "blob": LONG}},
+    "a reason": {"status": "incomplete", "incomplete_details": {"reason": LONG, "blob": LONG}},
+    "usage": {"usage": {"input_tokens": 3, "blob": LONG}},
+    "ids of calls": {"output": [message("Hi"), *(call(call_id=LONG + str(n)) for n in range(5))]},
+    "messages": {"output": [message("x" * 1000)] * 5000},
+}
+
+
+@pytest.mark.parametrize("fields", HUGE.values(), ids=HUGE)
+def test_no_string_and_no_list_makes_a_record_too_large(fields: dict[str, Any]) -> None:
+    record = record_of(Response.model_validate({"id": "resp_1", "status": "completed"} | fields))
+    assert len(record.model_dump_json().encode()) < PAYLOAD
+
+
+def test_calls_that_do_not_fit_end_the_response_with_its_text() -> None:
+    record = record_of(response(message("Hi"), *(call(call_id="x" * LARGEST_TEXT + str(n)) for n in range(5))))
+    assert (record.output_text, record.status, record.function_calls) == ("Hi", "incomplete", [])
+    assert record.incomplete_details is not None
+    assert record.incomplete_details.reason == ANSWER_TOO_LARGE
+
+
+def test_a_summary_takes_no_room_from_the_text() -> None:
+    thought = {"type": "reasoning", "summary": [{"text": "x" * LARGEST_TEXT}]}
+    record = record_of(response(thought, message("x" * LARGEST_TEXT)))
+    assert (record.status, len(record.output_text)) == ("completed", LARGEST_TEXT)
+
+
+def test_an_answer_whose_text_was_cut_is_not_complete() -> None:
+    record = record_of(response(message("x" * (LARGEST_TEXT + 1))))
+    assert record.incomplete_details is not None
+    assert (record.status, record.incomplete_details.reason) == ("incomplete", ANSWER_TOO_LARGE)
+
+
+def test_a_text_beside_calls_may_be_cut() -> None:
+    """The loop continues: the text was not the answer yet."""
+    assert record_of(response(message("x" * (LARGEST_TEXT + 1)), call())).status == "completed"
 
 
 def test_what_is_cut_says_so() -> None:

@@ -306,7 +306,7 @@ async def test_a_redirect_is_not_followed(provider: Provider, api: ResponsesClie
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>ok</html>", b"", b"[]", b"null", {"status": "completed"}, {"id": ""}, {"id": 7}, {"error": None}]
+    "body", [b"<html>ok</html>", b"", b"[]", b"null", {"status": "completed"}, {"id": ""}, {"id": []}, {"error": None}]
 )
 @pytest.mark.parametrize("name", ["create", "retrieve", "cancel"])
 async def test_a_success_that_is_no_response_is_malformed(

@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.models import (
+    ANSWER_TOO_LARGE,
     UNFINISHED,
     CreateRequest,
     FunctionCall,
@@ -75,8 +77,8 @@ def test_every_kind_of_item_is_recognised() -> None:
     assert [type(item) for item in response(output=output).output] == [Reasoning, OtherItem, Message, FunctionCall]
 
 
-@pytest.mark.parametrize("item", [{"type": "function_call", "name": "f"}, {"type": "message", "content": 7}])
-def test_an_item_of_a_known_kind_that_is_malformed_is_kept_as_it_came(item: dict[str, Any]) -> None:
+def test_an_item_of_a_known_kind_that_is_malformed_is_kept_as_it_came() -> None:
+    item = {"type": "function_call", "call_id": "call_1"}
     (kept,) = response(output=[item]).output
     assert isinstance(kept, OtherItem)
     assert kept.model_dump(exclude_unset=True) == item
@@ -98,6 +100,208 @@ def test_text_calls_summary_and_citations_are_found_anywhere_in_the_output() -> 
     assert [call.call_id for call in read.function_calls] == ["call_1", "call_2"]
     assert read.reasoning_summary == "One.\n\nTwo."
     assert [source.url for source in read.citations] == ["https://example.org"]
+
+
+# --- only what is used decides -------------------------------------------------------------------------------------
+
+TEXT = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]}
+
+UNUSED: list[dict[str, Any]] = [
+    {"metadata": {"team": None}},
+    {"metadata": "none"},
+    {"metadata": {"team": {"nested": [1]}}},
+    {"created_at": "2026-11-28T19:00:00Z"},
+    {"created_at": "yesterday"},
+    {"created_at": float("nan")},
+    {"created_at": -1},
+    {"created_at": True},
+    {"completed_at": {"seconds": 3}},
+    {"error": ""},
+    {"error": {}},
+    {"error": []},
+    {"error": False},
+    {"object": None},
+    {"object": 7},
+    {"model": None},
+    {"model": ["gpt-5.4"]},
+    {"previous_response_id": 7},
+    {"background": "perhaps"},
+    {"store": {}},
+    {"incomplete_details": ""},
+    {"incomplete_details": []},
+    {"incomplete_details": {"reason": 7}},
+    {"usage": "much"},
+    {"usage": []},
+    {"usage": {"input_tokens": [], "input_tokens_details": "none", "output_tokens_details": [1]}},
+    {"status": None},
+    {"status": ""},
+    {"status": 7},
+    {"status": "Completed"},
+    {"tools": "odd", "text": 7, "reasoning": []},
+]
+
+
+def test_what_nobody_uses_may_be_of_any_type() -> None:
+    read = [(fields, response(output=[TEXT], **fields)) for fields in UNUSED]
+    odd = [(fields, r) for fields, r in read if (r.status, r.output_text, r.error) != ("completed", "Hello.", None)]
+    assert odd == []
+
+
+def test_a_number_as_id_is_taken_as_text() -> None:
+    assert response(id=17).id == "17"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"error": "It broke."}, "failed"),
+        ({"error": {"message": "It broke."}}, "failed"),
+        ({"incomplete_details": {"reason": "max_output_tokens"}}, "incomplete"),
+        ({"incomplete_details": "max_output_tokens"}, "incomplete"),
+        ({}, "completed"),
+    ],
+)
+def test_without_a_status_error_and_incomplete_details_say_it(fields: dict[str, Any], status: str) -> None:
+    assert response(status=None, **fields).status == status
+
+
+@pytest.mark.parametrize(
+    ("spelled", "status"),
+    [("COMPLETED", "completed"), ("In-Progress", "in_progress"), ("canceled", "cancelled"), (" failed ", "failed")],
+)
+def test_a_status_may_be_spelled_in_other_ways(spelled: str, status: str) -> None:
+    assert response(status=spelled).status == status
+
+
+def test_an_error_and_a_reason_may_be_plain_text() -> None:
+    read = response(error="It broke.", incomplete_details="content_filter")
+    assert read.error is not None
+    assert read.incomplete_details is not None
+    assert (read.error.message, read.incomplete_details.reason) == ("It broke.", "content_filter")
+
+
+def test_times_may_be_iso_8601() -> None:
+    read = response(created_at="1970-01-01T00:01:00Z", completed_at="61")
+    assert (read.created_at, read.completed_at) == (60, 61)
+
+
+COUNTS: list[tuple[Any, int]] = [
+    (12, 12),
+    ("12", 12),
+    (1.5, 1),
+    ("many", 0),
+    (float("nan"), 0),
+    (float("inf"), 0),
+    (-3, 0),
+    (10**400, 0),
+    (None, 0),
+    (True, 0),
+    ([12], 0),
+    ({}, 0),
+]
+
+
+def test_a_number_of_tokens_is_read_where_it_can_be() -> None:
+    read = [
+        (value, counts_of({"input_tokens": value, "output_tokens": 5, "total_tokens": value})) for value, _ in COUNTS
+    ]
+    expected = [(value, (count, 0, 5, 0, count or 5)) for value, count in COUNTS]
+    assert repr(read) == repr(expected)
+
+
+# --- text survives its decorations -----------------------------------------------------------------------------------
+
+ANNOTATIONS: list[Any] = [
+    [{"type": "url_citation", "url_citation": {"title": "E"}}],
+    [{"type": "url_citation"}],
+    [{"url": None}],
+    [{"type": None}],
+    [{}],
+    [None, "https://example.org", 7],
+    "https://example.org",
+    {"type": "file_citation"},
+    [{"type": ["url_citation"], "url": {}}],
+]
+
+
+def test_text_stays_whatever_its_annotations_are() -> None:
+    texts = [
+        response(output=[{"type": "message", "content": [{"type": "output_text", "text": "Hi", "annotations": odd}]}])
+        for odd in ANNOTATIONS
+    ]
+    assert [read.output_text for read in texts] == ["Hi"] * len(ANNOTATIONS)
+
+
+def test_an_annotation_of_unknown_form_is_kept_beside_the_text() -> None:
+    note = {"type": "url_citation", "link": "https://example.org"}
+    fields = {"id": "resp_1", "output": [{"type": "message", "content": [{"text": "Hi", "annotations": [note]}]}]}
+    assert Response.model_validate(fields).model_dump(mode="json", exclude_unset=True) == fields
+
+
+def test_a_citation_may_be_nested_and_may_lack_its_type() -> None:
+    nested = {"type": "url_citation", "url_citation": {"url": "https://example.org/1", "title": "E"}}
+    plain = {"url": "https://example.org/2", "start_index": "odd", "title": 7}
+    read = response(output=[{"type": "message", "content": [{"text": "Hi", "annotations": [nested, plain]}]}])
+    assert [(note.url, note.title) for note in read.citations] == [
+        ("https://example.org/1", "E"),
+        ("https://example.org/2", None),
+    ]
+
+
+OUTPUTS: list[Any] = [
+    "Hello.",
+    ["Hello."],
+    TEXT,
+    [TEXT | {"role": None}],
+    [TEXT | {"role": 7, "id": 8, "status": [], "phase": {}}],
+    [TEXT | {"type": None}],
+    [TEXT | {"type": "massage"}],
+    [TEXT | {"content": "Hello."}],
+    [TEXT | {"content": ["Hel", "lo."]}],
+    [TEXT | {"content": {"type": "output_text", "text": "Hello."}}],
+    [TEXT | {"content": [{"type": "text", "text": "Hello."}]}],
+    [TEXT | {"content": [{"text": "Hello."}]}],
+    [TEXT | {"content": [{"type": None, "text": "Hello."}]}],
+    [TEXT | {"content": [{"type": "output_markdown", "text": "Hello."}]}],
+    [TEXT | {"content": [{"type": "text", "text": {"value": "Hello.", "annotations": []}}]}],
+    [TEXT | {"content": [{"type": "output_text", "text": ["Hel", "lo."]}]}],
+    [TEXT | {"content": [None, 7, {"type": "hologram"}, {"type": "output_text", "text": "Hello."}, {}]}],
+    [TEXT | {"content": [{"type": "thinking", "text": "Hm."}, {"type": "output_text", "text": "Hello."}]}],
+    [None, 7, TEXT, {}],
+    [{"type": "output_text", "text": "Hello."}],
+]
+
+
+def test_text_is_found_in_every_form_that_servers_give_it() -> None:
+    read = [(output, response(output=output).output_text) for output in OUTPUTS]
+    assert read == [(output, "Hello.") for output in OUTPUTS]
+
+
+def test_text_that_stands_beside_an_empty_output_is_the_output() -> None:
+    assert response(output=[], output_text="Hello.").output_text == "Hello."
+
+
+def test_a_summary_may_be_text() -> None:
+    assert response(output=[{"type": "reasoning", "summary": "Hm."}]).reasoning_summary == "Hm."
+    assert (
+        response(output=[{"type": "reasoning", "summary": ["Hm.", None, {"text": 7}]}]).reasoning_summary == "Hm.\n\n7"
+    )
+
+
+# --- the budget ---------------------------------------------------------------------------------------------------
+
+
+def test_of_too_many_items_those_are_kept_that_are_used() -> None:
+    searches = [{"type": "web_search_call", "id": f"ws_{n}"} for n in range(BUDGET.items)]
+    read = response(output=[*searches, TEXT])
+    assert (len(read.output), read.output_text, read.status) == (1, "Hello.", "completed")
+
+
+def test_too_many_messages_end_the_response_with_their_text() -> None:
+    read = response(output=[TEXT] * (2 * BUDGET.items))
+    assert (len(read.output), read.output_text) == (BUDGET.items, "Hello." * 2 * BUDGET.items)
+    assert read.incomplete_details is not None
+    assert (read.status, read.incomplete_details.reason) == ("incomplete", ANSWER_TOO_LARGE)
 
 
 # --- usage --------------------------------------------------------------------------------------------------------
@@ -198,6 +402,22 @@ def test_input_items_that_were_read_can_be_sent_again_unchanged() -> None:
 def test_half_a_character_becomes_a_question_mark(text: str, value: Any) -> None:
     assert read_json(text) == value
     assert read_json(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"a": "caf\xe9"}', {"a": "caf\ufffd"}),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        ('{"a": 1}'.encode("utf-16"), {"a": 1}),
+        (b'{"a": "one\ntwo"}', {"a": "one\ntwo"}),
+        ('{"a": ' + "9" * 5000 + "}", {"a": float("inf")}),
+        ('{"a": ' + "[" * 5000 + "]" * 5000 + ', "b": 1}', None),
+    ],
+)
+def test_what_nobody_uses_cannot_make_json_unreadable(text: str | bytes, value: Any) -> None:
+    read = read_json(text)
+    assert read == value or (value is None and read["b"] == 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, r'"\ud8"', b"\xff"])

@@ -30,7 +30,9 @@ from durable_responses.tools.registry import Registry
 
 WORKFLOW_ID = "agent-1"
 RUN_ID = "run-1"
-QUICK = Cadence(first=0.01, factor=1.5, cap=0.05, jitter=0.005, old_age=float("inf"))
+QUICK = Cadence(
+    first=0.01, factor=1.5, cap=0.05, jitter=0.005, old_age=float("inf"), first_back_off=0.01, longest_back_off=0.02
+)
 
 
 class Attempt(ActivityEnvironment):

@@ -1,0 +1,26 @@
+"""The budget of one answer: how much of what a provider sends is taken in, so that no answer can stop a worker."""
+
+from dataclasses import dataclass
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class AnswerBudget:
+    """The limits of one answer, well above what the API sends.
+
+    `packed` and `unpacked`: bytes of a body before and after its decompression, and of one event of a stream; the text
+    of a stream as a whole takes `unpacked` at most. `error`: bytes read of an answer that is an error. `header`: bytes
+    of one header. `depth`: levels of nesting in JSON. `items`, `citations`: of one response, of one piece of text.
+    """
+
+    packed: int = 64 * MEBIBYTE
+    unpacked: int = 64 * MEBIBYTE
+    error: int = 64 * 1024
+    header: int = 64 * 1024
+    depth: int = 100
+    items: int = 2000
+    citations: int = 1000
+
+
+BUDGET = AnswerBudget()
