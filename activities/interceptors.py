@@ -1,4 +1,4 @@
-"""Interceptors around activities: what a worker shutdown cuts off, and news of search attributes."""
+"""Interceptors around activities: what a worker shutdown cuts off, and news for the run."""
 
 import asyncio
 from datetime import timedelta
@@ -50,13 +50,29 @@ class TellOfSearchAttributes(Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
         """As the SDK asks for it."""
-        return _Mark(next)
+        return _Mark(next, search_attributes=True)
+
+
+class TellOfCallLimit(Interceptor):
+    """Tells a run, beside each response it obtains, how many function calls of one response are executed."""
+
+    def __init__(self, most_calls: int) -> None:
+        self._most_calls = most_calls
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
+        """As the SDK asks for it."""
+        return _Mark(next, most_calls=self._most_calls)
 
 
 class _Mark(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, **news: bool | int) -> None:  # noqa: A002 the SDK's
+        super().__init__(next)
+        self._news = news
+
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 the SDK's
         result = await super().execute_activity(input)
         obtained = result.response if isinstance(result, WebSocketTurn) else result
         if isinstance(obtained, CreatedResponse | ResponseRecord):
-            obtained.search_attributes = True
+            for name, value in self._news.items():
+                setattr(obtained, name, value)
         return result

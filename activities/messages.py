@@ -15,6 +15,7 @@ from durable_responses.responses_api.models import FunctionCallOutput, Reasoning
 
 PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500
+MOST_CALLS = 128  # of one response; a worker's setting may be another
 REPORT_PROGRESS = "report_progress"
 
 
@@ -160,19 +161,22 @@ class CreateResponse(Record):
 class CreatedResponse(Record):
     """The provider has taken the request.
 
-    `search_attributes`: whether the namespace has ours, as far as the worker knows; the same in `ResponseRecord`.
+    Also in `ResponseRecord`: `search_attributes`, whether the namespace has ours, as far as the worker knows, and
+    `most_calls`, how many calls of a response are executed, where it is not the usual number.
     """
 
     response_id: str
     status: str
     model: str | None = None
     search_attributes: bool | None = None
+    most_calls: int | None = None
 
 
 class ResponseRecord(Record, Response):
     """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings."""
 
     search_attributes: bool | None = None
+    most_calls: int | None = None
 
 
 class AwaitResponse(Record):
@@ -191,13 +195,20 @@ class CancelResponse(Record):
 
 
 class CallTool(Record):
-    """Execute one function call of the model."""
+    """Execute one function call of the model: the one at `position` in the output of a response.
+
+    `largest_output`: bytes of JSON that the answer may have.
+    """
 
     call_id: str
     name: str
     arguments: str
     timeout: float
     allowed: list[str] | None = Field(None, description="The tools this run offers; all registered ones when None.")
+    iteration: int | None = None
+    position: int | None = None
+    response_id: str | None = None
+    largest_output: int | None = None
 
 
 class ToolBeat(Record):

@@ -18,6 +18,7 @@ from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import NotFound, ResponsesError
 from durable_responses.responses_api.models import (
     CreateRequest,
+    FunctionCall,
     FunctionCallOutput,
     FunctionTool,
     HostedTool,
@@ -179,7 +180,7 @@ async def full_input(client: ResponsesClient, create: CreateResponse, opening: s
     Answers to calls and messages of the user come from the input items of the stored responses; the newest answers are
     in the request itself. Raises `ResponsesError` when a response cannot be read.
     """
-    told = _Told(answers={item.call_id: item for item in create.new_items})
+    told = _Told(answers={None: list(create.new_items)})
     responses: list[Response] = []
     for response_id in create.rebuild_from:
         responses.append((await client.retrieve(response_id)).response)
@@ -187,16 +188,19 @@ async def full_input(client: ResponsesClient, create: CreateResponse, opening: s
     items: list[Any] = [{"role": "user", "content": opening}] if isinstance(opening, str) else list(opening)
     for response, next_id in zip(responses, [*create.rebuild_from[1:], None], strict=True):
         items += response.output
-        items += [told.answers[call.call_id] for call in response.function_calls if call.call_id in told.answers]
+        items += told.answers_to(response.function_calls, next_id)
         items += told.messages.get(next_id, [])
     return items
 
 
 @dataclass
 class _Told:
-    """What the model was told: answers by call, messages of the user by the response that they were given to."""
+    """What the model was told, by the response that it was given to: answers to calls, and messages of the user.
 
-    answers: dict[str, FunctionCallOutput]
+    None stands for the response that is to be created.
+    """
+
+    answers: dict[str | None, list[FunctionCallOutput]]
     messages: dict[str | None, list[UserMessage]] = field(default_factory=dict)
     _seen: set[Any] = field(default_factory=set)
 
@@ -204,7 +208,26 @@ class _Told:
         """Take the input items of a response. Some servers list those of the responses before it, too."""
         for item in given:
             if isinstance(item, FunctionCallOutput):
-                self.answers.setdefault(item.call_id, item)
+                self.answers.setdefault(response_id, []).append(item)
             elif isinstance(item, UserMessage) and (id_ := (item.model_extra or {}).get("id")) not in self._seen:
                 self._seen.add(id_)
                 self.messages.setdefault(response_id, []).append(item)
+
+    def answers_to(self, calls: list[FunctionCall], next_id: str | None) -> list[FunctionCallOutput]:
+        """The answers to a response's calls, in their order, as its successor was given them.
+
+        Servers use ids again, for calls of later responses and within one; so they are paired by position, too. An
+        answer that is not where it should be is looked for everywhere.
+        """
+        given = self.answers.get(next_id, [])
+        newest = given[-len(calls) :] if calls else []
+        elsewhere = [item for answers in self.answers.values() for item in answers]
+        found = []
+        for call in calls:
+            for place in (newest, elsewhere):
+                answer = next((item for item in place if item.call_id == call.call_id), None)
+                if answer is not None:
+                    place.remove(answer)
+                    found.append(answer)
+                    break
+        return found

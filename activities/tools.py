@@ -11,11 +11,13 @@ from temporalio import activity
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.heartbeats import Pulse
 from durable_responses.activities.messages import CallTool, ToolBeat, ToolOutcome, ToolResult
+from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import redact
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
 OUTPUT_CHARACTERS = 100_000
+LARGEST_OUTPUT = 512 * 1024  # bytes of JSON
 HEARTBEAT_SECONDS = 0.4
 STOP_SECONDS = 0.3
 TRACEBACK_BYTES = 8192
@@ -48,7 +50,7 @@ class ToolActivities:
         claim, beat = self._claims.begin(), self._beat_of(call)
         async with Pulse(lambda: beat, HEARTBEAT_SECONDS):
             result = await self._answer(call, claim, beat)
-        return result.model_copy(update={"output": _presentable(result.output)})
+        return result.model_copy(update={"output": _presentable(result.output, call.largest_output)})
 
     def _beat_of(self, call: CallTool) -> ToolBeat | None:
         try:
@@ -78,7 +80,10 @@ class ToolActivities:
         return self._registry[call.name]
 
     def _context_of(self, call: CallTool) -> ToolContext:
-        return replace(self._context, idempotency_key=f"{activity.info().workflow_id}:{call.call_id}")
+        # A server may use an id again, for another call.
+        place = (call.iteration, call.position, call.response_id)
+        parts = [activity.info().workflow_id, *(part for part in place if part is not None), call.call_id]
+        return replace(self._context, idempotency_key=":".join(map(str, parts)))
 
 
 class _OutOfTimeError(Exception):
@@ -156,9 +161,6 @@ def _unknown(call: CallTool, what: str) -> ToolResult:
     )
 
 
-def _presentable(output: str) -> str:
+def _presentable(output: str, largest: int | None) -> str:
     """Text that fits into history and can be encoded: cut with a note, lone surrogates replaced."""
-    length = len(output)
-    if length > OUTPUT_CHARACTERS:
-        output = f"{output[:OUTPUT_CHARACTERS]}\n[cut: the first {OUTPUT_CHARACTERS:,} of {length:,} characters]"
-    return output.encode(errors="replace").decode()
+    return cut(output, largest or LARGEST_OUTPUT, characters=OUTPUT_CHARACTERS)

@@ -121,12 +121,13 @@ def text_bytes(text: str) -> int:
     return len(to_json(well_formed(text))) - 2
 
 
-def cut(text: str, limit: int) -> str:
-    """The text, well formed, and what does not fit into `limit` bytes of JSON replaced by a note that counts."""
+def cut(text: str, limit: int, *, characters: int | None = None) -> str:
+    """The text, well formed. What does not fit into `limit` bytes of JSON, or `characters`, gives way to a note."""
     text = well_formed(text)
-    if text_bytes(text) <= limit:
+    longest = len(text) if characters is None else min(len(text), characters)
+    if longest == len(text) and text_bytes(text) <= limit:
         return text
-    low, high = 0, min(len(text), limit)
+    low, high = 0, min(longest, limit)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if text_bytes(_noted(text, middle)) <= limit else (low, middle - 1)
@@ -134,4 +135,4 @@ def cut(text: str, limit: int) -> str:
 
 
 def _noted(text: str, kept: int) -> str:
-    return f"{text[:kept]}\n[cut: the first {kept} of {len(text)} characters]"
+    return f"{text[:kept]}\n[cut: the first {kept:,} of {len(text):,} characters]"

@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     max_responses_in_flight: int = Field(100, ge=1, description="Responses that one worker has in flight at once.")
     max_waiting: int = Field(5000, ge=1, description="Responses that one worker waits for at once.")
     max_tools: int = Field(50, ge=1, description="Function calls that one worker executes at once.")
+    max_calls_per_response: int = Field(
+        128,
+        ge=1,
+        le=1000,
+        description="Function calls of one response that are executed; the others are refused.",
+    )
     gets_per_second: float = Field(200, gt=0, description="GETs that one worker sends to the provider per second.")
 
     connection_age: float = Field(

@@ -113,7 +113,7 @@ def test_text_is_measured_as_temporal_stores_it(text: str) -> None:
 def test_a_text_is_cut_to_its_bytes_with_a_note(text: str, limit: int) -> None:
     short = cut(text, limit)
     assert text_bytes(short) <= limit
-    assert short.endswith("of 1000 characters]")
+    assert short.endswith("of 1,000 characters]")
 
 
 def test_a_text_that_fits_is_left_alone() -> None:

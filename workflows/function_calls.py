@@ -14,11 +14,11 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+    from durable_responses.activities.messages import MOST_CALLS, CallTool, ToolOutcome, ToolResult
     from durable_responses.activities.tools import ToolActivities
     from durable_responses.responses_api.models import FunctionCall
     from durable_responses.workflows import activity_errors, rules
-    from durable_responses.workflows.contract import AgentInput, TaskQueue
+    from durable_responses.workflows.contract import AgentInput, CallRecord, CallStatus, TaskQueue
     from durable_responses.workflows.interruptions import Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five losses are no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 _BEYOND_THE_TOOLS_OWN_TIMEOUT = timedelta(seconds=10)
+_LIMIT_PATCH = "most-calls"
 _LET_TOOLS_END = timedelta(seconds=3)
 
 
@@ -45,16 +46,33 @@ class FunctionCalls:
         Raises `Stopped`, `DeadlinePassed`. What still runs then is recorded as having an unknown outcome.
         """
         left = time_left(self.ledger.deadline)
-        self.ledger.calls_started(calls)
+        records = self.ledger.calls_started(calls)
         self.changed()
-        running = [asyncio.create_task(self._answer(call, self._start(call, left))) for call in calls]
-        results = await asyncio.gather(*running)
+        most = self._most(calls)
+        running = [
+            asyncio.create_task(self._answer(call, record, self._start(call, position, len(calls), left)))
+            for position, (call, record) in enumerate(zip(calls[:most], records, strict=False))
+        ]
+        refused = [self._refuse(call, record, most) for call, record in zip(calls[most:], records[most:], strict=True)]
+        results = [*await asyncio.gather(*running), *refused]
         if self.stop.requested:
             raise Stopped
         time_left(self.ledger.deadline)
         self.ledger.answers = rules.fit_outputs(results)
 
-    def _start(self, call: FunctionCall, left: timedelta | None) -> ActivityHandle[ToolResult]:
+    def _most(self, calls: list[FunctionCall]) -> int:
+        """How many of them are executed. Runs under way before there was a limit have executed all."""
+        most = self.ledger.most_calls or MOST_CALLS
+        return most if len(calls) > most and workflow.patched(_LIMIT_PATCH) else len(calls)
+
+    def _refuse(self, call: FunctionCall, record: CallRecord, most: int) -> ToolResult:
+        record.status = CallStatus.FAILED
+        output = f"Error: too many calls: only the first {most} of a response are executed. Call {call.name} again."
+        return ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.FAILED)
+
+    def _start(
+        self, call: FunctionCall, position: int, calls: int, left: timedelta | None
+    ) -> ActivityHandle[ToolResult]:
         request = self.request
         return workflow.start_activity_method(
             ToolActivities.call_tool,
@@ -65,6 +83,10 @@ class FunctionCalls:
                     arguments=call.arguments,
                     timeout=request.tool_timeout,
                     allowed=request.tools,
+                    iteration=self.ledger.state.iteration,
+                    position=position,
+                    response_id=self.ledger.state.response_id,
+                    largest_output=rules.largest_output(calls),
                 )
             ),
             task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
@@ -76,14 +98,14 @@ class FunctionCalls:
             retry_policy=_RETRIES,
         )
 
-    async def _answer(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
+    async def _answer(self, call: FunctionCall, record: CallRecord, handle: ActivityHandle[ToolResult]) -> ToolResult:
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
         if not handle.done():
             await _cancel(handle)
         result = await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
-        self.ledger.call_ended(result)
+        record.status = CallStatus(result.outcome.value)
         self.changed()
-        return result
+        return result.model_copy(update={"call_id": call.call_id})
 
     async def _result(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
         try:

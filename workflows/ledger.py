@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from durable_responses.activities.messages import PREVIEW_CHARACTERS, ProgressReport, ToolResult
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatedResponse, ProgressReport, ResponseRecord
 from durable_responses.json_text import cut, json_bytes
 from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
 from durable_responses.workflows import rules
@@ -55,7 +55,8 @@ class Ledger(BaseModel):
     from, or can be, in order. `answers`: what the next create carries. `socket_queue`: the worker-specific task queue
     of the worker that holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and
     `texts_received` are the steering messages, as histories name them; `workflows.steering` keeps them. `last_text`:
-    after a continue-as-new, the text of the last response before it.
+    after a continue-as-new, the text of the last response before it. `most_calls`: how many calls of one response are
+    executed, where a worker has said another number than the usual one.
     """
 
     state: AgentState
@@ -70,6 +71,7 @@ class Ledger(BaseModel):
     texts_received: int = 0
     search_attributes: bool = Field(False, description="Whether a worker has said that the namespace has ours.")
     last_text: str = ""
+    most_calls: int | None = None
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
 
@@ -95,6 +97,11 @@ class Ledger(BaseModel):
         self.state.response_id = response_id
         self.state.response_status = status[:_LONGEST_NAME]
         self.state.model = (model or self.state.model or "")[:_LONGEST_NAME] or None
+
+    def told_by_worker(self, obtained: CreatedResponse | ResponseRecord) -> None:
+        """What a worker says of itself beside a response: it holds from now on."""
+        self.search_attributes |= obtained.search_attributes or False
+        self.most_calls = obtained.most_calls or self.most_calls
 
     def progress_reported(self, report: ProgressReport) -> None:
         """An activity told what a running response has written so far. A report that comes after its end is void."""
@@ -132,19 +139,19 @@ class Ledger(BaseModel):
         """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""
         self._record_usage(response_id, LOST, AgentUsage())
 
-    def calls_started(self, calls: list[FunctionCall]) -> None:
-        """The model's calls are being executed."""
+    def calls_started(self, calls: list[FunctionCall]) -> list[CallRecord]:
+        """The model's calls are being executed. Their records, in the same order."""
         started = [
-            CallRecord(call_id=call.call_id, name=call.name, iteration=self.state.iteration, status=CallStatus.RUNNING)
+            CallRecord(
+                call_id=call.call_id[:_LONGEST_NAME],
+                name=call.name[:_LONGEST_NAME],
+                iteration=self.state.iteration,
+                status=CallStatus.RUNNING,
+            )
             for call in calls
         ]
         self.state.function_calls = [*self.state.function_calls, *started][-_SHOWN_CALLS:]
-
-    def call_ended(self, result: ToolResult) -> None:
-        """One call was answered."""
-        for record in self.state.function_calls:
-            if record.call_id == result.call_id and record.status is CallStatus.RUNNING:
-                record.status = CallStatus(result.outcome.value)
+        return started
 
     def to_carry(self, beside: int) -> "Ledger":
         """What a new history is given, with `beside` bytes of input: all that decides, and what there is room for.

@@ -150,7 +150,7 @@ class ResponseSource:
         except ActivityError as error:
             created = _adopted(error)
         self.ledger.response_created(created.response_id, created.status, created.model)
-        self.ledger.search_attributes |= created.search_attributes or False
+        self.ledger.told_by_worker(created)
         self.changed()
         if self.stop.requested:
             await self._cancel_at_provider(created.response_id)
@@ -349,7 +349,7 @@ class ResponseSource:
 
     def _record(self, response: ResponseRecord) -> None:
         self.ledger.response_ended(response)
-        self.ledger.search_attributes |= response.search_attributes or False
+        self.ledger.told_by_worker(response)
         self.changed()
 
     def _queue(self, queue: TaskQueue) -> str:

@@ -388,6 +388,14 @@ def error_of(failure: FailureType | str, message: str, detail: FailureDetail | N
 LARGEST_ANSWERS = 512 * 1024  # bytes of JSON; with the caller's input they must fit one 2-MiB payload
 
 
+_LARGEST_HISTORY = 4 * 1024 * 1024  # bytes that the answers of one iteration may add; the server ends a run at 50 MB
+
+
+def largest_output(calls: int) -> int:
+    """Bytes of JSON that the answer to each of so many calls may have on its way."""
+    return min(LARGEST_ANSWERS, _LARGEST_HISTORY // max(1, calls))
+
+
 def fit_outputs(results: list[ToolResult]) -> list[FunctionCallOutput]:
     """The answers for the next create, the longest cut with a note where together they are too large for a payload.
 

@@ -356,14 +356,21 @@ class Message(Received):
         ]
 
 
+def _as_json(value: Any) -> Any:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
 class FunctionCall(Received):
-    """The model asks the client to call a function; `arguments` is JSON text, if the model kept to the rules."""
+    """The model asks the client to call a function; `arguments` is JSON text, if the model kept to the rules.
+
+    Some servers send the arguments as an object, or no `call_id`: its response gives it one.
+    """
 
     type: Literal["function_call"] = "function_call"
     id: str | None = None
-    call_id: str
-    name: str
-    arguments: NullAsDefault[str] = ""
+    call_id: Annotated[str, BeforeValidator(_as_json)] = ""
+    name: Annotated[str, BeforeValidator(_as_json)] = ""
+    arguments: Annotated[str, BeforeValidator(_as_json)] = ""
     status: str | None = None
 
 
@@ -625,6 +632,12 @@ class Response(Received):
         if not read.get("output") and isinstance(read.get("output_text"), str) and read["output_text"]:
             read["output"] = [_item(read["output_text"])]
         return _within_budget(read)
+
+    @model_validator(mode="after")
+    def _every_call_has_an_id(self) -> Self:
+        for position, call in enumerate(self.function_calls):
+            call.call_id = call.call_id or call.id or f"call_{position}_of_{self.id}"
+        return self
 
     @property
     def is_finished(self) -> bool:

@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import from_json, to_json
 
+from durable_responses.json_text import mended_json
 from durable_responses.tools.strict_schema import UnsupportedSchemaError, strict_schema
 
 P = ParamSpec("P")
@@ -126,13 +127,18 @@ class Tool(Generic[P, R]):
         return inspect.iscoroutinefunction(self.function)
 
     def parse(self, arguments: str) -> dict[str, Any]:
-        """The keyword arguments that the model's JSON text stands for. Raises `ArgumentsError`; nothing is guessed."""
+        """The keyword arguments that the model's JSON text stands for. Raises `ArgumentsError`; nothing is guessed.
+
+        No text, or `null`, is what some models write for no arguments.
+        """
         try:
-            given = from_json(arguments, allow_inf_nan=False)
+            given = from_json(mended_json(arguments) if arguments.strip() else "{}", allow_inf_nan=False)
         except ValueError as error:
             raise ArgumentsError(
                 f"The arguments of {self.name} are not valid JSON ({error}). Send one JSON object."
             ) from error
+        if given is None:
+            given = {}
         if not isinstance(given, dict):
             raise ArgumentsError(f"The arguments of {self.name} must be one JSON object, not {type(given).__name__}.")
         try:

@@ -16,7 +16,8 @@ from temporalio.worker import (
 )
 
 from durable_responses.activities.admission import AdmissionSlots
-from durable_responses.activities.interceptors import HandOver, TellOfSearchAttributes
+from durable_responses.activities.interceptors import HandOver, TellOfCallLimit, TellOfSearchAttributes
+from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
 from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies
@@ -37,6 +38,8 @@ class Queue(StrEnum):
 def workers_for(queues: Sequence[Queue], of: Dependencies, *, has_search_attributes: bool) -> list[Worker]:
     """The workers of these queues, not yet running. `has_search_attributes`: whether the namespace has ours."""
     news: list[Interceptor] = [TellOfSearchAttributes()] if has_search_attributes else []
+    if of.settings.max_calls_per_response != MOST_CALLS:
+        news.append(TellOfCallLimit(of.settings.max_calls_per_response))
     build = {
         Queue.AGENTS: lambda: [agents_worker(of)],
         Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],

@@ -9,7 +9,7 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from durable_responses.activities.interceptors import WORKER_STOPPED, HandOver, TellOfSearchAttributes
+from durable_responses.activities.interceptors import WORKER_STOPPED, HandOver, TellOfCallLimit, TellOfSearchAttributes
 from durable_responses.activities.messages import CreatedResponse, ResponseRecord, ToolResult, WebSocketTurn
 from tests.support.attempts import Attempt
 
@@ -101,6 +101,8 @@ async def test_a_run_is_told_of_search_attributes_beside_each_response(result: A
 
     told = await run(TellOfSearchAttributes(), work)
     assert getattr(told, "response", told).search_attributes is True
+    limited = await run(TellOfCallLimit(7), work)
+    assert getattr(limited, "response", limited).most_calls == 7
 
 
 async def test_other_results_stay_as_they_are() -> None:

@@ -301,6 +301,36 @@ async def test_answers_are_found_beyond_the_first_page(api: ResponsesClient, pro
     assert outline(body["input"][3:]) == ["out call_1", "out call_2"]
 
 
+@pytest.mark.parametrize("cumulative", [False, True])
+async def test_call_ids_that_are_used_again_are_paired_by_their_place(
+    api: ResponsesClient, provider: Provider, cumulative: bool
+) -> None:
+    """Some servers count the calls of each response from one, and some name all calls of a response alike."""
+
+    def calls(response_id: str) -> dict[str, Any]:
+        call = {"type": "function_call", "call_id": "call_0", "name": "add", "arguments": "{}"}
+        return {"id": response_id, "status": "completed", "output": [call, call]}
+
+    def given(*outputs: str) -> dict[str, Any]:
+        return {"data": [{"type": "function_call_output", "call_id": "call_0", "output": text} for text in outputs]}
+
+    before = ("one", "two") if cumulative else ()
+    stored = [calls("r1"), given(), calls("r2"), given("one", "two"), calls("r3"), given(*before, "three", "four")]
+    provider.will(*map(answer, stored))
+    last = rebuilding(["r1", "r2", "r3"], []).model_copy(
+        update={"new_items": [FunctionCallOutput(call_id="call_0", output=text) for text in ("five", "six")]}
+    )
+    body = await built(api, last)
+    assert [item["output"] for item in body["input"] if "output" in item] == [
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+    ]
+
+
 async def test_a_stored_response_that_cannot_be_read_for_now_is_read_later(
     emulator: RunningEmulator, emulated: ResponsesClient
 ) -> None:

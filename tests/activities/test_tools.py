@@ -14,6 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from durable_responses.activities.messages import CallTool, FailureType, ToolBeat, ToolOutcome, ToolResult
 from durable_responses.activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
+from durable_responses.json_text import text_bytes
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
 from tests.support.attempts import Attempt, Reports
 
@@ -32,12 +33,15 @@ def answer(
     allowed: list[str] | None = None,
     timeout: float = 10,
     environment: ActivityEnvironment | None = None,
+    fields: dict[str, Any] | None = None,
 ) -> "asyncio.Task[ToolResult]":
     """Start the activity for one call of a tool."""
     environment = environment or Attempt()
     environment.info = replace(environment.info, attempt=attempt, workflow_id="agent-1")
     activities = ToolActivities(Registry([each]), ToolContext(workspace=Path("workspace")))
-    call = CallTool(call_id="call_1", name=each.name, arguments=arguments, timeout=timeout, allowed=allowed)
+    call = CallTool(
+        call_id="call_1", name=each.name, arguments=arguments, timeout=timeout, allowed=allowed, **(fields or {})
+    )
     return asyncio.ensure_future(environment.run(activities.call_tool, call))
 
 
@@ -85,7 +89,7 @@ async def test_a_call_is_answered_with_what_the_tool_returns() -> None:
     ("arguments", "told"),
     [
         ('{"text": "hey"', "The arguments of shout are not valid JSON"),
-        ("", "The arguments of shout are not valid JSON"),
+        ("", "- text: Field required"),
         ('["hey"]', "The arguments of shout must be one JSON object"),
         ('{"text": 5}', "- text: Input should be a valid string (got 5)"),
     ],
@@ -187,7 +191,7 @@ async def test_text_that_cannot_be_encoded_is_mended() -> None:
         """Give half a character."""
         return "a\ud800b"
 
-    assert (await answer(odd)).output == "a?b"
+    assert (await answer(odd)).output == "a\ufffdb"
 
 
 # --- time --------------------------------------------------------------------------------------------------------
@@ -359,6 +363,42 @@ async def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
     await answer(work, attempt=2)
 
     assert runs == ["agent-1:call_1"] * 2
+
+
+async def test_a_call_id_that_is_used_again_makes_another_idempotency_key() -> None:
+    """Some servers count the calls of each response from one."""
+    work, runs = counting(Effect.IDEMPOTENT)
+    places = [(1, 0, "resp_1"), (1, 1, "resp_1"), (2, 0, "resp_1"), (2, 0, "resp_2")]
+
+    for iteration, position, response_id in places:
+        for attempt in (1, 2):
+            place = {"iteration": iteration, "position": position, "response_id": response_id}
+            await answer(work, attempt=attempt, fields=place)
+
+    assert runs[0] == "agent-1:1:0:resp_1:call_1"
+    assert runs == [key for key in dict.fromkeys(runs) for _ in range(2)]
+    assert len(set(runs)) == 4
+
+
+@pytest.mark.parametrize("arguments", ["", "  ", "null", "{}"])
+async def test_no_arguments_are_written_in_several_ways(arguments: str) -> None:
+    work, runs = counting(Effect.PURE)
+
+    result = await answer(work, arguments=arguments)
+
+    assert (result.outcome, len(runs)) == (ToolOutcome.SUCCEEDED, 1)
+
+
+async def test_an_answer_is_cut_to_the_bytes_that_the_run_has_room_for() -> None:
+    @tool(effect=Effect.PURE)
+    def control() -> str:
+        """Answer."""
+        return "\x01" * 50_000
+
+    result = await answer(control, fields={"largest_output": 1000})
+
+    assert text_bytes(result.output) <= 1000
+    assert result.output.endswith("of 50,000 characters]")
 
 
 class Watched:

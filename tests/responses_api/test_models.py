@@ -77,11 +77,21 @@ def test_every_kind_of_item_is_recognised() -> None:
     assert [type(item) for item in response(output=output).output] == [Reasoning, OtherItem, Message, FunctionCall]
 
 
-def test_an_item_of_a_known_kind_that_is_malformed_is_kept_as_it_came() -> None:
-    item = {"type": "function_call", "call_id": "call_1"}
-    (kept,) = response(output=[item]).output
-    assert isinstance(kept, OtherItem)
-    assert kept.model_dump(exclude_unset=True) == item
+def test_a_call_may_come_without_an_id_and_with_arguments_of_another_type() -> None:
+    calls: list[dict[str, Any]] = [
+        {"name": "f", "arguments": {"a": 1}},
+        {"call_id": None, "id": "fc_1", "name": "f"},
+        {"call_id": "", "name": "f", "arguments": [1]},
+        {"call_id": 7, "name": None, "arguments": None},
+    ]
+    read = response(output=[{"type": "function_call"} | call for call in calls])
+    said = [(call.call_id, call.name, call.arguments) for call in read.function_calls]
+    assert said == [
+        (f"call_0_of_{read.id}", "f", '{"a": 1}'),
+        ("fc_1", "f", ""),
+        (f"call_2_of_{read.id}", "f", "[1]"),
+        ("7", "", ""),
+    ]
 
 
 def test_text_calls_summary_and_citations_are_found_anywhere_in_the_output() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import ProgressReport, ToolOutcome, ToolResult
+from durable_responses.activities.messages import ProgressReport
 from durable_responses.responses_api.models import FunctionCall, Response, Usage
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
 from durable_responses.workflows.ledger import Ledger, usage_of
@@ -122,8 +122,7 @@ def test_a_report_that_comes_after_the_end_of_its_response_is_void() -> None:
 def test_the_calls_shown_are_the_newest_hundred_with_their_status() -> None:
     run = ledger()
     calls = [FunctionCall(call_id=f"call_{number}", name="add") for number in range(120)]
-    run.calls_started(calls)
-    run.call_ended(ToolResult(call_id="call_119", output="1", outcome=ToolOutcome.FAILED))
+    run.calls_started(calls)[119].status = CallStatus.FAILED
     assert len(run.state.function_calls) == 100
     assert run.state.function_calls[-1].status is CallStatus.FAILED
     assert run.state.function_calls[0].status is CallStatus.RUNNING

@@ -4,12 +4,22 @@ from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
 from temporalio.common import RawValue
 
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import FunctionCallStep, Script, Step, Text
-from durable_responses.workflows.contract import AgentInput, AgentResult, AgentStatus, agent_workflow_id
-from tests.support.runs import Agents, progress, reached, result_of
+from durable_responses.emulator.model.script import FunctionCallStep, ItemStep, Script, Step, Text
+from durable_responses.provider import Provider
+from durable_responses.settings import Settings
+from durable_responses.workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentStatus,
+    TransportChoice,
+    agent_workflow_id,
+)
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, progress, reached, result_of, working
 
 HALF = rb"\ud83d"
 
@@ -129,6 +139,46 @@ async def test_arguments_of_a_call_may_be_anything(agents: Agents, arguments: st
     assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "I see.")
     [answer] = await agents.answers(run, iteration=2)
     assert answer.startswith("Error: ")
+
+
+async def test_calls_beyond_the_limit_are_answered_that_there_are_too_many(agents: Agents) -> None:
+    """A response with more calls than Temporal allows activities at once would jam its run."""
+    calls: list[Step] = [FunctionCallStep(name="add", arguments={"a": 1, "b": 2})] * 300
+    result, run = await scripted(
+        agents,
+        Script(write=0, output=calls),
+        Script(output=[Text(text="I see.")]),
+        transport=TransportChoice.BACKGROUND,
+    )
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "I see.")
+    answers = await agents.answers(run, iteration=2)
+    assert [answer[:22] for answer in answers] == ["3"] * 128 + ["Error: too many calls:"] * 172
+
+
+async def test_a_workers_setting_says_how_many_calls_are_too_many(
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
+) -> None:
+    calls: list[Step] = [FunctionCallStep(name="add", arguments={"a": 1, "b": 2})] * 5
+    few = settings.model_copy(update={"max_calls_per_response": 3})
+    async with working(client, provider, few):
+        agents = Agents(client, emulator, few)
+        for transport in TransportChoice:
+            script = Script(output=calls), Script(output=[Text(text="I see.")])
+            _, run = await scripted(agents, *script, transport=transport)
+            answers = await agents.answers(run, iteration=2)
+            assert [answer[:22] for answer in answers] == ["3"] * 3 + ["Error: too many calls:"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"a": 1, "b": 2}, "3"), ('{"a": 1, "b": 2}', "3"), (None, "Field required"), ([1], "must be one JSON object")],
+)
+async def test_a_call_with_arguments_of_another_type_is_answered(agents: Agents, arguments: Any, said: str) -> None:
+    call = ItemStep(item={"type": "function_call", "call_id": "call_1", "name": "add", "arguments": arguments})
+    result, run = await scripted(agents, Script(output=[call]), Script(output=[Text(text="I see.")]))
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "I see.")
+    [answer] = await agents.answers(run, iteration=2)
+    assert said in answer
 
 
 @pytest.mark.parametrize(
