@@ -91,7 +91,7 @@ class ResponseWait:
     def _show(self, response: Response) -> None:
         news = response.status != self._beat.response_status
         self._beat.response_status = response.status
-        text = response.output_text
+        text = response.all_text
         self._tell(self._take(text[-PREVIEW_CHARACTERS:], len(text)) or news)
 
     def show_text(self, end: str, characters: int) -> None:

@@ -136,7 +136,7 @@ def _items(output: list[OutputItem], texts: _Room) -> Iterable[OutputItem]:
     for item in output:
         match item:
             case Message():
-                yield _message(texts.fit(item.text), list(_citations(item.citations, citations)))
+                yield _message(texts.fit(item.text), list(_citations(item.citations, citations)), item.phase)
             case FunctionCall():
                 yield FunctionCall(
                     call_id=item.call_id, name=_short(item.name), arguments=arguments.fit(item.arguments)
@@ -148,8 +148,8 @@ def _items(output: list[OutputItem], texts: _Room) -> Iterable[OutputItem]:
                 yield _trace(item)
 
 
-def _message(text: str, citations: list[UrlCitation]) -> Message:
-    return Message(content=[OutputText(text=text, annotations=list(citations))])
+def _message(text: str, citations: list[UrlCitation], phase: str | None = None) -> Message:
+    return Message(content=[OutputText(text=text, annotations=list(citations))], phase=phase)
 
 
 def _citations(citations: list[UrlCitation], room: _Room) -> Iterable[UrlCitation]:

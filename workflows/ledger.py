@@ -132,8 +132,12 @@ class Ledger(BaseModel):
         self._record_usage(response.id, response.status, usage_of(response.usage))
         if rules.may_be_continued(response):
             self.chain.append(response.id)
-        self._show(response.output_text)
+        self._show(response.all_text)
         self.text_before = self.state.preview
+
+    def unchain(self, response_id: str) -> None:
+        """The next response does not continue from this one, although it could."""
+        self.chain = [each for each in self.chain if each != response_id]
 
     def response_lost(self, response_id: str | None) -> None:
         """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""

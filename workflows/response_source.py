@@ -44,6 +44,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import summary
 
+_EMPTY_PATCH = "empty-output"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
 _LET_THE_WAIT_END = timedelta(seconds=1)
@@ -85,14 +86,27 @@ class ResponseSource:
         """
         creates = CreateHistory(can_rebuild=self.request.previous_response_id is None)
         while True:
+            before = len(self.ledger.chain)
             try:
                 response = await self._obtain(fitting(self._create_request(creates)))
             except ActivityError as error:
                 await self._after_failed_create(error, creates)
             else:
+                if self._is_to_be_created_again(response, before, creates):
+                    continue
                 self.ledger.answers = []
                 self.steering.given()
                 return response
+
+    def _is_to_be_created_again(self, response: Response, before: int, creates: CreateHistory) -> bool:
+        """Whether a response is empty for the first time; then nothing is chained from it."""
+        alone = len(self.ledger.chain) == before + 1  # none before it in the same turn, that a steering message ended
+        if not (alone and rules.is_empty(response) and creates.after_empty()):
+            return False
+        if not workflow.patched(_EMPTY_PATCH):  # runs under way ended with the first one
+            return False
+        self.ledger.unchain(response.id)
+        return True
 
     async def _obtain(self, create: CreateResponse) -> Response:
         match rules.transport_for(self.request):

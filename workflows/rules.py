@@ -29,7 +29,6 @@ from durable_responses.responses_api.models import (
     FunctionCall,
     FunctionCallOutput,
     InputTokensDetails,
-    Message,
     OtherItem,
     OutputTokensDetails,
     ReasoningEffort,
@@ -238,10 +237,21 @@ def _after_completed(response: Response, iterations_left: int) -> NextStep:
         if iterations_left <= 0:
             return Incomplete(IncompleteReason.MAX_ITERATIONS)
         return RunTools(response.function_calls)
-    if any(isinstance(item, Message) for item in response.output):
+    if response.output_text.strip():
         return Finish()
     return Fail(
-        AgentError(type="empty_output", message=f"{response.id} completed with neither a message nor a function call.")
+        AgentError(type="empty_output", message=f"{response.id} completed with neither an answer nor a function call.")
+    )
+
+
+def is_empty(response: Response) -> bool:
+    """Whether a completed response has nothing in it that a run could use: no answer, no call, no image."""
+    return (
+        response.status == ResponseStatus.COMPLETED
+        and not response.output_text.strip()
+        and not response.function_calls
+        and not unanswerable_calls(response)
+        and not any(item.type == "image_generation_call" for item in response.output)
     )
 
 
@@ -325,6 +335,7 @@ class CreateHistory:
     ambiguous: int = 0
     lost: int = 0
     turned_away: int = 0
+    empty: int = 0
     chain_rejected: bool = False
     interrupted: str | None = None
     can_rebuild: bool = True
@@ -359,6 +370,11 @@ class CreateHistory:
                 again = False
         return AfterFailedCreate.CREATE_AGAIN if again else AfterFailedCreate.FAIL
 
+    def after_empty(self) -> bool:
+        """Take note of a response that says nothing, and say whether it is created again: once in an iteration."""
+        self.empty += 1
+        return self.empty == 1
+
     @property
     def pause(self) -> float:
         """Seconds until what was turned away is sent again."""
@@ -368,7 +384,7 @@ class CreateHistory:
     @property
     def attempt(self) -> int:
         """The number of the next create, sent as `metadata.attempt`: 1 unless one may have been taken unseen."""
-        return 1 + self.ambiguous + self.lost
+        return 1 + self.ambiguous + self.lost + self.empty
 
 
 def error_of(failure: FailureType | str, message: str, detail: FailureDetail | None) -> AgentError:

@@ -652,8 +652,17 @@ class Response(Received):
 
     @property
     def output_text(self) -> str:
-        """The text of all messages, one after the other."""
+        """The text of the answer: of all messages except comments on the work, one after the other."""
+        return "".join(message.text for message in self._answer)
+
+    @property
+    def all_text(self) -> str:
+        """The text of all messages, what the model said about its work included."""
         return "".join(item.text for item in self.output if isinstance(item, Message))
+
+    @property
+    def _answer(self) -> list[Message]:
+        return [item for item in self.output if isinstance(item, Message) and item.phase != "commentary"]
 
     @property
     def reasoning_summary(self) -> str:
@@ -668,7 +677,7 @@ class Response(Received):
     @property
     def citations(self) -> list[UrlCitation]:
         """Every source cited in the text."""
-        return [note for item in self.output if isinstance(item, Message) for note in item.citations]
+        return [note for message in self._answer for note in message.citations]
 
 
 def _status_in(response: dict[str, Any]) -> str | None:

@@ -313,7 +313,7 @@ async def test_an_unknown_model_is_named(agents: Agents) -> None:
 
 @pytest.mark.parametrize(
     ("scenario", "said"),
-    [("no_output", "neither a message"), ("unanswerable_call?kind=computer_call", "computer_call")],
+    [("no_output", "neither an answer"), ("unanswerable_call?kind=computer_call", "computer_call")],
 )
 async def test_a_response_that_we_can_do_nothing_with_fails_the_run(agents: Agents, scenario: str, said: str) -> None:
     result = await agents.run(asks(scenario))

@@ -19,7 +19,7 @@ from durable_responses.workflows.contract import (
     agent_workflow_id,
 )
 from tests.support.emulator_control import RunningEmulator
-from tests.support.runs import Agents, progress, reached, result_of, working
+from tests.support.runs import Agents, progress, reached, result_of, until, working
 
 HALF = rb"\ud83d"
 
@@ -202,3 +202,43 @@ async def test_answers_that_grow_as_json_fit_into_a_payload(agents: Agents) -> N
     result, run = await scripted(agents, Script(output=calls), Script(output=[Text(text="I see.")]))
     assert result.output_text == "I see."
     assert all("[cut: the first" in answer for answer in await agents.answers(run, iteration=2))
+
+
+EMPTY = Script(output=[Text(text="")])
+
+
+@pytest.mark.parametrize("transport", [each for each in TransportChoice if each is not TransportChoice.AUTO])
+async def test_an_empty_message_is_asked_for_again_once(agents: Agents, transport: TransportChoice) -> None:
+    """Both are billed and listed; the second one continues from where the first one did."""
+    call = Script(output=[FunctionCallStep(name="add", arguments={"a": 1, "b": 2})])
+    slowly_nothing = EMPTY.model_copy(update={"think": 1.5})
+    await agents.emulator.control.add_scenario(Scenario(name="mute", responses=[call, slowly_nothing]))
+    run = await agents.start(AgentInput(task="Do it.", metadata={"scenario": "mute"}, transport=transport))
+
+    async def asked_twice() -> bool:
+        return len(await agents.responses(run)) == 2
+
+    await until(asked_twice)
+    speaking = Scenario(name="mute", responses=[call, Script(output=[Text(text="I see.")])])
+    await agents.emulator.control.add_scenario(speaking)
+    result = await result_of(run)
+    assert (result.status, result.output_text, result.iterations) == (AgentStatus.COMPLETED, "I see.", 2)
+    bills = await agents.responses(run)
+    assert [bill.previous_response_id for bill in bills] == [None, bills[0].id, bills[0].id]
+    assert [bill.metadata["attempt"] for bill in bills] == ["1", "1", "2"]
+    assert [entry.response_id for entry in result.responses] == [bill.id for bill in bills]
+
+
+async def test_an_answer_that_stays_empty_fails_the_run(agents: Agents) -> None:
+    result, run = await scripted(agents, EMPTY, EMPTY, EMPTY)
+    assert result.error is not None
+    assert result.error.type == "empty_output"
+    assert len(await agents.responses(run)) == 2
+
+
+async def test_comments_on_the_work_are_not_the_answer(agents: Agents) -> None:
+    """They are part of the preview; a structured answer is read without them."""
+    said = [Text(text="I look it up.", phase="commentary"), Text(text='{"answer": 3}', phase="final_answer")]
+    result, run = await scripted(agents, Script(output=[*said]), text_format={"type": "json_object"})
+    assert (result.output_text, result.structured_output) == ('{"answer": 3}', {"answer": 3})
+    assert (await progress(run)).preview == 'I look it up.{"answer": 3}'
