@@ -11,7 +11,7 @@ RUN python -m venv --without-pip /venv && \
     /build/bin/uv pip install --quiet --no-cache --python /venv/bin/python --compile-bytecode --only-binary :all: \
         --require-hashes -r /requirements-runtime.txt
 WORKDIR /source
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY durable_responses ./durable_responses
 COPY workflows ./workflows
 COPY activities ./activities

@@ -35,6 +35,7 @@ from durable_responses.workflows.contract import (
 )
 from tests.embedded.conftest import Stack
 from tests.support.emulator_control import EmulatorControl
+from tests.support.foreign_pages import STARTED, listening_ports, send_all
 from tests.support.processes import Process
 
 WORKERS = [PartName.WORKER, f"{PartName.WORKER}-2", f"{PartName.WORKER}-3"]
@@ -221,3 +222,24 @@ async def test_a_stack_that_is_stopped_and_started_again_goes_on_with_its_runs(s
     await process.start()
     handle = (await connect(stack.settings)).get_workflow_handle(run.id, result_type=AgentResult)
     assert (await handle.result()).status is AgentStatus.COMPLETED
+
+
+async def test_no_port_of_the_stack_does_or_tells_anything_to_a_foreign_page(stack: Stack, client: Client) -> None:
+    file = stack.file
+    assert file.emulator_url is not None
+    bystander = await client.start_workflow(
+        WORKFLOW_TYPE, {"task": "t"}, id="bystander", task_queue=TaskQueue.AGENTS, start_delay=timedelta(hours=1)
+    )
+    emulator = EmulatorControl(file.emulator_url)
+    bill = await emulator.billing()
+    ports = listening_ports([file.pid, *(part.pid for part in file.parts.values() if part.pid is not None)])
+    assert {file.ports.temporal, file.ports.temporal + 1, file.ports.web_ui, file.ports.postgres} <= set(ports)
+    for port, program in ports.items():
+        for answer in await send_all(port):
+            assert b" 200 " not in answer.split(b"\r\n")[0], f"{program} at port {port} says {answer[:500]!r}"
+            assert b"bystander" not in answer, f"{program} at port {port} says {answer[:500]!r}"
+    with pytest.raises(RPCError, match="not found"):
+        await client.get_workflow_handle(STARTED).describe()
+    assert await emulator.billing() == bill
+    assert [event.event_type async for event in bystander.fetch_history_events()] == [1]
+    await bystander.terminate()

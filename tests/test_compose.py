@@ -13,6 +13,7 @@ from durable_responses.embedded import postgres, temporal_server
 from durable_responses.embedded.temporal_server import SERVER
 from durable_responses.embedded.web_ui import WEB_UI
 from durable_responses.settings import OtelSettings, Settings
+from durable_responses.web_ui import ALLOWED_HOST
 from tests.support.processes import CHECKOUT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
@@ -34,7 +35,7 @@ def environment(name: str) -> dict[str, str | None]:
 
 def test_what_is_asked_for_is_there() -> None:
     assert set(SERVICES) == {
-        *("postgres", "schema", "temporal", "namespace", "web-ui"),
+        *("postgres", "schema", "temporal", "namespace", "web-ui-pages", "web-ui"),
         *("worker", "mcp", "emulator", "collector", "lgtm"),
     }
     assert {"schema", "namespace"} == ONCE
@@ -53,7 +54,7 @@ def test_every_image_is_pinned_to_a_whole_version(name: str) -> None:
     [
         ("temporal", f"temporalio/server:{SERVER.version}"),
         ("schema", f"temporalio/admin-tools:{SERVER.version}"),
-        ("web-ui", f"temporalio/ui:{WEB_UI.version}"),
+        ("web-ui-pages", f"temporalio/ui:{WEB_UI.version}"),
     ],
 )
 def test_the_versions_are_those_of_make_stack(name: str, image: str) -> None:
@@ -117,6 +118,48 @@ def test_no_secret_is_in_the_file(name: str) -> None:
     values = [value for variable, value in environment(name).items() if secret.search(variable)]
     # Either passed on as it is, or required.
     assert all(value is None or re.fullmatch(r"\$\{\w+:\?.+\}", value) for value in values)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_may_do_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert "/tmp" in service["tmpfs"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert {"cap_add", "privileged", "pid", "network_mode", "devices"}.isdisjoint(service)
+    assert re.fullmatch(r"[12]g", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 1000
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_program_of_ours_can_write_its_state(name: str) -> None:
+    """The image's own /state is read-only, and is the home folder."""
+    on_volumes = [volume.split(":")[1] for volume in SERVICES[name].get("volumes", [])]
+    assert [*on_volumes, *SERVICES[name]["tmpfs"]].count("/state") == 1
+
+
+def test_nobody_administers_grafana_without_a_password() -> None:
+    given = environment("lgtm")
+    assert given["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert given["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert given["GF_AUTH_BASIC_ENABLED"] == "false"
+
+
+def test_the_web_ui_that_answers_to_every_name_has_no_temporal_behind_it_and_is_not_published() -> None:
+    assert environment("web-ui-pages")["TEMPORAL_ADDRESS"] == "127.0.0.1:0"
+    assert "ports" not in SERVICES["web-ui-pages"]
+    assert "durable_responses.web_ui" in SERVICES["web-ui"]["entrypoint"]
+
+
+def test_temporals_http_api_answers_to_no_name_that_a_page_can_have() -> None:
+    config = yaml.safe_load(temporal_server.DYNAMIC_CONFIG.read_text())
+    assert config["frontend.httpAllowedHosts"] == [{"value": [ALLOWED_HOST]}]
+
+
+def test_the_emulator_answers_to_the_name_by_which_workers_know_it() -> None:
+    command = SERVICES["emulator"]["command"]
+    assert command[command.index("--allowed-host") + 1] == "emulator"
 
 
 def test_nobody_but_temporal_reaches_the_database() -> None:

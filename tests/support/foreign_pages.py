@@ -10,9 +10,11 @@ from durable_responses.workflows.contract import WORKFLOW_TYPE, TaskQueue
 
 _START = json.dumps({"workflowType": {"name": WORKFLOW_TYPE}, "taskQueue": {"name": TaskQueue.AGENTS}, "input": [{}]})
 _CREATE = json.dumps({"model": "scenario:echo", "input": "Hi.", "metadata": {"from": "a foreign page"}})
+STARTED = "started-by-a-foreign-page"
+"""The id of the run that the page would start."""
 _RUNS = "/api/v1/namespaces/default/workflows"
 REQUESTS = [
-    ("POST", f"{_RUNS}/started-by-a-foreign-page", _START),
+    ("POST", f"{_RUNS}/{STARTED}", _START),
     ("POST", f"{_RUNS}/bystander/signal/cancel", "{}"),
     ("POST", f"{_RUNS}/bystander/terminate", "{}"),
     ("POST", "/v1/responses", _CREATE),
