@@ -28,6 +28,7 @@ _NO_TIMEOUT = timedelta(seconds=5)
 _ANSWERED_WITHIN = timedelta(seconds=3)
 _ASK_AGAIN = 0.5  # seconds
 _CANCEL_ARRIVES = 10.0  # seconds
+_SAME_MOMENT = timedelta(milliseconds=10)
 
 
 def steady() -> float:
@@ -114,24 +115,12 @@ async def _cancelled(beat: BaseModel) -> None:
     raise attempt_is_over()
 
 
-async def came_first() -> bool:
-    """Whether no attempt of this activity ran before, as far as that is known without its heartbeats.
+def came_first() -> bool:
+    """Whether no attempt of this activity can have run before this one.
 
-    The attempt's number does not tell: an operator may have set it back (`temporal activity reset`, `unpause
-    --reset-attempts`), and the heartbeats' details with it.
+    The attempt's number alone does not tell: an operator may have set it back (`temporal activity reset`, `unpause
+    --reset-attempts`), and cleared the heartbeats' details, too. Then the server knows of no earlier attempt any more,
+    only that this one was not scheduled when the activity was.
     """
     info = activity.info()
-    if info.attempt > 1:
-        return False
-    if info.current_attempt_scheduled_time <= info.scheduled_time:
-        return True
-    run = activity.client().get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
-    try:
-        described = await run.describe(rpc_timeout=_ANSWERED_WITHIN)
-    except RPCError as error:
-        logger.warning("Whether another attempt came before this one is not known: %s", error)
-        return False
-    pending = described.raw_description.pending_activities
-    return not any(
-        each.activity_id == info.activity_id and each.HasField("last_attempt_complete_time") for each in pending
-    )
+    return info.attempt == 1 and info.current_attempt_scheduled_time - info.scheduled_time < _SAME_MOMENT

@@ -27,7 +27,7 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 
 
-async def response_of_earlier_attempt() -> str | None:
+def response_of_earlier_attempt() -> str | None:
     """The id that an earlier attempt of this activity obtained; None if this attempt may send the request.
 
     The heartbeat decides, whatever the attempt's number is. An earlier attempt that left none may have been killed just
@@ -36,7 +36,7 @@ async def response_of_earlier_attempt() -> str | None:
     beat = earlier_beat()
     if beat is not None and beat.response_id is not None:
         return beat.response_id
-    if (beat is None and not await came_first()) or (beat is not None and beat.phase is CreatePhase.POSTING):
+    if (beat is None and not came_first()) or (beat is not None and beat.phase is CreatePhase.POSTING):
         raise ambiguous_create("the worker was lost while it sent the request.")
     return None
 

@@ -61,7 +61,7 @@ class ResponsesActivities:
     async def create_response(self, create: CreateResponse) -> CreatedResponse:
         """Create a background response. Its id is in history before anything else happens."""
         claim = self.claims.begin()
-        adopted = await response_of_earlier_attempt()
+        adopted = response_of_earlier_attempt()
         if adopted is not None:
             self.in_flight.started(adopted)
             return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
@@ -146,7 +146,7 @@ class ResponsesActivities:
     async def stream_response(self, create: CreateResponse) -> ResponseRecord:
         """Create a response and follow its stream to the end, to the deadline, or until the run is cancelled."""
         claim = self.claims.begin()
-        earlier = await response_of_earlier_attempt()
+        earlier = response_of_earlier_attempt()
         if earlier is not None:
             return await read_after_cut(self._reads(earlier), "the worker that followed it was lost", self.now)
         build = partial(self.requests.build, create, background=False, stream=True)

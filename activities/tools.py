@@ -59,7 +59,7 @@ class ToolActivities:
             return None
 
     async def _answer(self, call: CallTool, claim: Claim, beat: ToolBeat | None) -> ToolResult:
-        if beat is not None and (activity.info().heartbeat_details or not await came_first()):
+        if beat is not None and (activity.info().heartbeat_details or not came_first()):
             return _unknown(call, "was interrupted, and it must not run twice")
         try:
             tool = self._find(call)

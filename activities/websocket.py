@@ -343,7 +343,7 @@ class WebSocketActivities:
             return WebSocketTurn(response=record)
         with self._admitted():
             claim = self.claims.begin()
-            await _refuse_to_follow_another_attempt()
+            _refuse_to_follow_another_attempt()
             way = SocketTurn(claim, self.client, self.sockets, create.warm_up, self.queue, self.silence)
             build = partial(self.requests.build, create, background=False, stream=True)
             turn = StreamTurn(
@@ -400,7 +400,7 @@ class WebSocketActivities:
         return record
 
 
-async def _refuse_to_follow_another_attempt() -> None:
+def _refuse_to_follow_another_attempt() -> None:
     """A turn has one attempt; an operator may have given it another one all the same. Raises what the first one means.
 
     One that was turned away may follow.
@@ -408,7 +408,7 @@ async def _refuse_to_follow_another_attempt() -> None:
     beat = earlier_beat()
     if beat is not None and beat.phase is not CreatePhase.REJECTED:
         raise stopped_worker(beat)
-    if beat is None and not await came_first():
+    if beat is None and not came_first():
         raise stopped_worker(beat)
 
 

@@ -158,14 +158,23 @@ async def test_a_server_whose_clock_is_set_back_costs_one_question(
 # --- which attempt it is -----------------------------------------------------------------------------------------
 
 
-async def test_an_attempt_with_the_number_one_came_first() -> None:
-    assert await Attempt(1).run(came_first)
-    assert not await Attempt(2).run(came_first)
+def which(number: int, *, rescheduled: float = 0.0) -> Attempt:
+    """An attempt that was scheduled so many seconds after its activity was."""
+    attempt = Attempt(number)
+    at = attempt.info.scheduled_time + timedelta(seconds=rescheduled)
+    attempt.info = replace(attempt.info, current_attempt_scheduled_time=at)
+    return attempt
 
 
-async def test_where_the_server_cannot_say_it_a_number_that_was_set_back_proves_nothing(reports: Reports) -> None:
-    """The client of this attempt never connects."""
-    attempt = Attempt(1, reports=reports)
-    later = attempt.info.scheduled_time + timedelta(seconds=2)
-    attempt.info = replace(attempt.info, current_attempt_scheduled_time=later)
-    assert not await attempt.run(came_first)
+@pytest.mark.parametrize(
+    ("attempt", "first"),
+    [
+        pytest.param(lambda: which(1), True, id="first"),
+        pytest.param(lambda: which(2, rescheduled=1), False, id="second"),
+        pytest.param(lambda: which(1, rescheduled=1), False, id="number set back"),
+    ],
+)
+def test_an_attempt_came_first_if_it_was_scheduled_with_its_activity(
+    attempt: Callable[[], Attempt], first: bool
+) -> None:
+    assert attempt().run(came_first) is first

@@ -9,15 +9,13 @@ from typing import Any, ClassVar, Self
 from temporalio.client import (
     AsyncActivityCancelledError,
     Client,
-    DescribeWorkflowInput,
     HeartbeatAsyncActivityInput,
     Interceptor,
     OutboundInterceptor,
     SignalWorkflowInput,
-    WorkflowExecutionDescription,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
 from durable_responses.activities.admission import ResponsesInFlight
@@ -115,10 +113,6 @@ class Reports(OutboundInterceptor, Interceptor):
         self.proofs += [(time.time(), beat.model_copy()) for beat in input.details]
         if self.answers:
             raise self.answers.pop(0)
-
-    async def describe_workflow(self, input: DescribeWorkflowInput) -> WorkflowExecutionDescription:  # noqa: A002
-        """There is no server that could say anything of the run."""
-        raise RPCError(f"{input.id} cannot be described", RPCStatusCode.UNAVAILABLE, b"")
 
     async def signal_workflow(self, input: SignalWorkflowInput) -> None:  # noqa: A002 the SDK's name
         """Keep it."""

@@ -90,6 +90,14 @@ class Process:
             self._running().kill()
             self._running().wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP: the process stands still until `thaw`, and does not know it."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._running().send_signal(signal.SIGCONT)
+
     async def terminate(self, *, timeout: float = 20) -> int:
         """SIGTERM, and wait for the end; returns the exit code."""
         return await self.stop(signal.SIGTERM, timeout=timeout)
