@@ -3,9 +3,11 @@
 https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry.
 """
 
+from ipaddress import IPv4Network, IPv6Network
+
 import pytest
 
-from durable_responses.tools.addresses import is_public
+from durable_responses.tools.addresses import SPECIAL_IPV4, SPECIAL_IPV6, is_public
 
 
 @pytest.mark.parametrize(
@@ -16,7 +18,12 @@ from durable_responses.tools.addresses import is_public
         "172.32.0.1",
         "100.128.0.1",
         "2606:4700::1111",
-        "::ffff:8.8.8.8",
+        "192.0.1.0",
+        "192.88.98.1",
+        "223.255.255.255",
+        "2001:200::1",
+        "2003::1",
+        "3ffe:ffff::1",
         "64:ff9b::8.8.8.8",
     ],
 )
@@ -65,9 +72,30 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
         "fec0::1",
         "ff02::1",
         "2001:db8::1",
+        "::ffff:8.8.8.8",
+        "::ffff:0:127.0.0.1",
+        "2002:808:808::1",
+        "2001:0:808:808::1",
+        "4000::1",
+        "2606:4700::1111%eth0",
         "",
         "localhost",
     ],
 )
 def test_any_other_address_is_not(address: str) -> None:
     assert not is_public(address)
+
+
+@pytest.mark.parametrize("network", [*SPECIAL_IPV4, *SPECIAL_IPV6], ids=str)
+def test_no_row_of_the_registries_is_public_from_its_first_address_to_its_last(
+    network: IPv4Network | IPv6Network,
+) -> None:
+    # The last address of NAT64 stands for 255.255.255.255, the first one for 0.0.0.0.
+    assert not is_public(str(network[0]))
+    assert not is_public(str(network[-1]))
+
+
+@pytest.mark.parametrize("network", SPECIAL_IPV4, ids=str)
+def test_nor_is_an_address_that_a_gateway_turns_into_one_of_them(network: IPv4Network) -> None:
+    assert not is_public(f"64:ff9b::{network[-1]}")
+    assert not is_public(f"::ffff:{network[-1]}")
