@@ -15,6 +15,7 @@ from durable_responses.settings import Settings, SetupError, child_environment
 
 _MODULES = Path(__file__).parent / "go"
 _REPORT_EVERY = 15.0
+_OURS = ("OPENAI_", "AGENT_", "OTEL_")
 _BUILD = (
     *("build", "-trimpath", "-buildvcs=false"),
     # It writes nothing beside go.mod: an installed package may be read-only.
@@ -117,7 +118,7 @@ async def output_of(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=cwd,
-        env=child_environment(**variables),
+        env={**_environment(), **variables},
         start_new_session=True,
     )
     try:
@@ -130,6 +131,11 @@ async def output_of(
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     return process.returncode or 0, text.decode(errors="replace")
+
+
+def _environment() -> dict[str, str]:
+    """What downloads and builds may need, proxies included, without keys and settings of ours."""
+    return {name: value for name, value in child_environment().items() if not name.startswith(_OURS)}
 
 
 def last_words(text: str) -> str:

@@ -17,6 +17,7 @@ from durable_responses.embedded.go_programs import (
     sole_builder,
 )
 from durable_responses.settings import Settings, child_environment
+from durable_responses.web_ui import ALLOWED_HOST
 
 TEMPORAL_CLI = GoProgram(
     title="Temporal CLI",
@@ -119,7 +120,8 @@ async def _start_once(folder: Path) -> None:
     # The SDK downloads as a step of starting a server; there is no call that only downloads.
     from temporalio.testing import WorkflowEnvironment
 
-    environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
+    closed = ["--dynamic-config-value", f'frontend.httpAllowedHosts=["{ALLOWED_HOST}"]']
+    environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder), dev_server_extra_args=closed)
     await environment.shutdown()
 
 
