@@ -16,10 +16,12 @@ from durable_responses.responses_api.errors import NotFound, ResponsesError
 # create is never sent again by a retry.
 OF_CREATES: dict[type[ResponsesError], FailureType] = {
     errors.Unreachable: FailureType.TRY_LATER,
+    errors.NotSent: FailureType.TRY_LATER,
     errors.Busy: FailureType.TRY_LATER,
     errors.ConnectionLost: FailureType.CREATE_AMBIGUOUS,
     errors.ServerFailed: FailureType.CREATE_AMBIGUOUS,
     errors.MalformedAnswer: FailureType.CREATE_AMBIGUOUS,
+    errors.AnswerTooLarge: FailureType.ANSWER_TOO_LARGE,
     errors.ChainRejected: FailureType.CHAIN_REJECTED,
     errors.Misconfigured: FailureType.BAD_REQUEST,
     errors.BadRequest: FailureType.BAD_REQUEST,

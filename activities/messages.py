@@ -124,6 +124,7 @@ class FailureType(StrEnum):
     NOT_FOUND = "not_found"
     UNSUPPORTED_BY_PROVIDER = "unsupported_by_provider"
     MALFORMED_ANSWER = "malformed_answer"
+    ANSWER_TOO_LARGE = "answer_too_large"
     DEADLINE_PASSED = "deadline_passed"
     ARTIFACT_NOT_SAVED = "artifact_not_saved"
     ATTEMPT_OVER = "attempt_over"

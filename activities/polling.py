@@ -20,7 +20,13 @@ from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitRespo
 from durable_responses.activities.metrics import polled
 from durable_responses.activities.records import record_of, unfinished_record
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.errors import MalformedAnswer, NoSuchEndpoint, NotFound, ResponsesError
+from durable_responses.responses_api.errors import (
+    AnswerTooLarge,
+    MalformedAnswer,
+    NoSuchEndpoint,
+    NotFound,
+    ResponsesError,
+)
 from durable_responses.responses_api.models import Response, ResponseStatus
 
 logger = logging.getLogger(__name__)
@@ -222,6 +228,8 @@ class Reads:
         # the provider, and the response is paid for.
         match error:
             case NoSuchEndpoint() if error.status in _NO_SUCH_METHOD and not self.found:
+                return False
+            case AnswerTooLarge():
                 return False
             case NoSuchEndpoint() | MalformedAnswer():
                 return self._strange <= _STRANGE_ANSWERS

@@ -73,6 +73,13 @@ def unfinished_record(
     )
 
 
+def too_large_record(response_id: str, text: str) -> ResponseRecord:
+    """A response that was left because it exceeds the budget, with its text so far."""
+    record = unfinished_record(response_id, text, ResponseStatus.INCOMPLETE)
+    record.incomplete_details = IncompleteDetails(reason=ANSWER_TOO_LARGE)
+    return record
+
+
 @dataclass
 class _Room:
     """What all texts of a response, or all arguments, may still take. Bytes of JSON, as history stores them."""

@@ -28,7 +28,7 @@ from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.stream import PreviewFeed, StreamTurn, read_after_cut
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
-from durable_responses.responses_api.errors import ConnectionLost, GiveUp, NotFound, OutcomeUnknown, ResponsesError
+from durable_responses.responses_api.errors import GiveUp, NotFound, OutcomeUnknown, ResponsesError
 from durable_responses.responses_api.events import ResponseEvent
 from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
 
@@ -78,13 +78,10 @@ class ResponsesActivities:
     async def _create(self, request: CreateRequest) -> Response:
         if not request.stream:
             return await self.client.create(request)
-        try:
-            async with asyncio.timeout(self.first_event), self.client.stream(request) as events:
-                async for event in events:
-                    if isinstance(event, ResponseEvent):
-                        return event.response
-        except TimeoutError:
-            raise ConnectionLost(f"No response began within {self.first_event:g} seconds.") from None
+        async with self.client.stream(request, silence=self.first_event) as events:
+            async for event in events:
+                if isinstance(event, ResponseEvent):
+                    return event.response
         raise AssertionError("a stream that ends without its terminal event raises")
 
     @activity.defn

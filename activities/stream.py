@@ -21,9 +21,9 @@ from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_b
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
 from durable_responses.activities.metrics import first_text_came
 from durable_responses.activities.polling import Reads
-from durable_responses.activities.records import record_of, unfinished_record
+from durable_responses.activities.records import record_of, too_large_record, unfinished_record
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.errors import GiveUp, ResponsesError
+from durable_responses.responses_api.errors import AnswerTooLarge, GiveUp, ResponsesError
 from durable_responses.responses_api.events import Event, EventType, ResponseEvent, TextDelta
 from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
 
@@ -86,6 +86,10 @@ class StreamTurn:
                     self._take(event)
         except TimeoutError:
             return await self._left(ResponseStatus.IN_PROGRESS, deadline_passed())
+        except AnswerTooLarge:
+            if self.streamed.response is None:
+                raise
+            return too_large_record(self.streamed.response.id, self.streamed.text)
         except asyncio.CancelledError as cancelled:
             details = activity.cancellation_details()
             if details is None or not details.cancel_requested:

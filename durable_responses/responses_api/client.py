@@ -6,27 +6,53 @@ Timeouts are totals, not per phase. Nothing is retried here: the caller decides,
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from httpx_sse import EventSource, ServerSentEvent, SSEError
+from httpx_sse import ServerSentEvent
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from durable_responses.responses_api.assembly import Assembly
+from durable_responses.responses_api.bodies import (
+    LARGE,
+    CannotUnpack,
+    EventReader,
+    TooLarge,
+    Upload,
+    is_blank,
+    is_event_stream,
+    is_json,
+    is_markup,
+    unpacked,
+)
+from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.errors import (
+    AnswerTooLarge,
     ConnectionLost,
     MalformedAnswer,
     Misconfigured,
+    NotSent,
     ResponsesError,
     delay,
     error_for_answer,
     error_for_event,
+    refusal,
 )
-from durable_responses.responses_api.events import ErrorEvent, Event, ResponseEvent, parse_event
-from durable_responses.responses_api.models import CreateRequest, InputItem, InputItemList, Response, read_json
+from durable_responses.responses_api.events import ErrorEvent, Event, EventType, ResponseEvent, parse_event
+from durable_responses.responses_api.models import (
+    CreateRequest,
+    ErrorDetail,
+    InputItem,
+    InputItemList,
+    Response,
+    error_fields,
+    read_json,
+)
 from durable_responses.responses_api.redaction import without_values
 from durable_responses.responses_api.tracing import TracedTransport
 from durable_responses.responses_api.transport import (
@@ -43,7 +69,6 @@ READ_TIMEOUT = 20.0
 CONNECT_TIMEOUT = 10.0
 SILENCE_LIMIT = 300.0
 PAGE_SIZE = 100
-_PIECE_BYTES = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +101,7 @@ class ResponsesClient:
         proxy = environment_proxy(url)
         tls = httpx.create_ssl_context()
         self._key = _usable_key(api_key)
-        headers = {"user-agent": "durable-responses", "accept": "application/json"}
+        headers = {"user-agent": "durable-responses", "accept": "application/json", "accept-encoding": "gzip"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         pooled = pooled_transport(tls, proxy, max_connections, connection_age)
@@ -100,18 +125,21 @@ class ResponsesClient:
         if request.stream:
             raise ValueError("`stream` is true: follow this response with `stream()`.")
         http_request = self._request("POST", "/responses", self._create_timeout, body=request.body())
-        return _read(Response, await self._send(http_request, self._create_timeout))
+        answer = await self._send(http_request, self._create_timeout)
+        if (error := await _error_instead_of_response(answer)) is not None:
+            raise refusal(answer.asked, error, answer.headers)
+        return await _response_in(answer)
 
     async def retrieve(self, response_id: str) -> Retrieved:
         """GET a response as it is now. Its id may differ from the one asked for."""
         answer = await self._send(self._request("GET", _path(response_id), self._read_timeout), self._read_timeout)
         poll_after = delay(answer.headers.get("openai-poll-after-ms"), per_second=1000)
-        return Retrieved(_read(Response, answer), poll_after)
+        return Retrieved(await _response_in(answer), poll_after)
 
     async def cancel(self, response_id: str) -> Response:
         """Stop a background response; may be repeated. A finished one answers 400, 404 or 409: then retrieve it."""
         request = self._request("POST", _path(response_id, "/cancel"), self._read_timeout)
-        return _read(Response, await self._send(request, self._read_timeout))
+        return await _response_in(await self._send(request, self._read_timeout))
 
     async def delete(self, response_id: str) -> None:
         """Delete a stored response."""
@@ -123,7 +151,7 @@ class ResponsesClient:
         query = {"order": "asc", "limit": str(PAGE_SIZE)}
         while True:
             request = self._request("GET", _path(response_id, "/input_items"), self._read_timeout, query=query)
-            page = _read(InputItemList, await self._send(request, self._read_timeout))
+            page = await _read(InputItemList, await self._send(request, self._read_timeout))
             items += page.data
             if not page.has_more:
                 return items
@@ -140,8 +168,9 @@ class ResponsesClient:
         """Create a response and follow its events: `async with client.stream(request) as events: async for …`.
 
         The iterator ends after `response.completed`, `.failed` or `.incomplete`, and raises in every other case: for
-        an `error` event, when the stream ends early, and when no event comes for `silence` seconds. The error's
-        `response_id` is set if the stream had named it. Leaving the block closes the connection.
+        an `error` event, when the stream ends early, and when no byte comes for `silence` seconds. The error's
+        `response_id` is set if the stream had named it. Leaving the block closes the connection. The answer of a server
+        that does not stream, one JSON object, comes as the last event.
         """
         body = request.body() | {"stream": True}
         async with self._events(self._request("POST", "/responses", silence, body=body), silence) as events:
@@ -170,35 +199,63 @@ class ResponsesClient:
     ) -> httpx.Request:
         # Well under the total: a host that takes no connection must not look like one that lost the request.
         connecting = min(CONNECT_TIMEOUT, timeout / 2)
-        return self._reads.build_request(
+        upload = None if body is None else Upload(_encoded(body))
+        request = self._reads.build_request(
             method,
             path,
             params=query,
             timeout=httpx.Timeout(None, connect=connecting, pool=connecting),
-            **({} if body is None else _content(body)),
+            content=upload,
+            headers={} if upload is None else {"content-type": "application/json", "content-length": str(upload.size)},
         )
+        request.extensions[_UPLOAD] = upload
+        return request
 
-    async def _send(self, request: httpx.Request, timeout: float, *, stream: bool = False) -> httpx.Response:
-        """Send it once. `timeout` seconds bound all of it; with `stream`, all but reading the body."""
-        http = self._single if stream or request.method == "POST" else self._reads
+    async def _send(self, request: httpx.Request, timeout: float) -> "Answer":
+        """Send it once and read the answer. `timeout` seconds bound all of it, from the last byte that was sent.
+
+        A server that streams although it was not asked to may take longer, as long as it sends anything.
+        """
+        answer, until = await self._open(request, timeout)
+        body = bytearray()
         try:
-            async with asyncio.timeout(timeout):
-                answer = await http.send(request, stream=stream)
+            async with aclosing(answer), asyncio.timeout_at(until) as limit, aclosing(unpacked(answer)) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    _check_size(body)
+                    if is_event_stream(body):
+                        limit.reschedule(_time() + timeout)
+        except FAILURES as failure:
+            if not is_event_stream(body):
+                raise _error_for(failure, request, _too_late(request, timeout)) from failure
+        return Answer(_asked(request), answer.status_code, answer.headers, bytes(body))
+
+    async def _open(
+        self, request: httpx.Request, timeout: float, *, stream: bool = False
+    ) -> tuple[httpx.Response, float]:
+        """Send it once; the answer up to its body, which is a success, and when the time is over for that."""
+        http = self._single if stream or request.method == "POST" else self._reads
+        upload: Upload | None = request.extensions[_UPLOAD]
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                if upload is not None:
+                    upload.on_progress = lambda: limit.reschedule(_time() + timeout)
+                answer = await http.send(request, stream=True)
                 if answer.is_success:
-                    return answer
-                async with aclosing(answer):
-                    reason = await answer.aread()
-        except TimeoutError as failure:
-            raise ConnectionLost(f"No answer to {_asked(request)} within {timeout:g} seconds.") from failure
-        except TRANSPORT_FAILURES as failure:
-            raise error_for_failure(_asked(request), failure) from failure
+                    return answer, limit.when() or 0.0
+                reason = await _beginning(answer)
+        except FAILURES as failure:
+            error = _error_for(failure, request, _too_late(request, timeout))
+            if upload is None or upload.is_sent or not isinstance(error, ConnectionLost):
+                raise error from failure
+            raise NotSent(f"The connection broke before {_asked(request)} was sent to its end: {error}") from failure
         reason = without_values(reason, [self._key])
         raise error_for_answer(_asked(request), answer.status_code, answer.headers, reason)
 
     @asynccontextmanager
     async def _events(self, request: httpx.Request, silence: float) -> AsyncIterator[AsyncIterator[Event]]:
         request.headers["accept"] = "text/event-stream"
-        answer = await self._send(request, silence, stream=True)
+        answer, _ = await self._open(request, silence, stream=True)
         async with aclosing(answer), aclosing(_follow(answer, silence)) as events:
             yield events
 
@@ -235,29 +292,84 @@ def _asked(request: httpx.Request) -> str:
     return f"{request.method} {request.url.path}"
 
 
-def _content(body: dict[str, Any]) -> dict[str, Any]:
+def _encoded(body: dict[str, Any]) -> bytes:
     # A tool's output may hold lone surrogates, which UTF-8 cannot: they become question marks.
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    return {
-        "content": _pieces(data),
-        "headers": {"content-type": "application/json", "content-length": str(len(data))},
-    }
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
-    """In pieces, because aiohttp warns of large bodies in one."""
-    for start in range(0, len(data), _PIECE_BYTES):
-        yield data[start : start + _PIECE_BYTES]
+_UPLOAD = "durable_responses.upload"  # the extension of a request that holds its body
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+FAILURES = (TimeoutError, TooLarge, CannotUnpack, *TRANSPORT_FAILURES)
+
+
+def _error_for(failure: Exception, request: httpx.Request, too_late: str) -> ResponsesError:
+    asked = _asked(request)
+    match failure:
+        case TimeoutError():
+            return ConnectionLost(too_late)
+        case TooLarge():
+            return AnswerTooLarge(f"The answer to {asked} is too large: {failure}")
+        case CannotUnpack():
+            return MalformedAnswer(f"The answer to {asked} cannot be unpacked: {failure}")
+        case _:
+            return error_for_failure(asked, failure)
+
+
+def _too_late(request: httpx.Request, timeout: float) -> str:
+    return f"No answer to {_asked(request)} within {timeout:g} seconds."
+
+
+def _check_size(body: bytes | bytearray) -> None:
+    if len(body) > BUDGET.unpacked:
+        raise TooLarge(f"more than {BUDGET.unpacked} bytes")
+
+
+async def _beginning(answer: httpx.Response) -> bytes:
+    """As much of an error's body as is worth reading."""
+    body = bytearray()
+    async with aclosing(answer), aclosing(unpacked(answer)) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) >= BUDGET.error:
+                break
+    return bytes(body[: BUDGET.error])
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
 
-Answer = TypeVar("Answer", bound=BaseModel)
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer, read to its end; `asked` names the request."""
+
+    asked: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
 
 
-def _read(kind: type[Answer], answer: httpx.Response) -> Answer:
+Kind = TypeVar("Kind", bound=BaseModel)
+T = TypeVar("T")
+
+
+async def _off_the_loop(size: int, work: Callable[[], T]) -> T:
+    return await asyncio.to_thread(work) if size > LARGE else work()
+
+
+async def _read(kind: type[Kind], answer: Answer) -> Kind:
+    return await _off_the_loop(len(answer.body), partial(_parsed, kind, answer))
+
+
+def _parsed(kind: type[Kind], answer: Answer) -> Kind:
     try:
-        return kind.model_validate(read_json(answer.content))
+        return kind.model_validate(read_json(answer.body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
@@ -267,42 +379,142 @@ def _read(kind: type[Answer], answer: httpx.Response) -> Answer:
         reason = f"body: {type(error).__name__}"
     # Outside the except blocks: as a cause, pydantic's text would carry the answer into logs and history.
     raise MalformedAnswer(
-        f"The answer to {_asked(answer.request)} is not a {kind.__name__}: {reason}",
-        status=answer.status_code,
+        f"The answer to {answer.asked} is not a {kind.__name__}: {reason}",
+        status=answer.status,
         request_id=answer.headers.get("x-request-id"),
     )
 
 
-async def _follow(answer: httpx.Response, silence: float) -> AsyncGenerator[Event]:
-    response_id: str | None = None
-    async with aclosing(EventSource(answer).aiter_sse()) as messages:
-        while True:
-            try:
-                event = await _next_event(messages, silence, _asked(answer.request))
-            except ResponsesError as error:
-                error.response_id = response_id
-                raise
-            if isinstance(event, ErrorEvent):
-                raise error_for_event(event, response_id)
-            if isinstance(event, ResponseEvent):
-                response_id = event.response.id
-            yield event
-            if event.is_terminal:
-                return
-
-
-async def _next_event(messages: AsyncIterator[ServerSentEvent], silence: float, asked: str) -> Event:
+async def _error_instead_of_response(answer: Answer) -> ErrorDetail | None:
+    """The error of a success that holds nothing else."""
+    if is_event_stream(answer.body) or len(answer.body) > LARGE:
+        return None
     try:
-        async with asyncio.timeout(silence):
-            async for message in messages:
-                if message.data and message.data != "[DONE]":
-                    return parse_event(message.data)
-    except TimeoutError as failure:
-        raise ConnectionLost(f"The stream of {asked} was silent for {silence:g} seconds.") from failure
-    except SSEError as failure:
-        raise MalformedAnswer(f"The answer to {asked} is not an event stream: {failure}") from failure
-    except TRANSPORT_FAILURES as failure:
-        raise error_for_failure(asked, failure) from failure
-    except ValueError as failure:
-        raise MalformedAnswer(f"The stream of {asked} is malformed: {failure}") from failure
-    raise ConnectionLost(f"The stream of {asked} ended before the response did.")
+        fields = read_json(answer.body)
+    except ValueError:
+        return None
+    return _only_an_error(fields)
+
+
+def _only_an_error(fields: Any) -> ErrorDetail | None:
+    if not isinstance(fields, dict) or fields.get("id") or fields.get("output"):
+        return None
+    error = fields if fields.get("object") == "error" else error_fields(fields.get("error"))
+    return None if error is None else ErrorDetail.model_validate(error)
+
+
+async def _response_in(answer: Answer) -> Response:
+    """The response, also of a server that streams it: then as far as its stream came."""
+    if not is_event_stream(answer.body):
+        return await _read(Response, answer)
+    try:
+        assembly = await _off_the_loop(len(answer.body), partial(_assembled, answer))
+    except TooLarge as failure:
+        raise AnswerTooLarge(f"The answer to {answer.asked} is too large: {failure}") from None
+    if assembly.response is None:
+        raise MalformedAnswer(f"The answer to {answer.asked} is a stream without a response.", status=answer.status)
+    return assembly.response
+
+
+def _assembled(answer: Answer) -> Assembly:
+    assembly, reader = Assembly(), EventReader()
+    for message in (*reader.feed(answer.body), *reader.end()):
+        with suppress(ValueError):
+            if assembly.take(parse_event(message.data, message.event)).is_terminal:
+                break
+    return assembly
+
+
+# --- streams -----------------------------------------------------------------------------------------------------
+
+_DONE = "[DONE]"
+
+
+async def _follow(answer: httpx.Response, silence: float) -> AsyncGenerator[Event]:
+    assembly = Assembly()
+    try:
+        async with aclosing(_heard(answer, silence, assembly)) as events:
+            async for event in events:
+                yield event
+                if event.is_terminal:
+                    return
+        raise ConnectionLost(f"The stream of {_asked(answer.request)} ended before the response did.")
+    except ResponsesError as error:
+        error.response_id = assembly.response.id if assembly.response else None
+        raise
+    except FAILURES as failure:
+        too_late = f"The stream of {_asked(answer.request)} was silent for {silence:g} seconds."
+        raised = _error_for(failure, answer.request, too_late)
+        raised.response_id = assembly.response.id if assembly.response else None
+        raise raised from failure
+
+
+async def _heard(answer: httpx.Response, silence: float, assembly: Assembly) -> AsyncGenerator[Event]:
+    """The events of a stream, put right by what came before them.
+
+    What cannot be read is left out: it may be nothing, and the response can still be read by its id. Raises
+    MalformedAnswer at the end of a stream that ended in this way, and without its last event.
+    """
+    asked = _asked(answer.request)
+    unreadable: ValueError | None = None
+    async with aclosing(_messages(answer, silence)) as messages:
+        async for message in messages:
+            if isinstance(message, bytes):
+                yield await _only_event(message, answer, assembly)
+                return
+            if message.data.strip() == _DONE:
+                if (end := assembly.end()) is not None:
+                    yield end
+                continue
+            try:
+                event = await _off_the_loop(len(message.data), partial(parse_event, message.data, message.event))
+            except ValueError as error:
+                unreadable = unreadable or error
+                continue
+            if isinstance(event, ErrorEvent):
+                raise _error_for_event(event, answer, assembly)
+            yield assembly.take(event)
+    if unreadable is not None:
+        raise MalformedAnswer(f"The stream of {asked} is malformed: {unreadable}")
+
+
+def _error_for_event(event: ErrorEvent, answer: httpx.Response, assembly: Assembly) -> ResponsesError:
+    if assembly.response is None and event.status is None:
+        return refusal(_asked(answer.request), event.error, answer.headers)
+    return error_for_event(event, assembly.response.id if assembly.response else None)
+
+
+async def _messages(answer: httpx.Response, silence: float) -> AsyncGenerator[ServerSentEvent | bytes]:
+    """The events as they come; or the whole body, once, of a server that does not stream."""
+    reader, beginning, has_begun, is_whole = EventReader(), bytearray(), False, False
+    async with aclosing(unpacked(answer, silence)) as pieces:
+        async for piece in pieces:
+            if is_whole:
+                beginning += piece
+                _check_size(beginning)
+                continue
+            if not has_begun and not is_blank(piece):
+                has_begun, is_whole = True, is_json(piece) or is_markup(piece)
+                if is_whole:
+                    beginning += piece
+                    continue
+            for message in reader.feed(piece):
+                yield message
+    if is_whole:
+        yield bytes(beginning)
+        return
+    for message in reader.end():
+        if message.data.strip()[-1:] in ("}", "]"):  # else it was cut, like the stream
+            yield message
+
+
+async def _only_event(body: bytes, answer: httpx.Response, assembly: Assembly) -> Event:
+    """The answer of a server that ignores `stream`, as an event."""
+    asked = _asked(answer.request)
+    if is_markup(body):
+        raise MalformedAnswer(f"The answer to {asked} is not an event stream but a page.", status=answer.status_code)
+    read = Answer(asked, answer.status_code, answer.headers, body)
+    if (error := await _error_instead_of_response(read)) is not None:
+        raise refusal(asked, error, answer.headers)
+    response = await _read(Response, read)
+    return assembly.take(ResponseEvent(type=EventType.DONE, response=response))

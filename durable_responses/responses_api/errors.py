@@ -6,12 +6,14 @@ ResponsesError
 │   │   ├── NotConnected          the WebSocket is not open, so nothing was sent over it
 │   │   ├── RetriesExhausted      every attempt to open the WebSocket failed; `__cause__` is the last failure
 │   │   └── ClosedByClient        `close()` ended the attempt to open the WebSocket
+│   ├── NotSent               the connection broke before the last byte of the request was sent
 │   └── Busy                  turned away for now: 429, 503, a locked conversation
 ├── OutcomeUnknown          it may have been taken: never send a create again; look for the response by id
 │   ├── ConnectionLost        the connection, or a stream, was cut or fell silent after sending
 │   │   └── TurnLost              the same over a WebSocket; `loss` says how
 │   ├── ServerFailed          5xx, 408, 409, or an error in the middle of a stream
 │   └── MalformedAnswer       a success, but not the object that was asked for
+│       ├── AnswerTooLarge        more than the budget of an answer; nothing of it was kept
 │       └── InvalidFrame          a WebSocket message that is not an event; the connection lives
 ├── ChainRejected           `previous_response_id` is not accepted: send the full input instead, once
 └── GiveUp                  sending it again will not help
@@ -100,6 +102,10 @@ class ClosedByClient(Unreachable):
     """`close()` was called while the WebSocket was being opened."""
 
 
+class NotSent(NotProcessed):
+    """The connection broke or stood still before the last byte of the request was sent: nobody can have taken it."""
+
+
 class Busy(NotProcessed):
     """The provider turned the request away for now."""
 
@@ -141,6 +147,10 @@ class MalformedAnswer(OutcomeUnknown):
     """A successful answer that is not what the API sends. Reading it again will not change it."""
 
     retry_read = False
+
+
+class AnswerTooLarge(MalformedAnswer):
+    """The answer has more bytes, packed or unpacked, than the budget of an answer allows."""
 
 
 class InvalidFrame(MalformedAnswer):
@@ -195,6 +205,13 @@ _BY_CODE: dict[str, type[ResponsesError]] = {
     "credit_balance_exhausted": QuotaExhausted,
     "organization_usage_limit_exceeded": QuotaExhausted,
     "billing_hard_limit_reached": QuotaExhausted,
+    "billing_not_active": QuotaExhausted,
+    "billing_limit_reached": QuotaExhausted,
+    "insufficient_credits": QuotaExhausted,
+    "account_deactivated": AuthenticationFailed,
+    "account_suspended": AuthenticationFailed,
+    "organization_deactivated": AuthenticationFailed,
+    "access_terminated": AuthenticationFailed,
     "previous_response_not_found": ChainRejected,
     "invalid_api_key": AuthenticationFailed,
 }
@@ -225,6 +242,26 @@ _CHAIN_REJECTED = re.compile(
     r"No tool call found for .*call output|No tool output found for .*call|Previous response with id .* not found"
 )
 
+# Refusals with 429 that no waiting cures, by their words, since their codes are often those of a plain rate limit.
+_NEVER_PAID = re.compile(
+    r"account is not active|exceeded your current quota|check your (?:plan|billing)|spend(?:ing)? limit|out of credits"
+    r"|insufficient (?:quota|credits?|balance)|billing (?:is )?(?:not active|hard limit|inactive)",
+    re.IGNORECASE,
+)
+_TOO_LARGE = re.compile(
+    r"request too large|request is too large|must be reduced|reduce your (?:prompt|input)", re.IGNORECASE
+)
+_LIMIT_AND_REQUESTED = re.compile(r"\blimit:?\s+([\d,]+).*?\brequested:?\s+([\d,]+)", re.IGNORECASE | re.DOTALL)
+
+
+def _is_larger_than_its_limit(message: str) -> bool:
+    """Whether one request alone asks for more than the limit ever gives: "Limit 30000, Requested 45000"."""
+    if found := _LIMIT_AND_REQUESTED.search(message):
+        limit, requested = (int(number.replace(",", "") or 0) for number in found.groups())
+        return requested > limit
+    return _TOO_LARGE.search(message) is not None
+
+
 _ADVICE: dict[type[ResponsesError], str] = {
     NoSuchEndpoint: ", so check the base URL",
     AuthenticationFailed: ", so check the API key and its permissions",
@@ -245,6 +282,11 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     """
     if is_quota_exhausted(error):
         return QuotaExhausted
+    if status == 429 or "rate_limit_exceeded" in (error.code, error.type):
+        if _NEVER_PAID.search(error.message):
+            return QuotaExhausted
+        if _is_larger_than_its_limit(error.message):
+            return BadRequest
     if status is not None and status >= 500:
         return _BY_STATUS.get(status, ServerFailed)
     if _CHAIN_REJECTED.search(error.message):
@@ -277,6 +319,30 @@ def error_for_answer(request: str, status: int, headers: Mapping[str, str], body
         request_id=headers.get("x-request-id"),
         retry_after=retry_after(headers),
     )
+
+
+def refusal(request: str, error: ErrorDetail, headers: Mapping[str, str]) -> ResponsesError:
+    """The error for a success that holds an error and no response: nothing was created, whatever the status says.
+
+    A code that is an HTTP status counts as one. What the server blames on itself may be sent again.
+    """
+    code = error.code or ""
+    status = int(code) if code.isdecimal() and 400 <= int(code[:4]) < 600 else None
+    kind = classify(status, error)
+    if issubclass(kind, OutcomeUnknown):
+        named = f"{code} {error.type or ''} {error.message}"
+        kind = Busy if (status or 0) >= 500 or _THE_SERVER_S_OWN.search(named) else BadRequest
+    return kind(
+        f"The provider refused {request}{_ADVICE.get(kind, '')}: {error.message or 'it gave no reason'}",
+        status=200,
+        code=error.code or error.type,
+        param=error.param,
+        request_id=headers.get("x-request-id"),
+        retry_after=retry_after(headers),
+    )
+
+
+_THE_SERVER_S_OWN = re.compile(r"server_?error|internal|overload|unavailable|capacity|time(?:d )?_?out", re.IGNORECASE)
 
 
 def error_for_event(event: ErrorEvent, response_id: str | None = None) -> ResponsesError:

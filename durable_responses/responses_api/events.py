@@ -11,12 +11,13 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from durable_responses.responses_api.models import (
-    ApiModel,
     ContentPart,
     ErrorDetail,
     OutputItem,
+    Received,
     Response,
     SummaryText,
+    error_fields,
     read_json,
 )
 
@@ -31,6 +32,9 @@ class EventType(StrEnum):
     FAILED = "response.failed"
     INCOMPLETE = "response.incomplete"
     ERROR = "error"
+    # Not of the API: gateways end streams with them. What they mean is the status of their response.
+    DONE = "response.done"
+    CANCELLED = "response.cancelled"
     RATE_LIMITS_UPDATED = "rate_limits.updated"
 
     OUTPUT_ITEM_ADDED = "response.output_item.added"
@@ -98,7 +102,10 @@ class EventType(StrEnum):
 TERMINAL_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.INCOMPLETE, EventType.ERROR})
 
 
-class StreamEvent(ApiModel):
+_ENDS_OF_GATEWAYS = frozenset({EventType.DONE, EventType.CANCELLED})
+
+
+class StreamEvent(Received):
     """What all events have. `stream_id` names the WebSocket lane; over SSE there is none."""
 
     sequence_number: int | None = None
@@ -130,13 +137,15 @@ class ResponseEvent(StreamEvent):
         EventType.COMPLETED,
         EventType.FAILED,
         EventType.INCOMPLETE,
+        EventType.DONE,
+        EventType.CANCELLED,
     ]
     response: Response
 
     @property
     def is_terminal(self) -> bool:
-        """Whether this is `response.completed`, `.failed` or `.incomplete`."""
-        return self.type in TERMINAL_EVENTS
+        """Whether this is `response.completed`, `.failed` or `.incomplete`, or what gateways send instead."""
+        return self.type in TERMINAL_EVENTS or (self.type in _ENDS_OF_GATEWAYS and self.response.is_finished)
 
 
 class ErrorEvent(StreamEvent):
@@ -175,7 +184,7 @@ def _first_number(*values: Any) -> int | None:
     return next((int(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)), None)
 
 
-class RateLimit(ApiModel):
+class RateLimit(Received):
     """What is left of one rate limit; `reset_seconds` until it is full again."""
 
     name: str
@@ -333,7 +342,7 @@ class ShellCommandDelta(StreamEvent):
     delta: str
 
 
-class ShellOutput(ApiModel):
+class ShellOutput(Received):
     """What a shell command has printed; `outcome` once it has ended."""
 
     stdout: str | None = None
@@ -410,7 +419,7 @@ class AudioDone(StreamEvent):
 # --- steering (WebSocket only) -----------------------------------------------------------------------------------
 
 
-class Steer(ApiModel):
+class Steer(Received):
     """One steering submission. A rejected one may have no id, and comes with its input."""
 
     id: str | None = None
@@ -425,7 +434,7 @@ class SteerAccepted(StreamEvent):
     steer: Steer
 
 
-class RequiredInput(ApiModel):
+class RequiredInput(Received):
     """The stub of an input item that the client still owes."""
 
     type: str
@@ -500,19 +509,32 @@ _CLASSES: dict[str, type[Event]] = {
 }
 
 
-def parse_event(data: str | bytes | dict[str, Any]) -> Event:
+def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> Event:
     """Read one event: the JSON text of an SSE `data` field or of a WebSocket frame, or the object it holds.
 
-    Raises ValueError if it is not JSON, not an object, or has no string `type`. Nothing else is refused.
+    `name`: that of the SSE `event` field, for servers that give the type only there. An object without a type that
+    holds an error is an error, one that is a response is the end of it. Raises ValueError if it is not JSON, not an
+    object, or has no type. Nothing else is refused.
     """
     fields = data if isinstance(data, dict) else _read_object(data)
     kind = fields.get("type")
     if not isinstance(kind, str):
-        raise ValueError("The event has no string `type`.")
+        fields = _with_type(fields, name)
+        kind = fields["type"]
     try:
         return _CLASSES.get(kind, OtherEvent).model_validate(fields)
     except ValidationError:
         return OtherEvent.model_validate(fields)
+
+
+def _with_type(fields: dict[str, Any], name: str | None) -> dict[str, Any]:
+    if name and name != "message":
+        return fields | {"type": name}
+    if error_fields(fields.get("error")) is not None and "output" not in fields:
+        return fields | {"type": EventType.ERROR}
+    if isinstance(fields.get("id"), str) and isinstance(fields.get("output"), list):
+        return {"type": EventType.DONE, "response": fields}
+    raise ValueError("The event has no string `type`.")
 
 
 def _read_object(data: str | bytes) -> dict[str, Any]:

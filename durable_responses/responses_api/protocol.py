@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Literal, Self
 
+from durable_responses.responses_api.assembly import Assembly
+from durable_responses.responses_api.bodies import TooLarge
 from durable_responses.responses_api.errors import (
     InvalidFrame,
     LossCause,
@@ -49,7 +51,7 @@ from durable_responses.responses_api.events import (
     SteerPending,
     parse_event,
 )
-from durable_responses.responses_api.models import ApiModel, CreateRequest, ErrorDetail, Response
+from durable_responses.responses_api.models import ANSWER_TOO_LARGE, ApiModel, CreateRequest, ErrorDetail, Response
 
 PREVIEW_CHARACTERS = 200
 
@@ -233,6 +235,7 @@ class TurnState:
     error: ErrorEvent | None = None
     loss: LossCause | None = None
     close: Close | None = None
+    _assembly: Assembly = field(default_factory=Assembly)
     _steers_unanswered: int = 0
     _steers_accepted: set[str | None] = field(default_factory=set)
 
@@ -260,6 +263,16 @@ class TurnState:
     def _lose(self, cause: LossCause, close: Close | None = None) -> None:
         self.phase, self.loss, self.close = TurnPhase.LOST, cause, close
 
+    def _put_right(self, event: Event) -> Event:
+        """The event as it should have been, by what came before it."""
+        if self.phase is not TurnPhase.STARTED or response_id_of(event) not in (None, self.response_id):
+            return event
+        try:
+            return self._assembly.take(event)
+        except TooLarge as error:
+            detail = ErrorDetail(code=ANSWER_TOO_LARGE, message=f"The answer is too large: {error}.")
+            return ErrorEvent(error=detail, stream_id=self.stream_id)
+
     def _receive(self, event: Event, known_ids: set[str]) -> bool:
         """Take an event of this lane; False if it is not this turn's."""
         if event.type == EventType.ERROR:
@@ -272,7 +285,7 @@ class TurnState:
             return self._bind(event, response_id, known_ids)
         if response_id is not None and response_id != self.response_id:
             return False
-        if event.type in TERMINAL_EVENTS:
+        if event.is_terminal or event.type in TERMINAL_EVENTS:
             return self.phase is TurnPhase.STARTED and self._finish(event)
         return self.phase is TurnPhase.STARTED or not event.type.startswith("response.")
 
@@ -287,6 +300,8 @@ class TurnState:
         known_ids.add(response_id)
         self.response_id = response_id
         self.phase = TurnPhase.STARTED
+        self._assembly = Assembly()
+        self._assembly.take(event)
         # The successor's `response.created` is the moment at which accepted steering input is applied.
         self._steers_accepted.clear()
         return True
@@ -415,8 +430,10 @@ class Conversation:
         if isinstance(event, ErrorEvent) and _is_connection_limit(event):
             self._spoiled = True
         turn = self._turn_for(event)
-        if turn is not None and not turn._receive(event, self._known_ids):
-            turn = None
+        if turn is not None:
+            event = turn._put_right(event)
+            if not turn._receive(event, self._known_ids):
+                turn = None
         if turn is not None:
             self._retire(turn)
         return Incoming(event, turn, self._is_stored(event, turn))

@@ -11,14 +11,17 @@ that combination matter here:
 
 import asyncio
 import ipaddress
+import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from ssl import SSLContext
 
 import aiohttp
 import httpx
+from aiohttp.connector import AddrInfoType
 from httpx_aiohttp import AiohttpTransport
 
+from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -46,14 +49,35 @@ def pooled_transport(tls: SSLContext, proxy: str | None, max_connections: int, a
 
 def single_use_transport(tls: SSLContext, proxy: str | None, max_connections: int) -> AiohttpTransport:
     """A new connection for every request."""
-    return AiohttpTransport(
-        verify=tls,
-        client=lambda: _session(aiohttp.TCPConnector(ssl=tls, limit=max_connections, force_close=True), proxy),
-    )
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=tls, limit=max_connections, force_close=True, socket_factory=_socket_for_uploads
+        )
+        return _session(connector, proxy)
+
+    return AiohttpTransport(verify=tls, client=session)
 
 
 def _session(connector: aiohttp.TCPConnector, proxy: str | None) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=connector, proxy=proxy, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector,
+        proxy=proxy,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=BUDGET.header,
+        max_field_size=BUDGET.header,
+    )
+
+
+UPLOAD_BUFFER = 2**18  # bytes
+
+
+def _socket_for_uploads(address: AddrInfoType) -> socket.socket:
+    """A socket that takes little in advance, lest a request on a slow line look sent long before it is."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UPLOAD_BUFFER)
+    return made
 
 
 class RenewedTransport(httpx.AsyncBaseTransport):

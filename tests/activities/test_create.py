@@ -383,11 +383,11 @@ async def test_a_create_that_may_have_been_taken_is_not_sent_again(provider: Pro
     assert len(provider.asked) == 1
 
 
-@pytest.mark.parametrize("said", [DROPPED, SILENT, event_stream(then=Then.CLOSE), event_stream(then=Then.DRIP)])
+@pytest.mark.parametrize("said", [DROPPED, SILENT, event_stream(then=Then.CLOSE), event_stream(then=Then.HOLD)])
 async def test_a_create_for_a_preview_that_may_have_been_taken_is_not_sent_again(
     provider: Provider, api: ResponsesClient, said: Bytes
 ) -> None:
-    """A2: the total timeout holds for its first event."""
+    """A2: the timeout holds for each byte up to its first event."""
     provider.will(said)
     error = await failure(api, wanted=request(options=ModelOptions(live_preview=True)), first_event=0.2)
     assert (error.type, error.non_retryable) == (FailureType.CREATE_AMBIGUOUS, True)

@@ -40,6 +40,11 @@ def api_error(message: str = "Something.", **fields: Any) -> dict[str, Any]:
 
 # --- which class --------------------------------------------------------------------------------------------------
 
+TOO_LARGE = (
+    "Request too large for gpt-5.4 in organization org-1 on tokens per min (TPM): Limit 30000, Requested 45,000. "
+    "The input or output tokens must be reduced in order to run successfully."
+)
+
 ANSWERS: list[tuple[int, Any, type[ResponsesError]]] = [
     (400, api_error(type="invalid_request_error", param="tools[0]"), BadRequest),
     (400, api_error(code="conversation_locked"), Busy),
@@ -75,6 +80,12 @@ ANSWERS: list[tuple[int, Any, type[ResponsesError]]] = [
     (429, api_error(type="insufficient_quota", code="credit_balance_exhausted"), QuotaExhausted),
     (429, api_error(type="insufficient_quota", code="project_spend_limit_exceeded"), QuotaExhausted),
     (429, api_error(code="organization_spend_limit_exceeded"), QuotaExhausted),
+    (429, api_error(code="billing_not_active", message="Your account is not active"), QuotaExhausted),
+    (429, api_error(code="rate_limit_exceeded", message="You exceeded your current quota"), QuotaExhausted),
+    (429, api_error(message="Insufficient credits. Add more."), QuotaExhausted),
+    (429, api_error(code="rate_limit_exceeded", message=TOO_LARGE), BadRequest),
+    (429, api_error(type="tokens", message="Request too large for this model."), BadRequest),
+    (429, api_error(code="rate_limit_exceeded", message="Limit 30,000, Used 29000, Requested 2,000."), Busy),
     (429, api_error(code="organization_usage_limit_exceeded"), QuotaExhausted),
     (429, b"", Busy),
     (500, api_error(type="server_error"), ServerFailed),

@@ -53,11 +53,12 @@ CATALOGUE = {
     )
 }
 OF_THE_WEBSOCKET_ONLY = {"rate_limits.updated"}
+OF_GATEWAYS = {"response.done", "response.cancelled"}
 
 
-def test_the_event_types_are_those_of_the_openai_package_and_the_one_it_lacks() -> None:
+def test_the_event_types_are_those_of_the_openai_package_and_the_few_it_lacks() -> None:
     ours = {str(kind) for kind in EventType}
-    assert (CATALOGUE.keys() - ours, ours - CATALOGUE.keys()) == (set(), OF_THE_WEBSOCKET_ONLY)
+    assert (CATALOGUE.keys() - ours, ours - CATALOGUE.keys()) == (set(), OF_THE_WEBSOCKET_ONLY | OF_GATEWAYS)
 
 
 def test_every_event_of_todays_api_is_read_as_its_kind() -> None:
@@ -153,6 +154,47 @@ def test_arguments_may_name_their_call(call_id: str | None) -> None:
     event = parse_event(fields)
     assert isinstance(event, ArgumentsDelta)
     assert event.call_id == call_id
+
+
+# --- odd events ---------------------------------------------------------------------------------------------------
+
+
+ODD = [
+    {"item_id": None, "output_index": None, "content_index": "x"},
+    {"item_id": 7, "sequence_number": "first", "stream_id": 3, "output_index": []},
+    {"logprobs": "none", "obfuscation": None},
+]
+
+
+@pytest.mark.parametrize("fields", ODD)
+def test_a_delta_needs_nothing_but_its_text(fields: dict[str, Any]) -> None:
+    event = parse_event({"type": "response.output_text.delta", "delta": "Hi", **fields})
+    assert isinstance(event, TextDelta)
+    assert (event.delta, event.output_index, event.content_index) == ("Hi", 0, 0)
+
+
+def test_the_type_may_stand_in_the_event_line_only() -> None:
+    event = parse_event('{"delta": "Hi"}', "response.output_text.delta")
+    assert isinstance(event, TextDelta)
+
+
+@pytest.mark.parametrize("error", [{"message": "full", "code": 500}, "full"])
+def test_an_error_without_a_type_is_an_error(error: Any) -> None:
+    event = parse_event({"error": error})
+    assert isinstance(event, ErrorEvent)
+    assert event.error.message == "full"
+
+
+def test_a_whole_response_as_an_event_is_its_end() -> None:
+    event = parse_event({"id": "resp_1", "object": "response", "status": "completed", "output": []})
+    assert isinstance(event, ResponseEvent)
+    assert event.is_terminal
+
+
+@pytest.mark.parametrize("kind", ["response.done", "response.cancelled"])
+@pytest.mark.parametrize(("status", "is_terminal"), [("completed", True), ("failed", True), ("in_progress", False)])
+def test_the_ends_that_gateways_send_are_terminal_by_the_status(kind: str, status: str, is_terminal: bool) -> None:
+    assert parse_event({"type": kind, "response": {"id": "resp_1", "status": status}}).is_terminal is is_terminal
 
 
 # --- errors -------------------------------------------------------------------------------------------------------

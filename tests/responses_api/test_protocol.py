@@ -245,10 +245,32 @@ def test_a_close_after_the_last_event_loses_nothing(talk: Talk) -> None:
 
 def test_a_last_event_that_cannot_be_read_leaves_the_outcome_unknown(talk: Talk) -> None:
     turn = talk.create()
-    talk.hear(created("r1"), {"type": "response.completed", "response": {"id": "r1", "output": 5}})
+    talk.hear({"type": "response.created", "response_id": "r1"}, {"type": "response.completed", "response": None})
     failure = turn.failure()
     assert isinstance(failure, TurnLost)
     assert (failure.loss, failure.response_id) == (LossCause.UNREADABLE, "r1")
+
+
+def test_a_last_event_without_output_has_what_was_streamed(talk: Talk) -> None:
+    turn = talk.create()
+    item = {"type": "message", "content": [{"type": "output_text", "text": "Hello."}]}
+    talk.hear(
+        created("r1"),
+        {"type": "response.output_item.done", "item": item, "output_index": 0},
+        {"type": "response.completed", "response": {"id": "r1", "status": "completed", "output": []}},
+    )
+    assert turn.phase is TurnPhase.FINISHED
+    assert turn.response is not None
+    assert turn.response.output_text == "Hello."
+
+
+def test_a_gateway_s_last_event_ends_a_turn_and_is_left_out_after_another_one(talk: Talk) -> None:
+    done = {"type": "response.done", "response": {"id": "r1", "status": "completed", "output": []}}
+    first = talk.create()
+    talk.hear(created("r1"), done)
+    second = talk.create()
+    talk.hear(done, created("r2"), done)
+    assert (first.phase, second.phase) == (TurnPhase.FINISHED, TurnPhase.STARTED)
 
 
 def test_a_first_event_of_an_unknown_shape_still_gives_the_id(talk: Talk) -> None:

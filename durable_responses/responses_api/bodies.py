@@ -1,0 +1,212 @@
+"""The bytes of requests and answers: a request's body as it is sent; an answer's body unpacked, and the events in it.
+
+Nothing here takes in more than the budget allows, however small it was packed. `Content-Type` and `Content-Encoding`
+are not asked: they are spelled in many ways and often wrong, while the first bytes tell what follows.
+"""
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+
+import httpx
+from httpx_sse import ServerSentEvent
+
+from durable_responses.responses_api.budget import BUDGET, AnswerBudget
+
+PIECE = 64 * 1024  # bytes
+LARGE = 128 * 1024  # bytes: more is parsed in a thread, so that the event loop stays free
+
+
+class TooLarge(Exception):
+    """The answer exceeds its budget."""
+
+
+class CannotUnpack(Exception):
+    """The answer is packed in a way that was not asked for, or is broken."""
+
+
+# --- sending -----------------------------------------------------------------------------------------------------
+
+
+class Upload(httpx.AsyncByteStream):
+    """The body of a request, in pieces. `is_sent`: whether the last of them was handed to the connection.
+
+    As long as it is not, the request was not taken, whatever happens: a body without its end is no request.
+    `on_progress` is called whenever the connection has taken a piece.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+        self.is_sent = False
+        self.on_progress: Callable[[], None] = lambda: None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._data), PIECE):
+            self.on_progress()
+            self.is_sent = start + PIECE >= len(self._data)
+            yield self._data[start : start + PIECE]
+        self.on_progress()
+
+
+# --- unpacking ---------------------------------------------------------------------------------------------------
+
+_GZIP = b"\x1f\x8b"
+_GZIP_OR_ZLIB = 47  # window bits
+_RAW_DEFLATE = -15
+
+
+async def unpacked(answer: httpx.Response, silence: float | None = None) -> AsyncGenerator[bytes]:
+    """The body, piece by piece, none larger than `PIECE` by much.
+
+    Raises `CannotUnpack`, TimeoutError where no byte comes for `silence` seconds, and what httpx raises.
+    """
+    encoding = answer.headers.get("content-encoding", "")
+    unpack: Callable[[bytes], Iterator[bytes]] | None = None
+    chunks = answer.aiter_raw()
+    head = b""
+    while True:
+        try:
+            async with asyncio.timeout(silence):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            break
+        if unpack is None:
+            head += chunk
+            if len(head) < len(_GZIP):
+                continue
+            unpack, chunk = _unpacker(head, encoding), head
+        for piece in unpack(chunk):
+            yield piece
+    if unpack is None and head:
+        yield head
+
+
+def _unpacker(head: bytes, encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+    named = encoding.strip().lower()
+    if head.startswith(_GZIP):
+        return _Inflation(_GZIP_OR_ZLIB).pieces
+    if named == "deflate":
+        is_zlib = head[0] & 0x0F == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+        return _Inflation(_GZIP_OR_ZLIB if is_zlib else _RAW_DEFLATE).pieces
+    if named in ("br", "zstd", "compress"):
+        raise CannotUnpack(f"it is packed as {named}, which was not asked for")
+    return lambda chunk: iter((chunk,))
+
+
+class _Inflation:
+    """Inflates a little at a time: a few packed bytes may hold gigabytes."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._window_bits = window_bits
+        self._stream = zlib.decompressobj(window_bits)
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        while True:
+            try:
+                piece = self._stream.decompress(data, PIECE)
+            except zlib.error as error:
+                raise CannotUnpack(f"it is packed, but broken ({error})") from None
+            if piece:
+                yield piece
+            data = self._stream.unconsumed_tail
+            if self._stream.eof:
+                data = self._stream.unused_data
+                if not data.startswith(_GZIP):
+                    return
+                self._stream = zlib.decompressobj(self._window_bits)
+            elif not data and len(piece) < PIECE:
+                return
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # a byte-order mark counts as blank
+_EVENTS = re.compile(rb"(?:data|event|id|retry)\s*:|:")
+
+
+def is_json(body: bytes | bytearray) -> bool:
+    """Whether a body, or its beginning, is a JSON object or list."""
+    return _opening(body)[:1] in (b"{", b"[")
+
+
+def is_markup(body: bytes | bytearray) -> bool:
+    """Whether a body, or its beginning, is a page."""
+    return _opening(body)[:1] == b"<"
+
+
+def is_blank(body: bytes | bytearray) -> bool:
+    """Whether a piece of a body says nothing yet."""
+    return not bytes(body).strip(_BLANK)
+
+
+def is_event_stream(body: bytes | bytearray) -> bool:
+    """Whether a body, or its beginning, is a stream of server-sent events."""
+    return _EVENTS.match(_opening(body)) is not None
+
+
+def _opening(body: bytes | bytearray) -> bytes:
+    return bytes(body[:256]).lstrip(_BLANK)
+
+
+class EventReader:
+    """The events in the bytes of a stream, as they come. Bytes that are not UTF-8 become U+FFFD.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+    """
+
+    def __init__(self, budget: AnswerBudget = BUDGET) -> None:
+        self._budget = budget
+        self._data: list[str] = []
+        self._name = ""
+        self._line: list[bytes] = []
+        self._bytes = 0
+        self._skip_line_feed = False
+        self._is_first_line = True
+
+    def feed(self, data: bytes) -> Iterator[ServerSentEvent]:
+        """The events that end with these bytes. Raises `TooLarge`."""
+        if self._skip_line_feed:
+            data = data.removeprefix(b"\n")
+        self._skip_line_feed = data.endswith(b"\r")
+        *lines, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            if (event := self._end_line(line)) is not None:
+                yield event
+        self._take(rest)
+
+    def end(self) -> Iterator[ServerSentEvent]:
+        """An event that lacks only the blank line at its end."""
+        return self.feed(b"\n\n")
+
+    def _end_line(self, end: bytes) -> ServerSentEvent | None:
+        self._take(end)
+        line = b"".join(self._line)
+        self._line.clear()
+        if self._is_first_line:
+            line, self._is_first_line = line.removeprefix(b"\xef\xbb\xbf"), False
+        if not line:
+            return self._dispatch()
+        name, _, value = line.decode(errors="replace").partition(":")
+        match name:
+            case "":  # a comment is nothing but a sign of life
+                self._bytes -= len(line)
+            case "data":
+                self._data.append(value.removeprefix(" "))
+            case "event":
+                self._name = value.removeprefix(" ")
+        return None
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        data, name = "\n".join(self._data), self._name
+        self._data, self._name, self._bytes = [], "", 0
+        return ServerSentEvent(event=name, data=data) if data else None
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            return
+        self._bytes += len(data)
+        if self._bytes > self._budget.unpacked:
+            raise TooLarge(f"one event has more than {self._budget.unpacked} bytes")
+        self._line.append(data)

@@ -1,0 +1,135 @@
+"""The last event of a stream, completed by what was streamed before it."""
+
+from typing import Any
+
+import pytest
+
+from durable_responses.responses_api.assembly import Assembly
+from durable_responses.responses_api.bodies import TooLarge
+from durable_responses.responses_api.budget import AnswerBudget
+from durable_responses.responses_api.events import ResponseEvent, parse_event
+from durable_responses.responses_api.models import Response
+
+BEGUN = {"id": "resp_1", "status": "in_progress", "model": "m", "output": []}
+CREATED = {"type": "response.created", "response": BEGUN}
+EMPTY = {"type": "response.completed", "response": BEGUN | {"status": "completed", "usage": {"input_tokens": 3}}}
+MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": '{"a": 1}'}
+
+
+def item_done(item: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"type": "response.output_item.done", "item": item, **fields}
+
+
+def added(item: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"type": "response.output_item.added", "item": item, **fields}
+
+
+def delta(text: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "response.output_text.delta", "delta": text, **fields}
+
+
+def end_of(*events: dict[str, Any]) -> Response:
+    assembly = Assembly()
+    *_, last = [assembly.take(parse_event(event)) for event in events]
+    assert isinstance(last, ResponseEvent)
+    assert last.is_terminal
+    return last.response
+
+
+STREAMS: dict[str, list[dict[str, Any]]] = {
+    "items": [item_done(MESSAGE, output_index=0)],
+    "an item without an index": [item_done(MESSAGE)],
+    "a skeleton and deltas": [added(MESSAGE | {"content": []}), delta("Hel"), delta("lo.")],
+    "deltas alone": [delta("Hel"), delta("lo.")],
+    "deltas without ids": [delta("Hel", item_id=None, output_index=None), delta("lo.", item_id=None)],
+    "deltas and the whole": [delta("Hel"), {"type": "response.output_text.done", "text": "Hello."}],
+    "the whole alone": [{"type": "response.output_text.done", "text": "Hello."}],
+    "a part": [{"type": "response.content_part.done", "part": {"type": "output_text", "text": "Hello."}}],
+    "a refusal": [{"type": "response.refusal.delta", "delta": "Hello."}],
+    "an item that is empty again when it is done": [delta("Hello."), item_done(MESSAGE | {"content": []})],
+    "reasoning beside it": [
+        {"type": "response.reasoning_text.delta", "delta": "Hm.", "output_index": 0},
+        item_done({"type": "reasoning", "summary": []}, output_index=0),
+        item_done(MESSAGE, output_index=1),
+    ],
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+def test_what_was_streamed_is_the_output_where_the_last_event_has_none(stream: list[dict[str, Any]]) -> None:
+    response = end_of(CREATED, *stream, EMPTY)
+    assert (response.output_text, response.status) == ("Hello.", "completed")
+    assert response.usage is not None
+    assert response.usage.input_tokens == 3
+
+
+def test_items_without_indexes_are_kept_apart() -> None:
+    response = end_of(CREATED, item_done(CALL), item_done(CALL | {"call_id": "call_2"}), EMPTY)
+    assert [call.call_id for call in response.function_calls] == ["call_1", "call_2"]
+
+
+def test_arguments_that_were_streamed_belong_to_their_call() -> None:
+    pieces = [
+        {"type": "response.function_call_arguments.delta", "delta": piece, "output_index": 2} for piece in ("{", "}")
+    ]
+    response = end_of(CREATED, added(CALL | {"arguments": ""}, output_index=2), *pieces, EMPTY)
+    assert [call.arguments for call in response.function_calls] == ["{}"]
+
+
+def test_what_the_last_event_says_itself_counts() -> None:
+    other = {"type": "message", "content": "Goodbye."}
+    last = {"type": "response.completed", "response": BEGUN | {"status": "completed", "output": [other]}}
+    assert end_of(CREATED, delta("Hello."), last).output_text == "Goodbye."
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("response.completed", "completed"), ("response.failed", "failed"), ("response.incomplete", "incomplete")],
+)
+@pytest.mark.parametrize("said", [None, "in_progress", ""])
+def test_the_last_event_is_the_end_whatever_status_its_response_has(kind: str, status: str, said: str | None) -> None:
+    assert end_of(CREATED, {"type": kind, "response": BEGUN | {"status": said}}).status == status
+
+
+def test_a_response_that_has_begun_and_tells_no_status_is_not_finished() -> None:
+    assembly = Assembly()
+    assembly.take(parse_event({"type": "response.created", "response": {"id": "resp_1"}}))
+    assert assembly.response is not None
+    assert not assembly.response.is_finished
+
+
+@pytest.mark.parametrize("response", [None, {}, {"status": "completed"}, {"id": None, "output": []}, "resp_1"])
+@pytest.mark.parametrize("kind", ["response.completed", "response.done"])
+def test_a_last_event_without_a_readable_response_ends_the_one_that_began(kind: str, response: Any) -> None:
+    ended = end_of(CREATED, item_done(MESSAGE), {"type": kind, "response": response})
+    assert (ended.id, ended.model, ended.status, ended.output_text) == ("resp_1", "m", "completed", "Hello.")
+
+
+def test_a_mark_of_the_end_ends_a_stream_whose_items_are_done() -> None:
+    assembly = Assembly()
+    for event in (CREATED, item_done(MESSAGE)):
+        assembly.take(parse_event(event))
+    end = assembly.end()
+    assert end is not None
+    assert (end.is_terminal, end.response.output_text) == (True, "Hello.")
+
+
+@pytest.mark.parametrize(
+    "stream", [[], [delta("Hel")], [added(MESSAGE)], [item_done(MESSAGE), added(CALL, output_index=1)]]
+)
+def test_it_does_not_end_a_stream_in_the_middle_of_an_item(stream: list[dict[str, Any]]) -> None:
+    assembly = Assembly()
+    for event in (CREATED, *stream):
+        assembly.take(parse_event(event))
+    assert assembly.end() is None
+
+
+@pytest.mark.parametrize("stream", [[delta("x" * 9)] * 2, [added(MESSAGE, output_index=n) for n in range(3)]])
+def test_a_stream_beyond_the_budget_is_too_large(stream: list[dict[str, Any]]) -> None:
+    assembly = Assembly(budget=AnswerBudget(unpacked=10, items=2))
+    *fit, last = map(parse_event, stream)
+    for event in fit:
+        assembly.take(event)
+    with pytest.raises(TooLarge):
+        assembly.take(last)

@@ -1,0 +1,281 @@
+"""Answers that are there, in forms that the API does not have; and those that would be too much for a worker."""
+
+import asyncio
+import gzip
+import json
+import socket
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from durable_responses.responses_api.budget import BUDGET
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import (
+    AnswerTooLarge,
+    AuthenticationFailed,
+    BadRequest,
+    Busy,
+    ConnectionLost,
+    MalformedAnswer,
+    NotFound,
+    NotSent,
+    QuotaExhausted,
+    ResponsesError,
+)
+from durable_responses.responses_api.events import ResponseEvent
+from durable_responses.responses_api.models import CreateRequest, Response
+from tests.responses_api.conftest import KEY
+from tests.support.provider import Answer, Provider, Then, answer, event_stream
+
+REQUEST = CreateRequest(model="m", input="hello", store=True)
+MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]}
+DONE = {"id": "resp_1", "object": "response", "status": "completed", "output": [MESSAGE]}
+CREATED = {"type": "response.created", "response": DONE | {"status": "in_progress", "output": []}}
+COMPLETED = {"type": "response.completed", "response": DONE}
+
+
+async def streamed(api: ResponsesClient) -> Response:
+    """The response at the end of its stream."""
+    async with api.stream(REQUEST) as events:
+        *_, last = [event async for event in events]
+    assert isinstance(last, ResponseEvent)
+    return last.response
+
+
+# --- JSON and streams ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/plain"])
+async def test_a_server_that_ignores_stream_has_answered(provider: Provider, api: ResponsesClient, kind: str) -> None:
+    provider.will(answer(DONE, content_type=kind))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+async def test_of_a_response_under_way_that_is_not_streamed_the_id_is_known(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    provider.will(answer(DONE | {"status": "in_progress"}))
+    with pytest.raises(ConnectionLost) as caught:
+        await streamed(api)
+    assert caught.value.response_id == "resp_1"
+
+
+@pytest.mark.parametrize("kind", ["Text/Event-Stream; Charset=UTF-8", "application/json", "application/octet-stream"])
+async def test_a_stream_is_one_whatever_its_content_type(provider: Provider, api: ResponsesClient, kind: str) -> None:
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in (CREATED, COMPLETED)).encode()
+    provider.will(answer(b"\n" + body, content_type=kind))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+@pytest.mark.parametrize("line", ["\n", "\r", "\r\n"])
+async def test_lines_end_in_any_of_three_ways(provider: Provider, api: ResponsesClient, line: str) -> None:
+    text = f": hi\nid: 1\nevent: response.completed\ndata: {json.dumps(COMPLETED)}\n\n"
+    provider.will(event_stream(text.replace("\n", line)))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+async def test_a_last_event_that_lacks_its_blank_line_counts(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(event_stream(f"data: {json.dumps(COMPLETED)}"))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+async def test_bytes_that_are_not_utf_8_do_not_end_a_stream(provider: Provider, api: ResponsesClient) -> None:
+    data = json.dumps(COMPLETED).encode().replace(b"Hello.", b"caf\xe9")
+    provider.will(answer(b"data: " + data + b"\n\n", content_type="text/event-stream"))
+    assert (await streamed(api)).output_text == "caf\ufffd"
+
+
+@pytest.mark.parametrize("name", ["create", "retrieve"])
+async def test_a_server_that_streams_unasked_is_read_to_the_end(
+    provider: Provider, api: ResponsesClient, name: str
+) -> None:
+    provider.will(event_stream(CREATED, ": ping\n\n", COMPLETED))
+    response = await (api.create(REQUEST) if name == "create" else read(api))
+    assert (response.id, response.status, response.output_text) == ("resp_1", "completed", "Hello.")
+
+
+async def read(api: ResponsesClient) -> Response:
+    return (await api.retrieve("resp_1")).response
+
+
+async def test_a_stream_that_nobody_asked_for_and_that_breaks_still_tells_the_id(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    provider.will(event_stream(CREATED, then=Then.RESET))
+    response = await api.create(REQUEST)
+    assert (response.id, response.status) == ("resp_1", "in_progress")
+
+
+# --- an error in place of a response ------------------------------------------------------------------------------
+
+REFUSALS: list[tuple[Any, type[ResponsesError]]] = [
+    ({"error": {"message": "no such parameter"}}, BadRequest),
+    ({"error": "no such parameter"}, BadRequest),
+    ({"error": {"message": "no credit", "code": "insufficient_quota"}}, QuotaExhausted),
+    ({"error": {"message": "bad key", "code": 401}}, AuthenticationFailed),
+    ({"error": {"message": "slow down", "type": "rate_limit_error"}}, Busy),
+    ({"error": {"message": "Provider returned error", "code": 502}}, Busy),
+    ({"error": {"message": "model is overloaded", "type": "server_error"}}, Busy),
+    ({"id": None, "status": "failed", "error": {"message": "no model", "code": "404"}}, NotFound),
+    ({"object": "error", "message": "no such parameter", "code": 40303}, BadRequest),
+]
+
+
+@pytest.mark.parametrize(("body", "kind"), REFUSALS)
+@pytest.mark.parametrize("form", ["create", "stream", "event"])
+async def test_a_success_with_an_error_and_no_id_is_a_refusal(
+    provider: Provider, api: ResponsesClient, form: str, body: Any, kind: type[ResponsesError]
+) -> None:
+    """Nothing was created, so nothing is ambiguous."""
+    said = f"event: error\ndata: {json.dumps(body)}\n\n"
+    provider.will(event_stream(said) if form == "event" else answer(body))
+    with pytest.raises(kind):
+        await (api.create(REQUEST) if form == "create" else streamed(api))
+
+
+async def test_an_error_beside_an_id_is_that_of_a_response(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer({"id": "resp_1", "status": "failed", "error": {"message": "no"}}))
+    assert (await api.create(REQUEST)).status == "failed"
+
+
+# --- packed answers -----------------------------------------------------------------------------------------------
+
+PLAIN = json.dumps(DONE).encode()
+RAW = zlib.compressobj(wbits=-15)
+
+PACKED: dict[str, tuple[bytes, str]] = {
+    "gzip": (gzip.compress(PLAIN), "gzip"),
+    "gzip in capitals": (gzip.compress(PLAIN), " GZIP "),
+    "gzip that is not named": (gzip.compress(PLAIN), "identity"),
+    "gzip in two members": (gzip.compress(PLAIN[:9]) + gzip.compress(PLAIN[9:]), "gzip"),
+    "gzip with something behind": (gzip.compress(PLAIN) + b"junk", "gzip"),
+    "gzip that was unpacked on the way": (PLAIN, "gzip"),
+    "zlib": (zlib.compress(PLAIN), "deflate"),
+    "raw deflate": (RAW.compress(PLAIN) + RAW.flush(), "deflate"),
+}
+
+
+@pytest.mark.parametrize(("body", "encoding"), PACKED.values(), ids=PACKED)
+async def test_a_packed_answer_is_read(provider: Provider, api: ResponsesClient, body: bytes, encoding: str) -> None:
+    provider.will(answer(body, content_encoding=encoding))
+    assert (await read(api)).output_text == "Hello."
+
+
+@pytest.mark.parametrize(("body", "encoding"), [(b"\x1f\x8bnot gzip", "gzip"), (b"\x0b\x02\x80x\x03", "br")])
+async def test_an_answer_that_cannot_be_unpacked_is_malformed(
+    provider: Provider, api: ResponsesClient, body: bytes, encoding: str
+) -> None:
+    provider.will(answer(body, content_encoding=encoding))
+    with pytest.raises(MalformedAnswer, match="cannot be unpacked"):
+        await read(api)
+
+
+def bomb(size: int) -> bytes:
+    """So many bytes of JSON, packed a thousand times smaller."""
+    packing = zlib.compressobj(wbits=31)
+    spaces = b" " * 2**20
+    pieces = [packing.compress(b'{"id": "resp_1"'), *(packing.compress(spaces) for _ in range(size >> 20))]
+    return b"".join([*pieces, packing.compress(b"}"), packing.flush()])
+
+
+@pytest.mark.parametrize("form", ["create", "retrieve", "stream"])
+async def test_a_packed_answer_of_any_size_ends_at_the_budget(
+    provider: Provider, api: ResponsesClient, form: str
+) -> None:
+    provider.will(answer(bomb(2 * BUDGET.unpacked), content_encoding="gzip"))
+    calls = {"create": api.create(REQUEST), "retrieve": read(api), "stream": streamed(api)}
+    call = calls.pop(form)
+    for other in calls.values():
+        other.close()
+    with pytest.raises(AnswerTooLarge, match="too large"):
+        await call
+
+
+async def test_of_an_error_only_the_beginning_is_read(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer(b"<html>" + b"x" * 2**20, 400))
+    with pytest.raises(BadRequest):
+        await api.create(REQUEST)
+
+
+async def test_headers_may_be_long(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer(DONE, content_security_policy="x" * 30_000))
+    assert (await read(api)).output_text == "Hello."
+
+
+async def test_an_answer_with_very_many_items_does_not_hold_the_event_loop(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    searches = [{"type": "web_search_call", "id": f"ws_{n}", "status": "completed"} for n in range(50_000)]
+    provider.will(answer(DONE | {"output": [*searches, MESSAGE]}))
+    reading = asyncio.create_task(read(api))
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert (await reading).output_text == "Hello."
+    assert turns > 20
+
+
+# --- requests that are not sent to their end ----------------------------------------------------------------------
+
+LARGE = CreateRequest(model="m", input="x" * 20_000_000)
+
+
+@asynccontextmanager
+async def reader_of(size: int, *, holds: bool) -> AsyncIterator[str]:
+    """A server that reads so many bytes of a request, and then holds the connection, or resets it."""
+    over = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(size)
+        if holds:
+            await over.wait()
+        writer.transport.abort()
+        ended.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", limit=2**16) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        over.set()
+        await ended.wait()
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_request_whose_last_byte_was_not_sent_was_not_taken(holds: bool) -> None:
+    async with reader_of(2**16, holds=holds) as url, ResponsesClient(url, KEY, create_timeout=1) as api:
+        with pytest.raises(NotSent):
+            await api.create(LARGE)
+
+
+async def test_the_time_of_a_create_counts_from_its_last_byte() -> None:
+    """However long the upload takes, as long as it proceeds."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        left = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        while left:
+            left -= len(await reader.read(min(left, 2**19)))
+            await asyncio.sleep(0.05)
+        body = json.dumps(DONE).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+        await writer.wait_closed()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    server = await asyncio.start_server(serve, sock=listening, limit=2**16)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    async with server, ResponsesClient(url, KEY, create_timeout=1) as api:
+        began = asyncio.get_running_loop().time()
+        assert (await api.create(LARGE)).output_text == "Hello."
+        assert asyncio.get_running_loop().time() - began > 1
+
+
+async def test_a_request_that_was_sent_to_its_end_may_have_been_taken(provider: Provider) -> None:
+    provider.will(Answer(then=Then.HOLD))
+    async with ResponsesClient(provider.url, KEY, create_timeout=0.3) as api:
+        with pytest.raises(ConnectionLost):
+            await api.create(REQUEST)
