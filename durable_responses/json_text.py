@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 DEEPEST = 100  # levels; pydantic reads 200 and writes 255, and what is read here travels inside other objects
+_LONGEST_NAME = 200  # characters of a key that a message shows
 _LARGEST_NUMBER = 4096  # bits; Python itself writes no more than 4,300 digits
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}(?P<second>\\u[dD][c-fC-F][0-9a-fA-F]{2})?|(?P<low>u[dD][c-fC-F][0-9a-fA-F]{2})|.)",
@@ -24,7 +25,8 @@ class UnusableValue(ValueError):
     """A value cannot be passed on as JSON. `path`: where in it, `why`: half a sentence."""
 
     def __init__(self, path: tuple[str | int, ...], why: str) -> None:
-        super().__init__(".".join(map(str, path)) + (": " if path else "") + why)
+        place = well_formed(".".join(str(part)[:_LONGEST_NAME] for part in path))
+        super().__init__(f"{place}: {why}" if path else why)
         self.path = path
         self.why = why
 

@@ -109,7 +109,7 @@ def unusable_input(*problems: str) -> ValueError:
     """The error that says why an input is refused."""
     shown = problems[:_SHOWN_PROBLEMS]
     more = [f"and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
-    return ValueError("The input cannot be used: " + "; ".join([*shown, *more])[:_LONGEST_REFUSAL] + ".")
+    return ValueError(f"The input cannot be used: {cut('; '.join([*shown, *more]), _LONGEST_REFUSAL)}.")
 
 
 def _problem(error: ErrorDetails) -> str:
