@@ -201,10 +201,10 @@ class Reads:
             if self.failures.bit_count() == 1:  # the first, second, fourth …: a log is no place for each
                 logger.warning("%s could not be read (%d in a row): %s", self.response_id, self.failures, error)
             return
-        await self._leave()
+        await self.leave()
         raise self._failure(error)
 
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
         """Nobody will read the response any more: it shall not cost anything either."""
         with contextlib.suppress(ResponsesError, TimeoutError):
             async with asyncio.timeout(_LEAVE_WITHIN):

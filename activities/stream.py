@@ -188,6 +188,8 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> Re
                     break
                 return reads.finished
             await asyncio.sleep(reads.wait(now(), 0.0))
+        else:
+            await reads.leave()
     raise lost_response(reads.response_id, f"it did not finish after its stream broke: {why}")
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatedResponse, ProgressReport, ResponseRecord
 from durable_responses.json_text import cut, json_bytes
-from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, Usage
+from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, ResponseStatus, Usage
 from durable_responses.workflows import rules
 from durable_responses.workflows.contract import (
     AgentInput,
@@ -133,7 +133,8 @@ class Ledger(BaseModel):
         if rules.may_be_continued(response):
             self.chain.append(response.id)
         self._show(response.all_text)
-        self.text_before = self.state.preview
+        if response.status != ResponseStatus.FAILED:  # which may be created again
+            self.text_before = self.state.preview
 
     def unchain(self, response_id: str) -> None:
         """The next response does not continue from this one, although it could."""

@@ -45,6 +45,8 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.web_ui import summary
 
 _EMPTY_PATCH = "empty-output"
+_FAILED_PATCH = "failed-responses-again"
+_LEAVE_PATCH = "given-up-responses"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
 _LET_THE_WAIT_END = timedelta(seconds=1)
@@ -92,13 +94,15 @@ class ResponseSource:
             except ActivityError as error:
                 await self._after_failed_create(error, creates)
             else:
-                if self._is_to_be_created_again(response, before, creates):
+                if self._is_empty_for_the_first_time(response, before, creates):
+                    continue
+                if await self._is_created_again(response, creates):
                     continue
                 self.ledger.answers = []
                 self.steering.given()
                 return response
 
-    def _is_to_be_created_again(self, response: Response, before: int, creates: CreateHistory) -> bool:
+    def _is_empty_for_the_first_time(self, response: Response, before: int, creates: CreateHistory) -> bool:
         """Whether a response is empty for the first time; then nothing is chained from it."""
         alone = len(self.ledger.chain) == before + 1  # none before it in the same turn, that a steering message ended
         if not (alone and rules.is_empty(response) and creates.after_empty()):
@@ -106,6 +110,14 @@ class ResponseSource:
         if not workflow.patched(_EMPTY_PATCH):  # runs under way ended with the first one
             return False
         self.ledger.unchain(response.id)
+        return True
+
+    async def _is_created_again(self, failed: Response, creates: CreateHistory) -> bool:
+        """Whether a response has failed for a reason that passes; if so, its pause is over. Raises as `_pause` does."""
+        pause = creates.after_failed_response(failed)
+        if pause is None or not workflow.patched(_FAILED_PATCH):  # such runs have ended
+            return False
+        await self._pause(timedelta(seconds=pause), "the response failed, and is created again")
         return True
 
     async def _obtain(self, create: CreateResponse) -> Response:
@@ -180,12 +192,14 @@ class ResponseSource:
             raise Stopped
         try:
             response = read(await handle)
+        except UnreadablePayload:
+            await self._leave(created.response_id)
+            raise
         except ActivityError as error:
             if activity_errors.ran_out_of_time(error):
                 await self._cancel_at_provider(created.response_id)
                 raise DeadlinePassed from error
-            self.ledger.response_lost(created.response_id)
-            raise RunFailed(activity_errors.error_of(error)) from error
+            return await self._given_up(created.response_id, error)
         if not response.is_finished:
             return await self._cut_off(response)
         self._record(response)
@@ -330,6 +344,24 @@ class ResponseSource:
         self._record(response)
         return response
 
+    async def _given_up(self, response_id: str, error: ActivityError) -> Response:
+        """Stop a response that cannot be waited for; one that has completed anyway is used. Raises `RunFailed`."""
+        ended = None
+        if activity_errors.failure_type_of(error) is FailureType.RESPONSE_LOST:  # the provider does not know it
+            self.ledger.response_lost(response_id)
+        else:
+            ended = await self._leave(response_id)
+        if ended is not None and ended.status == ResponseStatus.COMPLETED:
+            return ended
+        raise RunFailed(activity_errors.error_of(error)) from error
+
+    async def _leave(self, response_id: str) -> ResponseRecord | None:
+        """Stop a response that nobody will follow any more."""
+        if workflow.patched(_LEAVE_PATCH):
+            return await self._cancel_at_provider(response_id)
+        self.ledger.response_lost(response_id)
+        return None
+
     async def _after_failed_create(self, error: ActivityError, creates: CreateHistory) -> None:
         """Note what became of the create, and return when the response is to be created again."""
         failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
@@ -339,23 +371,27 @@ class ResponseSource:
         if failure is FailureType.RESPONSE_LOST:
             self.ledger.response_lost(response_id)
         self.changed()
+        out_of_time = activity_errors.ran_out_of_time(error) or failure is FailureType.DEADLINE_PASSED
+        if creates.interrupted and (self.stop.requested or out_of_time or decision is AfterFailedCreate.FAIL):
+            await self._leave(creates.interrupted)
         if self.stop.requested:
             raise Stopped from error
-        if activity_errors.ran_out_of_time(error) or failure is FailureType.DEADLINE_PASSED:
+        if out_of_time:
             raise DeadlinePassed from error
         if decision is AfterFailedCreate.FAIL:
             raise RunFailed(activity_errors.error_of(error)) from error
         if failure is FailureType.TRY_LATER:
-            await self._pause(activity_errors.delay_asked_for(error) or timedelta(seconds=creates.pause))
+            pause = activity_errors.delay_asked_for(error) or timedelta(seconds=creates.pause)
+            await self._pause(pause, "the provider did not take the create")
 
-    async def _pause(self, pause: timedelta) -> None:
-        """Wait before what was turned away is sent again. Raises `Stopped`, `DeadlinePassed`."""
+    async def _pause(self, pause: timedelta, why: str) -> None:
+        """Wait before a create is sent again. Raises `Stopped`, `DeadlinePassed`."""
         left = time_left(self.ledger.deadline)
         try:
             await workflow.wait_condition(
                 lambda: self.stop.requested,
                 timeout=min(pause, left or pause),
-                timeout_summary="the provider did not take the create",
+                timeout_summary=why,
             )
         except TimeoutError:
             return

@@ -4,6 +4,7 @@ No I/O, no clock, no Temporal; the workflow asks and obeys.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,7 +24,7 @@ from durable_responses.activities.messages import (
     Transport,
 )
 from durable_responses.json_text import checked, cut, json_bytes, read_json, text_bytes
-from durable_responses.responses_api.errors import is_quota_exhausted
+from durable_responses.responses_api.errors import Busy, classify, is_quota_exhausted
 from durable_responses.responses_api.models import (
     ErrorDetail,
     FunctionCall,
@@ -295,6 +296,46 @@ def _failed(response: Response) -> AgentError:
     return AgentError(type=kind, message=message, code=error.code)
 
 
+_PASSES = re.compile(
+    r"server_error|internal_(server_)?error|api_error|overload|unavailable|slow_down|time_?out|capacity|408|5\d\d",
+    re.IGNORECASE,
+)
+_RATE_LIMIT = re.compile(r"rate_?limit|too_many_requests|429", re.IGNORECASE)
+_PASSES_IN_WORDS = re.compile(r"overloaded|server had an error|try again (later|in )|rate limit", re.IGNORECASE)
+
+
+def may_succeed_later(response: Response) -> bool:
+    """Whether a response has failed for a reason that passes: the provider was too busy, or broke down.
+
+    The code decides, else the type, else the words; what no waiting cures (no credit, a request that is larger than its
+    limit) does not pass, whatever it is called.
+    """
+    error = response.error
+    if response.status != ResponseStatus.FAILED or error is None or is_quota_exhausted(error):
+        return False
+    name = error.code or error.type
+    if name is None:
+        return _PASSES_IN_WORDS.search(error.message) is not None and classify(429, error) is Busy
+    if _RATE_LIMIT.search(name):
+        return classify(429, error) is Busy
+    return _PASSES.search(name) is not None
+
+
+_DELAY = re.compile(r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?(?:ms|[smh])[a-z]*[ ,]*)+)", re.IGNORECASE)
+_PART_OF_A_DELAY = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|[smh])", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_DELAY = 86_400.0  # seconds
+
+
+def delay_in(message: str) -> float:
+    """The seconds that an error's sentence asks to wait ("Please try again in 1m2.5s."); 0 if it names none."""
+    found = _DELAY.search(message[:_LONGEST_LINE])
+    if found is None:
+        return 0.0
+    parts = _PART_OF_A_DELAY.findall(found[1])
+    return min(sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts), _LONGEST_DELAY)
+
+
 def may_be_continued(response: Response) -> bool:
     """Whether the next response can continue from this one.
 
@@ -321,7 +362,9 @@ class AfterFailedCreate(StrEnum):
 
 
 _MOST_LOST_RESPONSES = 3
+_MOST_FAILED_RESPONSES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
+_GROWTH_AFTER_FAILED = 5.0
 
 
 @dataclass
@@ -334,6 +377,7 @@ class CreateHistory:
 
     ambiguous: int = 0
     lost: int = 0
+    failed: int = 0
     turned_away: int = 0
     empty: int = 0
     chain_rejected: bool = False
@@ -375,6 +419,17 @@ class CreateHistory:
         self.empty += 1
         return self.empty == 1
 
+    def after_failed_response(self, response: Response) -> float | None:
+        """Take note of a response that failed; the seconds after which it is created again, None if it is not.
+
+        Only what may succeed later is, three times in an iteration: after 1, 5 and 25 s, or later if it says so.
+        """
+        if not may_succeed_later(response) or self.failed >= _MOST_FAILED_RESPONSES:
+            return None
+        self.failed += 1
+        asked_for = delay_in(response.error.message if response.error else "")
+        return max(_FIRST_PAUSE * _GROWTH_AFTER_FAILED ** (self.failed - 1), asked_for)
+
     @property
     def pause(self) -> float:
         """Seconds until what was turned away is sent again."""
@@ -383,8 +438,8 @@ class CreateHistory:
 
     @property
     def attempt(self) -> int:
-        """The number of the next create, sent as `metadata.attempt`: 1 unless one may have been taken unseen."""
-        return 1 + self.ambiguous + self.lost + self.empty
+        """The number of the next create, sent as `metadata.attempt`: 1 unless one was taken, or may have been."""
+        return 1 + self.ambiguous + self.lost + self.empty + self.failed
 
 
 def error_of(failure: FailureType | str, message: str, detail: FailureDetail | None) -> AgentError:

@@ -19,9 +19,20 @@ from typing import Any
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from durable_responses.emulator.faults import Answer, BreakSocket, Fault, Operation, RefuseSteer, RejectChain, Reset
+from durable_responses.emulator.faults import (
+    Answer,
+    BreakSocket,
+    End,
+    Fault,
+    Operation,
+    RefuseSteer,
+    RejectChain,
+    Reset,
+)
+from durable_responses.emulator.model.script import Ending
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.provider import Provider, ProviderKind
+from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput
 from tests.support.emulator_control import running_emulator
@@ -188,6 +199,13 @@ async def websocket_turned_away(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(run)
 
 
+async def failed_responses(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """Two fail for a reason that passes."""
+    effect = End(ending=Ending(status=ResponseStatus.FAILED, code="server_error"))
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=effect, times=2))
+    return await _finished(await agents.start(asks("echo", reasoning_effort="high")))
+
+
 async def _steered(agents: Agents, scenario: str, transport: str) -> WorkflowHandle[Any, Any]:
     run = await agents.start(asks(scenario, transport=transport))
 
@@ -249,6 +267,7 @@ SCENARIOS: list[Scenario] = [
     websocket,
     websocket_cancelled,
     websocket_turned_away,
+    failed_responses,
     steered,
     steered_in_vain,
     told_between_iterations,

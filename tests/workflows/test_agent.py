@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.messages import InputFile
 from durable_responses.emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
@@ -154,6 +155,58 @@ async def test_a_failed_response_fails_the_run_once(agents: Agents, transport: T
     assert result.error.type == "quota_exhausted"
     assert len(await agents.responses(run)) == 1
     assert (await progress(run)).status is AgentStatus.FAILED
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_response_that_failed_for_what_passes_is_created_again_and_listed(
+    agents: Agents, transport: TransportChoice
+) -> None:
+    """In the middle of a run: what the model was told goes with the next create, too."""
+    ending = Ending(status=ResponseStatus.FAILED, code="server_error", message="The server had an error.")
+    fails = Fault(operation=Operation.CREATE, effect=End(ending=ending), metadata={"iteration": "2"})
+    await agents.emulator.control.add_fault(fails)
+    run = await agents.start(asks('calls?iterations=1&tool=add&arguments={"a":1,"b":2}', transport))
+    result = await result_of(run)
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "All calls are answered.")
+    assert [entry.status for entry in result.responses] == ["completed", "failed", "completed"]
+    first, second, third = await agents.responses(run)
+    assert (second.previous_response_id, third.previous_response_id) == (first.id, first.id)
+    assert [bill.metadata["attempt"] for bill in (first, second, third)] == ["1", "1", "2"]
+
+
+async def test_a_run_is_cancelled_and_out_of_time_while_it_pauses_after_a_failed_response(agents: Agents) -> None:
+    message = "Rate limit reached. Please try again in 10m."
+    ending = Ending(status=ResponseStatus.FAILED, code="rate_limit_exceeded", message=message)
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=End(ending=ending), times=None))
+    run = await agents.start(asks("echo"))
+    await reached(run, lambda state: state.response_status == "failed")
+    await run.signal("cancel")
+    assert (await result_of(run)).status is AgentStatus.CANCELLED
+    late = await agents.run(asks("echo", deadline=1.5))
+    assert (late.status, late.incomplete_reason) == (AgentStatus.INCOMPLETE, IncompleteReason.DEADLINE)
+
+
+async def test_a_response_whose_wait_an_operator_ended_is_cancelled_at_the_provider(agents: Agents) -> None:
+    """A response that a run gives up on is always cancelled: what it costs must not go on."""
+    run = await agents.start(asks("think?seconds=600"))
+    await reached(run, lambda state: state.response_id is not None)
+
+    async def is_waited_for() -> bool:
+        description = await run.describe()
+        return any(
+            each.activity_type.name == "await_response" for each in description.raw_description.pending_activities
+        )
+
+    await until(is_waited_for)
+    [pending] = (await run.describe()).raw_description.pending_activities
+    handle = agents.client.get_async_activity_handle(
+        workflow_id=run.id, run_id=run.result_run_id, activity_id=pending.activity_id
+    )
+    await handle.fail(ApplicationError("I give it up.", non_retryable=True))
+    result = await result_of(run)
+    assert result.status is AgentStatus.FAILED
+    assert [entry.status for entry in result.responses] == ["cancelled"]
+    assert [bill.status for bill in await agents.responses(run)] == ["cancelled"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -309,7 +309,7 @@ def test_a_steering_message_that_cannot_be_taken_is_told_why(text: object, waiti
         (None, "response_failed"),
     ],
 )
-def test_a_failed_response_fails_the_run_and_is_never_created_again(error: Any, kind: str) -> None:
+def test_a_failed_response_fails_the_run_unless_it_is_created_again(error: Any, kind: str) -> None:
     """A10: a quota error arrives this way too."""
     step = step_after(response("failed", CALL, error=error))
     assert isinstance(step, Fail)
@@ -399,6 +399,88 @@ def test_a_failed_create_is_repeated_only_as_the_rules_say(
     creates = CreateHistory()
     assert [creates.after(failure, policy) for failure in failures] == decisions
     assert creates.attempt == attempt
+
+
+def failed(**error: Any) -> Response:
+    return response("failed", CALL, error=error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "server_error"},
+        {"code": "rate_limit_exceeded"},
+        {"code": "server_is_overloaded"},
+        {"code": "vector_store_timeout"},
+        {"code": "slow_down"},
+        {"code": "service_unavailable"},
+        {"code": "internal_server_error"},
+        {"code": 503},
+        {"code": 429},
+        {"type": "overloaded_error"},
+        {"type": "server_error"},
+        {"code": None, "type": "rate_limit_error"},
+        {"message": "The server had an error while processing your request. Sorry about that!"},
+        {"message": "That model is currently overloaded with other requests."},
+    ],
+)
+def test_a_response_that_failed_for_what_passes_may_be_created_again(error: dict[str, Any]) -> None:
+    assert rules.may_succeed_later(failed(**error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "invalid_prompt", "message": "Try again later."},
+        {"code": "context_length_exceeded", "type": "server_error"},
+        {"code": "image_file_too_large"},
+        {"code": "content_policy_violation"},
+        {"code": "insufficient_quota"},
+        {"code": "rate_limit_exceeded", "type": "insufficient_quota"},
+        {"code": 400},
+        {"message": "It is not to be."},
+        {},
+    ],
+)
+def test_a_response_that_failed_for_another_reason_is_not_created_again(error: dict[str, Any]) -> None:
+    assert not rules.may_succeed_later(failed(**error))
+    assert CreateHistory().after_failed_response(failed(**error)) is None
+
+
+def test_only_failed_responses_are_created_again() -> None:
+    for status in ("completed", "incomplete", "cancelled", "in_progress"):
+        assert not rules.may_succeed_later(response(status, MESSAGE, error={"code": "server_error"}))
+
+
+def test_a_failed_response_is_created_again_three_times_each_after_a_longer_pause() -> None:
+    creates = CreateHistory()
+    pauses = [creates.after_failed_response(failed(code="server_error")) for _ in range(4)]
+    assert pauses == [1, 5, 25, None]
+    assert creates.attempt == 4
+
+
+def test_a_failed_response_is_created_again_no_sooner_than_it_says() -> None:
+    error = {"code": "rate_limit_exceeded", "message": "Limit 500, Used 500. Please try again in 1m2.5s. Visit us."}
+    assert CreateHistory().after_failed_response(failed(**error)) == 62.5
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("Please try again in 20s.", 20),
+        ("Please try again in 350ms.", 0.35),
+        ("Please try again in 6m0s.", 360),
+        ("Please try again in 7h12m0s.", 25920),
+        ("Retry after 30 seconds.", 30),
+        ("Try again in 2 minutes.", 120),
+        ("Try again in 999999h.", 86400),
+        ("Try again in a moment.", 0),
+        ("", 0),
+        ("try again in " + "1" * 5000, 0),
+    ],
+)
+def test_the_delay_that_an_error_asks_for_is_read_from_its_words(message: str, seconds: float) -> None:
+    assert rules.delay_in(message) == pytest.approx(seconds)
 
 
 RETRY = OnAmbiguousCreate.RETRY_ONCE
