@@ -8,7 +8,6 @@ answered, if the attempt may be so old that it is no longer ours; the server ref
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,23 +16,17 @@ from temporalio import activity
 from temporalio.client import AsyncActivityCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.activities.clocks import Clock, steady
 from durable_responses.activities.failures import attempt_is_over
 
 logger = logging.getLogger(__name__)
 
-# Linux and macOS each have one clock that nobody sets and that also counts the time for which a computer sleeps.
-_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _LATE = 0.5  # of the heartbeat timeout
 _NO_TIMEOUT = timedelta(seconds=5)
 _ANSWERED_WITHIN = timedelta(seconds=3)
 _ASK_AGAIN = 0.5  # seconds
 _CANCEL_ARRIVES = 10.0  # seconds
 _SAME_MOMENT = timedelta(milliseconds=10)
-
-
-def steady() -> float:
-    """Seconds on a clock that nobody sets, for which a computer that sleeps does not stand still."""
-    return time.clock_gettime(_STEADY)
 
 
 @dataclass
@@ -45,8 +38,8 @@ class Claims:
     this machine: a virtual machine that was paused may notice it by that clock alone.
     """
 
-    steady: Callable[[], float] = steady
-    wall: Callable[[], float] = time.time
+    steady: Clock = steady
+    wall: Clock = time.time
     server_is_ahead: float | None = None
 
     def begin(self) -> "Claim":

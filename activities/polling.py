@@ -1,7 +1,7 @@
 """Waiting for one background response: GET it, send heartbeats, sleep, and GET it once more at the deadline.
 
 From the top down: the wait, the GETs of its response (which failures pass, how long until the next one), and what all
-waits of one worker share. Clocks are given; times are in seconds since the epoch.
+waits of one worker share. Clocks are given; times are in seconds since the epoch, by the server's clock.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from random import Random
 
 from temporalio import activity
 
+from durable_responses.activities.clocks import Clock, steady
 from durable_responses.activities.failures import failed_read, lost_response
 from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
@@ -124,7 +125,7 @@ class ResponseWait:
         """
         if self._deadline is not None:
             seconds = min(seconds, self._deadline - self.now())
-        return await self._told_within(seconds) or await self._told_within(self.budget.take_turn(self.now()))
+        return await self._told_within(seconds) or await self._told_within(self.budget.take_turn())
 
     async def _told_within(self, seconds: float) -> ResponseRecord | None:
         if seconds > 0:
@@ -295,10 +296,11 @@ class GetBudget:
     thousands may begin to be waited for at once, when another worker has died, each GET takes its turn.
     """
 
-    def __init__(self, gets_per_second: float) -> None:
+    def __init__(self, gets_per_second: float, now: Clock = steady) -> None:
         self._gets_per_second = gets_per_second
+        self._now = now
         self._waiting = 0
-        self._next_turn = 0.0
+        self._next_turn = float("-inf")
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -314,8 +316,9 @@ class GetBudget:
         """Seconds between two GETs of one response."""
         return self._waiting / self._gets_per_second
 
-    def take_turn(self, now: float) -> float:
+    def take_turn(self) -> float:
         """Seconds until this GET may be sent. What a quiet second leaves unused may be sent at once."""
+        now = self._now()
         turn = max(self._next_turn, now - 1)
         self._next_turn = turn + 1 / self._gets_per_second
         return max(0.0, turn - now)

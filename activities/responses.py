@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +10,7 @@ from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.claims import Claims
+from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt, to_its_end
 from durable_responses.activities.failures import failed_create, failed_read, not_found_yet
 from durable_responses.activities.heartbeats import Pulse, earlier_beat
@@ -40,7 +40,7 @@ class ResponsesActivities:
     """The activities about responses. What they need comes in here; they read no settings.
 
     Seconds: `patience` with a provider that turns creates away, `first_event` for a create that streams only to be
-    previewed, `silence` after which a stream is lost, `now` since the epoch.
+    previewed, `silence` after which a stream is lost. `clock` gives each attempt the clock that it goes by.
     """
 
     client: ResponsesClient
@@ -53,7 +53,7 @@ class ResponsesActivities:
     patience: float = CREATE_PATIENCE
     first_event: float = CREATE_TIMEOUT
     silence: float = SILENCE_LIMIT
-    now: Callable[[], float] = time.time
+    clock: Callable[[], Clock] = server_clock
 
     # --- background ----------------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ class ResponsesActivities:
         if adopted is not None:
             self.in_flight.started(adopted)
             return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
-        sending = Sending(claim, create.deadline, self.now, earlier_beat(), self.patience)
+        sending = Sending(claim, create.deadline, self.clock(), earlier_beat(), self.patience)
         async with Pulse(lambda: sending.beat) as pulse:
             building = self.requests.build(create, background=True, stream=create.options.live_preview)
             request = await sending.prepared(building, pulse)
@@ -87,10 +87,11 @@ class ResponsesActivities:
     @activity.defn
     async def await_response(self, wait: AwaitResponse) -> ResponseRecord:
         """Wait until the response is finished, or for its state at the deadline. Re-attaches by id after any crash."""
+        now = self.clock()
         reads = self._reads(wait.response_id, wait.created_at.timestamp())
         with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
-            waiting = ResponseWait(wait, reads, self.budget, told, self.now)
-            preview = self._preview(wait, waiting) if wait.live_preview else contextlib.nullcontext()
+            waiting = ResponseWait(wait, reads, self.budget, told, now)
+            preview = self._preview(wait, waiting, now) if wait.live_preview else contextlib.nullcontext()
             async with waiting.pulse(), preview:
                 record = await waiting.until_finished()
         if record.is_finished:
@@ -98,10 +99,10 @@ class ResponsesActivities:
         return record
 
     @contextlib.asynccontextmanager
-    async def _preview(self, wait: AwaitResponse, waiting: ResponseWait) -> AsyncIterator[None]:
+    async def _preview(self, wait: AwaitResponse, waiting: ResponseWait, now: Clock) -> AsyncIterator[None]:
         """Follow the text of a response beside the GETs."""
         feed = PreviewFeed(self.client, wait.response_id, waiting.show_text)
-        following = asyncio.create_task(feed.run(wait.created_at.timestamp(), self.now))
+        following = asyncio.create_task(feed.run(wait.created_at.timestamp(), now))
         try:
             yield
         finally:
@@ -112,12 +113,13 @@ class ResponsesActivities:
     @activity.defn
     async def cancel_response(self, cancel: CancelResponse) -> ResponseRecord:
         """Stop a response at the provider and return what it has become: cancelled, or finished before that."""
+        now = self.clock()
         async with Pulse():
             try:
                 response = await self._cancelled(cancel.response_id)
             except NotFound as error:
                 asked_at = activity.info().scheduled_time.timestamp()
-                if self.now() - asked_at < _NOT_FOUND_YET:
+                if now() - asked_at < _NOT_FOUND_YET:
                     raise not_found_yet(error, cancel.response_id) from None
                 raise failed_read(error, cancel.response_id) from None
             except ResponsesError as error:
@@ -142,21 +144,21 @@ class ResponsesActivities:
     @activity.defn
     async def stream_response(self, create: CreateResponse) -> ResponseRecord:
         """Create a response and follow its stream to the end, to the deadline, or until the run is cancelled."""
-        claim = self.claims.begin()
+        claim, now = self.claims.begin(), self.clock()
         earlier = response_of_earlier_attempt()
         if earlier is not None:
-            return await read_after_cut(self._reads(earlier), "the worker that followed it was lost", self.now)
+            return await read_after_cut(self._reads(earlier, now()), "the worker that followed it was lost", now)
         build = partial(self.requests.build, create, background=False, stream=True)
         stream = partial(self.client.stream, silence=self.silence)
-        turn = StreamTurn(claim, self.client, stream, build, create.deadline, self.now)
+        turn = StreamTurn(claim, self.client, stream, build, create.deadline, now)
         try:
             return await turn.run()
         except ResponsesError as error:
             response = turn.streamed.response
             if response is None:
                 raise failed_create(error) from None
-            return await read_after_cut(self._reads(response.id), str(error), self.now)
+            return await read_after_cut(self._reads(response.id, now()), str(error), now)
 
-    def _reads(self, response_id: str, created_at: float | None = None) -> Reads:
-        """The GETs of a response created at that time (seconds since the epoch), or now."""
-        return Reads(self.client, response_id, created_at or self.now(), self.cadence)
+    def _reads(self, response_id: str, created_at: float) -> Reads:
+        """The GETs of a response created at that time, in seconds since the epoch."""
+        return Reads(self.client, response_id, created_at, self.cadence)

@@ -21,6 +21,7 @@ from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.claims import Claim, Claims, came_first
+from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
 from durable_responses.activities.heartbeats import Pulse, earlier_beat
 from durable_responses.activities.messages import (
@@ -316,7 +317,8 @@ class SocketTurn:
 class WebSocketActivities:
     """The activities of the WebSocket transport. `queue` is this worker's own, where its sockets are found again.
 
-    Seconds: `silence` after which a response is lost that goes over HTTP, `now` since the epoch.
+    `silence`: seconds after which a response is lost that goes over HTTP. `clock` gives each attempt the clock that it
+    goes by.
     """
 
     client: ResponsesClient
@@ -324,10 +326,10 @@ class WebSocketActivities:
     in_flight: ResponsesInFlight
     sockets: RunSockets
     queue: str
-    now: Callable[[], float]
     cadence: Cadence = field(default_factory=Cadence)
     claims: Claims = field(default_factory=Claims)
     silence: float = SILENCE_LIMIT
+    clock: Callable[[], Clock] = server_clock
 
     @activity.defn
     async def websocket_turn(self, create: CreateResponse) -> WebSocketTurn:
@@ -336,10 +338,10 @@ class WebSocketActivities:
         Raises `ApplicationError`, also when this worker shuts down in the middle of it: no other attempt follows. On
         the own queue it does not wait for room: the create queue is where others wait.
         """
-        lost = create.lost_response_id
+        lost, now = create.lost_response_id, self.clock()
         if lost is not None:
             beat = Beat(phase=CreatePhase.CREATED, response_id=lost)
-            record = await _unless_stopped(self._read(lost, "the worker that followed it was lost"), lambda: beat)
+            record = await _unless_stopped(self._read(lost, "the worker that followed it was lost", now), lambda: beat)
             return WebSocketTurn(response=record)
         with self._admitted():
             claim = self.claims.begin()
@@ -352,19 +354,19 @@ class WebSocketActivities:
                 way.events,
                 build,
                 create.deadline,
-                self.now,
+                now,
                 texts_taken_at=lambda: way.steering_queue,
             )
-            return await _unless_stopped(self._to_its_end(turn, way), lambda: turn.beat)
+            return await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.beat)
 
-    async def _to_its_end(self, turn: StreamTurn, way: SocketTurn) -> WebSocketTurn:
+    async def _to_its_end(self, turn: StreamTurn, way: SocketTurn, now: Clock) -> WebSocketTurn:
         try:
             return way.result(await turn.run())
         except ResponsesError as error:
             response = turn.streamed.response
             if response is None:
                 raise failed_create(error) from None
-            return way.result(await self._read(response.id, str(error)))
+            return way.result(await self._read(response.id, str(error), now))
 
     @activity.defn
     async def steer_response(self, steer: SteerResponse) -> SteerOutcome:
@@ -392,9 +394,9 @@ class WebSocketActivities:
         finally:
             self.in_flight.give_back()
 
-    async def _read(self, response_id: str, why: str) -> ResponseRecord:
+    async def _read(self, response_id: str, why: str, now: Clock) -> ResponseRecord:
         """The response, by its id, if it finishes although nobody follows it. Raises `ApplicationError`."""
-        record = await read_after_cut(Reads(self.client, response_id, self.now(), self.cadence), why, self.now)
+        record = await read_after_cut(Reads(self.client, response_id, now(), self.cadence), why, now)
         if record.is_steered:
             raise lost_response(response_id, "a steering message ended it early, and its successor is not known.")
         return record

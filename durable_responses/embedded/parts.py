@@ -180,13 +180,13 @@ class Part:
         return process
 
     async def _reach_service(self, process: asyncio.subprocess.Process) -> bool:
-        began = time.time()
+        launch, began = Launch(process.pid, time.time()), time.monotonic()
         while process.returncode is None:
-            if await self._plan.serves(Launch(process.pid, began)):
+            if await self._plan.serves(launch):
                 self._tell(PartStatus.RUNNING)
                 self.serving.set()
                 return True
-            if time.time() - began > _START_LIMIT:
+            if time.monotonic() - began > _START_LIMIT:
                 self._say(f"The {self.name} is not up after {_START_LIMIT:.0f} s; stopping it.")
                 _signal_group(process.pid, signal.SIGKILL)
                 return False

@@ -208,11 +208,13 @@ class _Supervisor:
 
     async def _until_idle(self) -> None:
         limit = self._settings.idle_stop.total_seconds()
-        last_run = time.time()
-        while time.time() - max(last_run, self._folder.last_use.stat().st_mtime) < limit:
+        # The time of the last use is only compared with itself: somebody may set the clock that it comes from.
+        used, since = self._folder.last_use.stat().st_mtime, time.monotonic()
+        while time.monotonic() - since < limit:
             await asyncio.sleep(min(_LOOK_FOR_RUNS, limit / 4))
-            if await self._has_open_runs():
-                last_run = time.time()
+            now_used = self._folder.last_use.stat().st_mtime
+            if now_used != used or await self._has_open_runs():
+                used, since = now_used, time.monotonic()
         self._say(f"No run was open for {limit / 60:.0f} minutes.")
 
     async def _has_open_runs(self) -> bool:

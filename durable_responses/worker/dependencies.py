@@ -96,7 +96,7 @@ async def opened(
                 create_slots=AdmissionSlots(in_flight),
                 socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
                 responses=ResponsesActivities(client, requests, in_flight, budget, cadence, claims=claims),
-                websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, time.time, cadence, claims),
+                websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
                 tools=ToolActivities(registry, context, claims),
                 artifacts=ArtifactActivities([settings.output_root]),
             )

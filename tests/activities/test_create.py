@@ -335,6 +335,11 @@ async def test_nothing_is_sent_past_the_deadline(provider: Provider, api: Respon
     assert provider.asked == []
 
 
+async def test_the_deadline_of_a_create_is_one_of_the_servers_clock(emulated: ResponsesClient) -> None:
+    """This machine's clock is an hour ahead."""
+    await create(emulated, Attempt(age=3600), request(deadline=seconds_from_now(-3000)))
+
+
 async def test_a_create_is_not_held_back_beyond_the_deadline(provider: Provider, api: ResponsesClient) -> None:
     """A6."""
     provider.will(answer({}, 503, retry_after="60"))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from random import Random
@@ -108,10 +109,37 @@ async def test_a_response_of_a_second_takes_four_gets(emulator: RunningEmulator,
     assert (await emulator.control.billing()).counts.gets in (3, 4)
 
 
+async def test_a_wall_clock_that_is_set_back_stops_no_wait(
+    provider: Provider, api: ResponsesClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    provider.will(answer(RUNNING), answer(RUNNING), answer(DONE))
+    budget = GetBudget(gets_per_second=100)
+    async with asyncio.timeout(10):
+        waiting = asyncio.create_task(wait(api, budget=budget))
+        while not provider.asked:
+            await asyncio.sleep(0.001)
+        monkeypatch.setattr(time, "time", lambda: real() - 120)
+        assert (await waiting).status == "completed"
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+async def test_a_deadline_is_one_of_the_servers_clock(provider: Provider, api: ResponsesClient, ahead: float) -> None:
+    """This machine's clock is an hour off."""
+    provider.will(answer(RUNNING), answer(RUNNING), answer(DONE))
+    server = datetime.now(UTC) - timedelta(seconds=ahead)
+    attempt = Attempt()
+    attempt.info = replace(attempt.info, started_time=server)
+    in_time = await wait(api, wanted(deadline=server + timedelta(seconds=60)), attempt)
+    provider.will(answer(RUNNING))
+    too_late = await wait(api, wanted(deadline=server - timedelta(seconds=60)), attempt)
+    assert (in_time.status, too_late.status) == ("completed", "in_progress")
+
+
 async def test_the_first_get_waits_for_its_turn(provider: Provider, api: ResponsesClient) -> None:
     """A4: when a worker dies, another one begins to wait for all of its responses at once."""
     budget = GetBudget(gets_per_second=5)
-    while not budget.take_turn(time.time()):
+    while not budget.take_turn():
         pass
     provider.will(answer(DONE))
     began = time.time()
@@ -276,7 +304,7 @@ async def test_a_growing_text_is_reported_to_the_run_again_and_again(
     """So that `progress` stays fresh; on a clock that jumps a second whenever it is looked at."""
     provider.will(*(answer(saying("x" * length)) for length in range(1, 20)), answer(DONE))
     clock = count(time.time())
-    await wait(api, attempt=Attempt(reports=reports), now=lambda: next(clock))
+    await wait(api, attempt=Attempt(reports=reports), clock=lambda: lambda: next(clock))
     lengths = [len(report.preview or "") for report in reports.told]
     assert len(lengths) > 3
     assert lengths == sorted(set(lengths))
@@ -288,7 +316,7 @@ async def test_a_response_without_text_is_not_reported(
     """A report is an event in history."""
     provider.will(*[answer(RUNNING)] * 20, answer(DONE))
     clock = count(time.time())
-    await wait(api, attempt=Attempt(reports=reports), now=lambda: next(clock))
+    await wait(api, attempt=Attempt(reports=reports), clock=lambda: lambda: next(clock))
     assert reports.told == []
 
 
@@ -639,12 +667,14 @@ def test_waiting_responses_share_the_budget_of_gets() -> None:
 
 def test_gets_beyond_the_budget_of_a_second_take_turns() -> None:
     """A4: also the first ones, when a worker takes over thousands of waits at once."""
-    budget = GetBudget(gets_per_second=8)
-    turns = [budget.take_turn(now=100.0) for _ in range(17)]
+    budget = GetBudget(gets_per_second=8, now=lambda: 100.0)
+    turns = [budget.take_turn() for _ in range(17)]
     assert turns == [0.0] * 9 + [n / 8 for n in range(1, 9)]
 
 
 def test_no_more_than_a_quiet_second_is_saved_up() -> None:
-    budget = GetBudget(gets_per_second=8)
-    budget.take_turn(now=100.0)
-    assert sum(budget.take_turn(now=300.0) == 0.0 for _ in range(30)) == 9
+    now = 100.0
+    budget = GetBudget(gets_per_second=8, now=lambda: now)
+    budget.take_turn()
+    now = 300.0
+    assert sum(budget.take_turn() == 0.0 for _ in range(30)) == 9

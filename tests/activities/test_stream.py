@@ -238,7 +238,7 @@ async def test_a_stream_that_breaks_before_its_id_is_known_is_an_ambiguous_creat
 async def test_partial_text_is_never_a_completed_answer(provider: Provider, api: ResponsesClient) -> None:
     """A27: the response goes on, but does not finish in the time that it is given."""
     provider.will(event_stream(CREATED, delta("Half a sen")), *[answer(RUNNING)] * 20)
-    error = await failure(api, now=jumping(5))
+    error = await failure(api, clock=lambda: jumping(5))
     assert error.type == FailureType.RESPONSE_LOST
 
 
@@ -259,7 +259,7 @@ async def test_reads_after_a_cut_outlast_errors_that_pass(provider: Provider, ap
 async def test_a_response_that_the_provider_does_not_know_is_lost(provider: Provider, api: ResponsesClient) -> None:
     """A27: some keep none that was not finished."""
     provider.will(event_stream(CREATED), *[UNKNOWN] * 20)
-    error = await failure(api, now=jumping(5))
+    error = await failure(api, clock=lambda: jumping(5))
     assert error.type == FailureType.RESPONSE_LOST
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -120,7 +119,6 @@ async def worker(emulator: RunningEmulator, emulated: ResponsesClient) -> AsyncI
             in_flight=ResponsesInFlight(1),
             sockets=sockets,
             queue=OWN_QUEUE,
-            now=time.time,
             cadence=QUICK,
         )
         yield Worker(emulator, activities, clock)
