@@ -1,0 +1,162 @@
+"""Whole runs with a provider that answers in odd ways: an answer that is there is used, and is created once."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from durable_responses.activities.messages import SaveOptions
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.responses_api.budget import BUDGET
+from durable_responses.responses_api.models import ReasoningEffort
+from durable_responses.settings import Settings
+from durable_responses.workflows.contract import AgentInput, AgentResult, TransportChoice
+from tests.support import provider as scripted_provider
+from tests.support.emulator_control import RunningEmulator
+from tests.support.provider import Answer, answer, event_stream
+from tests.support.runs import Agents, working
+
+MESSAGE: dict[str, Any] = {
+    "type": "message",
+    "role": "assistant",
+    "content": [{"type": "output_text", "text": "Hello."}],
+}
+QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "output": []}
+DONE = QUEUED | {"status": "completed", "output": [MESSAGE], "usage": {"input_tokens": 3, "output_tokens": 5}}
+CREATED = {"type": "response.created", "response": QUEUED}
+PAGE = answer(b"<html>Back soon</html>", 404)
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[scripted_provider.Provider]:
+    async with scripted_provider.running(scripted_provider.Provider()) as running:
+        yield running
+
+
+@pytest.fixture
+async def odd(
+    client: Client, emulator: RunningEmulator, settings: Settings, scripted: scripted_provider.Provider
+) -> AsyncIterator[Agents]:
+    """Agent runs, with a worker whose provider is the scripted one."""
+    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=scripted.url, websocket_base_url=scripted.url)
+    async with working(client, provider, settings):
+        yield Agents(client, emulator, settings)
+
+
+def creates(provider: scripted_provider.Provider) -> int:
+    return sum((asked.method, asked.target) == ("POST", "/v1/responses") for asked in provider.asked)
+
+
+async def result(agents: Agents, transport: TransportChoice = TransportChoice.BACKGROUND, **fields: Any) -> AgentResult:
+    return await agents.run(
+        AgentInput(task="Say hello.", transport=transport, reasoning_effort=ReasoningEffort.LOW, **fields)
+    )
+
+
+def with_part(**fields: Any) -> dict[str, Any]:
+    return DONE | {"output": [MESSAGE | {"content": [{"type": "output_text", "text": "Hello."} | fields]}]}
+
+
+READ: dict[str, list[Answer]] = {
+    "odd fields": [
+        answer(DONE | {"metadata": {"team": None}, "created_at": "2026-11-28", "error": "", "object": None})
+    ],
+    "odd usage": [answer(DONE | {"usage": {"input_tokens": "12", "output_tokens": 1.5, "total_tokens": float("nan")}})],
+    "no role": [answer(DONE | {"output": [MESSAGE | {"role": None}]})],
+    "a citation of another form": [answer(with_part(annotations=[{"type": "url_citation", "url_citation": {}}, {}]))],
+    "a part of another type": [answer(with_part(type="text"))],
+    "a byte that is not UTF-8": [answer(json.dumps(DONE | {"model": "caf?"}).encode().replace(b"caf?", b"caf\xe9"))],
+    "very many items": [answer(DONE | {"output": [*[{"type": "web_search_call"}] * 30_000, MESSAGE]})],
+    "gzip": [answer(gzip.compress(json.dumps(DONE).encode()), content_encoding="gzip")],
+    "a stream": [event_stream(CREATED, {"type": "response.completed", "response": DONE})],
+    "a page at first": [PAGE, answer(DONE)],
+    "half a body at first": [answer(b'{"id": "re'), answer(DONE)],
+}
+
+
+@pytest.mark.parametrize("gets", READ.values(), ids=READ)
+async def test_an_answer_in_an_odd_form_completes_the_run(
+    odd: Agents, scripted: scripted_provider.Provider, gets: list[Answer]
+) -> None:
+    scripted.will(answer(QUEUED), *gets)
+    ended = await result(odd)
+    assert (ended.status, ended.output_text, ended.error) == ("completed", "Hello.", None)
+    assert creates(scripted) == 1
+
+
+def streams(*events: dict[str, Any] | str) -> Answer:
+    return event_stream(CREATED, *events)
+
+
+EMPTY = {"type": "response.completed", "response": DONE | {"output": []}}
+ITEM = {"type": "response.output_item.done", "item": MESSAGE, "output_index": 0}
+
+STREAMED: dict[str, Answer] = {
+    "JSON": answer(DONE),
+    "an empty last event": streams(ITEM, EMPTY),
+    "deltas without ids": streams({"type": "response.output_text.delta", "delta": "Hello.", "item_id": None}, EMPTY),
+    "a gateway's last event": streams({"type": "response.done", "response": DONE}),
+    "noise": streams(": keepalive\n\n", "data: ping\n\n", ITEM, EMPTY, "data: [DONE]\n\n"),
+    "a mark of the end alone": streams(ITEM, "data: [DONE]\n\n"),
+}
+
+
+@pytest.mark.parametrize("said", STREAMED.values(), ids=STREAMED)
+async def test_a_stream_in_an_odd_form_completes_the_run(
+    odd: Agents, scripted: scripted_provider.Provider, said: Answer
+) -> None:
+    scripted.will(said)
+    ended = await result(odd, TransportChoice.STREAM)
+    assert (ended.status, ended.output_text, ended.error) == ("completed", "Hello.", None)
+    assert creates(scripted) == 1
+
+
+REFUSED: dict[str, tuple[Answer, str]] = {
+    "an error with 200": (answer({"error": {"message": "No such parameter."}}), "bad_request"),
+    "billing": (answer({"error": {"message": "No.", "code": "billing_not_active"}}, 429), "quota_exhausted"),
+    "too large": (
+        answer({"error": {"message": "Limit 30000, Requested 45000.", "code": "rate_limit_exceeded"}}, 429),
+        "bad_request",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "error"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("transport", [TransportChoice.BACKGROUND, TransportChoice.STREAM])
+async def test_a_refusal_for_good_ends_the_run_after_one_create(
+    odd: Agents, scripted: scripted_provider.Provider, said: Answer, error: str, transport: TransportChoice
+) -> None:
+    scripted.will(said)
+    ended = await result(odd, transport)
+    assert ended.error is not None
+    assert (ended.status, ended.error.type, ended.ambiguous_creates) == ("failed", error, 0)
+    assert creates(scripted) == 1
+
+
+async def test_an_answer_beyond_the_budget_ends_the_run_by_name(
+    odd: Agents, scripted: scripted_provider.Provider
+) -> None:
+    bomb = gzip.compress(b"[" + b" " * (BUDGET.unpacked + 1) + b"]", 1)
+    scripted.will(answer(QUEUED), answer(bomb, content_encoding="gzip"), answer(DONE | {"status": "cancelled"}))
+    ended = await result(odd)
+    assert ended.error is not None
+    assert (ended.status, ended.error.type) == ("failed", "answer_too_large")
+    assert creates(scripted) == 1
+    assert scripted.asked[-1].target == "/v1/responses/resp_1/cancel"
+
+
+async def test_a_text_beyond_the_budget_is_saved_as_far_as_it_fits(
+    odd: Agents, scripted: scripted_provider.Provider
+) -> None:
+    scripted.will(answer(QUEUED), answer(with_part(text="Hello. " * 300_000)))
+    ended = await result(odd, save=SaveOptions())
+    assert (ended.status, ended.incomplete_reason) == ("incomplete", "answer_too_large")
+    assert ended.artifact_path is not None
+    saved = Path(ended.artifact_path).read_text()
+    assert saved.count("Hello.") > 90_000
+    assert "[cut: the first" in saved
+    assert creates(scripted) == 1
