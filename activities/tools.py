@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -14,6 +15,7 @@ from durable_responses.activities.messages import CallTool, ToolBeat, ToolOutcom
 from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import redact
+from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
 OUTPUT_CHARACTERS = 100_000
@@ -34,11 +36,18 @@ def definitions(registry: Registry, names: list[str] | None) -> list[FunctionToo
 class ToolActivities:
     """The activity that runs every function tool of a worker: the model never chooses an activity type."""
 
-    def __init__(self, registry: Registry, context: ToolContext, claims: Claims | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        context: ToolContext,
+        claims: Claims | None = None,
+        loops: ToolLoops | None = None,
+    ) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself."""
         self._registry = registry
         self._context = context
         self._claims = claims or Claims()
+        self._loops = loops or ToolLoops()
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
@@ -69,10 +78,20 @@ class ToolActivities:
         if beat is not None:
             await claim.prove(beat)
         try:
-            output = await _run(tool, arguments, self._context_of(call), min(tool.timeout, call.timeout))
+            output = await _run(
+                tool, self._started(tool, arguments, self._context_of(call)), min(tool.timeout, call.timeout)
+            )
         except Exception as error:
             return _told(call, error)
         return ToolResult(call_id=call.call_id, output=output)
+
+    def _started(
+        self, tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext
+    ) -> Coroutine[Any, Any, str]:
+        """The call, where it holds up nothing else: each plain function in a thread, all async ones on a loop there."""
+        if not tool.is_async:
+            return tool.run(arguments, context)
+        return self._loops.run(partial(tool.run, arguments, context), tool.name)
 
     def _find(self, call: CallTool) -> Tool[..., Any]:
         if call.allowed is not None and call.name not in call.allowed:
@@ -92,9 +111,9 @@ class _OutOfTimeError(Exception):
         self.effect = effect
 
 
-async def _run(tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext, seconds: float) -> str:
+async def _run(tool: Tool[..., Any], run: Coroutine[Any, Any, str], seconds: float) -> str:
     # A task of its own, so that a tool that ignores its cancellation can be left behind.
-    task = asyncio.create_task(_in_words(tool, tool.run(arguments, context)))
+    task = asyncio.create_task(_in_words(tool, run))
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:

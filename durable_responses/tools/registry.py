@@ -11,7 +11,7 @@
         return len(text.split())
 
 Name the module in `AGENT_TOOL_MODULES` and the model may call it. An `async def` function must not block: it shares
-its event loop with everything else the worker does. A plain `def` runs in a thread of its own.
+its event loop, one for tools alone, with other calls. A plain `def` runs in a thread of its own.
 """
 
 import asyncio

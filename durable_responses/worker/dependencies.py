@@ -23,6 +23,7 @@ from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
 from durable_responses.responses_api.websocket_pool import WebSocketPool
 from durable_responses.settings import Settings
+from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import ToolContext
 from durable_responses.worker.offered_tools import offered_tools
 
@@ -78,7 +79,7 @@ async def opened(
     """Build all of it; at the end close the connections and give up the file of ids. Raises `RegistryError`."""
     registry = offered_tools(settings)
     http = ResponsesClient(provider.base_url, provider.api_key, connection_age=settings.connection_age)
-    with IdFile.claim(settings.state_folder) as ids:
+    with IdFile.claim(settings.state_folder) as ids, ToolLoops() as loops:
         async with http as client, WebSocketPool(socket_options(provider)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
             requests = RequestBuilder(client, registry, settings.model, [settings.files_root])
@@ -97,7 +98,7 @@ async def opened(
                 socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
                 responses=ResponsesActivities(client, requests, in_flight, budget, cadence, claims=claims),
                 websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
-                tools=ToolActivities(registry, context, claims),
+                tools=ToolActivities(registry, context, claims, loops),
                 artifacts=ArtifactActivities([settings.output_root]),
             )
 

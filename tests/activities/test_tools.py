@@ -241,14 +241,14 @@ async def test_a_thread_that_runs_on_does_not_hold_up_the_answer(caplog: pytest.
 
 async def test_a_tool_that_ignores_its_cancellation_does_not_hold_up_the_answer() -> None:
     """A12: bounded means bounded."""
-    end = asyncio.Event()
+    end = threading.Event()
 
     @tool(effect=Effect.PURE)
     async def cling() -> None:
         """Ignore being cancelled."""
         while not end.is_set():
             try:
-                await end.wait()
+                await asyncio.sleep(0.01)
             except asyncio.CancelledError:
                 continue
 
@@ -262,7 +262,7 @@ async def test_a_heartbeat_is_sent_beside_a_tool_that_says_nothing() -> None:
     """A12: so that a cancel arrives, and a lost worker is noticed."""
     environment = ActivityEnvironment()
     beats = 0
-    enough = asyncio.Event()
+    enough = threading.Event()
 
     def count(*details: object) -> None:
         nonlocal beats
@@ -275,7 +275,8 @@ async def test_a_heartbeat_is_sent_beside_a_tool_that_says_nothing() -> None:
     @tool(effect=Effect.PURE)
     async def wait() -> str:
         """Wait for three heartbeats."""
-        await enough.wait()
+        while not enough.is_set():
+            await asyncio.sleep(0.01)
         return "seen"
 
     assert (await answer(wait, environment=environment)).output == "seen"
@@ -406,13 +407,14 @@ class Watched:
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
-        self.cancelled = asyncio.Event()
+        self.cancelled = threading.Event()
+        self._loop = asyncio.get_running_loop()
 
     def tool(self) -> Tool[[], Any]:
         @tool(effect=Effect.PURE)
         async def watched() -> None:
             """Wait for ever."""
-            self.started.set()
+            self._loop.call_soon_threadsafe(self.started.set)
             try:
                 await asyncio.Event().wait()
             finally:

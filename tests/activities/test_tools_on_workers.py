@@ -42,6 +42,7 @@ class Interruptible:
     def __init__(self, effect: Effect) -> None:
         self.runs = 0
         self.started = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self.stopped_at = 0.0
         self.tool: Tool[..., Any] = tool(effect=effect)(self._function())
 
@@ -49,7 +50,7 @@ class Interruptible:
         async def work() -> str:
             """Work."""
             self.runs += 1
-            self.started.set()
+            self._loop.call_soon_threadsafe(self.started.set)
             if self.runs > 1:
                 return "done"
             try:

@@ -72,3 +72,9 @@ def put(gate: str, context: ToolContext) -> str:
 def send(gate: str, context: ToolContext) -> str:
     """Wait for a gate, doing something that must not be done twice."""
     return Gate(context.workspace, gate).pass_through()
+
+
+@tool(effect=Effect.PURE)
+async def block(gate: str, context: ToolContext) -> str:
+    """Wait for a gate as an async tool must not: its event loop stands still."""
+    return Gate(context.workspace, gate).pass_through()
