@@ -58,7 +58,7 @@ async def test_the_stack_outlives_the_command_that_started_it(stack: Stack, tmp_
     )
     environment = child_environment(AGENT_STATE_FOLDER=str(stack.folder))
     async with Process([sys.executable, "-c", program], log=tmp_path / "command.log", env=environment) as command:
-        assert await command.wait() == 0
+        assert await command.wait(timeout=90) == 0
     assert stack.file.is_ready
 
 
