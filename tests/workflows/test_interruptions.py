@@ -24,6 +24,7 @@ from durable_responses.workflows.contract import (
     CallStatus,
     TransportChoice,
 )
+from durable_responses.workflows.interruptions import StopRequest
 from tests.support.emulator_control import RunningEmulator
 from tests.support.runs import Agents, progress, reached, result_of, until, working
 
@@ -44,6 +45,13 @@ async def by_temporal(run: WorkflowHandle[Any, Any]) -> None:
 
 
 CANCELS = pytest.mark.parametrize("cancel", [by_signal, by_temporal])
+
+
+def test_the_first_reason_to_stop_counts() -> None:
+    stop = StopRequest()
+    stop.make("no longer needed")
+    stop.make("asked again")
+    assert (stop.requested, stop.reason) == (True, "no longer needed")
 
 
 async def end_of(run: WorkflowHandle[Any, Any], cancel: Cancel) -> AgentState:

@@ -358,6 +358,7 @@ def test_a_call_that_we_cannot_answer_fails_the_run_and_is_named(item: dict[str,
     [
         [{"type": "web_search_call", "id": "w"}],
         [{"type": "code_interpreter_call", "id": "w", "call_id": "c"}],
+        [{"type": "a_future_call", "call_id": 5}],
         [{"type": "mcp_call", "id": "w"}],
         [{"type": "shell_call", "call_id": "c"}, {"type": "shell_call_output", "call_id": "c"}],
         [{"type": "hologram", "id": "h"}],

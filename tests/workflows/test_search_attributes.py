@@ -10,8 +10,14 @@ from temporalio.client import Client, WorkflowHandle
 from durable_responses.jobs.attribute_registration import register
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.settings import Settings
-from durable_responses.workflows.contract import AgentInput, AgentStatus
-from durable_responses.workflows.search_attributes import AGENT_ITERATION, AGENT_MODEL, AGENT_STATUS, AGENT_TENANT
+from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus
+from durable_responses.workflows.search_attributes import (
+    AGENT_ITERATION,
+    AGENT_MODEL,
+    AGENT_STATUS,
+    AGENT_TENANT,
+    search_attributes_of,
+)
 from tests.support.runs import Agents, result_of, until
 
 TWICE = {"scenario": 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'}
@@ -25,6 +31,15 @@ async def attributes(run: WorkflowHandle[Any, Any]) -> dict[str, Any]:
 
 def asks_for(tenant: str, **fields: Any) -> AgentInput:
     return AgentInput(task="Add.", model="gpt-5.4", tenant=tenant, metadata=TWICE, **fields)
+
+
+def test_an_iteration_counts_once_its_first_response_is_there() -> None:
+    """So that the status and the iteration change together, which is one event."""
+    queued, running = (
+        search_attributes_of(AgentInput(task="Add."), AgentState(status=status, iteration=1))
+        for status in (AgentStatus.QUEUED, AgentStatus.RUNNING)
+    )
+    assert (queued[AGENT_ITERATION], running[AGENT_ITERATION]) == (0, 1)
 
 
 @pytest.mark.parametrize("transport", ["background", "stream", "websocket"])

@@ -213,6 +213,7 @@ def test_what_still_waits_at_the_end_of_the_run_has_failed() -> None:
     run = Run("first", "second")
     run.sent(ACCEPTED)
     run.messages.run_ended()
+    assert not run.ledger.texts
     assert run.statuses == [ACCEPTED, FAILED]
 
 
