@@ -24,6 +24,7 @@ from durable_responses.responses_api.models import (
     UrlCitation,
     Usage,
 )
+from durable_responses.responses_api.redaction import redact
 
 LARGEST_TEXT = 640 * 1024  # bytes of one response's text as JSON, and as much of arguments: together they fit a payload
 LARGEST_SUMMARY = 64 * 1024  # bytes as JSON, of all reasoning summaries
@@ -128,7 +129,7 @@ def _error(error: ErrorDetail | None) -> ErrorDetail | None:
         return None
     return ErrorDetail(
         code=_short_or_none(error.code),
-        message=_short(error.message, LONGEST_MESSAGE),
+        message=redact(error.message, limit=LONGEST_MESSAGE),
         type=_short_or_none(error.type),
         param=_short_or_none(error.param),
     )

@@ -5,6 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
+from durable_responses.responses_api.redaction import Secrets
 from durable_responses.settings import OtelSettings, Settings, SettingsError
 from durable_responses.telemetry.log_lines import log_handler
 
@@ -13,7 +14,7 @@ def setup_logs(settings: Settings) -> None:
     """Log to standard error, from `AGENT_LOG_LEVEL` on, in the form of `AGENT_LOG_FORMAT`."""
     logging.basicConfig(
         level=settings.log_level.upper(),
-        handlers=[log_handler(settings.log_format)],
+        handlers=[log_handler(settings.log_format, Secrets(settings.secrets()))],
         force=True,
     )
     # One line for each request: thousands of waiting responses would write nothing else.

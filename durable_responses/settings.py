@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +31,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from durable_responses.responses_api.redaction import proxy_secrets
 from durable_responses.telemetry.export import Content, Export, Protocol, SdkMetrics
 from durable_responses.telemetry.log_lines import LogFormat
 
@@ -272,6 +274,12 @@ class Settings(BaseSettings):
         told |= {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
         told["version of this program"] = str(_last_edit(program))
         return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in told.items()}
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values of the settings that nobody may read, and the passwords of the environment's proxies."""
+        held = [value for name in type(self).model_fields if isinstance(value := getattr(self, name), SecretStr)]
+        proxies = [secret for proxy in getproxies_environment().values() for secret in proxy_secrets(proxy)]
+        return (*(value.get_secret_value().strip() for value in held), *proxies)
 
     def _told(self, field: str) -> str:
         value = getattr(self, field)

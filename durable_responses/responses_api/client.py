@@ -53,7 +53,7 @@ from durable_responses.responses_api.models import (
     error_fields,
     read_json,
 )
-from durable_responses.responses_api.redaction import without_values
+from durable_responses.responses_api.redaction import Secrets, proxy_secrets
 from durable_responses.responses_api.tracing import TracedTransport
 from durable_responses.responses_api.transport import (
     CONNECTION_AGE,
@@ -100,10 +100,11 @@ class ResponsesClient:
         url = _usable_url(base_url)
         proxy = environment_proxy(url)
         tls = httpx.create_ssl_context()
-        self._key = _usable_key(api_key)
+        key = _usable_key(api_key)
+        self._secrets = Secrets((key, *proxy_secrets(proxy)))
         headers = {"user-agent": "durable-responses", "accept": "application/json", "accept-encoding": "gzip"}
-        if self._key:
-            headers["authorization"] = f"Bearer {self._key}"
+        if key:
+            headers["authorization"] = f"Bearer {key}"
         pooled = pooled_transport(tls, proxy, max_connections, connection_age)
         single = single_use_transport(tls, proxy, max_connections)
         self._reads = httpx.AsyncClient(base_url=url, headers=headers, transport=TracedTransport(pooled))
@@ -227,8 +228,9 @@ class ResponsesClient:
                         limit.reschedule(_time() + timeout)
         except FAILURES as failure:
             if not is_event_stream(body):
-                raise _error_for(failure, request, _too_late(request, timeout)) from failure
-        return Answer(_asked(request), answer.status_code, answer.headers, bytes(body))
+                raise _error_for(failure, request, _too_late(request, timeout), self._secrets) from failure
+        read = await _off_the_loop(len(body), partial(self._secrets.mask, bytes(body)))
+        return Answer(_asked(request), answer.status_code, _masked(answer.headers, self._secrets), read)
 
     async def _open(
         self, request: httpx.Request, timeout: float, *, stream: bool = False
@@ -245,18 +247,19 @@ class ResponsesClient:
                     return answer, limit.when() or 0.0
                 reason = await _beginning(answer)
         except FAILURES as failure:
-            error = _error_for(failure, request, _too_late(request, timeout))
+            error = _error_for(failure, request, _too_late(request, timeout), self._secrets)
             if upload is None or upload.is_sent or not isinstance(error, ConnectionLost):
                 raise error from failure
             raise NotSent(f"The connection broke before {_asked(request)} was sent to its end: {error}") from failure
-        reason = without_values(reason, [self._key])
-        raise error_for_answer(_asked(request), answer.status_code, answer.headers, reason)
+        reason = self._secrets.mask_refusal(reason)
+        raise error_for_answer(_asked(request), answer.status_code, _masked(answer.headers, self._secrets), reason)
 
     @asynccontextmanager
     async def _events(self, request: httpx.Request, silence: float) -> AsyncIterator[AsyncIterator[Event]]:
         request.headers["accept"] = "text/event-stream"
         answer, _ = await self._open(request, silence, stream=True)
-        async with aclosing(answer), aclosing(_follow(answer, silence)) as events:
+        answer.headers = _masked(answer.headers, self._secrets)
+        async with aclosing(answer), aclosing(_follow(answer, silence, self._secrets)) as events:
             yield events
 
 
@@ -267,9 +270,12 @@ def _usable_url(base_url: str) -> httpx.URL:
     try:
         url = httpx.URL(base_url.strip())
     except httpx.InvalidURL as error:
-        raise Misconfigured(f"The base URL is not a URL ({error}): give one like https://api.openai.com/v1.") from error
+        # What the library says of it may be a piece of a password.
+        why = "" if "@" in base_url else f" ({error})"
+        raise Misconfigured(f"The base URL is not a URL{why}: give one like https://api.openai.com/v1.") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise Misconfigured(f"The base URL {url!s} is not usable: give one like https://api.openai.com/v1.")
+        shown = "" if "@" in base_url else f" {url!s}"
+        raise Misconfigured(f"The base URL{shown} is not usable: give one like https://api.openai.com/v1.")
     if url.userinfo:
         raise Misconfigured(f"The base URL of {url.host} contains a user name or password: give an API key instead.")
     return url
@@ -309,7 +315,11 @@ def _time() -> float:
 FAILURES = (TimeoutError, TooLarge, CannotUnpack, *TRANSPORT_FAILURES)
 
 
-def _error_for(failure: Exception, request: httpx.Request, too_late: str) -> ResponsesError:
+def _masked(headers: httpx.Headers, secrets: Secrets) -> httpx.Headers:
+    return httpx.Headers([(name, secrets.mask_refusal(value)) for name, value in headers.multi_items()])
+
+
+def _error_for(failure: Exception, request: httpx.Request, too_late: str, secrets: Secrets) -> ResponsesError:
     asked = _asked(request)
     match failure:
         case TimeoutError():
@@ -319,7 +329,7 @@ def _error_for(failure: Exception, request: httpx.Request, too_late: str) -> Res
         case CannotUnpack():
             return MalformedAnswer(f"The answer to {asked} cannot be unpacked: {failure}")
         case _:
-            return error_for_failure(asked, failure)
+            return error_for_failure(asked, failure, secrets)
 
 
 def _too_late(request: httpx.Request, timeout: float) -> str:
@@ -430,10 +440,10 @@ def _assembled(answer: Answer) -> Assembly:
 _DONE = "[DONE]"
 
 
-async def _follow(answer: httpx.Response, silence: float) -> AsyncGenerator[Event]:
+async def _follow(answer: httpx.Response, silence: float, secrets: Secrets) -> AsyncGenerator[Event]:
     assembly = Assembly()
     try:
-        async with aclosing(_heard(answer, silence, assembly)) as events:
+        async with aclosing(_heard(answer, silence, assembly, secrets)) as events:
             async for event in events:
                 yield event
                 if event.is_terminal:
@@ -444,12 +454,16 @@ async def _follow(answer: httpx.Response, silence: float) -> AsyncGenerator[Even
         raise
     except FAILURES as failure:
         too_late = f"The stream of {_asked(answer.request)} was silent for {silence:g} seconds."
-        raised = _error_for(failure, answer.request, too_late)
+        raised = _error_for(failure, answer.request, too_late, secrets)
         raised.response_id = assembly.response.id if assembly.response else None
         raise raised from failure
 
 
-async def _heard(answer: httpx.Response, silence: float, assembly: Assembly) -> AsyncGenerator[Event]:
+def _event_in(message: ServerSentEvent, secrets: Secrets) -> Event:
+    return parse_event(secrets.mask(message.data), secrets.mask(message.event))
+
+
+async def _heard(answer: httpx.Response, silence: float, assembly: Assembly, secrets: Secrets) -> AsyncGenerator[Event]:
     """The events of a stream, put right by what came before them.
 
     What cannot be read is left out: it may be nothing, and the response can still be read by its id. Raises
@@ -460,14 +474,15 @@ async def _heard(answer: httpx.Response, silence: float, assembly: Assembly) -> 
     async with aclosing(_messages(answer, silence)) as messages:
         async for message in messages:
             if isinstance(message, bytes):
-                yield await _only_event(message, answer, assembly)
+                body = await _off_the_loop(len(message), partial(secrets.mask, message))
+                yield await _only_event(body, answer, assembly)
                 return
             if message.data.strip() == _DONE:
                 if (end := assembly.end()) is not None:
                     yield end
                 continue
             try:
-                event = await _off_the_loop(len(message.data), partial(parse_event, message.data, message.event))
+                event = await _off_the_loop(len(message.data), partial(_event_in, message, secrets))
             except ValueError as error:
                 unreadable = unreadable or error
                 continue

@@ -19,6 +19,7 @@ from websockets.proxy import parse_proxy
 from websockets.uri import parse_uri
 
 from durable_responses.responses_api.errors import Misconfigured
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, proxy_secrets
 from durable_responses.responses_api.tracing import trace_headers
 from durable_responses.responses_api.transport import environment_proxy
 
@@ -111,7 +112,7 @@ class Handshake:
     tls: ssl.SSLContext | None = field(repr=False)
     proxy: str | None = field(repr=False)
     proxy_tls: ssl.SSLContext | None = field(repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: Secrets = field(default=NO_SECRETS, repr=False)
     """Values that an answer of the server must not repeat to anyone."""
 
     @property
@@ -147,7 +148,7 @@ def prepare(url: str, api_key: SecretStr | None, options: ConnectOptions) -> Han
         tls=_context(overrides.tls, "tls") if address.scheme == "wss" else None,
         proxy=proxy,
         proxy_tls=_context(overrides.proxy.tls, "proxy.tls") if secure_proxy else None,
-        secrets=(_key(api_key), _auth_secret(overrides.auth)),
+        secrets=Secrets((_key(api_key), _auth_secret(overrides.auth), *proxy_secrets(proxy))),
     )
 
 

@@ -15,6 +15,7 @@ import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from ssl import SSLContext
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -30,6 +31,7 @@ from durable_responses.responses_api.errors import (
     ResponsesError,
     Unreachable,
 )
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
 
 # --- making connections ------------------------------------------------------------------------------------------
 
@@ -173,10 +175,26 @@ def environment_proxy(url: httpx.URL) -> str | None:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if not proxy.startswith(("http://", "https://")):
+        scheme = proxy.partition("://")[0]
         raise Misconfigured(
-            f"The proxy {proxy} for {url.host} is not supported: name an http:// proxy, or list {url.host} in NO_PROXY."
+            f"The {scheme}:// proxy for {url.host} is not supported: name an http:// proxy, or list {url.host} in "
+            "NO_PROXY."
+        )
+    if not _is_usable(proxy):
+        # Nothing of it is shown: what looks like a port or a path may be a part of the password.
+        raise Misconfigured(
+            f"The proxy for {url.host} does not have a valid URL: use http://host:port, and in a user name or password "
+            "write / ? # @ as %2F %3F %23 %40."
         )
     return proxy
+
+
+def _is_usable(proxy: str) -> bool:
+    try:
+        address = urlsplit(proxy)
+        return bool(address.hostname) and (address.port is None or address.port > 0) and "@" not in address.path
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:
@@ -217,13 +235,16 @@ def what_it_proves(raised: type[Exception]) -> type[ResponsesError]:
     return next((kind for known, kind in _PROVES if issubclass(raised, known)), ConnectionLost)
 
 
-def error_for_failure(request: str, failure: Exception) -> ResponsesError:
-    """The error for one of `TRANSPORT_FAILURES`; `request` names what was asked for ("POST /responses")."""
+def error_for_failure(request: str, failure: Exception, secrets: Secrets = NO_SECRETS) -> ResponsesError:
+    """The error for one of `TRANSPORT_FAILURES`; `request` names what was asked for ("POST /responses").
+
+    `secrets` are not shown, whatever the library says: the key, and the proxy's password.
+    """
     cause = failure.__cause__ if isinstance(failure.__cause__, aiohttp.ClientError) else failure
     if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status == 407:
         return AuthenticationFailed(f"The proxy requires a user name and password for {request}", status=407)
     kind = what_it_proves(type(cause))
-    words = " ".join(str(cause).replace(" ssl:default", "").split())
+    words = secrets.mask_refusal(" ".join(str(cause).replace(" ssl:default", "").split()))
     return kind(f"{_WHAT_HAPPENED[kind]} {request}: {words or type(cause).__name__}")
 
 

@@ -51,7 +51,7 @@ from durable_responses.responses_api.protocol import (
     RetryBudget,
     TurnState,
 )
-from durable_responses.responses_api.redaction import without_values
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
 
 # At level DEBUG the library writes every header of the handshake, the key among them, and every frame.
 _library_log = logging.getLogger(f"{__name__}.websockets")
@@ -156,8 +156,9 @@ Cancelled, it leaves nothing open."""
 class LibrarySocket:
     """A connection of the `websockets` library."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, secrets: Secrets = NO_SECRETS) -> None:
         self._connection = connection
+        self._secrets = secrets
 
     @property
     def is_open(self) -> bool:
@@ -169,14 +170,19 @@ class LibrarySocket:
         try:
             await self._connection.send(text)
         except ConnectionClosed as closed:
-            raise SocketClosed(_close_of(closed)) from closed
+            raise SocketClosed(self._close_of(closed)) from closed
 
     async def receive(self) -> str | bytes:
-        """The next message. Fragments have been put together."""
+        """The next message, without our secrets. Fragments have been put together."""
         try:
-            return await self._connection.recv()
+            message = await self._connection.recv()
         except ConnectionClosed as closed:
-            raise SocketClosed(_close_of(closed)) from closed
+            raise SocketClosed(self._close_of(closed)) from closed
+        return self._secrets.mask(message)
+
+    def _close_of(self, closed: ConnectionClosed) -> Close:
+        close = _close_of(closed)
+        return Close(close.code, self._secrets.mask_refusal(close.reason))
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye, wait for the answer at most `close_timeout`, hang up."""
@@ -264,21 +270,24 @@ async def open_socket(handshake: Handshake) -> LibrarySocket:
         )
     except (OSError, InvalidHandshake) as failure:
         raise error_for_handshake(failure, handshake) from failure
-    return LibrarySocket(connection)
+    return LibrarySocket(connection, handshake.secrets)
 
 
 def error_for_handshake(failure: OSError | InvalidHandshake, handshake: Handshake) -> ResponsesError:
     """The error for a failed attempt to open a WebSocket. Nothing was sent over it, whatever happened."""
     match failure:
         case InvalidStatus(response=answer):
-            headers = {name.lower(): value for name, value in answer.headers.raw_items()}
-            return _refused(answer.status_code, headers, without_values(bytes(answer.body or b""), handshake.secrets))
+            mask = handshake.secrets.mask_refusal
+            headers = {name.lower(): mask(value) for name, value in answer.headers.raw_items()}
+            return _refused(answer.status_code, headers, mask(bytes(answer.body or b"")))
         case InvalidProxyStatus(response=answer) if answer.status_code == 407:
             return AuthenticationFailed("The proxy requires a user name and password for the WebSocket.", status=407)
         case OSError() | ProxyError() | InvalidMessage():
-            return Unreachable(f"The WebSocket could not be opened: {failure or type(failure).__name__}")
+            words = handshake.secrets.mask_refusal(str(failure))
+            return Unreachable(f"The WebSocket could not be opened: {words or type(failure).__name__}")
         case _:
-            return NoSuchEndpoint(f"The server does not speak WebSocket at this URL: {failure}")
+            words = handshake.secrets.mask_refusal(str(failure))
+            return NoSuchEndpoint(f"The server does not speak WebSocket at this URL: {words}")
 
 
 def _refused(status: int, headers: dict[str, str], body: bytes) -> ResponsesError:

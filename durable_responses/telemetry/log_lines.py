@@ -2,13 +2,17 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import opentelemetry.trace
 from temporalio import activity, workflow
+
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, masked
+
+Mask = Callable[[str], str]
 
 
 class LogFormat(StrEnum):
@@ -54,8 +58,13 @@ def _ids_of(record: logging.LogRecord) -> Mapping[str, str]:
 class TextFormatter(logging.Formatter):
     """One line of text with the ids at its end; a traceback follows below."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask: Mask) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line and the traceback, without secrets."""
+        return self._mask(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without its traceback."""
@@ -67,23 +76,34 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One JSON object on one line: `time` (RFC 3339), `level`, `logger`, `message`, `exception`, and the ids."""
 
+    def __init__(self, mask: Mask) -> None:
+        super().__init__()
+        self._mask = mask
+
     def format(self, record: logging.LogRecord) -> str:
         """The object."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self._mask(record.getMessage()),
             **_ids_of(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = self._mask(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
 
 
-def log_handler(format: LogFormat) -> logging.Handler:  # noqa: A002 the word of logging
-    """A handler that writes to standard error."""
+def log_handler(format: LogFormat, secrets: Secrets = NO_SECRETS) -> logging.Handler:  # noqa: A002 the word of logging
+    """A handler that writes to standard error what is not secret: not `secrets`, and nothing that looks like one.
+
+    The last net: tracebacks repeat what libraries of others have in their exceptions.
+    """
+
+    def mask(text: str) -> str:
+        return masked(secrets.mask_refusal(text))
+
     handler = logging.StreamHandler()
     handler.addFilter(remember_ids)
-    handler.setFormatter(JsonFormatter() if format is LogFormat.JSON else TextFormatter())
+    handler.setFormatter(JsonFormatter(mask) if format is LogFormat.JSON else TextFormatter(mask))
     return handler

@@ -297,6 +297,38 @@ async def test_a_key_in_a_refusal_is_not_shown(provider: Provider, key: str) -> 
     assert key not in repr(caught.value)
 
 
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY.get_secret_value())
+
+
+@pytest.mark.parametrize("spelled", [KEY.get_secret_value(), ESCAPED], ids=["plain", "escaped"])
+async def test_a_key_that_an_answer_repeats_reaches_nobody(
+    provider: Provider, api: ResponsesClient, spelled: str
+) -> None:
+    """A25: not as the error of a response, not in its text, and not in an event."""
+    body = (
+        f'{{"id": "resp_1", "status": "failed", "error": {{"code": "server_error", "message": "upstream {spelled}"}},'
+        f' "output": [{{"type": "message", "content": [{{"type": "output_text", "text": "{spelled}"}}]}}]}}'
+    )
+    event = f'{{"type": "response.failed", "response": {body}}}'
+    provider.will(
+        answer(body.encode()),
+        answer(body.encode(), content_type="application/json"),
+        answer(f"event: response.failed\ndata: {event}\n\n".encode(), content_type="text/event-stream"),
+        answer(f"<p>{spelled}</p>".encode(), 502, x_request_id=KEY.get_secret_value()),
+    )
+    created, retrieved = await api.create(REQUEST), (await api.retrieve("resp_1")).response
+    async with api.stream(REQUEST) as events:
+        streamed = [event async for event in events]
+    with pytest.raises(ServerFailed) as caught:
+        await api.retrieve("resp_1")
+    assert created.error is not None
+    assert created.error.message == "upstream ***"
+    assert created.output_text == "***"
+    assert "***" in str(caught.value)
+    for shown in (created, retrieved, streamed, caught.value):
+        assert KEY.get_secret_value() not in repr(shown)
+
+
 async def test_a_redirect_is_not_followed(provider: Provider, api: ResponsesClient) -> None:
     provider.will(answer(b"", 307, location=provider.url + "/elsewhere"))
     with pytest.raises(NoSuchEndpoint, match="redirects to"):

@@ -1,6 +1,17 @@
+import json
+from base64 import b64encode
+from urllib.parse import quote
+
 import pytest
 
-from durable_responses.responses_api.redaction import MASK, MAX_TEXT_BYTES, names_a_secret, redact, without_values
+from durable_responses.responses_api.redaction import (
+    MASK,
+    MAX_TEXT_BYTES,
+    Secrets,
+    names_a_secret,
+    proxy_secrets,
+    redact,
+)
 
 SHOWN = {
     "key sk-proj-abcDEF0123_456-x.": "key sk-***",
@@ -10,6 +21,7 @@ SHOWN = {
     "Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==": "Proxy-Authorization: Basic ***",
     "https://me:secret@proxy.example:3128/x": "https://***@proxy.example:3128/x",
     "https://me:sec@ret@proxy.example/x": "https://***@proxy.example/x",
+    "http://me:pa/ss?w#rd@proxy.example:3128": "http://***@proxy.example:3128",
     '{"api_key": "0123456789"}': '{"api_key": "***"}',
     "?api-key=0123456789&x=1": "?api-key=***&x=1",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.abc": "***",
@@ -18,6 +30,7 @@ WORDS = [
     "Missing bearer or basic authentication in header",
     "a task-oriented, risk-averse mask-wearer",
     "https://host.example?to=me@home.example",
+    "https://host.example:8443/a?to=me@home.example",
     "https://host.example/a, then write to me@home.example",
 ]
 
@@ -42,18 +55,76 @@ def test_a_key_at_the_cut_is_not_half_shown() -> None:
     assert "abcdef" not in redact("x" * 2040 + " sk-abcdefghijklmnop")
 
 
-def test_values_that_we_sent_are_masked_wherever_an_answer_repeats_them() -> None:
-    """A25: keys of compatible servers look like nothing in particular."""
-    told = without_values(
-        b'{"given": "my-other-key", "also": "my-token-1"} my-other-key', ["my-other-key", "my-token-1"]
-    )
-    assert told == f'{{"given": "{MASK}", "also": "{MASK}"}} {MASK}'.encode()
+KEY = "gw/Key+2024.q_7=="
+SPELLED = {
+    "plain": KEY,
+    "escaped as JSON": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+    "partly, and with capitals": KEY.replace("K", "\\u004B").replace("+", "\\u002B"),
+    "with its slash escaped": KEY.replace("/", "\\/"),
+    "as JSON inside of JSON": KEY.replace("y", "\\\\u0079").replace("/", "\\\\\\/"),
+    "percent-encoded": quote(KEY, safe=""),
+    "percent-encoded, letters too": "".join(f"%{ord(letter):02x}" for letter in KEY),
+    "percent-encoded twice": quote(quote(KEY, safe=""), safe=""),
+    "as HTML entities": "".join(f"&#{ord(letter)};" for letter in KEY),
+    "as hexadecimal entities": "".join(f"&#x{ord(letter):X};" for letter in KEY),
+}
 
 
-@pytest.mark.parametrize("value", ["", "none"])
+@pytest.mark.parametrize("spelled", SPELLED.values(), ids=SPELLED)
+def test_what_we_sent_is_masked_however_an_answer_spells_it(spelled: str) -> None:
+    """A25: keys of compatible servers look like nothing in particular, and JSON can write a letter in two ways."""
+    answer = f'{{"error": {{"message": "no {spelled} here"}}}}'
+    assert Secrets((KEY,)).mask(answer) == f'{{"error": {{"message": "no {MASK} here"}}}}'
+    assert Secrets((KEY,)).mask(answer.encode()) == Secrets((KEY,)).mask(answer).encode()
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "Bearer ", "user:"])
+@pytest.mark.parametrize("after", ["", "c", "cd", '"}'])
+def test_it_is_masked_inside_of_base64(before: str, after: str) -> None:
+    """Gateways show headers that way; only the characters at both ends are left, which hold less than a letter."""
+    encoded = b64encode(f"{before}{KEY}{after}".encode()).decode()
+    shown = Secrets((KEY,)).mask(encoded)
+    assert MASK in shown
+    assert len(shown) <= len(encoded) - len(KEY) * 4 // 3 + 2 + len(MASK)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_it_is_masked_in_any_encoding_that_json_has(encoding: str) -> None:
+    masked = Secrets((KEY,)).mask(f'{{"key": "{KEY}"}}'.encode(encoding))
+    assert json.loads(masked) == {"key": MASK}
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("around", ["", "\\", "\\\\", '"', "\n", "é", "\\u", "%", "&#"])
+def test_masked_json_is_still_the_same_json_but_for_the_key(around: str, ascii_only: bool) -> None:
+    value = {f"{around}{KEY}": [KEY, f"{around}x{KEY}x{around}"], "other": [around, 1.5, None]}
+    read = json.loads(Secrets((KEY,)).mask(json.dumps(value, ensure_ascii=ascii_only)))
+    assert KEY not in repr(read)
+    assert read["other"] == value["other"]
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("value", ["", "none", "ollama"])
 def test_a_short_value_is_not_looked_for(value: str) -> None:
     """The placeholder for no key is a word of every other answer."""
-    assert without_values(b"There is none.", [value]) == b"There is none."
+    assert Secrets((value,)).mask_refusal(f"There is {value}.") == f"There is {value}."
+
+
+@pytest.mark.parametrize("value", ["lm-studio", "not-needed", "EMPTY_KEY"])
+def test_a_placeholder_for_no_key_is_left_in_answers_and_masked_in_refusals(value: str) -> None:
+    assert Secrets((value,)).mask(f"How to set up {value}") == f"How to set up {value}"
+    assert Secrets((value,)).mask_refusal(f"Wrong key: {value}") == f"Wrong key: {MASK}"
+
+
+def test_of_a_proxy_its_user_and_password_are_secret_as_written_and_as_sent() -> None:
+    secrets = Secrets(proxy_secrets("http://agent:p%40ss%2Fword9@proxy.example:3128"))
+    for told in ("p%40ss%2Fword9", "p@ss/word9", "agent:p@ss/word9", b64encode(b"agent:p@ss/word9").decode()):
+        assert "ss" not in secrets.mask_refusal(f"refused: {told}").replace("refused", "")
+
+
+@pytest.mark.parametrize("proxy", [None, "", "http://proxy.example:3128", "proxy.example"])
+def test_a_proxy_without_a_user_has_no_secrets(proxy: str | None) -> None:
+    assert proxy_secrets(proxy) == ()
 
 
 def test_names_say_whether_a_field_may_hold_a_secret() -> None:

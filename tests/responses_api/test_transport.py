@@ -159,8 +159,18 @@ def test_the_proxy_is_used_for_its_scheme_and_not_for_what_no_proxy_lists_or_loo
 
 def test_a_kind_of_proxy_that_cannot_be_used_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@proxy.example:1080")
-    with pytest.raises(Misconfigured, match=r"socks5://\*\*\*@proxy\.example:1080 .* NO_PROXY"):
+    with pytest.raises(Misconfigured, match=r"socks5:// proxy .* NO_PROXY") as caught:
         ResponsesClient("http://provider.invalid/v1", KEY)
+    assert "secret" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se#cret", "se@cr/et", "12/secret", "[secret"])
+def test_of_a_proxy_that_is_not_a_url_nothing_is_shown(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    """What libraries take for its port or path is a part of the password."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:{password}@proxy.example:3128")
+    with pytest.raises(Misconfigured, match="does not have a valid URL") as caught:
+        ResponsesClient("http://provider.invalid/v1", KEY)
+    assert not any(part in str(caught.value) for part in ("cret", "me:", "12/"))
 
 
 # --- what a failure proves ----------------------------------------------------------------------------------------

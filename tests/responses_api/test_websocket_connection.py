@@ -27,7 +27,7 @@ from durable_responses.responses_api.handshake import (
     TlsOptions,
     prepare,
 )
-from durable_responses.responses_api.websocket_connection import error_for_handshake, open_socket
+from durable_responses.responses_api.websocket_connection import SocketClosed, error_for_handshake, open_socket
 from tests.support import websocket_server
 from tests.support.certificates import PASSPHRASE, Authority
 from tests.support.websocket_server import Server, until
@@ -297,3 +297,16 @@ async def test_a_server_that_hangs_up_during_the_handshake_may_be_back(leak_free
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as listening:
         with pytest.raises(NotProcessed):
             await open_socket(handshake(f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}"))
+
+
+async def test_neither_message_nor_close_repeats_the_key(server: Server) -> None:
+    """A25, over a WebSocket: spelled in whatever way."""
+    opened = await open_socket(handshake(server.url))
+    connection = (await server.peer()).connection
+    spelled = "".join(f"\\u{ord(letter):04x}" for letter in KEY.get_secret_value())
+    await connection.send(f'{{"type": "error", "message": "{spelled}"}}')
+    await connection.close(4000, f"not {KEY.get_secret_value()}")
+    assert await opened.receive() == '{"type": "error", "message": "***"}'
+    with pytest.raises(SocketClosed) as closed:
+        await opened.receive()
+    assert closed.value.close.reason == "not ***"

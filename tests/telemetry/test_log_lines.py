@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from durable_responses.emulator.model.script import Script, Text
+from durable_responses.responses_api.redaction import Secrets
 from durable_responses.telemetry.log_lines import LogFormat, current_response, log_handler
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.deployment import Deployment, calls
@@ -93,3 +94,18 @@ def test_the_handler_writes_to_standard_error() -> None:
     handler = log_handler(LogFormat.TEXT)
     assert isinstance(handler, logging.StreamHandler)
     assert handler.stream is sys.stderr
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_neither_message_nor_traceback_shows_a_secret(form: LogFormat) -> None:
+    """Libraries have URLs with passwords in their exceptions."""
+    formatter = log_handler(form, Secrets(("my-own-key-7",))).formatter
+    assert formatter is not None
+    try:
+        raise ValueError("http://me:pass/word@proxy.example is not a URL, and my\\u002down-key-7 not a key")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "sent %s", ("my-own-key-7",), sys.exc_info())
+    line = formatter.format(record)
+    assert "is not a URL" in line
+    assert "Traceback" in line
+    assert not any(secret in line for secret in ("own-key", "word@", "me:"))
