@@ -73,6 +73,11 @@ class Claim:
     def _age(self) -> float:
         return max(self._claims.steady() - self._proven_at, self._claims.wall() - self._proven_at_wall)
 
+    async def prove_if_late(self, beat: BaseModel) -> None:
+        """`prove()`, where that is necessary: for the moment before something is sent."""
+        if self.is_late:
+            await self.prove(beat)
+
     async def prove(self, beat: BaseModel) -> None:
         """Send a heartbeat with these details, and wait until the server has taken it.
 

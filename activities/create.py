@@ -102,6 +102,10 @@ class Sending:
                 self._tell(CreatePhase.REJECTED, pulse)
                 raise
 
+    async def before_end(self) -> None:
+        """Connecting and sending may have taken long: the last byte is only sent by an attempt that is still ours."""
+        await self.claim.prove_if_late(Beat(phase=CreatePhase.POSTING))
+
     def _tell(self, phase: CreatePhase, pulse: Pulse) -> None:
         self.beat = Beat(phase=phase)
         pulse.beat()

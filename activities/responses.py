@@ -27,6 +27,7 @@ from durable_responses.activities.polling import Cadence, GetBudget, Reads, Resp
 from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.stream import PreviewFeed, StreamTurn, read_after_cut
+from durable_responses.responses_api.bodies import BeforeEnd
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.errors import GiveUp, NotFound, OutcomeUnknown, ResponsesError
 from durable_responses.responses_api.events import ResponseEvent
@@ -69,16 +70,16 @@ class ResponsesActivities:
         async with Pulse(lambda: sending.beat) as pulse:
             building = self.requests.build(create, background=True, stream=create.options.live_preview)
             request = await sending.prepared(building, pulse)
-            response = await sending.until_taken(lambda: to_its_end(self._create(request)), pulse)
+            response = await sending.until_taken(lambda: to_its_end(self._create(request, sending.before_end)), pulse)
             self.in_flight.started(response.id)
             sending.beat = Beat(phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status)
             pulse.beat()
         return CreatedResponse(response_id=response.id, status=response.status, model=response.model or None)
 
-    async def _create(self, request: CreateRequest) -> Response:
+    async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:
         if not request.stream:
-            return await self.client.create(request)
-        async with self.client.stream(request, silence=self.first_event) as events:
+            return await self.client.create(request, before_end=before_end)
+        async with self.client.stream(request, silence=self.first_event, before_end=before_end) as events:
             async for event in events:
                 if isinstance(event, ResponseEvent):
                     return event.response
@@ -149,7 +150,8 @@ class ResponsesActivities:
         if earlier is not None:
             return await read_after_cut(self._reads(earlier, now()), "the worker that followed it was lost", now)
         build = partial(self.requests.build, create, background=False, stream=True)
-        stream = partial(self.client.stream, silence=self.silence)
+        posting = Beat(phase=CreatePhase.POSTING)
+        stream = partial(self.client.stream, silence=self.silence, before_end=partial(claim.prove_if_late, posting))
         turn = StreamTurn(claim, self.client, stream, build, create.deadline, now)
         try:
             return await turn.run()

@@ -255,14 +255,18 @@ class SocketTurn:
             lease = await self.sockets.lease(session, lifetime)
             if lease is None:
                 self._steering = None
-                yield await lifetime.enter_async_context(self.client.stream(request, silence=self.silence))
+                stream = self.client.stream(request, silence=self.silence, before_end=self._before_sending)
+                yield await lifetime.enter_async_context(stream)
                 return
             continued = await self._warmed_up(lease, request)
-            if self.claim.is_late:  # connecting and sending ahead may have taken long
-                await self.claim.prove(Beat(phase=CreatePhase.POSTING))
+            await self._before_sending()
             turn = lease.turn(continued)
             self._steering = lifetime.enter_context(self.sockets.open_to_texts(session, turn))
             yield await lifetime.enter_async_context(aclosing(self._heard(lease, turn, self._steering)))
+
+    async def _before_sending(self) -> None:
+        """Connecting and sending ahead may have taken long."""
+        await self.claim.prove_if_late(Beat(phase=CreatePhase.POSTING))
 
     def result(self, record: ResponseRecord) -> WebSocketTurn:
         """The outcome, with the response as it was last recorded."""

@@ -7,7 +7,8 @@ are not asked: they are spelled in many ways and often wrong, while the first by
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeAlias
 
 import httpx
 from httpx_sse import ServerSentEvent
@@ -29,11 +30,15 @@ class CannotUnpack(Exception):
 # --- sending -----------------------------------------------------------------------------------------------------
 
 
+BeforeEnd: TypeAlias = Callable[[], Awaitable[None]]
+
+
 class Upload(httpx.AsyncByteStream):
     """The body of a request, in pieces. `is_sent`: whether the last of them was handed to the connection.
 
     As long as it is not, the request was not taken, whatever happens: a body without its end is no request.
-    `on_progress` is called whenever the connection has taken a piece.
+    `on_progress` is called whenever the connection has taken a piece. `before_end` is awaited before the last one; what
+    it raises breaks the connection, so that the request has no end.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -41,10 +46,14 @@ class Upload(httpx.AsyncByteStream):
         self.size = len(data)
         self.is_sent = False
         self.on_progress: Callable[[], None] = lambda: None
+        self.before_end: BeforeEnd | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self._data), PIECE):
             self.on_progress()
+            if self.before_end is not None and start + PIECE >= len(self._data):
+                await self.before_end()
+                self.on_progress()
             self.is_sent = start + PIECE >= len(self._data)
             yield self._data[start : start + PIECE]
         self.on_progress()

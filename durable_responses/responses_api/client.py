@@ -20,6 +20,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from durable_responses.responses_api.assembly import Assembly
 from durable_responses.responses_api.bodies import (
     LARGE,
+    BeforeEnd,
     CannotUnpack,
     EventReader,
     TooLarge,
@@ -121,11 +122,15 @@ class ResponsesClient:
         await self._reads.aclose()
         await self._single.aclose()
 
-    async def create(self, request: CreateRequest) -> Response:
-        """POST a request that does not stream. The response is queued, in progress or finished."""
+    async def create(self, request: CreateRequest, *, before_end: BeforeEnd | None = None) -> Response:
+        """POST a request that does not stream. The response is queued, in progress or finished.
+
+        `before_end` is awaited before the last byte is sent; if it raises, the request was not sent (`NotSent`).
+        """
         if request.stream:
             raise ValueError("`stream` is true: follow this response with `stream()`.")
         http_request = self._request("POST", "/responses", self._create_timeout, body=request.body())
+        http_request.extensions[_UPLOAD].before_end = before_end
         answer = await self._send(http_request, self._create_timeout)
         if (error := await _error_instead_of_response(answer)) is not None:
             raise refusal(answer.asked, error, answer.headers)
@@ -164,17 +169,18 @@ class ResponsesClient:
 
     @asynccontextmanager
     async def stream(
-        self, request: CreateRequest, *, silence: float = SILENCE_LIMIT
+        self, request: CreateRequest, *, silence: float = SILENCE_LIMIT, before_end: BeforeEnd | None = None
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """Create a response and follow its events: `async with client.stream(request) as events: async for …`.
 
         The iterator ends after `response.completed`, `.failed` or `.incomplete`, and raises in every other case: for
         an `error` event, when the stream ends early, and when no byte comes for `silence` seconds. The error's
         `response_id` is set if the stream had named it. Leaving the block closes the connection. The answer of a server
-        that does not stream, one JSON object, comes as the last event.
+        that does not stream, one JSON object, comes as the last event. `before_end` as in `create()`.
         """
-        body = request.body() | {"stream": True}
-        async with self._events(self._request("POST", "/responses", silence, body=body), silence) as events:
+        http_request = self._request("POST", "/responses", silence, body=request.body() | {"stream": True})
+        http_request.extensions[_UPLOAD].before_end = before_end
+        async with self._events(http_request, silence) as events:
             yield events
 
     @asynccontextmanager

@@ -1,6 +1,7 @@
 """Creating a response in the background: sent once, and again only where the provider provably did not take it."""
 
 import asyncio
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -178,6 +179,21 @@ async def test_an_attempt_that_was_lost_while_the_provider_was_busy_sends_nothin
     attempt = Attempt(reports=reports, heartbeat_timeout=5)
     assert (await failure(emulated, attempt)).type == FailureType.ATTEMPT_OVER
     assert phases(attempt)[-1] is CreatePhase.REJECTED
+    assert await emulator.control.responses() == []
+
+
+@pytest.mark.parametrize("live_preview", [False, True])
+async def test_an_attempt_that_was_lost_while_it_connected_sends_no_last_byte(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports, live_preview: bool
+) -> None:
+    """It stood still between its announcement and the sending."""
+    reports.answers = [RPCError("not found", RPCStatusCode.NOT_FOUND, b"")] * 2
+    frozen_at_the_third_look = itertools.chain([0.0, 0.0], itertools.repeat(28.0))
+    claims = Claims(lambda: next(frozen_at_the_third_look), lambda: 0.0)
+    attempt = Attempt(reports=reports, heartbeat_timeout=5)
+    wanted = request(options=ModelOptions(live_preview=live_preview))
+    assert (await failure(emulated, attempt, wanted, claims=claims)).type == FailureType.ATTEMPT_OVER
+    assert len(reports.proofs) == 2
     assert await emulator.control.responses() == []
 
 
