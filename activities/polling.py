@@ -170,7 +170,7 @@ class Reads:
     async def read(self, now: float) -> Response | None:
         """GET the response; None if that failed in a way that passes: `failures` in a row, `last_error` says why.
 
-        Raises `ApplicationError` for what does not pass, once the provider has been told to stop.
+        Raises `ApplicationError` for what does not pass: the run then tells the provider to stop.
         """
         self._gets += 1
         self._first_asked = now if self._first_asked is None else self._first_asked
@@ -180,11 +180,11 @@ class Reads:
             response = retrieved.response
             record = record_of(response) if response.output or response.is_finished else None
         except ResponsesError as error:
-            await self._take_failure(error, now)
+            self._take_failure(error, now)
             return None
         except Exception as error:
             # Whatever else reading can raise is about this answer, and must not be tried for ever either.
-            await self._take_failure(MalformedAnswer(f"The answer cannot be read: {error!r}"), now)
+            self._take_failure(MalformedAnswer(f"The answer cannot be read: {error!r}"), now)
             return None
         self.failures, self.last_error, self._strange, self._not_found = 0, None, 0, 0
         self._asked_to_wait = retrieved.poll_after or 0.0
@@ -192,7 +192,7 @@ class Reads:
         self.record = record
         return response
 
-    async def _take_failure(self, error: ResponsesError, now: float) -> None:
+    def _take_failure(self, error: ResponsesError, now: float) -> None:
         self.failures += 1
         self.last_error = str(error)
         self._strange += isinstance(error, MalformedAnswer | NoSuchEndpoint)
@@ -202,7 +202,6 @@ class Reads:
             if self.failures.bit_count() == 1:  # the first, second, fourth …: a log is no place for each
                 logger.warning("%s could not be read (%d in a row): %s", self.response_id, self.failures, error)
             return
-        await self.leave()
         raise self._failure(error)
 
     async def leave(self) -> None:
