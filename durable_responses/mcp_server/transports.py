@@ -17,8 +17,9 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from durable_responses.json_text import mended_json
 from durable_responses.mcp_server.door import Door, Opening, Remainder
 from durable_responses.settings import Settings, SettingsError
 
@@ -38,9 +39,43 @@ async def serve_stdio(server: Server[Any], door: Door | None = None) -> None:
             await server.run(reading, writing, options)
         return
     remainder = door.hand_over()
-    text = io.TextIOWrapper(io.BufferedReader(remainder), encoding="utf-8", errors="replace")
+    text = MendedLines(io.BufferedReader(remainder), encoding="utf-8", errors="replace")
     async with stdio_server(anyio.wrap_file(text)) as (reading, writing):
         await server.run(reading, WithoutOpening(writing, remainder), options)
+
+
+class MendedLines(io.TextIOWrapper):
+    """Lines of JSON without half characters: the SDK would drop such a message, and its sender wait for ever."""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override] # its limit is declared as optional twice
+        """The next line."""
+        return mended_json(super().readline(size))
+
+
+class MendedBodies:
+    """The same for the body of a request over HTTP, around the SDK's application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI asks for it."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        body, message = b"", await receive()
+        while message["type"] == "http.request":
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                message = {"type": "http.request", "body": mended_json(body).encode(), "more_body": False}
+                break
+            message = await receive()
+        read = [message]
+
+        async def receive_mended() -> Message:
+            return read.pop() if read else await receive()
+
+        await self._app(scope, receive_mended, send)
 
 
 class WithoutOpening:
@@ -88,7 +123,9 @@ def http_app(server: Server[Any], settings: Settings) -> ASGIApp:
             f"AGENT_MCP_HOST {settings.mcp_host!r} is reachable by others: set AGENT_MCP_TOKEN, which clients then "
             "send as a bearer token, or listen on 127.0.0.1."
         )
-    app = server.streamable_http_app(streamable_http_path=PATH, transport_security=_accepted_names(settings))
+    app = MendedBodies(
+        server.streamable_http_app(streamable_http_path=PATH, transport_security=_accepted_names(settings))
+    )
     return BearerAuth(app, settings.mcp_token.get_secret_value()) if settings.mcp_token else app
 
 

@@ -168,6 +168,19 @@ def test_what_cannot_be_used_is_named(said: dict[str, Any], named: str, settings
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_null_in_the_json_means_the_default(settings: Settings, root: Path) -> None:
+    fields = {name: None for name in AgentInput.model_fields if name != "task"}
+    (root / "input.json").write_text(json.dumps({"task": "a", **fields}))
+    said = agent_input(RunOptions(input=str(root / "input.json")), settings, root)
+    (root / "input.json").write_text('{"task": "a"}')
+    assert said == agent_input(RunOptions(input=str(root / "input.json")), settings, root)
+
+
+def test_half_a_character_in_the_json_is_replaced(settings: Settings, root: Path) -> None:
+    (root / "input.json").write_bytes(rb'{"task": "cut \ud83d"}')
+    assert agent_input(RunOptions(input=str(root / "input.json")), settings, root).task == "cut \ufffd"
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [
@@ -178,6 +191,10 @@ def test_what_cannot_be_used_is_named(said: dict[str, Any], named: str, settings
         (b'{"task": "a", "model": 5}', "model"),
         (b'{"task": "a", "save": 5}', "save"),
         (b'{"task": "a", "files": 5}', "files"),
+        (b'{"task": "a", "text_format": ' + b'{"a":' * 5000 + b"}" * 5001, "text_format is nested too deep"),
+        (b'{"task": "a", "text_format": ' + b'{"a":' * 150 + b"1" + b"}" * 151, "text_format: is nested more than 100"),
+        (b'{"task": "a", "deadline": 300000000000}', "deadline: seconds, at most 2592000"),
+        (b'{"task": "a", "tool_timeout": 1e999}', "tool_timeout: must be a finite number"),
     ],
 )
 def test_json_that_cannot_be_used_is_refused_by_name(

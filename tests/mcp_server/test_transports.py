@@ -69,20 +69,21 @@ async def test_nothing_but_protocol_is_written_to_standard_output(stdio: StdioSe
         call(3, "gpt5_agent", task="Fail.", model="scenario:no_such_scenario"),
         call(4, "gpt5_agent_poll", job_id="unknown"),
         call(5, "no_such_tool"),
+        call(6, "gpt5_agent", task="cut \ud83d", model="scenario:echo", enable_web_search=None, files=None),
     ]
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("".join(json.dumps(message) + "\n" for message in messages).encode() + b"no JSON\n")
     answers: set[int] = set()
     async with asyncio.timeout(30):
-        while len(answers) < 5:
+        while len(answers) < 6:
             message = json.loads(await process.stdout.readline())
             assert message["jsonrpc"] == "2.0"
             if message.get("id") is not None:
                 answers.add(message["id"])
     process.stdin.close()
     rest, log = await asyncio.wait_for(process.communicate(), 30)
-    assert answers == {1, 2, 3, 4, 5}
+    assert answers == {1, 2, 3, 4, 5, 6}
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in rest.splitlines())
     assert b"DEBUG" in log
     assert process.returncode == 0
@@ -126,6 +127,19 @@ async def test_with_a_token_only_its_holders_are_served(deployment: Deployment, 
     assert [answer.status_code for answer in answers] == [401, 401]
     assert all(answer.headers["www-authenticate"] == "Bearer" for answer in answers)
     assert TOKEN not in server.output
+
+
+async def test_half_a_character_in_an_argument_does_no_harm_over_http(http: HttpServer) -> None:
+    """JavaScript cuts an emoji in half, and writes it as an escape that no UTF-8 text can hold."""
+    accepting = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    async with httpx.AsyncClient(headers=accepting, timeout=30, trust_env=False) as client:
+        first = await client.post(http.url, content=json.dumps(INITIALIZE))
+        session = {"Mcp-Session-Id": first.headers["mcp-session-id"]} if "mcp-session-id" in first.headers else {}
+        await client.post(http.url, content=json.dumps(INITIALIZED), headers=session)
+        said = call(2, "gpt5_agent", task="cut \ud83d", model="scenario:echo", files=None)
+        answer = await client.post(http.url, content=json.dumps(said), headers=session)
+    assert answer.status_code == 200
+    assert "cut \ufffd" in answer.text or "cut \\ufffd" in answer.text
 
 
 async def test_an_address_that_others_reach_needs_a_token(deployment: Deployment, tmp_path: Path) -> None:

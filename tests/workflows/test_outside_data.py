@@ -117,6 +117,44 @@ async def test_signals_that_hold_anything_do_no_harm(agents: Agents) -> None:
     assert len((await progress(run)).steers) == len(odd)
 
 
+async def test_a_tool_that_a_person_completed_with_something_else_has_an_unknown_outcome(agents: Agents) -> None:
+    """Temporal's own tools complete an activity with any JSON."""
+    call = Script(output=[FunctionCallStep(name="wait_long", arguments={})])
+    name = f"scripted-{agent_workflow_id()}"
+    answered = Script(output=[Text(text="I see.")])
+    await agents.emulator.control.add_scenario(Scenario(name=name, responses=[call, answered]))
+    run = await agents.start(AgentInput(task="Do it.", metadata={"scenario": name}))
+    await reached(run, lambda state: bool(state.function_calls))
+    await completed_by_hand(agents, run, "call_tool", {"odd": [1]})
+    assert (await result_of(run)).output_text == "I see."
+    assert [call.status for call in (await progress(run)).function_calls] == ["unknown"]
+
+
+async def test_a_wait_that_a_person_completed_with_something_else_fails_the_run_by_name(agents: Agents) -> None:
+    request = AgentInput(task="t", metadata={"scenario": "think?seconds=60"}, transport=TransportChoice.BACKGROUND)
+    run = await agents.start(request)
+    await reached(run, lambda state: state.response_id is not None)
+    await completed_by_hand(agents, run, "await_response", {"odd": [1]})
+    result = await result_of(run)
+    assert result.error is not None
+    assert result.error.type == "unusable_data"
+    [bill] = await agents.responses(run)
+    assert bill.status == "cancelled"
+
+
+async def completed_by_hand(agents: Agents, run: Any, activity: str, result: Any) -> None:
+    async def pending() -> bool:
+        found = (await run.describe()).raw_description.pending_activities
+        return any(each.activity_type.name == activity for each in found)
+
+    await until(pending)
+    [found] = (await run.describe()).raw_description.pending_activities
+    handle = agents.client.get_async_activity_handle(
+        workflow_id=run.id, run_id=run.result_run_id, activity_id=found.activity_id
+    )
+    await handle.complete(result)
+
+
 # --- the model ---------------------------------------------------------------------------------------------------
 
 
