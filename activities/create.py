@@ -15,6 +15,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.claims import Claim, came_first
+from durable_responses.activities.cures import Changed
 from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
 from durable_responses.activities.heartbeats import Pulse, earlier_beat
 from durable_responses.activities.messages import Beat, CreatePhase
@@ -81,6 +82,9 @@ class Sending:
                 self._check_deadline(self.now() + wait)
                 if self.now() + wait > give_up_at or not await _still_wanted(wait):
                     raise failed_create(error) from None
+            except Changed:
+                self._tell(CreatePhase.REJECTED, pulse)
+                continue
             except ResponsesError as error:
                 raise failed_create(error) from None
             delay = min(delay * 2, _LONGEST_DELAY)

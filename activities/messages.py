@@ -163,7 +163,8 @@ class CreatedResponse(Record):
     """The provider has taken the request.
 
     Also in `ResponseRecord`: `search_attributes`, whether the namespace has ours, as far as the worker knows, and
-    `most_calls`, how many calls of a response are executed, where it is not the usual number.
+    `most_calls`, how many calls of a response are executed, where it is not the usual number; `changes`, what of the
+    request was changed because the provider had refused it.
     """
 
     response_id: str
@@ -171,6 +172,7 @@ class CreatedResponse(Record):
     model: str | None = None
     search_attributes: bool | None = None
     most_calls: int | None = None
+    changes: list[str] | None = None
 
 
 class ResponseRecord(Record, Response):
@@ -178,6 +180,7 @@ class ResponseRecord(Record, Response):
 
     search_attributes: bool | None = None
     most_calls: int | None = None
+    changes: list[str] | None = None
 
 
 class AwaitResponse(Record):

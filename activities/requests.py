@@ -10,6 +10,7 @@ from typing import Any
 
 from temporalio import activity
 
+from durable_responses.activities.cures import FORMAT_NAME, Cures
 from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
 from durable_responses.activities.inputs import InputError, opening_input
 from durable_responses.activities.messages import CreateResponse, ModelOptions
@@ -40,12 +41,13 @@ DEFAULT_INSTRUCTIONS = (
 
 @dataclass
 class RequestBuilder:
-    """What a worker adds to a create: its tools, its default model, the files it may read."""
+    """What a worker adds to a create: its tools, its default model, the files it may read, its provider's refusals."""
 
     client: ResponsesClient
     registry: Registry
     default_model: str
     files_roots: list[Path]
+    cures: Cures = field(default_factory=Cures)
 
     async def build(self, create: CreateResponse, *, background: bool, stream: bool) -> CreateRequest:
         """The request to send. Raises `ApplicationError` of type `invalid_input` for input that cannot be used."""
@@ -168,7 +170,7 @@ def _json_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """A bare schema is wrapped; a ready `format` object passes."""
     if schema.get("type") in ("json_schema", "json_object", "text"):
         return schema
-    return {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
+    return {"type": "json_schema", "name": FORMAT_NAME, "schema": schema, "strict": True}
 
 
 # --- the full input, where the chain was refused -----------------------------------------------------------------

@@ -70,11 +70,15 @@ class ResponsesActivities:
         async with Pulse(lambda: sending.beat) as pulse:
             building = self.requests.build(create, background=True, stream=create.options.live_preview)
             request = await sending.prepared(building, pulse)
-            response = await sending.until_taken(lambda: to_its_end(self._create(request, sending.before_end)), pulse)
+            post = partial(self._create, before_end=sending.before_end)
+            send = partial(self.requests.cures.sent, request, post)
+            response, changes = await sending.until_taken(lambda: to_its_end(send()), pulse)
             self.in_flight.started(response.id)
             sending.beat = Beat(phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status)
             pulse.beat()
-        return CreatedResponse(response_id=response.id, status=response.status, model=response.model or None)
+        return CreatedResponse(
+            response_id=response.id, status=response.status, model=response.model or None, changes=changes or None
+        )
 
     async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:
         if not request.stream:
@@ -152,7 +156,7 @@ class ResponsesActivities:
         build = partial(self.requests.build, create, background=False, stream=True)
         posting = Beat(phase=CreatePhase.POSTING)
         stream = partial(self.client.stream, silence=self.silence, before_end=partial(claim.prove_if_late, posting))
-        turn = StreamTurn(claim, self.client, stream, build, create.deadline, now)
+        turn = StreamTurn(claim, self.client, stream, build, self.requests.cures, create.deadline, now)
         try:
             return await turn.run()
         except ResponsesError as error:

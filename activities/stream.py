@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from temporalio import activity
 
 from durable_responses.activities.claims import Claim
 from durable_responses.activities.create import Sending
+from durable_responses.activities.cures import Cures
 from durable_responses.activities.failures import deadline_passed, lost_response
 from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
@@ -56,6 +58,7 @@ class StreamTurn:
     client: ResponsesClient
     open_events: OpenEvents
     build: Callable[[], Awaitable[CreateRequest]]
+    cures: Cures
     deadline: datetime | None
     now: Callable[[], float]
     texts_taken_at: Callable[[], str | None] = lambda: None
@@ -66,6 +69,7 @@ class StreamTurn:
         self._reports = RunReports(self.now())
         self._taken_at: float | None = None
         self._sent_at = self.now()
+        self._changes: list[str] = []
 
     async def run(self) -> ResponseRecord:
         """The finished response, or what it was at the deadline or when the run was cancelled.
@@ -79,7 +83,8 @@ class StreamTurn:
                 AsyncExitStack() as connection,
             ):
                 request = await self._sending.prepared(self.build(), pulse)
-                events = await self._sending.until_taken(lambda: self._open(request, connection), pulse)
+                send = partial(self.cures.sent, request, partial(self._open, connection))
+                events, self._changes = await self._sending.until_taken(send, pulse)
                 self._taken_at = self.now()
                 pulse.beat()
                 async for event in events:
@@ -98,9 +103,11 @@ class StreamTurn:
         finally:
             await self._reports.finish()
         assert self.streamed.response is not None
-        return record_of(self.streamed.response)
+        record = record_of(self.streamed.response)
+        record.changes = self._changes or None
+        return record
 
-    async def _open(self, request: CreateRequest, connection: AsyncExitStack) -> AsyncIterator[Event]:
+    async def _open(self, connection: AsyncExitStack, request: CreateRequest) -> AsyncIterator[Event]:
         """Send the request and read until the response has an id; leave the connection open."""
         async with AsyncExitStack() as attempt:
             self._sent_at = self.now()

@@ -357,6 +357,7 @@ class WebSocketActivities:
                 self.client,
                 way.events,
                 build,
+                self.requests.cures,
                 create.deadline,
                 now,
                 texts_taken_at=lambda: way.steering_queue,

@@ -235,6 +235,7 @@ class AgentState(BaseModel):
     steers: list[Steer] = []
     cancel_requested: bool = False
     ambiguous_creates: int = 0
+    request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
     error: AgentError | None = None
     started_at: datetime | None = None
     updated_at: datetime | None = None
@@ -256,6 +257,7 @@ class AgentResult(BaseModel):
     usage: AgentUsage = AgentUsage()
     responses: list[ResponseUsage] = []
     ambiguous_creates: int = 0
+    request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
     incomplete_reason: IncompleteReason | str | None = None
     cancel_reason: str | None = None
     artifact_path: str | None = None

@@ -26,6 +26,7 @@ from durable_responses.workflows.contract import (
 _SHOWN_CALLS = 100
 _CARRIED_TEXT = 64 * 1024  # bytes
 _SHORTEST_TEXT = 100  # bytes
+_MOST_CHANGES = 20
 _LONGEST_NAME = 200  # characters of what is only shown
 LOST = "lost"
 
@@ -102,6 +103,9 @@ class Ledger(BaseModel):
         """What a worker says of itself beside a response: it holds from now on."""
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
+        for change in obtained.changes or []:
+            if change not in self.state.request_changes and len(self.state.request_changes) < _MOST_CHANGES:
+                self.state.request_changes.append(change[:_LONGEST_NAME])
 
     def progress_reported(self, report: ProgressReport) -> None:
         """An activity told what a running response has written so far. A report that comes after its end is void."""
@@ -188,6 +192,7 @@ class Ledger(BaseModel):
             usage=self.state.usage,
             responses=self.responses,
             ambiguous_creates=self.state.ambiguous_creates,
+            request_changes=self.state.request_changes,
             error=self.state.error,
         )
 

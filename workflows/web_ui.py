@@ -27,6 +27,8 @@ def details_of(state: AgentState, job_id: str, now: datetime) -> str:
     if state.response_id:
         parts.append(f"response `{state.response_id}`: {state.response_status}")
     parts += _calls(state)
+    if state.request_changes:
+        parts.append(f"because the provider refuses it otherwise: {', '.join(state.request_changes)}")
     if state.error:
         parts.append(f"error: {state.error.message[:_LONGEST_ERROR]}")
     parts += _last_lines(state.preview)

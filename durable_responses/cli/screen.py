@@ -109,6 +109,8 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
         told["cancel"] = "Cancel requested."
     if creates := view.state.ambiguous_creates:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."
+    if changes := view.state.request_changes:
+        told["changes"] = printable(f"Because the provider refuses it otherwise: {', '.join(changes)}.")
     return told
 
 

@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pace", type=float, default=1.0, help="multiplies every scripted time")
     parser.add_argument("--api-key", help="refuse every other key with 401")
     parser.add_argument(
+        "--unverified", action="store_true", help="refuse what OpenAI refuses organisations that are not verified"
+    )
+    parser.add_argument(
         "--allowed-host",
         dest="allowed_hosts",
         action="append",

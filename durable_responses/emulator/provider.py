@@ -18,6 +18,7 @@ from durable_responses.emulator.objects.request_bodies import (
     input_items,
     listed_item,
 )
+from durable_responses.emulator.objects.request_checks import check_model, check_verified
 from durable_responses.emulator.state.billing import Rejection
 from durable_responses.emulator.state.journal import Created, Deleted, FaultUsed, Finished, Rejected, Stopped
 from durable_responses.emulator.state.lifecycle import Stop, StoredResponse, Transport
@@ -38,11 +39,15 @@ class Sent:
 
 
 class Provider:
-    """The operations of the API. `pace` multiplies every time of every script: 0.1 answers ten times as fast."""
+    """The operations of the API. `pace` multiplies every time of every script: 0.1 answers ten times as fast.
 
-    def __init__(self, state: State, *, pace: float = 1.0) -> None:
+    `verified`: whether the organisation is, so that it may ask for reasoning summaries and for streams.
+    """
+
+    def __init__(self, state: State, *, pace: float = 1.0, verified: bool = True) -> None:
         self.state = state
         self._pace = pace
+        self._verified = verified
 
     # --- operations ----------------------------------------------------------------------------------------------
 
@@ -59,6 +64,9 @@ class Provider:
         stored. Raises: ApiError; see `reject`."""
         if request.model.startswith(UNKNOWN_MODEL_PREFIX):
             raise model_not_found(request.model)
+        check_model(request)
+        if not self._verified:
+            check_verified(request)
         conversation = self.conversation(request, cached) if generate else None
         script = self.state.scenarios.respond(conversation).scaled(self._pace) if conversation else Script()
         script = _affected(within(script, request.max_output_tokens), request, effect)

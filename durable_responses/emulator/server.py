@@ -32,6 +32,7 @@ LARGEST_MESSAGE_BYTES = 64 * 2**20
 class EmulatorOptions:
     """How an emulator is set up. Port 0 takes a free one; no state file: nothing is kept; no key: any will do.
 
+    `unverified`: the organisation has not been verified, so that some requests are refused.
     It answers to the names of loopback, to `host`, and to `allowed_hosts`.
     """
 
@@ -43,6 +44,7 @@ class EmulatorOptions:
     pace: float = 1.0
     api_key: str | None = None
     allowed_hosts: Sequence[str] = ()
+    unverified: bool = False
 
 
 def build_provider(options: EmulatorOptions) -> Provider:
@@ -55,7 +57,7 @@ def build_provider(options: EmulatorOptions) -> Provider:
         book.register(_scenario(path))
     journal = Journal(options.state_file) if options.state_file else None
     try:
-        return Provider(State(book, journal=journal), pace=options.pace)
+        return Provider(State(book, journal=journal), pace=options.pace, verified=not options.unverified)
     except RuntimeError:
         if journal is not None:
             journal.close()

@@ -68,9 +68,12 @@ def with_what_was_known(view: JobView, before: JobView) -> JobView:
     return view if view.is_closed else view.model_copy(update={"state": state.model_copy(update=kept)})
 
 
+_TOLD_OF_BOTH = ("response_id", "model", "usage", "ambiguous_creates", "request_changes")
+
+
 def closed_state(state: AgentState, result: AgentResult, closed_at: datetime | None) -> AgentState:
     """The state of a run that has closed: how it closed in Temporal is the truth, whatever was known before."""
-    told = {name: getattr(result, name) for name in ("response_id", "model", "usage", "ambiguous_creates")}
+    told = {name: getattr(result, name) for name in _TOLD_OF_BOTH}
     if result.output_text and not state.preview:
         told["preview"] = result.output_text[-PREVIEW_CHARACTERS:]
     ended = {"status": result.status, "error": result.error, "updated_at": closed_at}
@@ -83,7 +86,7 @@ def full_result(result: AgentResult, state: AgentState) -> AgentResult:
     """A result that Temporal could tell nothing of but its status, with what is known of the run."""
     if result.iterations > 0:
         return result
-    known = {name: getattr(state, name) for name in ("response_id", "model", "usage", "ambiguous_creates")}
+    known = {name: getattr(state, name) for name in _TOLD_OF_BOTH}
     return result.model_copy(update={**known, "iterations": state.iteration})
 
 

@@ -214,6 +214,8 @@ def notices(view: JobView) -> list[str]:
     told = _outages(view)
     if view.state.ambiguous_creates:
         told.append(f"{view.state.ambiguous_creates} create(s) with an unknown outcome may have cost tokens.")
+    if view.state.request_changes:
+        told.append(redact(f"Because the provider refuses it otherwise: {', '.join(view.state.request_changes)}."))
     if view.result and view.result.artifact_error:
         told.append(redact(f"The result was not saved: {view.result.artifact_error}"))
     return told

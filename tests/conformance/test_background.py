@@ -21,9 +21,9 @@ async def test_a_background_response_is_queued_and_completes(client: AsyncOpenAI
     assert finished.usage is not None
 
 
-async def test_an_unstored_background_response_can_be_read(client: AsyncOpenAI, model: str) -> None:
-    created = await strictly.create(client, model=model, input="Say hello.", background=True, store=False)
-    assert (await _finished(client, created)).status == "completed"
+async def test_a_background_response_must_be_stored(client: AsyncOpenAI, model: str) -> None:
+    with pytest.raises(BadRequestError):
+        await client.responses.create(model=model, input="Say hello.", background=True, store=False)
 
 
 async def test_cancel_stops_a_response_under_way(client: AsyncOpenAI, model: str) -> None:

@@ -357,6 +357,33 @@ async def test_a_refusal_that_will_not_change_fails_the_run(
     assert (await run.describe()).status is WorkflowExecutionStatus.FAILED
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_what_the_provider_refuses_and_a_run_can_do_without_is_left_out_and_named(
+    agents: Agents, transport: TransportChoice
+) -> None:
+    """Once in a worker: the second response is not refused."""
+    asked = asks(
+        'calls?iterations=1&tool=add&arguments={"a":1,"b":2}',
+        transport,
+        model="plain-model",
+        reasoning_summary=True,
+        verbosity="high",
+    )
+    run = await agents.start(asked)
+    result = await result_of(run)
+    assert result.status is AgentStatus.COMPLETED
+    assert result.request_changes == ["reasoning was left out", "text.verbosity was left out"]
+    assert (await progress(run)).request_changes == result.request_changes
+    bill = await agents.emulator.control.billing(workflow_id=run.id)
+    assert (len(bill.responses), len(bill.rejections)) == (2, 2)
+
+
+async def test_web_search_with_minimal_effort_is_done_with_low_effort(agents: Agents) -> None:
+    result = await agents.run(asks("echo", enable_web_search=True, reasoning_effort="minimal"))
+    assert result.status is AgentStatus.COMPLETED
+    assert result.request_changes == ["reasoning.effort is low instead of minimal"]
+
+
 async def test_an_unknown_model_is_named(agents: Agents) -> None:
     result = await agents.run(AgentInput(task="t", model="unknown-model"))
     assert result.error is not None

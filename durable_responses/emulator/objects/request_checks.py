@@ -1,10 +1,12 @@
 """The checks of a create request that its types cannot express: items, tools, strict schemas."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from durable_responses.emulator.objects.api_errors import invalid
 from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items, parse
+from durable_responses.responses_api.models import ReasoningEffort
 
 INPUT_ITEM_TYPES = frozenset(
     {
@@ -27,6 +29,10 @@ REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
+EFFORTLESS_MODEL_PREFIX = "plain-"
+NOT_WITH_MINIMAL_EFFORT = frozenset({"web_search", "web_search_preview", "code_interpreter", "image_generation"})
+
+
 def parse_create(body: bytes) -> CreateBody:
     """The create request in a body. Raises: ApiError 400 that names the parameter."""
     request = parse(CreateBody, body)
@@ -45,6 +51,50 @@ def check(request: CreateBody) -> None:
     for index, tool in enumerate(request.tools or []):
         _check_tool(tool, f"tools[{index}]")
     _check_tool_choice(request)
+    _check_format(request)
+    _check_together(request)
+
+
+def check_verified(request: CreateBody) -> None:
+    """What an organisation that has not been verified may not ask for. Raises: ApiError 400."""
+    ask = "Your organization must be verified to {}. Please go to the settings of your organization to be verified."
+    if request.wants_summary:
+        raise invalid(ask.format("generate reasoning summaries"), "reasoning.summary", "unsupported_value")
+    if request.stream:
+        raise invalid(ask.format("stream this model"), "stream", "unsupported_value")
+
+
+def _check_together(request: CreateBody) -> None:
+    """What does not go together."""
+    if request.background and not request.is_stored:
+        raise invalid("Background mode requires 'store' to be true.", "store", "invalid_value")
+    hosted = [tool["type"] for tool in request.tools or [] if tool["type"] in NOT_WITH_MINIMAL_EFFORT]
+    if hosted and request.effort is ReasoningEffort.MINIMAL:
+        names = ", ".join(hosted)
+        raise invalid(f"The following tools cannot be used with reasoning.effort 'minimal': {names}.", "tools")
+
+
+def check_model(request: CreateBody) -> None:
+    """What a model that does not reason cannot do. Raises: ApiError 400."""
+    if not request.model.startswith(EFFORTLESS_MODEL_PREFIX):
+        return
+    if request.reasoning is not None and (request.reasoning.effort or request.wants_summary):
+        name = "reasoning.effort" if request.reasoning.effort else "reasoning.summary"
+        message = f"Unsupported parameter: '{name}' is not supported with this model."
+        raise invalid(message, name, "unsupported_parameter")
+    if request.text is not None and request.text.verbosity not in (None, "medium"):
+        message = (
+            f"Unsupported value: '{request.text.verbosity}' is not supported with the '{request.model}' model. "
+            "Supported values are: 'medium'."
+        )
+        raise invalid(message, "text.verbosity", "unsupported_value")
+
+
+def _check_format(request: CreateBody) -> None:
+    form = request.text.format if request.text else None
+    if form is not None and form.type == "json_schema" and form.strict:
+        strict = _Strict(f"response_format '{form.name}'", "text.format.schema", "invalid_json_schema")
+        strict.check(form.json_schema, ())
 
 
 def _check_item(item: Item, param: str) -> None:
@@ -81,31 +131,41 @@ def _check_tool(tool: Item, param: str) -> None:
     if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
         raise invalid(f"Invalid '{param}.name': expected 1 to 64 of a-z, A-Z, 0-9, '_', '-'.", f"{param}.name")
     if tool.get("strict"):
-        _check_strict(tool.get("parameters"), name, param, ())
+        strict = _Strict(f"function '{name}'", f"{param}.parameters", "invalid_function_parameters")
+        strict.check(tool.get("parameters"), ())
 
 
-def _check_strict(schema: Any, name: str, param: str, context: tuple[str, ...]) -> None:
+@dataclass(frozen=True)
+class _Strict:
     """The rules of strict mode: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
-    if isinstance(schema, list):
-        for member in schema:
-            _check_strict(member, name, param, context)
-    if not isinstance(schema, dict):
-        return
-    if schema.get("type") == "object":
-        _check_strict_object(schema, name, param, context)
-    for key, value in schema.items():
-        members = value.items() if key in ("properties", "$defs") and isinstance(value, dict) else [(key, value)]
-        for inner, member in members:
-            _check_strict(member, name, param, (*context, inner))
 
+    what: str
+    param: str
+    code: str
 
-def _check_strict_object(schema: Item, name: str, param: str, context: tuple[str, ...]) -> None:
-    properties = set(schema.get("properties", {}))
-    fault = None
-    if schema.get("additionalProperties") is not False:
-        fault = "'additionalProperties' is required to be supplied and to be false."
-    elif missing := sorted(properties - set(schema.get("required", []))):
-        fault = f"'required' must hold every key of 'properties'. Missing '{missing[0]}'."
-    if fault:
-        message = f"Invalid schema for function '{name}': In context={context}, {fault}"
-        raise invalid(message, f"{param}.parameters", "invalid_function_parameters")
+    def check(self, schema: Any, context: tuple[str, ...]) -> None:
+        """Raises: ApiError 400 for a schema, or a part of one, that strict mode does not take."""
+        if isinstance(schema, list):
+            for member in schema:
+                self.check(member, context)
+        if not isinstance(schema, dict):
+            return
+        if schema.get("type") == "object":
+            self._check_object(schema, context)
+        for key, value in schema.items():
+            members = value.items() if key in ("properties", "$defs") and isinstance(value, dict) else [(key, value)]
+            for inner, member in members:
+                self.check(member, (*context, inner))
+
+    def _check_object(self, schema: Item, context: tuple[str, ...]) -> None:
+        properties = set(schema.get("properties", {}))
+        fault = None
+        if schema.get("additionalProperties") is not False:
+            fault = "'additionalProperties' is required to be supplied and to be false."
+        elif missing := sorted(properties - set(schema.get("required", []))):
+            fault = (
+                "'required' is required to be supplied and to be an array including every key in properties. "
+                f"Missing '{missing[0]}'."
+            )
+        if fault:
+            raise invalid(f"Invalid schema for {self.what}: In context={context}, {fault}", self.param, self.code)

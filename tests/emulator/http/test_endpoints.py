@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import APITimeoutError, AsyncOpenAI, AuthenticationError
+from openai import APITimeoutError, AsyncOpenAI, AuthenticationError, BadRequestError
 
 from durable_responses.emulator.server import EmulatorOptions
 from durable_responses.emulator.state.billing import BilledResponse
@@ -134,3 +134,47 @@ async def test_a_client_that_waits_too_long_is_told_nothing(emulator: RunningEmu
     with pytest.raises(APITimeoutError):
         await official.with_options(timeout=0.1).responses.create(model=SLOW, input="Hi.")
     await the_one_response(emulator, "cancelled")
+
+
+BARE = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+def _answer_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"text": {"format": {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        (
+            {"tools": [{"type": "web_search"}], "reasoning": {"effort": "minimal"}},
+            "tools",
+            "cannot be used with reasoning.effort 'minimal': web_search",
+        ),
+        ({"background": True, "store": False}, "store", "store"),
+        (_answer_of(BARE), "text.format.schema", "'additionalProperties' is required to be supplied and to be false"),
+        (_answer_of({**BARE, "additionalProperties": False}), "text.format.schema", "Missing 'a'"),
+        ({"model": "plain-model", "reasoning": {"effort": "low"}}, "reasoning.effort", "not supported with this model"),
+        ({"model": "plain-model", "text": {"verbosity": "low"}}, "text.verbosity", "Supported values are: 'medium'"),
+    ],
+)
+async def test_what_does_not_go_together_is_refused_as_by_the_api(
+    official: AsyncOpenAI, fields: dict[str, Any], param: str, said: str
+) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        await official.responses.create(**{"model": "m", "input": "Hi.", **fields})
+    assert (refused.value.param, said in refused.value.message) == (param, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"), [({"reasoning": {"summary": "auto"}}, "reasoning.summary"), ({"stream": True}, "stream")]
+)
+async def test_an_organisation_that_is_not_verified_is_refused_some_things(
+    official: AsyncOpenAI, fields: dict[str, Any], param: str
+) -> None:
+    async with running_emulator(EmulatorOptions(unverified=True)) as strict:
+        unverified = official.with_options(base_url=strict.base_url)
+        assert (await unverified.responses.create(model="scenario:echo", input="Hi.")).output_text == "Hi."
+        with pytest.raises(BadRequestError, match="must be verified") as refused:
+            await unverified.responses.create(model="m", input="Hi.", **fields)
+    assert refused.value.param == param

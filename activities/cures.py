@@ -1,0 +1,192 @@
+"""Refusals that one change of the request cures: the change is made once, remembered, and named in the result.
+
+What a provider takes depends on the model and on whose key it is: reasoning summaries are for verified organisations,
+web search does not go with effort `minimal`, some models do not reason. Only what a run can do without is changed: its
+limits, its tools and the form of its answer are the caller's.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from durable_responses.responses_api.errors import GiveUp
+from durable_responses.responses_api.models import CreateRequest, HostedTool, ReasoningEffort
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (?:yet )?support|does(?:n't| not) support|unknown|unrecognized|invalid value|cannot be used"
+    r"|not (?:permitted|allowed|available)|must be verified|not verified",
+    re.IGNORECASE,
+)
+_SUPPORTED = re.compile(r"(?:supported|allowed|valid) values(?: are| include)?:?(.*)", re.IGNORECASE | re.DOTALL)
+FORMAT_NAME = "answer"  # of a schema that a caller gave without a format around it
+_BAD_SCHEMA = "invalid_json_schema"
+_EFFORTS = list(ReasoningEffort)
+_MOST_CHANGES = 5  # of one request
+_REASON_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class Cure:
+    """One change of a request. `make` returns the changed request, None where there is nothing to change."""
+
+    name: str
+    make: Callable[[CreateRequest], CreateRequest | None] = field(compare=False)
+
+
+def _without_summary(request: CreateRequest) -> CreateRequest | None:
+    reasoning = request.reasoning
+    if reasoning is None or reasoning.summary is None:
+        return None
+    return request.model_copy(update={"reasoning": reasoning.model_copy(update={"summary": None})})
+
+
+def _without_reasoning(request: CreateRequest) -> CreateRequest | None:
+    return request.model_copy(update={"reasoning": None}) if request.reasoning else None
+
+
+def _without_verbosity(request: CreateRequest) -> CreateRequest | None:
+    text = request.text
+    if text is None or text.verbosity is None:
+        return None
+    rest = text.model_copy(update={"verbosity": None})
+    return request.model_copy(update={"text": rest if rest.format else None})
+
+
+def _without_metadata(request: CreateRequest) -> CreateRequest | None:
+    return request.model_copy(update={"metadata": None}) if request.metadata else None
+
+
+def _without_preview(request: CreateRequest) -> CreateRequest | None:
+    return request.model_copy(update={"stream": False}) if request.background and request.stream else None
+
+
+def _without_strictness(request: CreateRequest) -> CreateRequest | None:
+    """Only where strictness is our default: a caller who asks for it gets it, or the refusal."""
+    text = request.text
+    if text is None or text.format is None or text.format.get("name") != FORMAT_NAME or not text.format.get("strict"):
+        return None
+    return request.model_copy(update={"text": text.model_copy(update={"format": {**text.format, "strict": False}})})
+
+
+NO_SUMMARY = Cure("reasoning.summary was left out", _without_summary)
+NO_REASONING = Cure("reasoning was left out", _without_reasoning)
+NO_VERBOSITY = Cure("text.verbosity was left out", _without_verbosity)
+NO_METADATA = Cure("metadata was left out", _without_metadata)
+NOT_STRICT = Cure("text.format is not strict", _without_strictness)
+NO_PREVIEW = Cure("stream was left out, so there is no live preview", _without_preview)
+
+
+def other_effort(wanted: str, taken: str, *, with_tools: bool = False) -> Cure:
+    """Another effort in place of the wanted one; `with_tools`: only where the provider's own tools are offered."""
+
+    def make(request: CreateRequest) -> CreateRequest | None:
+        reasoning = request.reasoning
+        if reasoning is None or reasoning.effort != wanted or (with_tools and not _has_hosted_tools(request)):
+            return None
+        return request.model_copy(update={"reasoning": reasoning.model_copy(update={"effort": taken})})
+
+    return Cure(f"reasoning.effort is {taken} instead of {wanted}", make)
+
+
+def other_search_tool(name: str) -> Cure:
+    """Web search under the name by which the provider has it."""
+
+    def make(request: CreateRequest) -> CreateRequest | None:
+        tools = [HostedTool(type=name) if tool.type == "web_search" else tool for tool in request.tools or []]
+        return request.model_copy(update={"tools": tools}) if tools != (request.tools or []) else None
+
+    return Cure(f"the tool web_search is called {name}", make)
+
+
+def cure_for(request: CreateRequest, refusal: GiveUp) -> Cure | None:
+    """The one change that cures a refusal, None if none is known. It changes this request."""
+    text = str(refusal)
+    if not _UNSUPPORTED.search(text) and refusal.code != _BAD_SCHEMA:
+        return None
+    return next((cure for cure in _candidates(request, refusal, text) if cure.make(request) is not None), None)
+
+
+def _candidates(request: CreateRequest, refusal: GiveUp, text: str) -> list[Cure]:
+    param = refusal.param or ""
+    about = param or text
+    supported = _SUPPORTED.search(text)
+    listed = set(re.findall(r"\w+", supported[1])) if supported else set()
+    found: list[Cure] = [NOT_STRICT] if refusal.code == _BAD_SCHEMA else []
+    if re.search(r"summar(?:y|ies)", about) or (not param.startswith("reasoning.") and "reasoning summar" in text):
+        found.append(NO_SUMMARY)
+    if _names_effort(about) or _names_effort(text):
+        found += _efforts(request, listed, text)
+    if "verbosity" in about:
+        found.append(NO_VERBOSITY)
+    if "web_search_preview" in listed and (param.startswith("tools") or "web_search" in text):
+        found.append(other_search_tool("web_search_preview"))
+    if re.search(r"\breasoning\b(?![._ ]effort)", about) and not found:
+        found.append(NO_REASONING)
+    if param == "metadata" or re.search(r"(?:parameter|field|argument)s?:? ['\"`]?metadata\b", text):
+        found.append(NO_METADATA)
+    if param == "stream" or "verified to stream" in text:
+        found.append(NO_PREVIEW)
+    return found
+
+
+def _names_effort(text: str) -> bool:
+    return re.search(r"reasoning[._ ]effort", text) is not None
+
+
+def _efforts(request: CreateRequest, listed: set[str], text: str) -> list[Cure]:
+    wanted = request.reasoning.effort if request.reasoning else None
+    if wanted is None or wanted not in set(_EFFORTS):
+        return []
+    if "tool" in text:
+        minimal = wanted == ReasoningEffort.MINIMAL
+        return [other_effort(wanted, ReasoningEffort.LOW, with_tools=True)] if minimal else []
+    place = _EFFORTS.index(ReasoningEffort(wanted))
+    # The nearest, the lesser one of two; none is another thing than little.
+    known = [effort for effort in _EFFORTS if effort in listed and effort not in (wanted, ReasoningEffort.NONE)]
+    nearest = sorted(known, key=lambda effort: (abs(_EFFORTS.index(effort) - place), _EFFORTS.index(effort)))
+    return [other_effort(wanted, nearest[0])] if nearest else [NO_REASONING]
+
+
+def _has_hosted_tools(request: CreateRequest) -> bool:
+    return any(tool.type != "function" for tool in request.tools or [])
+
+
+class Changed(Exception):
+    """A request was refused, and is changed from now on: send it again."""
+
+
+@dataclass
+class Cures:
+    """What the provider of one worker was found to refuse, by model."""
+
+    _known: dict[str, list[Cure]] = field(default_factory=dict)
+
+    async def sent(self, request: CreateRequest, send: Callable[[CreateRequest], Awaitable[T]]) -> tuple[T, list[str]]:
+        """Send a request with the changes that its model is known to need. Returns what `send` does, and their names.
+
+        Raises `Changed` after a refusal that one more change cures, else what `send` raises.
+        """
+        changes: list[str] = []
+        for known in self._known.get(request.model, []):
+            if (changed := known.make(request)) is not None:
+                request, changes = changed, [*changes, known.name]
+        try:
+            return await send(request), changes
+        except GiveUp as refusal:
+            cure = cure_for(request, refusal) if len(changes) < _MOST_CHANGES else None
+            if cure is None:
+                raise
+            logger.warning("%s: %s, because: %s", request.model, cure.name, str(refusal)[:_REASON_CHARACTERS])
+            self._remember(request.model, cure)
+        raise Changed
+
+    def _remember(self, model: str, cure: Cure) -> None:
+        known = self._known.setdefault(model, [])
+        if cure not in known:
+            known.append(cure)

@@ -1,0 +1,192 @@
+"""Refusals that one change of the request cures: which change, made once, remembered by model, named."""
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from durable_responses.activities.cures import Changed, Cures, cure_for
+from durable_responses.responses_api.errors import BadRequest, GiveUp, error_for_answer
+from durable_responses.responses_api.models import CreateRequest
+
+FULL: dict[str, Any] = {
+    "model": "gpt-5.4",
+    "input": "Hi.",
+    "reasoning": {"effort": "minimal", "summary": "auto"},
+    "text": {"verbosity": "high", "format": {"type": "json_schema", "name": "answer", "schema": {}, "strict": True}},
+    "tools": [
+        {"type": "web_search"},
+        {"type": "function", "name": "f", "description": "", "parameters": {}, "strict": True},
+    ],
+    "max_output_tokens": 1000,
+    "metadata": {"workflow_id": "w"},
+    "background": True,
+    "stream": True,
+}
+
+
+def wanted(**fields: Any) -> CreateRequest:
+    return CreateRequest.model_validate({**FULL, **fields})
+
+
+def refusal(message: str, param: str | None = None, code: str | None = None, status: int = 400) -> GiveUp:
+    """As it comes over HTTP."""
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    made = error_for_answer("POST /responses", status, {}, json.dumps({"error": error}).encode())
+    assert isinstance(made, GiveUp)
+    return made
+
+
+VERIFIED = "Your organization must be verified to generate reasoning summaries. Please go to: https://example.com."
+NOT_WITH_MINIMAL = "The following tools cannot be used with reasoning.effort 'minimal': web_search."
+NO_EFFORT = "Unsupported parameter: 'reasoning.effort' is not supported with this model."
+OTHER_EFFORTS = (
+    "Unsupported value: 'minimal' is not supported with the 'gpt-5.4' model. "
+    "Supported values are: 'none', 'low', 'medium', and 'high'."
+)
+SCHEMA = "Invalid schema for response_format 'answer': In context=(), 'additionalProperties' is required to be false."
+WEB_SEARCH = "Invalid value: 'web_search'. Supported values are: 'function', 'file_search', and 'web_search_preview'."
+
+
+@pytest.mark.parametrize(
+    ("refused", "changed", "name"),
+    [
+        (refusal(VERIFIED, "reasoning.summary", "unsupported_value"), {"effort": "minimal"}, "summary was left out"),
+        (refusal(VERIFIED), {"effort": "minimal"}, "summary was left out"),
+        (
+            refusal("Unsupported parameter: 'reasoning.summary' is not supported.", "reasoning.summary"),
+            {"effort": "minimal"},
+            "summary was left out",
+        ),
+        (refusal(NOT_WITH_MINIMAL, "tools"), {"effort": "low", "summary": "auto"}, "low instead of minimal"),
+        (refusal(NOT_WITH_MINIMAL), {"effort": "low", "summary": "auto"}, "low instead of minimal"),
+        (
+            refusal(OTHER_EFFORTS, "reasoning.effort", "unsupported_value"),
+            {"effort": "low", "summary": "auto"},
+            "low instead of minimal",
+        ),
+        (refusal(NO_EFFORT, "reasoning.effort", "unsupported_parameter"), None, "reasoning was left out"),
+        (refusal("Unknown parameter: 'reasoning'.", "reasoning", "unknown_parameter"), None, "reasoning was left out"),
+        (refusal("This model does not support reasoning."), None, "reasoning was left out"),
+    ],
+)
+def test_reasoning_is_asked_for_as_the_provider_takes_it(refused: GiveUp, changed: Any, name: str) -> None:
+    cure = cure_for(wanted(), refused)
+    assert cure is not None
+    made = cure.make(wanted())
+    assert made is not None
+    assert (made.body().get("reasoning"), made.body()["tools"]) == (changed, wanted().body()["tools"])
+    assert name in cure.name
+
+
+@pytest.mark.parametrize(
+    ("refused", "field", "changed"),
+    [
+        (
+            refusal("Unsupported value: 'high' is not supported with the 'x' model.", "text.verbosity"),
+            "text",
+            {"format": FULL["text"]["format"]},
+        ),
+        (refusal("Unknown parameter: 'text.verbosity'.", "text.verbosity"), "text", {"format": FULL["text"]["format"]}),
+        (refusal("Unsupported parameter: 'metadata'.", "metadata", "unsupported_parameter"), "metadata", None),
+        (refusal("Your organization must be verified to stream this model.", "stream"), "stream", False),
+        (
+            refusal(SCHEMA, "text.format.schema", "invalid_json_schema"),
+            "text",
+            {**FULL["text"], "format": {**FULL["text"]["format"], "strict": False}},
+        ),
+        (
+            refusal(WEB_SEARCH, "tools[0].type", "invalid_value"),
+            "tools",
+            [{"type": "web_search_preview"}, FULL["tools"][1]],
+        ),
+    ],
+)
+def test_what_a_run_can_do_without_is_left_out(refused: GiveUp, field: str, changed: Any) -> None:
+    cure = cure_for(wanted(), refused)
+    assert cure is not None
+    made = cure.make(wanted())
+    assert made is not None
+    expected = {**wanted().body(), field: changed}
+    assert {**made.body(), field: made.body().get(field)} == expected
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        refusal("Unsupported parameter: 'max_output_tokens'.", "max_output_tokens", "unsupported_parameter"),
+        refusal("Invalid value for 'input[0]'.", "input[0]", "invalid_value"),
+        refusal("Metadata has too many keys.", "metadata"),
+        refusal("The model 'x' does not exist.", "model", "model_not_found", status=404),
+        refusal("Incorrect API key provided.", None, "invalid_api_key", status=401),
+        refusal("Your input exceeds the context window of this model.", "input", "context_length_exceeded"),
+        refusal("Hosted tool 'web_search' is not supported with this model.", "tools"),
+    ],
+)
+def test_limits_tools_and_input_are_never_changed(refused: GiveUp) -> None:
+    assert cure_for(wanted(), refused) is None
+
+
+def test_a_schema_that_a_caller_calls_strict_stays_strict() -> None:
+    own = {"type": "json_schema", "name": "mine", "schema": {}, "strict": True}
+    assert cure_for(wanted(text={"format": own}), refusal(SCHEMA, "text.format.schema", "invalid_json_schema")) is None
+
+
+def test_what_is_not_in_the_request_cannot_be_left_out() -> None:
+    assert cure_for(wanted(reasoning=None), refusal(VERIFIED, "reasoning.summary")) is None
+    assert cure_for(wanted(reasoning={"effort": "low"}), refusal(NOT_WITH_MINIMAL, "tools")) is None
+
+
+async def taken(
+    cures: Cures, request: CreateRequest, send: Callable[[CreateRequest], Awaitable[str]]
+) -> tuple[str, list[str]]:
+    """Send a request until it is taken."""
+    while True:
+        with suppress(Changed):
+            return await cures.sent(request, send)
+
+
+class Refuser:
+    """A provider that takes neither a summary nor effort minimal."""
+
+    def __init__(self) -> None:
+        self.asked: list[CreateRequest] = []
+
+    async def take(self, request: CreateRequest) -> str:
+        self.asked.append(request)
+        if request.reasoning and request.reasoning.summary:
+            raise refusal(VERIFIED, "reasoning.summary")
+        if request.reasoning and request.reasoning.effort == "minimal":
+            raise refusal(NOT_WITH_MINIMAL, "tools")
+        return "taken"
+
+
+async def test_each_change_is_made_once_and_remembered_for_the_model() -> None:
+    refuser, cures = Refuser(), Cures()
+    named = ["reasoning.summary was left out", "reasoning.effort is low instead of minimal"]
+    assert await taken(cures, wanted(), refuser.take) == ("taken", named)
+    assert len(refuser.asked) == 3
+    assert await taken(cures, wanted(), refuser.take) == ("taken", named)
+    assert len(refuser.asked) == 4
+    await taken(cures, wanted(model="another"), refuser.take)
+    assert len(refuser.asked) == 7
+
+
+async def test_what_needs_no_change_is_sent_as_it_is() -> None:
+    refuser, cures = Refuser(), Cures()
+    await taken(cures, wanted(), refuser.take)
+    assert await taken(cures, wanted(reasoning={"effort": "high"}), refuser.take) == ("taken", [])
+
+
+async def test_a_refusal_that_the_change_does_not_cure_is_raised() -> None:
+    asked = []
+
+    async def refuse(request: CreateRequest) -> str:
+        asked.append(request)
+        raise refusal(VERIFIED, "reasoning.summary")
+
+    with pytest.raises(BadRequest):
+        await taken(Cures(), wanted(), refuse)
+    assert len(asked) == 2
