@@ -9,7 +9,13 @@ from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.health.checks import Check, Report, note, ok, problem
 from durable_responses.health.disk import check_disk, check_workspace
 from durable_responses.health.provider import check_provider
-from durable_responses.health.temporal import check_clock, check_namespace, check_queue, check_server
+from durable_responses.health.temporal import (
+    check_clock,
+    check_namespace,
+    check_queue,
+    check_server,
+    server_is_ahead_by,
+)
 from durable_responses.jobs.attribute_registration import are_registered, type_of
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
@@ -32,7 +38,8 @@ async def _temporal(settings: Settings) -> list[Check]:
     namespace = await check_namespace(client)
     if not Report(checks=[server, namespace]).is_well:
         return [server, namespace]
-    queues = [check_queue(client, queue, settings.task_queue) for queue in TaskQueue]
+    ahead = await server_is_ahead_by(client)
+    queues = [check_queue(client, queue, settings.task_queue, ahead) for queue in TaskQueue]
     return [server, namespace, *await asyncio.gather(check_search_attributes(client), *queues, check_clock(client))]
 
 

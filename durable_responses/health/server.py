@@ -23,7 +23,7 @@ from temporalio.service import RPCError
 
 from durable_responses.health import provider as providers
 from durable_responses.health.checks import Check, Report, ok, problem
-from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of
+from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of, server_is_ahead_by
 from durable_responses.host_check import HostCheck
 from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
@@ -44,6 +44,7 @@ class Readiness:
     workflows: Collection[str]
     activities: Collection[str]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _ahead: timedelta | None = None
     _last: Report | None = None
     _looked_at: float = float("-inf")
 
@@ -55,16 +56,20 @@ class Readiness:
         return self._last
 
     async def _polls(self) -> Check:
+        if self._ahead is None:
+            self._ahead = await server_is_ahead_by(self.client)
+        ahead = self._ahead
         queues = [*((name, WORKFLOWS) for name in self.workflows), *((name, ACTIVITIES) for name in self.activities)]
         try:
             # One is enough: while all slots of a queue are taken, it is not polled.
             for name, kind in queues:
-                for poller in await pollers_of(self.client, name, kind):
-                    since_start = poller.last_access_time.ToDatetime(UTC) >= self.started_at - _SKEW
+                for poller in await pollers_of(self.client, name, kind, ahead):
+                    since_start = poller.last_access_time.ToDatetime(UTC) >= self.started_at + ahead - _SKEW
                     if poller.identity == self.client.identity and since_start:
                         return ok("polls", f"polls {name}")
         except RPCError as error:
             return problem("polls", f"Temporal did not answer: {error.message}", "check the Temporal server")
+        self._ahead = None  # one of the clocks may have been set
         return problem("polls", "this worker is not polling", "wait a moment if it has just started")
 
 

@@ -65,12 +65,12 @@ async def check_namespace(client: Client) -> Check:
     return ok("namespace", found)
 
 
-async def check_queue(client: Client, queue: TaskQueue, base: str) -> Check:
-    """Whether workers poll one task queue."""
+async def check_queue(client: Client, queue: TaskQueue, base: str, ahead: timedelta = timedelta(0)) -> Check:
+    """Whether workers poll one task queue. `ahead`: how far the server's clock is ahead of ours."""
     name = queue.under(base)
     title = f"queue {name}"
     try:
-        pollers = await pollers_of(client, name, WORKFLOWS if queue is TaskQueue.AGENTS else ACTIVITIES)
+        pollers = await pollers_of(client, name, WORKFLOWS if queue is TaskQueue.AGENTS else ACTIVITIES, ahead)
     except RPCError as error:
         return problem(title, error.message, "check the permissions of the API key")
     if not pollers:
@@ -91,18 +91,20 @@ def _start_one(queue: TaskQueue) -> str:
 _LIMITS = {TaskQueue.CREATE: "AGENT_MAX_RESPONSES_IN_FLIGHT", TaskQueue.TOOLS: "AGENT_MAX_TOOLS"}
 
 
-async def pollers_of(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
-    """The recent pollers of a queue. Raises `RPCError`."""
+async def pollers_of(
+    client: Client, queue: str, kind: TaskQueueType.ValueType, ahead: timedelta = timedelta(0)
+) -> list[PollerInfo]:
+    """The recent pollers of a queue, if the server's clock is so far ahead of ours. Raises `RPCError`."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=QueueName(name=queue), task_queue_type=kind
     )
     answer = await client.workflow_service.describe_task_queue(request, timeout=SHORTLY)
-    since = datetime.now(UTC) - POLL_WINDOW
+    since = datetime.now(UTC) + ahead - POLL_WINDOW
     return [poller for poller in answer.pollers if poller.last_access_time.ToDatetime(UTC) >= since]
 
 
 async def check_clock(client: Client, now: Callable[[], float] = time.time) -> Check:
-    """Whether our clock and the server's agree: deadlines are points in time, set by one and kept by the other."""
+    """Whether our clock and the server's agree: what the server notes by its own is shown here as an age."""
     try:
         async with asyncio.timeout(SHORTLY.total_seconds()):
             skew = await _server_is_ahead_by(client, now)
@@ -111,9 +113,19 @@ async def check_clock(client: Client, now: Callable[[], float] = time.time) -> C
     found = f"{abs(skew.total_seconds()):.1f} s {'behind' if skew > timedelta(0) else 'ahead of'} the server's"
     if abs(skew) > _TOLERATED_SKEW:
         return problem(
-            "clock", found, "synchronise it by NTP, here or there: deadlines would pass too early or too late"
+            "clock",
+            found,
+            "synchronise it by NTP, here or there: runs keep to the server's clock, but ages and `up` would be wrong",
         )
     return ok("clock", "agrees with the server's")
+
+
+async def server_is_ahead_by(client: Client, now: Callable[[], float] = time.time) -> timedelta:
+    """How far the server's clock is ahead of ours, beyond what a slow answer explains; 0 where it cannot be asked."""
+    with suppress(RPCError, TimeoutError):
+        async with asyncio.timeout(SHORTLY.total_seconds()):
+            return await _server_is_ahead_by(client, now)
+    return timedelta(0)
 
 
 async def _server_is_ahead_by(client: Client, now: Callable[[], float]) -> timedelta:
