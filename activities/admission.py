@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
+from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import (
     CustomSlotSupplier,
     SlotMarkUsedContext,
@@ -23,9 +25,11 @@ from temporalio.worker import (
     SlotReserveContext,
 )
 
+from durable_responses.activities.orphans import RunAtTemporal, end
 from durable_responses.activities.polling import Waiters
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import NoSuchEndpoint, NotFound, ResponsesError
+from durable_responses.responses_api.models import Response
 
 logger = logging.getLogger(__name__)
 
@@ -259,20 +263,42 @@ class AdmissionSlots(CustomSlotSupplier):
 # --- responses that nobody here waits for ------------------------------------------------------------------------
 
 
-async def sweep(client: ResponsesClient, in_flight: ResponsesInFlight, waiters: Waiters, *, every: float = 5.0) -> None:
-    """Every few seconds, GET the responses in flight that nothing here waits for. Runs until cancelled."""
+async def sweep(
+    client: ResponsesClient,
+    in_flight: ResponsesInFlight,
+    waiters: Waiters,
+    temporal: Client | None = None,
+    *,
+    every: float = 5.0,
+) -> None:
+    """Every few seconds, GET the responses in flight that nothing here waits for. Runs until cancelled.
+
+    One whose run was terminated before anything waited for it is cancelled, if `temporal` is given to ask.
+    """
     while True:
         for response_id in in_flight.ids:
-            if response_id not in waiters and await _has_ended(client, response_id):
+            if response_id not in waiters and await _has_ended(client, response_id, temporal):
                 in_flight.ended(response_id)
         await asyncio.sleep(every)
 
 
-async def _has_ended(client: ResponsesClient, response_id: str) -> bool:
+async def _has_ended(client: ResponsesClient, response_id: str, temporal: Client | None) -> bool:
     try:
-        return (await client.retrieve(response_id)).response.is_finished
+        response = (await client.retrieve(response_id)).response
+        if not response.is_finished and temporal is not None and await _is_orphan(response, temporal):
+            await end(client, response_id)
+            return False  # the next GET shows it
+        return response.is_finished
     except (NotFound, NoSuchEndpoint):  # a server that cannot be asked would hold its slots for ever
         return True
-    except ResponsesError as error:
+    except (ResponsesError, RPCError) as error:
         logger.info("Whether %s has ended is not known: %s", response_id, error)
         return False
+
+
+async def _is_orphan(response: Response, temporal: Client) -> bool:
+    told = response.metadata or {}
+    workflow_id, run_id = told.get("workflow_id"), told.get("run_id")
+    if not isinstance(workflow_id, str) or not isinstance(run_id, str):
+        return False
+    return await RunAtTemporal(temporal, workflow_id, run_id).was_ended_without(response.id)

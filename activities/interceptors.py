@@ -1,6 +1,7 @@
 """Interceptors around activities: what a worker shutdown cuts off, and news for the run."""
 
 import asyncio
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from durable_responses.activities.failures import attempt_is_over
 from durable_responses.activities.messages import CreatedResponse, ResponseRecord, WebSocketTurn
+
+logger = logging.getLogger(__name__)
 
 WORKER_STOPPED = "worker_stopped"
 _AT_ONCE = timedelta(milliseconds=100)
@@ -40,6 +44,31 @@ class _HandOver(ActivityInboundInterceptor):
                 next_retry_delay=_AT_ONCE,
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
+
+
+class Forgotten(Interceptor):
+    """Ends quietly the attempts that the server does not know any more: nobody hears how they end.
+
+    Their run was terminated, deleted or reset, or another attempt has taken over. Left alone, the SDK logs each with
+    a traceback, as if something had gone wrong here.
+    """
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
+        """As the SDK asks for it."""
+        return _Forgotten(next)
+
+
+class _Forgotten(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 the SDK's
+        try:
+            return await super().execute_activity(input)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details is None or details.cancel_requested or not (details.not_found or details.timed_out):
+                raise
+            info = activity.info()
+            logger.info("%s of %s is over: Temporal does not know it any more.", info.activity_type, info.workflow_id)
+            raise attempt_is_over() from None
 
 
 class TellOfSearchAttributes(Interceptor):

@@ -23,6 +23,7 @@ from durable_responses.activities.messages import (
     CreateResponse,
     ResponseRecord,
 )
+from durable_responses.activities.orphans import cancel_if_orphaned, leaving_no_orphan
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, ResponseWait, Waiters
 from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
@@ -76,6 +77,7 @@ class ResponsesActivities:
             self.in_flight.started(response.id)
             sending.beat = Beat(phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status)
             pulse.beat()
+        await cancel_if_orphaned(self.client, response.id)
         return CreatedResponse(
             response_id=response.id, status=response.status, model=response.model or None, changes=changes or None
         )
@@ -97,7 +99,7 @@ class ResponsesActivities:
         with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
             waiting = ResponseWait(wait, reads, self.budget, told, now)
             preview = self._preview(wait, waiting, now) if wait.live_preview else contextlib.nullcontext()
-            async with waiting.pulse(), preview:
+            async with leaving_no_orphan(self.client, wait.response_id), waiting.pulse(), preview:
                 record = await waiting.until_finished()
         if record.is_finished:
             self.in_flight.ended(wait.response_id)
@@ -119,7 +121,7 @@ class ResponsesActivities:
     async def cancel_response(self, cancel: CancelResponse) -> ResponseRecord:
         """Stop a response at the provider and return what it has become: cancelled, or finished before that."""
         now = self.clock()
-        async with Pulse():
+        async with leaving_no_orphan(self.client, cancel.response_id), Pulse():
             try:
                 response = await self._cancelled(cancel.response_id)
             except NotFound as error:

@@ -22,6 +22,7 @@ from durable_responses.activities.failures import deadline_passed, lost_response
 from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
 from durable_responses.activities.metrics import first_text_came
+from durable_responses.activities.orphans import cancel_if_orphaned
 from durable_responses.activities.polling import Reads
 from durable_responses.activities.records import record_of, too_large_record, unfinished_record
 from durable_responses.responses_api.client import ResponsesClient
@@ -98,6 +99,8 @@ class StreamTurn:
         except asyncio.CancelledError as cancelled:
             details = activity.cancellation_details()
             if details is None or not details.cancel_requested:
+                if self.streamed.response is not None:  # its connection is closed, which need not end it everywhere
+                    await cancel_if_orphaned(self.client, self.streamed.response.id)
                 raise  # this worker is shutting down: the retry looks the response up by its id
             return await self._left(ResponseStatus.CANCELLED, cancelled)
         finally:

@@ -420,11 +420,11 @@ def _refuse_to_follow_another_attempt() -> None:
 
 
 async def _unless_stopped(work: Awaitable[T], beat: Callable[[], Beat | None]) -> T:
-    """The result, or what it means that this worker shuts down. Raises the cancel only where the run asked for it."""
+    """The result, or what this worker's shutdown means. Raises the cancel where the run asked for it, or is gone."""
     try:
         return await work
     except asyncio.CancelledError:
         details = activity.cancellation_details()
-        if details is not None and details.cancel_requested:
+        if details is not None and (details.cancel_requested or details.not_found):
             raise
         raise stopped_worker(beat()) from None

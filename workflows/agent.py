@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from durable_responses.workflows.function_calls import FunctionCalls
     from durable_responses.workflows.ledger import Ledger
-    from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable, fitting, read
+    from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable, UnreadablePayload, fitting, read
     from durable_responses.workflows.response_source import ResponseSource
     from durable_responses.workflows.search_attributes import show_search_attributes
     from durable_responses.workflows.steering import SteeringMessages
@@ -93,7 +93,7 @@ class AgentWorkflow:
                 workflow.continue_as_new(args=[agent_input, self._ledger.to_carry(json_bytes(agent_input))])
             result = await self._conclude(ending, agent_input)
         except DATA_ERRORS as error:  # the last net: failing the workflow task would have it repeated for ever
-            workflow.logger.exception("The run ends: it met data that it cannot use.")
+            _log_unusable(error)
             result = AgentResult(status=AgentStatus.FAILED, error=rules.unusable_data(error))
         return self._close(result)
 
@@ -154,7 +154,7 @@ class AgentWorkflow:
         except interruptions.RunFailed as failure:
             return rules.Fail(failure.error)
         except DATA_ERRORS as error:  # failing the workflow task would have it repeated for ever
-            workflow.logger.exception("The run ends: it met data that it cannot use.")
+            _log_unusable(error)
             return rules.Fail(rules.unusable_data(error))
 
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
@@ -281,6 +281,13 @@ class AgentWorkflow:
                 show_search_attributes(self._input, state, registered=self._ledger.search_attributes)
         except DATA_ERRORS:  # no run ends for what is only shown
             workflow.logger.exception("What the run is doing cannot be shown.")
+
+
+def _log_unusable(error: Exception) -> None:
+    # What an operator gave as an activity's result is no mistake of ours.
+    workflow.logger.error(
+        "The run ends: it met data that it cannot use: %s", error, exc_info=not isinstance(error, UnreadablePayload)
+    )
 
 
 def _failure(result: AgentResult) -> ApplicationError:

@@ -16,7 +16,7 @@ from temporalio.worker import (
 )
 
 from durable_responses.activities.admission import AdmissionSlots
-from durable_responses.activities.interceptors import HandOver, TellOfCallLimit, TellOfSearchAttributes
+from durable_responses.activities.interceptors import Forgotten, HandOver, TellOfCallLimit, TellOfSearchAttributes
 from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
 from durable_responses.settings import Settings
@@ -66,7 +66,7 @@ def agents_worker(of: Dependencies) -> Worker:
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=of.shutdown.tools,
         deployment_config=deployment_config(of.settings),
-        interceptors=[HandOver()],
+        interceptors=[Forgotten(), HandOver()],
     )
 
 
@@ -76,7 +76,7 @@ def create_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
         of.temporal,
         task_queue=TaskQueue.CREATE.under(of.settings.task_queue),
         activities=[of.responses.create_response, of.responses.stream_response, of.websockets.websocket_turn],
-        interceptors=[HandOver(), *news],
+        interceptors=[Forgotten(), HandOver(), *news],
         tuner=_activities_within(of.create_slots),
         # The heartbeat that holds a response's id must be at the server before this process can be killed.
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
@@ -91,7 +91,7 @@ def socket_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
         of.temporal,
         task_queue=of.websockets.queue,
         activities=[of.websockets.websocket_turn, of.websockets.steer_response],
-        interceptors=news,
+        interceptors=[Forgotten(), *news],
         tuner=_activities_within(of.socket_slots),
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=of.shutdown.creates,
@@ -110,7 +110,7 @@ def waiting_worker(of: Dependencies) -> Worker:
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(0),
         deployment_config=deployment_config(of.settings),
-        interceptors=[HandOver()],
+        interceptors=[Forgotten(), HandOver()],
     )
 
 
@@ -124,7 +124,7 @@ def tools_worker(of: Dependencies) -> Worker:
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         graceful_shutdown_timeout=of.shutdown.tools,
         deployment_config=deployment_config(of.settings),
-        interceptors=[HandOver()],
+        interceptors=[Forgotten(), HandOver()],
     )
 
 

@@ -58,7 +58,8 @@ async def serve(workers: Sequence[Worker], dependencies: Dependencies, stop: asy
 @asynccontextmanager
 async def sweeping(dependencies: Dependencies) -> AsyncIterator[None]:
     """While inside, find out which responses in flight have ended that nothing here waits for."""
-    task = asyncio.create_task(sweep(dependencies.client, dependencies.in_flight, dependencies.responses.waiters))
+    waiters = dependencies.responses.waiters
+    task = asyncio.create_task(sweep(dependencies.client, dependencies.in_flight, waiters, dependencies.temporal))
     try:
         yield
     finally:

@@ -9,7 +9,13 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from durable_responses.activities.interceptors import WORKER_STOPPED, HandOver, TellOfCallLimit, TellOfSearchAttributes
+from durable_responses.activities.interceptors import (
+    WORKER_STOPPED,
+    Forgotten,
+    HandOver,
+    TellOfCallLimit,
+    TellOfSearchAttributes,
+)
 from durable_responses.activities.messages import CreatedResponse, ResponseRecord, ToolResult, WebSocketTurn
 from tests.support.attempts import Attempt
 
@@ -37,7 +43,7 @@ async def run(interceptor: Interceptor, work: Callable[[], Awaitable[Any]], atte
     return await (attempt or Attempt()).run(activity)
 
 
-async def cut_off(details: ActivityCancellationDetails) -> BaseException:
+async def cut_off(details: ActivityCancellationDetails, interceptor: Interceptor | None = None) -> BaseException:
     """How an activity ends that is cancelled for this reason."""
     attempt, begun = Attempt(), asyncio.Event()
 
@@ -45,7 +51,7 @@ async def cut_off(details: ActivityCancellationDetails) -> BaseException:
         begun.set()
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(run(HandOver(), work, attempt))
+    running = asyncio.create_task(run(interceptor or HandOver(), work, attempt))
     await begun.wait()
     attempt.cancel(details)
     await asyncio.wait((running,))
@@ -112,3 +118,18 @@ async def test_other_results_stay_as_they_are() -> None:
         return result.model_copy()
 
     assert await run(TellOfSearchAttributes(), work) == result
+
+
+# --- forgotten attempts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["not_found", "timed_out"])
+async def test_an_attempt_that_the_server_does_not_know_any_more_ends_quietly(why: str) -> None:
+    error = await cut_off(ActivityCancellationDetails(**{why: True}), Forgotten())
+    assert isinstance(error, ApplicationError)
+    assert error.category is ApplicationErrorCategory.BENIGN
+
+
+@pytest.mark.parametrize("why", ["cancel_requested", "paused", "reset", "worker_shutdown"])
+async def test_an_attempt_that_is_stopped_for_another_reason_is_cancelled(why: str) -> None:
+    assert isinstance(await cut_off(ActivityCancellationDetails(**{why: True}), Forgotten()), asyncio.CancelledError)

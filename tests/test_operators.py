@@ -1,0 +1,330 @@
+"""What an operator does to runs by Temporal's own tools, in every phase: what was created, billed and left running.
+
+Real processes: a Temporal server, its CLI, an emulator and a worker. Nobody waits for a response that is left running.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+import pytest
+from temporalio.client import Client
+
+from durable_responses.activities.messages import ActivityName
+from durable_responses.embedded import find_temporal_cli
+from durable_responses.emulator.faults import Delay
+from durable_responses.emulator.model.script import Script, Text
+from durable_responses.emulator.state.billing import BilledResponse
+from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.settings import Settings
+from durable_responses.worker.queues import Queue
+from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
+from tests.support.deployment import Deployment, Run, calls, until
+from tests.support.emulator_control import EmulatorProcess
+from tests.support.processes import TemporalServer
+
+BACKGROUND, STREAM, WEBSOCKET = TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET
+OVER = (ResponseStatus.COMPLETED, ResponseStatus.CANCELLED, ResponseStatus.FAILED, ResponseStatus.INCOMPLETE)
+ENDLESS = Script(output=[Text(text="Done. " * 200)], think=0.1, write=600)
+SHORT = Script(output=[Text(text="Done.")], write=0)
+
+
+@pytest.fixture(scope="module")
+async def operated(
+    temporal: TemporalServer,
+    client: Client,
+    emulator_process: EmulatorProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Deployment]:
+    """A deployment with a worker. At its end the worker's log is looked at: nobody's command is an exception."""
+    deployment = Deployment(temporal, client, emulator_process, tmp_path_factory.mktemp("operated"))
+    async with deployment.worker() as worker:
+        yield deployment
+        deployment.open_gates()
+    assert "Traceback" not in worker.output
+
+
+async def temporal_cli(deployment: Deployment, *words: str) -> str:
+    """`temporal …`, which must succeed."""
+    binary = await find_temporal_cli(Settings(), print)
+    process = await asyncio.create_subprocess_exec(
+        str(binary),
+        *words,
+        "--address",
+        deployment.temporal.address,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+# --- phases ------------------------------------------------------------------------------------------------------
+
+
+async def waiting(deployment: Deployment, name: str) -> Run:
+    run = await deployment.start(name, [ENDLESS], transport=BACKGROUND)
+    await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+    return run
+
+
+async def streaming(deployment: Deployment, name: str) -> Run:
+    return await _following(await deployment.start(name, [ENDLESS], transport=STREAM), ActivityName.STREAM_RESPONSE)
+
+
+async def on_a_socket(deployment: Deployment, name: str) -> Run:
+    return await _following(await deployment.start(name, [ENDLESS], transport=WEBSOCKET), ActivityName.WEBSOCKET_TURN)
+
+
+async def _following(run: Run, activity: ActivityName) -> Run:
+    async def has_id() -> bool:
+        beat = await run.beat_of(activity)
+        return beat is not None and beat.response_id is not None
+
+    await until(has_id)
+    return run
+
+
+async def creating(deployment: Deployment, name: str) -> Run:
+    """The provider has taken the POST, and answers it when the run is long gone."""
+    late = Delay(seconds=3, processed=True)
+    run = await deployment.start(name, [ENDLESS], fault=late, transport=BACKGROUND)
+    await until(run.responses)
+    return run
+
+
+async def in_a_tool(deployment: Deployment, name: str) -> Run:
+    run = await deployment.start(name, [Script(output=[calls("look", name)]), SHORT], transport=BACKGROUND)
+    await until(deployment.gate(name).has_begun)
+    return run
+
+
+Phase = Callable[[Deployment, str], Awaitable[Run]]
+PHASES: dict[str, Phase] = {
+    "waiting": waiting,
+    "streaming": streaming,
+    "on-a-socket": on_a_socket,
+    "creating": creating,
+    "in-a-tool": in_a_tool,
+}
+
+
+# --- what operators do -------------------------------------------------------------------------------------------
+
+
+async def terminate(deployment: Deployment, run: Run) -> None:
+    await temporal_cli(deployment, "workflow", "terminate", "--workflow-id", run.handle.id)
+
+
+async def delete(deployment: Deployment, run: Run) -> None:
+    await temporal_cli(deployment, "workflow", "delete", "--workflow-id", run.handle.id)
+
+
+async def terminate_by_batch(deployment: Deployment, run: Run) -> None:
+    query = f'WorkflowId = "{run.handle.id}"'
+
+    async def is_listed() -> bool:
+        return (await deployment.client.count_workflows(query)).count == 1
+
+    await until(is_listed)
+    await temporal_cli(deployment, "workflow", "terminate", "--query", query, "--reason", "a test", "--yes")
+
+
+async def reset(deployment: Deployment, run: Run, to: str, *options: str) -> None:
+    words = ["reset", "--workflow-id", run.handle.id, "--type", to, "--reason", "a test", *options]
+    await temporal_cli(deployment, "workflow", *words)
+
+
+def now(deployment: Deployment, run: Run) -> Run:
+    """The same run, whose result is that of its newest execution: the one after a reset."""
+    newest = deployment.client.get_workflow_handle(run.handle.id, result_type=AgentResult)
+    return Run(newest, run.control)
+
+
+ENDS = {"terminate": terminate, "delete": delete, "terminate-by-batch": terminate_by_batch}
+
+
+async def are_over(run: Run) -> list[BilledResponse] | None:
+    responses = await run.responses()
+    return responses if all(response.status in OVER for response in responses) else None
+
+
+# --- closed from outside -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("phase", PHASES)
+async def test_what_a_run_leaves_that_is_gone_is_cancelled_at_the_provider(
+    operated: Deployment, phase: str, end: str
+) -> None:
+    run = await PHASES[phase](operated, f"{end}-{phase}")
+    await ENDS[end](operated, run)
+    [response] = await until(lambda: are_over(run))
+    assert response.status == (ResponseStatus.COMPLETED if phase == "in-a-tool" else ResponseStatus.CANCELLED)
+
+
+async def test_a_response_that_nothing_waits_for_yet_is_cancelled_too(operated: Deployment) -> None:
+    """Its run is terminated between the create and the wait, which no worker has begun."""
+    deployment = Deployment(operated.temporal, operated.client, operated.emulator, operated.folder / "between")
+    async with deployment.worker([Queue.AGENTS, Queue.CREATE]):
+        run = await deployment.start("between", [ENDLESS], transport=BACKGROUND)
+
+        async def is_to_be_waited_for() -> bool:
+            pending = (await run.handle.describe()).raw_description.pending_activities
+            return any(activity.activity_type.name == ActivityName.AWAIT_RESPONSE for activity in pending)
+
+        await until(is_to_be_waited_for)
+        await terminate(deployment, run)
+        [response] = await until(partial(are_over, run))
+    assert response.status == ResponseStatus.CANCELLED
+
+
+async def test_a_queued_run_that_is_terminated_creates_nothing(operated: Deployment) -> None:
+    deployment = Deployment(operated.temporal, operated.client, operated.emulator, operated.folder / "queued")
+    async with deployment.worker([Queue.AGENTS]):
+        run = await deployment.start("queued", [ENDLESS], transport=BACKGROUND)
+
+        async def is_queued() -> bool:
+            return bool((await run.handle.describe()).raw_description.pending_activities)
+
+        await until(is_queued)
+        await terminate(deployment, run)
+    async with deployment.worker() as worker:
+        other = await deployment.start("after-it", [SHORT], transport=BACKGROUND)
+        await other.result()
+    assert await run.responses() == []
+    assert "Traceback" not in worker.output
+
+
+async def test_an_answer_that_was_there_is_fetched_by_a_reset_to_the_last_workflow_task(operated: Deployment) -> None:
+    """After an accidental terminate: no create is sent again."""
+    deployment = Deployment(operated.temporal, operated.client, operated.emulator, operated.folder / "accident")
+    script = Script(output=[Text(text="Paid for.")], think=2, write=0)
+    async with deployment.worker() as worker:
+        run = await deployment.start("accident", [script], transport=BACKGROUND)
+        await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+        worker.kill()
+        await terminate(deployment, run)
+
+        async def is_complete() -> bool:
+            return (await run.responses())[0].status == ResponseStatus.COMPLETED
+
+        await until(is_complete)
+        await reset(deployment, run, "LastWorkflowTask")
+    async with deployment.worker():
+        result = await now(deployment, run).result()
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Paid for.")
+    assert (await run.bill()).counts.creates_accepted == 1
+
+
+# --- reset -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_response_that_the_run_after_a_reset_waits_for_is_left_running(operated: Deployment) -> None:
+    script = Script(output=[Text(text="Waited for.")], think=6, write=0)
+    run = await operated.start("reset-after", [script], transport=BACKGROUND)
+    await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+    await reset(operated, run, "LastWorkflowTask")
+    result = await now(operated, run).result()
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Waited for.")
+    [response] = await run.responses()
+    assert response.status == ResponseStatus.COMPLETED
+
+
+@pytest.mark.parametrize("phase", ["waiting", "streaming", "on-a-socket"])
+async def test_a_reset_to_before_the_create_cancels_the_response_of_before(operated: Deployment, phase: str) -> None:
+    """Also though the signals that are applied again name it."""
+    run = await PHASES[phase](operated, f"reset-before-{phase}")
+    await reset(operated, run, "FirstWorkflowTask")
+
+    async def one_of_two_is_cancelled() -> bool:
+        statuses = [response.status for response in await run.responses()]
+        return len(statuses) == 2 and statuses[0] == ResponseStatus.CANCELLED
+
+    await until(one_of_two_is_cancelled)
+    await run.handle.signal("cancel")
+    assert (await now(operated, run).result()).status is AgentStatus.CANCELLED
+    await until(lambda: are_over(run))
+
+
+@pytest.mark.parametrize("to", ["FirstWorkflowTask", "LastWorkflowTask"])
+async def test_a_reset_in_the_middle_of_a_create_leaves_one_response(operated: Deployment, to: str) -> None:
+    run = await creating(operated, f"reset-creating-{to}")
+    await reset(operated, run, to)
+
+    async def one_is_left() -> bool:
+        statuses = [response.status for response in await run.responses()]
+        return statuses == [ResponseStatus.CANCELLED, ResponseStatus.IN_PROGRESS]
+
+    await until(one_is_left)
+    await run.handle.signal("cancel")
+    assert (await now(operated, run).result()).status is AgentStatus.CANCELLED
+    await until(lambda: are_over(run))
+
+
+async def test_a_reset_of_a_cancelled_run_cancels_it_again_unless_signals_are_excluded(operated: Deployment) -> None:
+    script = Script(output=[Text(text="Done.")], think=3, write=0)
+    runs = []
+    for name, options in {"again": [], "anew": ["--reapply-exclude", "Signal"]}.items():
+        run = await operated.start(f"reset-cancelled-{name}", [script, script], transport=BACKGROUND)
+        await until(lambda run=run: run.beat_of(ActivityName.AWAIT_RESPONSE))  # type: ignore[misc]
+        await run.handle.signal("cancel")
+        assert (await run.result()).status is AgentStatus.CANCELLED
+        await reset(operated, run, "FirstWorkflowTask", *options)
+        runs.append(now(operated, run))
+    assert [(await run.result()).status for run in runs] == [AgentStatus.CANCELLED, AgentStatus.COMPLETED]
+    for run in runs:
+        await until(partial(are_over, run))
+
+
+# --- activities --------------------------------------------------------------------------------------------------
+
+
+async def of_its_wait(deployment: Deployment, run: Run, *words: str) -> None:
+    """`temporal activity …` on the run's only pending activity."""
+    [pending] = (await run.handle.describe()).raw_description.pending_activities
+    which = ["--workflow-id", run.handle.id, "--activity-id", pending.activity_id]
+    await temporal_cli(deployment, "activity", words[0], *which, *words[1:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["fail", "--reason", "a test"], ["complete", "--result", '"nonsense"'], ["complete", "--result", "null"]],
+    ids=["fail", "complete-with-nonsense", "complete-with-null"],
+)
+async def test_a_wait_that_an_operator_ends_does_not_leave_its_response_running(
+    operated: Deployment, words: list[str]
+) -> None:
+    run = await waiting(operated, f"ended-wait-{re.sub('[^a-z]', '', '-'.join(words))}")
+    await of_its_wait(operated, run, *words)
+    assert (await run.result()).status is AgentStatus.FAILED
+    [response] = await until(lambda: are_over(run))
+    assert response.status == ResponseStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [["pause"], ["unpause"]],
+        [["pause"], ["unpause", "--reset-attempts", "--reset-heartbeats"]],
+        [["reset"]],
+        [["reset", "--reset-heartbeats"]],
+        [["update-options", "--heartbeat-timeout", "5s"]],
+    ],
+    ids=["unpause", "unpause-with-reset", "reset", "reset-heartbeats", "update-options"],
+)
+async def test_a_wait_that_an_operator_interrupts_goes_on_with_the_same_response(
+    operated: Deployment, commands: list[list[str]]
+) -> None:
+    script = Script(output=[Text(text="Waited for.")], think=5, write=0)
+    name = "interrupted-" + re.sub("[^a-z]", "", str(commands))
+    run = await operated.start(name, [script], transport=BACKGROUND)
+    await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+    for words in commands:
+        await of_its_wait(operated, run, *words)
+    result = await run.result()
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Waited for.")
+    assert (await run.bill()).counts.creates_accepted == 1
