@@ -6,6 +6,8 @@ import os
 import re
 import secrets
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.messages import ArtifactFormat, FailureType, SaveArtifact, SavedArtifact, SaveOptions
+from durable_responses.shown_text import is_name, without_unnamable
 
 DEFAULT_FOLDER = "_gpt5_docs"
 SLUG_CHARACTERS = 30
 JOB_ID_CHARACTERS = 128
+NAME_BYTES = 255  # of Linux's and macOS's file systems
 
 
 class ArtifactError(Exception):
@@ -26,8 +30,8 @@ class ArtifactError(Exception):
 class ArtifactActivities:
     """The activity that saves results. It writes only under the roots it is given."""
 
-    def __init__(self, allowed_output_roots: list[Path]) -> None:
-        self._roots = allowed_output_roots
+    def __init__(self, outputs: "OutputFolders") -> None:
+        self._outputs = outputs
 
     @activity.defn
     async def save_artifact(self, save: SaveArtifact) -> SavedArtifact:
@@ -37,16 +41,16 @@ class ArtifactActivities:
         """
         job_id = activity.info().workflow_id or ""
         try:
-            return await asyncio.to_thread(write_artifact, save, job_id, self._roots)
+            return await asyncio.to_thread(write_artifact, save, job_id, self._outputs)
         except ArtifactError as error:
             raise _not_saved(str(error)) from error
         except OSError as error:
             raise _not_saved(f"The result could not be written: {error.strerror} ({error.filename}).") from error
 
 
-def write_artifact(save: SaveArtifact, job_id: str, allowed_roots: list[Path]) -> SavedArtifact:
+def write_artifact(save: SaveArtifact, job_id: str, outputs: "OutputFolders") -> SavedArtifact:
     """Write the file that `save` describes. Blocking. Raises `ArtifactError` and `OSError`."""
-    folder = output_folder(save.options, allowed_roots)
+    folder = outputs.folder(save.options)
     path = folder / file_name(save, job_id)
     content = document(save).encode(errors="replace")
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,38 +65,79 @@ def _not_saved(message: str) -> ApplicationError:
 # --- where -------------------------------------------------------------------------------------------------------
 
 
-def output_folder(options: SaveOptions, allowed_roots: list[Path]) -> Path:
-    """The absolute folder for the file, symlinks resolved. Raises `ArtifactError` if it is outside the root."""
-    root = _root(options.root, allowed_roots)
-    try:
-        folder = Path((options.folder or "").strip() or DEFAULT_FOLDER).expanduser()
-        resolved = (root / folder).resolve()
-    except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"save.folder is not a usable path ({error}); give another one.") from error
-    if not resolved.is_relative_to(root):
-        raise ArtifactError("save.folder is outside the output root; give a folder under it.")
-    return resolved
+@dataclass(frozen=True)
+class OutputFolders:
+    """Where a worker saves results: under these roots, and in hidden folders only if that is allowed."""
 
+    roots: Sequence[Path] = ()
+    allow_hidden: bool = False
 
-def _root(given: str | None, allowed_roots: list[Path]) -> Path:
-    allowed = [root.expanduser().resolve() for root in allowed_roots]
-    if not allowed:
-        raise ArtifactError("This worker allows no folder to save in; set AGENT_OUTPUT_ROOT for it.")
-    if given is None:
-        return allowed[0]
-    if not Path(given).is_absolute():
-        raise ArtifactError("save.root is not an absolute path; give the folder's absolute path.")
-    root = Path(given).resolve()
-    if not any(root.is_relative_to(parent) for parent in allowed):
-        raise ArtifactError("save.root is outside the worker's allowed roots; set the worker's AGENT_OUTPUT_ROOT.")
-    return root
+    def folder(self, options: SaveOptions) -> Path:
+        """The absolute folder for the file, symlinks resolved. Raises `ArtifactError` if nothing may be saved there."""
+        root = self._root(options.root)
+        given = (options.folder or "").strip() or DEFAULT_FOLDER
+        if not is_name(given):
+            raise ArtifactError("save.folder contains control characters; give another one.")
+        try:
+            folder = (root / Path(given).expanduser()).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ArtifactError(f"save.folder is not a usable path ({error}); give another one.") from error
+        if not folder.is_relative_to(root):
+            raise ArtifactError("save.folder is outside the output root; give a folder under it.")
+        if not self.allow_hidden and any(part.startswith(".") for part in folder.relative_to(root).parts):
+            raise ArtifactError("save.folder is hidden, where nothing is saved unless AGENT_ALLOW_HIDDEN_FILES is set.")
+        return folder
+
+    def check(self, options: SaveOptions, *, for_new_run: bool = True) -> None:
+        """Raise `ArtifactError` if a result could not be saved as things are now. Blocking; writes nothing.
+
+        Where the run may be one that has ended already, a file of the given name may be there: it may be its own.
+        """
+        folder = self.folder(options)
+        name = given_name(options.filename)
+        if len(os.fsencode(name or "")) > NAME_BYTES:
+            raise ArtifactError(f"save.filename is too long; a name has at most {NAME_BYTES} bytes.")
+        try:
+            there = next(path for path in (folder, *folder.parents) if path.exists())
+            taken = for_new_run and name is not None and (folder / name).exists()
+        except OSError as error:
+            raise ArtifactError(f"save.folder is not a usable path ({error.strerror}); give another one.") from error
+        if not there.is_dir():
+            raise ArtifactError(f"save.folder cannot be made: {there} is a file; give another one.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ArtifactError(f"save.folder cannot be written: {there} is not writable; give another one.")
+        if taken:
+            raise ArtifactError(f"{folder / (name or '')} already exists; give another save.filename.")
+
+    def _root(self, given: str | None) -> Path:
+        allowed = [root.expanduser().resolve() for root in self.roots]
+        if not allowed:
+            raise ArtifactError("This worker allows no folder to save in; set AGENT_OUTPUT_ROOT for it.")
+        if given is None:
+            return allowed[0]
+        if not is_name(given) or not Path(given).is_absolute():
+            raise ArtifactError("save.root is not an absolute path; give the folder's absolute path.")
+        root = Path(given).resolve()
+        parents = [parent for parent in allowed if root.is_relative_to(parent)]
+        if not parents:
+            raise ArtifactError("save.root is outside the worker's allowed roots; set the worker's AGENT_OUTPUT_ROOT.")
+        if not self.allow_hidden and any(part.startswith(".") for part in root.relative_to(parents[0]).parts):
+            raise ArtifactError("save.root is hidden, where nothing is saved unless AGENT_ALLOW_HIDDEN_FILES is set.")
+        return root
 
 
 def file_name(save: SaveArtifact, job_id: str) -> str:
     """The given name, made safe, else `agent_<UTC time>_<slug>_<job id>.md`."""
-    if given := _harmless(save.options.filename or ""):
-        return given if given.lower().endswith(".md") else f"{given}.md"
-    return f"agent_{_utc(save.finished_at):%Y%m%d%H%M%S}_{slug(save.task)}_{_as_file_name(job_id)}.md"
+    return given_name(save.options.filename) or (
+        f"agent_{_utc(save.finished_at):%Y%m%d%H%M%S}_{slug(save.task)}_{_as_file_name(job_id)}.md"
+    )
+
+
+def given_name(filename: str | None) -> str | None:
+    """The caller's name for the file, made safe; None if there is none, or nothing is left of it."""
+    if not (given := _harmless(filename or "")):
+        return None
+    return given if given.lower().endswith(".md") else f"{given}.md"
 
 
 def slug(text: str) -> str:
@@ -103,7 +148,7 @@ def slug(text: str) -> str:
 
 def _harmless(name: str) -> str:
     """Without separators, control characters and `..`; nothing is left of a name that only navigates."""
-    name = re.sub(r"[/\\\x00-\x1f\x7f]", "", name)
+    name = without_unnamable(re.sub(r"[/\\]", "", name))
     while ".." in name:
         name = name.replace("..", "")
     return name.strip(" .")

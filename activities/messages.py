@@ -157,6 +157,7 @@ class CreateResponse(Record):
     deadline: datetime | None = None
     lost_response_id: str | None = None
     warm_up: bool = False
+    save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
 
 
 class CreatedResponse(Record):

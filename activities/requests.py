@@ -10,10 +10,11 @@ from typing import Any
 
 from temporalio import activity
 
+from durable_responses.activities.artifacts import ArtifactError, OutputFolders
 from durable_responses.activities.cures import FORMAT_NAME, Cures
 from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
 from durable_responses.activities.inputs import InputError, opening_input
-from durable_responses.activities.messages import CreateResponse, ModelOptions
+from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
 from durable_responses.activities.tools import definitions
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import NotFound, ResponsesError
@@ -48,10 +49,13 @@ class RequestBuilder:
     default_model: str
     files_roots: list[Path]
     cures: Cures = field(default_factory=Cures)
+    outputs: OutputFolders = field(default_factory=OutputFolders)
 
     async def build(self, create: CreateResponse, *, background: bool, stream: bool) -> CreateRequest:
         """The request to send. Raises `ApplicationError` of type `invalid_input` for input that cannot be used."""
         info = activity.info()
+        if create.save is not None:
+            await self._check(create.save)
         return create_request(
             create.options,
             default_model=self.default_model,
@@ -67,6 +71,12 @@ class RequestBuilder:
             background=background,
             stream=stream,
         )
+
+    async def _check(self, save: SaveOptions) -> None:
+        try:
+            await asyncio.to_thread(self.outputs.check, save)
+        except ArtifactError as error:
+            raise invalid_input(InputError("save", str(error))) from None
 
     def _functions(self, names: list[str] | None) -> list[FunctionTool]:
         try:

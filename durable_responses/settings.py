@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         False, description="Whether `fetch_url` may connect to private and loopback addresses."
     )
 
+    allow_hidden_files: bool = Field(
+        False,
+        description="Whether `write_file` may write, and results may be saved, under names that begin with a dot.",
+    )
+
     allow_websocket: Annotated[bool, NOT_OF_THE_WORKER] = Field(
         False,
         description="Whether `auto` may use the WebSocket for runs with function tools that would otherwise stream.",

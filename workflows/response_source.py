@@ -144,6 +144,7 @@ class ResponseSource:
             deadline=ledger.deadline,
             lost_response_id=creates.interrupted,
             warm_up=self.request.warm_up and not ledger.chain and not full,
+            save=None if ledger.chain or full else self.request.save,
         )
 
     def _opening(self) -> Opening:

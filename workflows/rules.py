@@ -37,6 +37,7 @@ from durable_responses.responses_api.models import (
     ResponseStatus,
     Usage,
 )
+from durable_responses.workflows import text_formats
 from durable_responses.workflows.contract import (
     AgentError,
     AgentInput,
@@ -61,6 +62,7 @@ _LIMITS = {
 }
 # The names of the tools travel with every call.
 _MOST_TOOLS, _LONGEST_NAME = 128, 256
+_NAME_BYTES = 255
 _SHOWN_PROBLEMS, _LONGEST_REFUSAL = 10, 2000
 
 
@@ -103,7 +105,21 @@ def out_of_bounds(request: AgentInput) -> list[str]:
         for name in ("model", "previous_response_id")
         if len(getattr(request, name) or "") > _LONGEST_NAME
     ]
-    return problems
+    if request.text_format is not None and (problem := text_formats.problem_of(request.text_format)):
+        problems.append(f"text_format.{problem}")
+    return problems + _unusable_names(request.save)
+
+
+def _unusable_names(save: SaveOptions | None) -> list[str]:
+    """What no file system takes. The worker checks what its own allows, before the first response is created."""
+    if save is None:
+        return []
+    given = {"folder": save.folder, "filename": save.filename, "root": save.root}
+    return [
+        f"save.{field}: at most {_NAME_BYTES} bytes for each name of a path"
+        for field, path in given.items()
+        if any(len(name.encode(errors="replace")) > _NAME_BYTES for name in (path or "").split("/"))
+    ]
 
 
 def unusable_input(*problems: str) -> ValueError:

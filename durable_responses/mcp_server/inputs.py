@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from durable_responses.activities.artifacts import ArtifactError, output_folder
+from durable_responses.activities.artifacts import ArtifactError, OutputFolders
 from durable_responses.activities.inputs import InputError, opening_input
 from durable_responses.activities.messages import InputFile, Opening, SaveOptions
 from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError
@@ -36,7 +36,7 @@ _LIMITS = {
 @dataclass(frozen=True)
 class Surroundings:
     """What the server adds to every run: the model, the roots (absolute), the function tools by name, and
-    whether it may use the WebSocket.
+    whether it may use the WebSocket and save results in hidden folders.
     """
 
     model: str
@@ -45,6 +45,7 @@ class Surroundings:
     tools: frozenset[str]
     file_tools: frozenset[str]
     allow_websocket: bool = False
+    allow_hidden_files: bool = False
 
 
 def limits_for(effort: ReasoningEffort) -> Limits:
@@ -94,9 +95,10 @@ def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:
         raise ArgumentsError(f"The arguments cannot be used: {field} {error.message}") from None
     if save := _save(arguments, surroundings):
         try:
-            output_folder(save, [surroundings.output_root])
+            outputs = OutputFolders([surroundings.output_root], surroundings.allow_hidden_files)
+            outputs.check(save, for_new_run=False)
         except ArtifactError as error:
-            told = str(error).replace("save.folder", "output_folder")
+            told = str(error).replace("save.folder", "output_folder").replace("save.filename", "output_filename")
             raise ArgumentsError(f"The arguments cannot be used: {told}") from None
 
 

@@ -22,4 +22,5 @@ def look_around(settings: Settings) -> Surroundings:
         tools=frozenset(offered_tools(settings).names),
         file_tools=frozenset(Registry.from_modules([_FILE_TOOLS]).names),
         allow_websocket=settings.allow_websocket,
+        allow_hidden_files=settings.allow_hidden_files,
     )

@@ -6,6 +6,7 @@ resolved before they are checked.
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from durable_responses.shown_text import is_name
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, tool
 
 LISTED_FILES = 1000
@@ -95,14 +97,16 @@ def write_file(
     content: Annotated[str, Field(description="The whole text of the file.")],
 ) -> str:
     """Write a text file of the workspace, replacing what it held before."""
-    target = _inside(context.workspace, path)
-    encoded = content.encode()
+    target = _writable(context, path)
+    encoded = content.encode(errors="replace")
     if len(encoded) > WRITE_BYTES:
         raise ToolError(
             f"{len(encoded):,} bytes are too many; the limit for a file is {WRITE_BYTES:,}. Write several files."
         )
     if target.is_dir():
         raise ToolError(f"{path!r} is a folder; give the path of a file.")
+    if target.exists() and not (target.is_file() and target.stat().st_mode & 0o222):
+        raise ToolError(f"{path!r} is read-only; write another file.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, encoded)
@@ -126,6 +130,17 @@ def _inside(workspace: Path, path: str) -> Path:
     if not resolved.is_relative_to(root):
         raise ToolError(f"{path!r} is outside the workspace; give a path relative to it, without '..'.")
     return resolved
+
+
+def _writable(context: ToolContext, path: str) -> Path:
+    """A place where a model may write. Hidden files steer programs: a hook of git, the settings of an editor, keys."""
+    if not is_name(path):
+        raise ToolError(f"{path!r} contains control characters; give a path without them.")
+    target = _inside(context.workspace, path)
+    parts = (*Path(path).parts, *target.relative_to(context.workspace.resolve()).parts)
+    if not context.allow_hidden_files and any(part.startswith(".") and part != ".." for part in parts):
+        raise ToolError(f"{path!r} is hidden or in a hidden folder, where nothing may be written on this worker.")
+    return target
 
 
 def _existing(workspace: Path, path: str) -> Path:
@@ -210,10 +225,14 @@ def _matches(path: Path, root: Path, text: str) -> list[str]:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    """All or nothing: a reader sees either the old file or the new one."""
+    """All or nothing: a reader sees either the old file or the new one, which keeps its mode."""
     unfinished = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+        unfinished.touch(0o666 if mode is None else 0o600, exist_ok=False)
         unfinished.write_bytes(content)
+        if mode is not None:
+            unfinished.chmod(mode)
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)

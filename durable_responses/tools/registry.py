@@ -98,6 +98,8 @@ class ToolContext:
     """The folder that file tools may use."""
     allow_private_addresses: bool = False
     """Whether web tools may connect to private and loopback addresses."""
+    allow_hidden_files: bool = False
+    """Whether file tools may write files and folders whose names begin with a dot."""
     idempotency_key: str = ""
     """The same for every attempt of one call, different for every other call."""
 

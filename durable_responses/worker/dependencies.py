@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
-from durable_responses.activities.artifacts import ArtifactActivities
+from durable_responses.activities.artifacts import ArtifactActivities, OutputFolders
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
@@ -82,10 +82,11 @@ async def opened(
     with IdFile.claim(settings.state_folder) as ids, ToolLoops() as loops:
         async with http as client, WebSocketPool(socket_options(provider)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
-            requests = RequestBuilder(client, registry, settings.model, [settings.files_root])
+            outputs = OutputFolders([settings.output_root], settings.allow_hidden_files)
+            requests = RequestBuilder(client, registry, settings.model, [settings.files_root], outputs=outputs)
             budget = GetBudget(settings.gets_per_second)
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
-            context, claims = ToolContext(settings.workspace, settings.allow_private_addresses), Claims()
+            context, claims = tool_context(settings), Claims()
             sockets, queue = run_sockets(provider, pool), own_queue(settings)
             yield Dependencies(
                 temporal=temporal,
@@ -99,8 +100,15 @@ async def opened(
                 responses=ResponsesActivities(client, requests, in_flight, budget, cadence, claims=claims),
                 websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
                 tools=ToolActivities(registry, context, claims, loops),
-                artifacts=ArtifactActivities([settings.output_root]),
+                artifacts=ArtifactActivities(outputs),
             )
+
+
+def tool_context(settings: Settings) -> ToolContext:
+    """What the tools of the worker may do."""
+    return ToolContext(
+        settings.workspace, settings.allow_private_addresses, allow_hidden_files=settings.allow_hidden_files
+    )
 
 
 def own_queue(settings: Settings) -> str:

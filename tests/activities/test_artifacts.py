@@ -10,7 +10,14 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from durable_responses.activities.artifacts import ArtifactActivities, document, file_name, slug
+from durable_responses.activities.artifacts import (
+    ArtifactActivities,
+    ArtifactError,
+    OutputFolders,
+    document,
+    file_name,
+    slug,
+)
 from durable_responses.activities.messages import ArtifactFormat, SaveArtifact, SavedArtifact, SaveOptions
 from durable_responses.responses_api.models import InputTokensDetails, OutputTokensDetails, Usage
 
@@ -41,7 +48,7 @@ def result_of(
 async def saved(save: SaveArtifact, *roots: Path, job_id: str = JOB_ID, attempt: int = 1) -> SavedArtifact:
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, workflow_id=job_id, attempt=attempt)
-    return await environment.run(ArtifactActivities(list(roots)).save_artifact, save)
+    return await environment.run(ArtifactActivities(OutputFolders(roots)).save_artifact, save)
 
 
 async def refused(save: SaveArtifact, *roots: Path) -> str:
@@ -281,3 +288,44 @@ async def test_what_the_system_refuses_is_one_sentence(tmp_path: Path, filename:
     message = await refused(result_of(options=SaveOptions(filename=filename)), tmp_path)
 
     assert message.startswith("The result could not be written: ")
+
+
+# --- before anything is paid for ----------------------------------------------------------------------------------
+
+
+def test_what_can_be_saved_passes_and_nothing_is_written(tmp_path: Path) -> None:
+    OutputFolders([tmp_path]).check(SaveOptions(folder="new/deep", filename="report"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"folder": "../out"}, "save.folder is outside"),
+        ({"folder": ".git"}, "save.folder is hidden"),
+        ({"folder": "a/../.ssh"}, "save.folder is hidden"),
+        ({"folder": "lin\u202ek"}, "save.folder contains control characters"),
+        ({"folder": "a\nb"}, "save.folder contains control characters"),
+        ({"folder": "file/below"}, "save.folder cannot be made: .* is a file"),
+        ({"folder": "x" * 300}, "save.folder is not a usable path"),
+        ({"filename": "x" * 300}, "save.filename is too long"),
+        ({"filename": "ü" * 127}, "save.filename is too long"),
+        ({"filename": "taken.md"}, "already exists; give another save.filename"),
+        ({"root": "/elsewhere"}, "save.root is outside"),
+        ({"root": "relative"}, "save.root is not an absolute path"),
+    ],
+)
+def test_what_could_not_be_saved_is_refused(tmp_path: Path, options: dict[str, str], told: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "_gpt5_docs").mkdir()
+    (tmp_path / "_gpt5_docs" / "taken.md").touch()
+    with pytest.raises(ArtifactError, match=told):
+        OutputFolders([tmp_path]).check(SaveOptions.model_validate(options))
+
+
+def test_hidden_folders_can_be_allowed(tmp_path: Path) -> None:
+    OutputFolders([tmp_path], allow_hidden=True).check(SaveOptions(folder=".notes"))
+
+
+def test_a_root_below_a_hidden_folder_is_the_workers_own_choice(tmp_path: Path) -> None:
+    OutputFolders([tmp_path / ".data"]).check(SaveOptions())

@@ -272,6 +272,69 @@ def test_what_cannot_be_written_is_told_to_the_model(context: ToolContext, path:
         write_file(context, path, "x")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env",
+        ".git/hooks/pre-commit",
+        "docs/.vscode/tasks.json",
+        "./.env",
+        "a/../.env",
+        ".GIT/config",
+        ".hidden/../.env",
+        "...",
+        "innocent/config",
+    ],
+)
+def test_nothing_hidden_is_written(context: ToolContext, workspace: Path, path: str) -> None:
+    """Hooks, settings of editors and keys are obeyed by other programs."""
+    (workspace / ".git").mkdir()
+    (workspace / "innocent").symlink_to(workspace / ".git")
+    before = sorted(workspace.rglob("*"))
+    with pytest.raises(ToolError, match="is hidden"):
+        write_file(context, path, "x")
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_hidden_files_are_written_where_that_is_allowed(workspace: Path) -> None:
+    write_file(ToolContext(workspace=workspace, allow_hidden_files=True), ".github/ci.yaml", "on: push")
+    assert (workspace / ".github" / "ci.yaml").read_text() == "on: push"
+
+
+@pytest.mark.parametrize(
+    "path", ["a\nb.txt", "a\x1b[2Jb.txt", "\x07", "a\u202etxt.exe", "a\u2028b", "a\x9b.txt", "a\ud83d"]
+)
+def test_names_with_control_characters_are_refused(context: ToolContext, path: str) -> None:
+    """They would be shown in terminals, or in another order than they have."""
+    with pytest.raises(ToolError, match="control characters"):
+        write_file(context, path, "x")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o644])
+def test_a_file_keeps_its_mode(context: ToolContext, workspace: Path, mode: int) -> None:
+    (workspace / "notes.md").chmod(mode)
+    write_file(context, "notes.md", "new")
+    assert (workspace / "notes.md").stat().st_mode & 0o7777 == mode
+    assert (workspace / "notes.md").read_text() == "new"
+
+
+def test_a_new_file_has_the_mode_that_others_have(context: ToolContext, workspace: Path) -> None:
+    (workspace / "by_hand.txt").write_text("x")
+    write_file(context, "new.txt", "x")
+    assert (workspace / "new.txt").stat().st_mode == (workspace / "by_hand.txt").stat().st_mode
+
+
+def test_a_read_only_file_is_not_replaced(context: ToolContext, workspace: Path) -> None:
+    (workspace / "notes.md").chmod(0o444)
+    with pytest.raises(ToolError, match="is read-only"):
+        write_file(context, "notes.md", "new")
+
+
+def test_half_a_character_in_a_text_becomes_a_question_mark(context: ToolContext, workspace: Path) -> None:
+    write_file(context, "half.txt", "a\ud83d")
+    assert (workspace / "half.txt").read_text() == "a?"
+
+
 def test_a_file_that_is_too_large_is_not_written(context: ToolContext, workspace: Path) -> None:
     with pytest.raises(ToolError, match="too many"):
         write_file(context, "big.txt", "x" * (files.WRITE_BYTES + 1))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.messages import InputFile
@@ -100,10 +100,37 @@ async def test_the_result_is_saved_where_the_caller_wants_it(agents: Agents, tmp
     assert "Do it." in (tmp_path / "_gpt5_docs" / "answer.md").read_text()
 
 
-async def test_a_failed_save_is_reported_and_the_answer_kept(agents: Agents) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"save": {"root": "/nowhere/at/all"}}, "save.root is outside"),
+        ({"save": {"folder": ".git/hooks"}}, "save.folder is hidden"),
+        ({"save": {"filename": "x" * 300}}, "save.filename: at most 255 bytes"),
+        ({"text_format": {"type": "object", "properties": {"a": {"type": "str"}}}}, "'str' is not a type of JSON"),
+    ],
+)
+async def test_what_cannot_be_saved_or_answered_is_refused_before_it_is_paid_for(
+    agents: Agents, transport: TransportChoice, fields: dict[str, Any], told: str
+) -> None:
     """A22."""
-    result = await agents.run(asks("echo", save={"root": "/nowhere/at/all"}))
-    assert (result.status, result.output_text, result.artifact_path) == (AgentStatus.COMPLETED, "Do it.", None)
+    run = await agents.start(asks("echo", transport, **fields))
+    with pytest.raises(WorkflowFailureError) as failed:
+        await run.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "invalid_input"
+    assert told in failed.value.cause.message
+    assert await agents.responses(run) == []
+
+
+async def test_a_save_that_fails_later_is_reported_and_the_answer_kept(agents: Agents, tmp_path: Path) -> None:
+    """A22."""
+    run = await agents.start(asks("think?seconds=1", save={"root": str(tmp_path)}))
+    await reached(run, lambda state: bool(state.response_id))
+    (tmp_path / "_gpt5_docs").touch()
+    result = await result_of(run)
+    assert (result.status, result.artifact_path) == (AgentStatus.COMPLETED, None)
+    assert result.output_text
     assert result.artifact_error is not None
 
 

@@ -1,0 +1,80 @@
+"""Whether a structured answer can be asked for: what the provider would refuse, or take and never follow.
+
+Only the form of a schema is judged, not what a provider supports of JSON Schema. Pure rules.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+FORMATS = ("json_schema", "json_object", "text")
+_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties")
+_LISTS_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+
+
+def problem_of(text_format: dict[str, Any]) -> str | None:
+    """What is wrong with a schema, or with an object of the API's `text.format`; None if nothing is."""
+    kind = text_format.get("type")
+    if kind in ("json_object", "text") or not text_format:
+        return None
+    if kind != "json_schema":
+        return _problem_of_answer(text_format, "")
+    name, schema = text_format.get("name"), text_format.get("schema")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return "name: 1 to 64 of the characters A-Z, a-z, 0-9, _ and -"
+    if not isinstance(schema, dict):
+        return "schema: a JSON schema is missing"
+    return _problem_of_answer(schema, "schema.")
+
+
+def _problem_of_answer(schema: dict[str, Any], prefix: str) -> str | None:
+    if schema.get("type") != "object" and not {"$ref", "anyOf", "oneOf", "allOf", "properties"} & schema.keys():
+        return f"{prefix}type: an answer is an object, so it is 'object'"
+    return next(_problems(schema, prefix.removesuffix(".")), None)
+
+
+def _problems(schema: Any, where: str) -> Iterator[str]:
+    """Problems of a schema, each with its path. The check of the input has bounded how deep it is nested."""
+    if isinstance(schema, bool):
+        return
+    if not isinstance(schema, dict):
+        yield f"{where or 'schema'}: not a JSON schema"
+        return
+    place = f"{where}." if where else ""
+    types = schema.get("type", [])
+    for given in types if isinstance(types, list) else [types]:
+        if not isinstance(given, str) or given not in _TYPES:
+            yield f"{place}type: {str(given)[:40]!r} is not a type of JSON"
+    required = schema.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        yield f"{place}required: not a list of names"
+    if "enum" in schema and not (isinstance(schema["enum"], list) and schema["enum"]):
+        yield f"{place}enum: not a list of values"
+    if not isinstance(schema.get("$ref", ""), str):
+        yield f"{place}$ref: not a text"
+    yield from _problems_inside(schema, place)
+
+
+def _problems_inside(schema: dict[str, Any], place: str) -> Iterator[str]:
+    for key in _OF_SCHEMAS:
+        inner = schema.get(key, {})
+        if not isinstance(inner, dict):
+            yield f"{place}{key}: not an object of schemas"
+            continue
+        for name, each in inner.items():
+            yield from _problems(each, f"{place}{key}.{name[:40]}")
+    for key in _LISTS_OF_SCHEMAS:
+        inner = schema.get(key, [True])
+        if not isinstance(inner, list) or not inner:
+            yield f"{place}{key}: not a list of schemas"
+            continue
+        for number, each in enumerate(inner):
+            yield from _problems(each, f"{place}{key}[{number}]")
+    for key in _SCHEMAS:
+        if key in schema:
+            inner = schema[key]
+            for each in inner if key == "items" and isinstance(inner, list) else [inner]:
+                yield from _problems(each, f"{place}{key}")
