@@ -15,7 +15,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.messages import ArtifactFormat, FailureType, SaveArtifact, SavedArtifact, SaveOptions
-from durable_responses.shown_text import is_name, without_unnamable
+from durable_responses.shown_text import is_name, shown, without_unnamable
 
 DEFAULT_FOLDER = "_gpt5_docs"
 SLUG_CHARACTERS = 30
@@ -166,14 +166,14 @@ def _as_file_name(job_id: str) -> str:
 
 
 def document(save: SaveArtifact) -> str:
-    """The Markdown text of the file."""
+    """The Markdown text of the file, which many will print: without control characters."""
     if save.options.format is ArtifactFormat.CLEAN:
-        return _with_newline(save.output_text)
+        return _with_newline(shown(save.output_text))
     sections = [f"# Task\n\n{save.task}"]
     if save.reasoning_summary:
         sections.append(f"## Summary\n\n{save.reasoning_summary}")
     sections.append(f"## Output\n\n{save.output_text}")
-    return "\n\n".join([*sections, f"---\n\n{_footer(save)}"])
+    return shown("\n\n".join([*sections, f"---\n\n{_footer(save)}"]))
 
 
 def _footer(save: SaveArtifact) -> str:

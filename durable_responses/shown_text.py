@@ -3,6 +3,7 @@
 Terminals obey control characters, wherever a text with them is printed: an escape sequence clears the screen, changes
 the title or writes to the clipboard. Bidirectional overrides show a text in another order than it has
 (https://trojansource.codes). Neither has a meaning in a task, an answer or the name of a file.
+Marks that only give a direction, as Hebrew and Arabic texts have them, stay.
 """
 
 import re
@@ -13,7 +14,7 @@ _SEQUENCE = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NOT_IN_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _LINE_END = re.compile("\r\n?|[\u2028\u2029\x85]")
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
 from durable_responses.responses_api.redaction import names_a_secret
+from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import AgentState, AgentUsage, CallStatus
 
 # Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
@@ -103,8 +104,8 @@ def summary(text: str) -> str:
 
 
 def fit(text: str, limit: int) -> str:
-    """Text cut so that its JSON form, in which it travels, has at most `limit` bytes; lone surrogates replaced."""
-    text = well_formed(text)
+    """Text cut so that its JSON form, in which it travels, has at most `limit` bytes, without control characters."""
+    text = shown(well_formed(text))
     if _bytes(text) <= limit:
         return text
     longest = bisect_right(range(min(len(text), limit)), limit, key=lambda end: _bytes(text[:end] + _CUT)) - 1

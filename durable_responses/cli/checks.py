@@ -2,8 +2,8 @@
 
 from rich.text import Text
 
-from durable_responses.cli.screen import printable
 from durable_responses.health.checks import Report, Verdict
+from durable_responses.shown_text import shown_on_one_line
 
 _STYLES = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "bold red"}
 _VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
@@ -15,11 +15,7 @@ def lines_of(report: Report) -> list[Text]:
     lines = []
     for check in report.checks:
         verdict = (f"{check.verdict:{_VERDICT_WIDTH}}", _STYLES[check.verdict])
-        lines.append(Text.assemble(verdict, f"  {check.name:{width}}  {_one_line(check.found)}"))
+        lines.append(Text.assemble(verdict, f"  {check.name:{width}}  {shown_on_one_line(check.found)}"))
         if check.cure:
-            lines.append(Text(f"{'':{_VERDICT_WIDTH}}  {'':{width}}  → {_one_line(check.cure)}"))
+            lines.append(Text(f"{'':{_VERDICT_WIDTH}}  {'':{width}}  → {shown_on_one_line(check.cure)}"))
     return lines
-
-
-def _one_line(text: str) -> str:
-    return " ".join(printable(text).split())

@@ -74,12 +74,13 @@ def _show(view: "JobView", connection: Connection, output: Output) -> None:
         return output.object(JobReport.of(view, connection.web_ui(view.job_id)))
     from rich.text import Text
 
-    from durable_responses.cli.screen import head_of, particulars, printable
+    from durable_responses.cli.screen import head_of, particulars
+    from durable_responses.shown_text import shown
 
     facts = particulars(view.result) if view.result else []
     output.say_all([*head_of(view, connection.web_ui(view.job_id), datetime.now(UTC)), *facts])
     if not view.is_closed and view.state.preview:
-        output.say(Text(printable(view.state.preview).strip("\n"), style="dim"))
+        output.say(Text(shown(view.state.preview).strip("\n"), style="dim"))
     return None
 
 

@@ -6,6 +6,8 @@ from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from durable_responses.shown_text import shown
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
@@ -58,7 +60,7 @@ def exit_code_of_error(error: Exception) -> ExitCode | None:
 
 def complain(sentence: str) -> None:
     """A sentence on standard error."""
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{shown(sentence)}\n")
 
 
 class Output:
@@ -89,7 +91,7 @@ class Output:
     def say(self, line: "str | Text") -> None:
         """A line for people."""
         if isinstance(line, str):
-            self._lines.write(f"{line}\n")
+            self._lines.write(f"{shown(line)}\n")
             self._lines.flush()
         else:
             self.console.print(line, soft_wrap=True)
@@ -102,9 +104,7 @@ class Output:
     def answer(self, text: str) -> None:
         """The text of a model: as it is for a file or a pipe, without control characters for a terminal."""
         if sys.stdout.isatty():
-            from durable_responses.cli.screen import printable
-
-            text = printable(text)
+            text = shown(text)
         sys.stdout.write(f"{text}\n")
 
     def object(self, model: "BaseModel") -> None:

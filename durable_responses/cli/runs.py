@@ -111,10 +111,10 @@ def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCo
 def _show_answer(outcome: "AgentResult", output: Output) -> None:
     from rich.text import Text
 
-    from durable_responses.cli.screen import printable
+    from durable_responses.shown_text import shown
 
     if outcome.reasoning_summary:
-        output.say(Text(f"\n{printable(outcome.reasoning_summary)}", style="dim"))
+        output.say(Text(f"\n{shown(outcome.reasoning_summary)}", style="dim"))
     if outcome.output_text:
         output.answer(f"\n{outcome.output_text.strip()}\n")
 

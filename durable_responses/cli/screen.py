@@ -3,7 +3,6 @@
 Text that a model, a tool or a server wrote is never trusted: control characters do not reach the terminal.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from durable_responses.jobs.job_view import JobView, Source
+from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import (
     AgentError,
     AgentResult,
@@ -26,7 +26,6 @@ from durable_responses.workflows.ledger import LOST
 _FRESH = timedelta(seconds=60)  # a worker that polled so recently may only be slow
 _TASK_ATTEMPTS = 3  # a workflow task whose worker was killed is tried once or twice more
 _PREVIEW_LINES = 12
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STYLES = {
     AgentStatus.QUEUED: "yellow",
     AgentStatus.RUNNING: "cyan",
@@ -38,11 +37,6 @@ _STYLES = {
 _CALL_SIGNS = {CallStatus.SUCCEEDED: "✓", CallStatus.FAILED: "✗", CallStatus.UNKNOWN: "?", CallStatus.RUNNING: "…"}
 
 # --- pieces ------------------------------------------------------------------------------------------------------
-
-
-def printable(text: str) -> str:
-    """Text without control characters, but with its line breaks and tabs."""
-    return _CONTROLS.sub("", text.replace("\r\n", "\n"))
 
 
 def duration(time: timedelta) -> str:
@@ -69,7 +63,7 @@ def calls_line(calls: Sequence[CallRecord]) -> str:
     signs: dict[str, str] = {}
     for call in calls:
         signs[call.name] = signs.get(call.name, "") + _CALL_SIGNS[call.status]
-    return printable(", ".join(f"{name} {_counted_signs(row)}" for name, row in signs.items()))
+    return shown(", ".join(f"{name} {_counted_signs(row)}" for name, row in signs.items()))
 
 
 def _counted_signs(row: str) -> str:
@@ -93,7 +87,7 @@ def standing(view: JobView, now: datetime) -> list[str]:
 def status_of(result: AgentResult) -> str:
     """`completed`, `incomplete (max_iterations)`, `cancelled (no longer needed)`."""
     reason = result.incomplete_reason or result.cancel_reason
-    return printable(f"{result.status} ({reason})" if reason else f"{result.status}")
+    return shown(f"{result.status} ({reason})" if reason else f"{result.status}")
 
 
 def notices(view: JobView, now: datetime) -> dict[str, str]:
@@ -110,7 +104,7 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     if creates := view.state.ambiguous_creates:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."
     if changes := view.state.request_changes:
-        told["changes"] = printable(f"Because the provider refuses it otherwise: {', '.join(changes)}.")
+        told["changes"] = shown(f"Because the provider refuses it otherwise: {', '.join(changes)}.")
     return told
 
 
@@ -132,7 +126,7 @@ def changes(before: JobView | None, view: JobView, now: datetime) -> list[str]:
     lines = []
     if before is None or _place(before) != _place(view):
         lines.append(f"{view.state.status}: {', '.join(_place_parts(view))}")
-    lines += [f"call {printable(call.name)}: {call.status}" for call in _moved_calls(before, view)]
+    lines += [f"call {shown(call.name)}: {call.status}" for call in _moved_calls(before, view)]
     known, told = notices(before, now) if before else {}, notices(view, now)
     lines += [notice for subject, notice in told.items() if subject not in known]
     over = {"temporal": "Temporal is back.", "worker": "A worker is running."}
@@ -153,7 +147,7 @@ def _place_parts(view: JobView) -> list[str]:
     state = view.state
     parts = [iteration_of(state)]
     if state.response_id:
-        parts.append(f"{printable(state.response_id)} {printable(state.response_status or '')}".rstrip())
+        parts.append(f"{shown(state.response_id)} {shown(state.response_status or '')}".rstrip())
     if state.usage.total_tokens:
         parts.append(tokens(state.usage))
     return parts
@@ -171,7 +165,7 @@ def head_of(view: JobView, web_ui: str | None, now: datetime) -> list[Text]:
     """The state of a run, line by line; the first line is its status."""
     status, *rest = standing(view, now)
     lines = [_one_line(Text(" · ").join([Text(status, style=_STYLES[view.state.status]), *map(Text, rest)]))]
-    lines.append(Text(printable(view.job_id), style="dim", overflow="fold"))
+    lines.append(Text(shown(view.job_id), style="dim", overflow="fold"))
     if web_ui:
         lines.append(Text(web_ui, style=f"dim link {web_ui}", overflow="fold"))
     if told := response_line(view):
@@ -196,7 +190,7 @@ class RunScreen:
         head = head_of(self.view, self.web_ui, self.now())
         yield from head
         used = sum(len(console.render_lines(line, options, pad=False)) for line in head)
-        text = Text(printable(self.view.state.preview).strip("\n"), style="dim")
+        text = Text(shown(self.view.state.preview).strip("\n"), style="dim")
         room = min(max(console.height - used - 2, 3), _PREVIEW_LINES)
         yield from text.wrap(console, options.max_width)[-room:]
 
@@ -210,7 +204,7 @@ def response_line(view: JobView) -> str:
     """`resp_1 in_progress · gpt-5.4`; empty before the first response."""
     state = view.state
     response = f"{state.response_id} {state.response_status or ''}".strip() if state.response_id else ""
-    return printable(" · ".join(filter(None, [response, state.model if response else None])))
+    return shown(" · ".join(filter(None, [response, state.model if response else None])))
 
 
 # --- after the end -----------------------------------------------------------------------------------------------
@@ -228,7 +222,7 @@ def particulars(result: AgentResult) -> list[str]:
     lines += [f"source: {citation.title or ''} {citation.url}" for citation in result.citations]
     if result.status is AgentStatus.COMPLETED and result.response_id:
         lines.append(f"continue from it: --previous-response-id {result.response_id}")
-    return [printable(line) for line in lines]
+    return [shown(line) for line in lines]
 
 
 def error_line(error: AgentError) -> str:
@@ -249,8 +243,8 @@ def entry_of(view: JobView, now: datetime) -> list[Text]:
     state = view.state
     tokens_used = f"{state.usage.total_tokens:,}" if state.usage.total_tokens else ""
     columns = f"{_when(state.started_at, now):6} {duration(view.elapsed(now)):>8} {tokens_used:>9}  {view.job_id}"
-    first = Text.assemble((f"{state.status:10}", _STYLES[state.status]), "  ", printable(columns))
-    return [first, _one_line(Text(f"            {printable(_task_of(view))}", style="dim"))]
+    first = Text.assemble((f"{state.status:10}", _STYLES[state.status]), "  ", shown(columns))
+    return [first, _one_line(Text(f"            {shown(_task_of(view))}", style="dim"))]
 
 
 def _when(moment: datetime | None, now: datetime) -> str:
@@ -270,4 +264,4 @@ def row_of(view: JobView, now: datetime) -> str:
     state = view.state
     started = f"{state.started_at:%Y-%m-%dT%H:%M:%SZ}" if state.started_at else ""
     fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view)]
-    return "\t".join(printable(field).replace("\t", " ") for field in fields)
+    return "\t".join(shown(field).replace("\t", " ") for field in fields)

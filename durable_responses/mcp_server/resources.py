@@ -14,6 +14,7 @@ from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.tools import check_job_id, now
 from durable_responses.settings import Settings, SetupError
+from durable_responses.shown_text import shown
 
 _URI = re.compile(r"job://(?P<job>[^/?#]+)(?P<result>/result)?")
 _SHOWN_JOBS = 20
@@ -79,7 +80,7 @@ class JobResources:
         if view.result is None:
             raise _nothing(uri, f"The job has no result yet: it is {view.state.status}.")
         saved = self._saved(view.result.artifact_path)
-        return TextResourceContents(uri=uri, mime_type=_MARKDOWN, text=saved or view.result.output_text)
+        return TextResourceContents(uri=uri, mime_type=_MARKDOWN, text=shown(saved or view.result.output_text))
 
     async def _job(self, job_id: str) -> JobView:
         check_job_id(job_id)

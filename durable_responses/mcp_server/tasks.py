@@ -34,6 +34,7 @@ from durable_responses.mcp_server.arguments import AgentArguments, read_argument
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.tools import AGENT, AgentTools, check_job_id, guarded, job_id_of, job_result, now
 from durable_responses.settings import SetupError
+from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import AgentStatus
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
@@ -162,7 +163,7 @@ def task_of(view: JobView) -> Task:
         result_type="complete",
         task_id=view.job_id,
         status=status,
-        status_message=wording.standing(answer),
+        status_message=shown(wording.standing(answer)),
         created_at=view.state.started_at,
         last_updated_at=view.state.updated_at,
         poll_interval_ms=answer.next_poll_ms,

@@ -49,6 +49,7 @@ from durable_responses.mcp_server.following import follow, next_change
 from durable_responses.mcp_server.inputs import agent_input, check_paths
 from durable_responses.mcp_server.surroundings import look_around
 from durable_responses.settings import Settings, SetupError
+from durable_responses.shown_text import shown
 from durable_responses.tools.registry import RegistryError
 from durable_responses.workflows.contract import AgentStatus, agent_workflow_id
 
@@ -144,7 +145,7 @@ class AgentTools:
 
         async def tell(view: JobView) -> None:
             answer = job_answer(view, now())
-            await report(answer.progress.elapsed_s, f"{job_id}: {wording.progress_text(answer)}")
+            await report(answer.progress.elapsed_s, shown(f"{job_id}: {wording.progress_text(answer)}"))
 
         # What the start takes, with a stack to be started first, is part of the wait: clients count from the call.
         over_at = time.monotonic() + self._settings.mcp_wait.total_seconds()
@@ -320,7 +321,7 @@ def problem(code: ProblemCode, message: str) -> CallToolResult:
 def result_of(answer: Answer, text: str, *, failed: bool = False) -> CallToolResult:
     """The structured content, and the text that says the same."""
     return CallToolResult(
-        content=[TextContent(type="text", text=text)],
+        content=[TextContent(type="text", text=shown(text))],
         structured_content=answer.model_dump(mode="json"),
         is_error=failed,
     )

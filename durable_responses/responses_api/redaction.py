@@ -4,7 +4,7 @@ Three questions, one room. `redact`: a text that somebody else wrote, in which a
 `Secrets`: an answer to a request of ours, which may repeat the very secret that was sent, spelled in whatever way.
 `names_a_secret`: a field whose value is not shown because of its name.
 
-Plain Python on text; nothing of ours is imported, so that everybody can use it.
+Plain Python on text, so that everybody can use it.
 """
 
 import base64
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar, cast
 from urllib.parse import unquote
+
+from durable_responses.shown_text import shown
 
 Text = TypeVar("Text", bound=str | bytes)
 
@@ -42,9 +44,10 @@ _SECRET_NAME = re.compile("key|token|secret|password|credential|auth", re.IGNORE
 def redact(text: str, *, limit: int = MAX_TEXT_BYTES) -> str:
     """The text without API keys, tokens and passwords in URLs, cut to `limit` bytes of UTF-8.
 
-    Masked first, cut afterwards: no secret is half shown at the cut. Lone surrogates become question marks.
+    Masked first, cut afterwards: no secret is half shown at the cut. Lone surrogates become question marks,
+    control characters are left out.
     """
-    encoded = masked(text[: 4 * limit]).encode(errors="replace")
+    encoded = masked(shown(text[: 4 * limit])).encode(errors="replace")
     if len(encoded) <= limit:
         return encoded.decode()
     return encoded[: limit - 3].decode(errors="ignore") + "…"

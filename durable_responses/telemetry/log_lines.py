@@ -11,6 +11,7 @@ import opentelemetry.trace
 from temporalio import activity, workflow
 
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, masked
+from durable_responses.shown_text import shown
 
 Mask = Callable[[str], str]
 
@@ -101,7 +102,7 @@ def log_handler(format: LogFormat, secrets: Secrets = NO_SECRETS) -> logging.Han
     """
 
     def mask(text: str) -> str:
-        return masked(secrets.mask_refusal(text))
+        return masked(secrets.mask_refusal(shown(text)))
 
     handler = logging.StreamHandler()
     handler.addFilter(remember_ids)

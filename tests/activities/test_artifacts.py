@@ -100,6 +100,15 @@ def test_the_clean_form_is_the_text_only() -> None:
 # --- its name ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", ArtifactFormat)
+def test_no_form_has_control_characters_of_the_model(form: ArtifactFormat) -> None:
+    """A file is printed by many a terminal."""
+    hostile = result_of(task="\x1b]0;x\x07t", output_text="one\x1b[2J\u202e\ttwo\n", options=SaveOptions(format=form))
+    written = document(hostile)
+    assert "one\ttwo\n" in written
+    assert "\x1b" not in written
+
+
 def test_the_name_tells_time_task_and_job() -> None:
     """A22: `agent_<UTC time>_<slug>_<job id>.md`."""
     assert file_name(result_of(), JOB_ID) == f"agent_20260304050607_count-the-words_{JOB_ID}.md"

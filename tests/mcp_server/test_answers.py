@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # has no types; comes with the MCP SDK
 import pytest
+from mcp_types import TextContent
 
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.mcp_server.answers import (
@@ -235,3 +236,14 @@ def test_a_started_job_is_told_with_what_to_call_next() -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00"), (61, "1:01"), (10_867, "3:01:07")])
 def test_durations_are_shown_as_clocks(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_a_text_has_no_control_characters_and_the_structured_content_has_the_answer_as_it_came() -> None:
+    hostile = view(AgentStatus.COMPLETED)
+    assert hostile.result is not None
+    hostile.result.output_text = "a\x1b[2Jb\u202e"
+    told = job_result(hostile)
+    assert isinstance(told.content[0], TextContent)
+    assert told.content[0].text.startswith("ab\n")
+    assert told.structured_content is not None
+    assert told.structured_content["output"] == "a\x1b[2Jb\u202e"

@@ -127,6 +127,11 @@ def test_a_proxy_without_a_user_has_no_secrets(proxy: str | None) -> None:
     assert proxy_secrets(proxy) == ()
 
 
+def test_a_text_that_is_redacted_has_no_control_characters() -> None:
+    """Nor does one hide a key from the mask."""
+    assert redact("\x1b[2Jno \u202esk-\x00abcdef\x1b[31mghi\u202c") == "no sk-***"
+
+
 def test_names_say_whether_a_field_may_hold_a_secret() -> None:
     named = {"api_key", "Authorization", "PASSWORD", "access_token", "client_secret", "credentials", "path", "query"}
     assert {name for name in named if not names_a_secret(name)} == {"path", "query"}

@@ -104,8 +104,10 @@ def test_neither_message_nor_traceback_shows_a_secret(form: LogFormat) -> None:
     try:
         raise ValueError("http://me:pass/word@proxy.example is not a URL, and my\\u002down-key-7 not a key")
     except ValueError:
-        record = logging.LogRecord("x", logging.ERROR, "", 0, "sent %s", ("my-own-key-7",), sys.exc_info())
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "\x1b[2Jsent\u202e %s", ("my-own-key-7",), sys.exc_info())
     line = formatter.format(record)
     assert "is not a URL" in line
     assert "Traceback" in line
+    assert "sent ***" in line
+    assert not any(character in line for character in ("\x1b", "[2J", "\u202e"))
     assert not any(secret in line for secret in ("own-key", "word@", "me:"))

@@ -92,3 +92,15 @@ def test_a_summary_fits_temporals_limit(text: str) -> None:
 def test_a_text_that_fits_is_not_cut_and_a_longer_one_shows_that_it_was() -> None:
     assert fit("12345678", 10) == "12345678"
     assert fit("123456789", 10) == "12345…"
+
+
+def test_neither_panel_nor_summaries_have_control_characters() -> None:
+    """They are printed by `temporal workflow describe`, too."""
+    hostile = RUNNING.model_copy(
+        update={"preview": "a\x1b[2Jb\u202e", "error": AgentError(type="x", message="\x1b]0;t\x07why\x9b2J")}
+    )
+    shown = details_of(hostile, "agent-1", NOW) + call_summary(call("read\x1b[A", '{"path": "a\\u001b[31m\\u202eb"}'))
+    assert not any(character in shown for character in "\x1b\x9b\x07\u202e")
+    assert "    ab" in shown
+    assert "error: why" in shown
+    assert shown.endswith("read ab")
