@@ -17,9 +17,9 @@ from temporalio.exceptions import ApplicationError
 from durable_responses.activities.claims import Claim, came_first
 from durable_responses.activities.cures import Changed
 from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
-from durable_responses.activities.heartbeats import Pulse, earlier_beat
+from durable_responses.activities.heartbeats import Pulse, WaitingReports, earlier_beat
 from durable_responses.activities.messages import Beat, CreatePhase
-from durable_responses.responses_api.errors import NotProcessed, ResponsesError
+from durable_responses.responses_api.errors import NotProcessed, ResponsesError, Unreachable
 
 T = TypeVar("T")
 
@@ -59,6 +59,9 @@ class Sending:
     beat: Beat | None = None
     patience: float = CREATE_PATIENCE
 
+    def __post_init__(self) -> None:
+        self.reports = WaitingReports(self.beat.waiting if self.beat else None)
+
     async def prepared(self, request: Awaitable[T], pulse: Pulse) -> T:
         """What to send. If making it fails, nothing was sent, so another attempt may send."""
         try:
@@ -69,6 +72,12 @@ class Sending:
 
     async def until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
         """Send the request, again and again while the provider provably did not take it. Raises `ApplicationError`."""
+        try:
+            return await self._until_taken(send, pulse)
+        finally:
+            await self.reports.finish()
+
+    async def _until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
         give_up_at = self.now() + self.patience
         delay = _FIRST_DELAY
         while True:
@@ -77,9 +86,11 @@ class Sending:
             try:
                 return await send()
             except NotProcessed as error:
+                wait = self._within_the_deadline(error.retry_after or delay)  # 0 would mean: as fast as possible
+                what = "the provider is unreachable" if isinstance(error, Unreachable) else "the provider is busy"
+                self.reports.failed(what, str(error), self.now(), self.now() + wait)
                 self._tell(CreatePhase.REJECTED, pulse)
-                wait = error.retry_after or delay  # 0 would mean: as fast as possible
-                self._check_deadline(self.now() + wait)
+                error.retry_after = min(error.retry_after, wait) if error.retry_after else None
                 if self.now() + wait > give_up_at or not await _still_wanted(wait):
                     raise failed_create(error) from None
             except Changed:
@@ -88,6 +99,10 @@ class Sending:
             except ResponsesError as error:
                 raise failed_create(error) from None
             delay = min(delay * 2, _LONGEST_DELAY)
+
+    def _within_the_deadline(self, wait: float) -> float:
+        """A wait that ends with the run's time: the last moment may be the one in which the provider is back."""
+        return wait if self.deadline is None else min(wait, max(0.0, self.deadline.timestamp() - self.now()))
 
     def _check_deadline(self, then: float) -> None:
         if self.deadline is not None and then >= self.deadline.timestamp():
@@ -111,7 +126,7 @@ class Sending:
         await self.claim.prove_if_late(Beat(phase=CreatePhase.POSTING))
 
     def _tell(self, phase: CreatePhase, pulse: Pulse) -> None:
-        self.beat = Beat(phase=phase)
+        self.beat = Beat(phase=phase, waiting=self.reports.waiting)
         pulse.beat()
 
 

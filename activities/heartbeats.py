@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +18,7 @@ from durable_responses.activities.messages import (
     SIGNAL_PREVIEW_CHARACTERS,
     Beat,
     ProgressReport,
+    Waiting,
 )
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ _RPC_TIMEOUT = timedelta(seconds=3)
 _FIRST_REPORT = 5.0  # seconds after the start of the activity
 _GROWTH = 1.25
 _LONGEST_SILENCE = 60.0  # seconds
+_WORTH_A_REPORT = 2.0  # seconds
+_GROWTH_OF_A_WAIT = 1.5
+_CAUSE_CHARACTERS = 500
 
 
 # --- heartbeats --------------------------------------------------------------------------------------------------
@@ -113,7 +117,11 @@ def _short(report: ProgressReport) -> ProgressReport:
     if text is not None and len(text) > SIGNAL_PREVIEW_CHARACTERS:
         text = "…" + text[-SIGNAL_PREVIEW_CHARACTERS:]
     return ProgressReport(
-        response_id=report.response_id, response_status=report.response_status, preview=text, queue=report.queue
+        response_id=report.response_id,
+        response_status=report.response_status,
+        preview=text,
+        queue=report.queue,
+        waiting=report.waiting,
     )
 
 
@@ -125,6 +133,54 @@ async def _signal(report: ProgressReport) -> None:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:  # the run has ended in the meantime
             logger.warning("A progress report did not arrive: %s", error)
+
+
+class WaitingReports:
+    """Tells the run that it waits for something else than its response: in heartbeats each time, by signal rarely.
+
+    By signal once the next try is two seconds after the first, then when the wait has grown by half, at the latest
+    after a minute; and once when it is over. `earlier`: what an earlier attempt waited for.
+    """
+
+    def __init__(self, earlier: Waiting | None = None, response_id: str | None = None) -> None:
+        self.waiting = earlier
+        self._response_id = response_id
+        self._told = earlier is not None
+        self._due: float | None = None
+        self._sending: asyncio.Task[None] | None = None
+
+    def failed(self, what: str, cause: str, now: float, next_at: float) -> Waiting:
+        """One more try has failed. Times are in seconds since the epoch."""
+        before = self.waiting
+        self.waiting = Waiting(
+            what=what,
+            since=before.since if before else datetime.fromtimestamp(now, UTC),
+            attempt=before.attempt + 1 if before else 1,
+            next_at=datetime.fromtimestamp(next_at, UTC),
+            cause=cause[:_CAUSE_CHARACTERS],
+        )
+        since = self.waiting.since.timestamp()
+        if next_at - since >= _WORTH_A_REPORT and (self._due is None or now >= self._due):
+            self._due = min(since + (next_at - since) * _GROWTH_OF_A_WAIT, now + _LONGEST_SILENCE)
+            self._told = True
+            self._tell()
+        return self.waiting
+
+    def over(self) -> None:
+        """The wait is over; the run is told so if it knows of it and learns it in no other way."""
+        was_told, self._told, self.waiting, self._due = self._told, False, None, None
+        if was_told and self._response_id is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._sending is None or self._sending.done():
+            report = ProgressReport(response_id=self._response_id, waiting=self.waiting)
+            self._sending = asyncio.create_task(_signal(report))
+
+    async def finish(self) -> None:
+        """Let the report on its way arrive before the activity's result does."""
+        if self._sending is not None:
+            await self._sending
 
 
 class ReportSchedule:

@@ -9,7 +9,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from durable_responses.responses_api.models import FunctionCallOutput, ReasoningEffort, Response, Usage, Verbosity
 
@@ -282,9 +290,23 @@ class WebSocketTurn(Record):
     steers: list[SteerOutcome] = []
 
 
+class Waiting(Record):
+    """What a run waits for that is not its response, since when, which try failed last and why, when the next one is.
+
+    A clause for readers: "the provider is unreachable".
+    """
+
+    what: str
+    since: AwareDatetime
+    attempt: int = 1
+    next_at: AwareDatetime | None = None
+    cause: str | None = None
+
+
 class ProgressReport(Record):
     """What an activity tells the workflow while a response is under way (signal `report_progress`).
 
+    `waiting`: it cannot be created or read for now; a report without it says that this is over.
     `queue`: where a worker that follows the response over a WebSocket takes steering messages for it.
     """
 
@@ -292,6 +314,7 @@ class ProgressReport(Record):
     response_status: str | None = None
     preview: str | None = None
     queue: str | None = None
+    waiting: Waiting | None = None
 
 
 class CreatePhase(StrEnum):

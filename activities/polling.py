@@ -16,7 +16,7 @@ from temporalio import activity
 
 from durable_responses.activities.clocks import Clock, steady
 from durable_responses.activities.failures import failed_read, lost_response
-from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat, send_beat
+from durable_responses.activities.heartbeats import Pulse, RunReports, WaitingReports, earlier_beat, send_beat
 from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
 from durable_responses.activities.metrics import polled
 from durable_responses.activities.records import record_of, unfinished_record
@@ -61,6 +61,7 @@ class ResponseWait:
         self._reports = RunReports(self.now())
         # Where an earlier attempt left off: the text seen so far must not be lost with a worker.
         self._beat = earlier_beat() or Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
+        self._waits = WaitingReports(self._beat.waiting, self.wait.response_id)
         self._characters = len(self._beat.preview or "")
         self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
 
@@ -80,9 +81,19 @@ class ResponseWait:
                 if self._is_past_deadline():
                     return self._unfinished()
                 wait = self.reads.wait(self.now(), self.budget.fair_share)
+                self._tell_of_failures(wait)
             return finished
         finally:
             await self._reports.finish()
+            await self._waits.finish()
+
+    def _tell_of_failures(self, wait: float) -> None:
+        if self.reads.failures:
+            now, cause = self.now(), self.reads.last_error or ""
+            self._beat.waiting = self._waits.failed("the response cannot be read", cause, now, now + wait)
+        elif self._beat.waiting is not None:
+            self._waits.over()
+            self._beat.waiting = None
 
     async def _look(self) -> ResponseRecord | None:
         """GET the response and report on it; returns it once it is finished."""

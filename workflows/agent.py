@@ -200,6 +200,7 @@ class AgentWorkflow:
             case rules.Incomplete(reason):
                 result.status = AgentStatus.INCOMPLETE
                 result.incomplete_reason = reason
+                result.error = rules.late_because(self._ledger.state) if reason == IncompleteReason.DEADLINE else None
             case Cancel():
                 result.status = AgentStatus.CANCELLED
                 result.cancel_reason = self._stop.reason
@@ -233,6 +234,7 @@ class AgentWorkflow:
         self._steering.run_ended()
         self._ledger.state.status = result.status
         self._ledger.state.error = result.error
+        self._ledger.state.waiting = None
         self._changed()
 
     def _close(self, result: AgentResult) -> AgentResult:

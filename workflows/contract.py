@@ -19,6 +19,7 @@ from durable_responses.activities.messages import (
     SaveOptions,
     SteerStatus,
     ToolOutcome,
+    Waiting,
 )
 from durable_responses.responses_api.models import ReasoningEffort, UrlCitation, Verbosity
 
@@ -233,6 +234,7 @@ class AgentState(BaseModel):
     usage: AgentUsage = AgentUsage()
     function_calls: list[CallRecord] = []
     steers: list[Steer] = []
+    waiting: Waiting | None = Field(None, description="What the run waits for that is not its response.")
     cancel_requested: bool = False
     ambiguous_creates: int = 0
     request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")

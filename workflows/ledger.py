@@ -8,7 +8,13 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatedResponse, ProgressReport, ResponseRecord
+from durable_responses.activities.messages import (
+    PREVIEW_CHARACTERS,
+    CreatedResponse,
+    ProgressReport,
+    ResponseRecord,
+    Waiting,
+)
 from durable_responses.json_text import cut, json_bytes
 from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, ResponseStatus, Usage
 from durable_responses.workflows import rules
@@ -95,6 +101,7 @@ class Ledger(BaseModel):
     def response_created(self, response_id: str, status: str, model: str | None) -> None:
         """The provider has taken the request: the run is no longer queued."""
         self.state.status = AgentStatus.RUNNING
+        self.state.waiting = None
         self.state.response_id = response_id
         self.state.response_status = status[:_LONGEST_NAME]
         self.state.model = (model or self.state.model or "")[:_LONGEST_NAME] or None
@@ -115,10 +122,18 @@ class Ledger(BaseModel):
             self.response_created(report.response_id, report.response_status or "in_progress", None)
         if report.response_status is not None:
             self.state.response_status = report.response_status[:_LONGEST_NAME]
+        self.state.waiting = rules.fit_waiting(report.waiting) if report.waiting else None
         if report.queue is not None:
             self._steering_queue = report.queue
         if report.preview is not None:
             self._show(report.preview)
+
+    def waits(self, what: str, attempt: int, cause: str | None, now: datetime, next_at: datetime) -> None:
+        """The run itself waits for something that is not its response."""
+        before = self.state.waiting
+        since = before.since if before else now
+        waiting = Waiting(what=what, since=since, attempt=attempt, next_at=next_at, cause=cause)
+        self.state.waiting = rules.fit_waiting(waiting)
 
     @property
     def steering_queue(self) -> str | None:
@@ -131,7 +146,9 @@ class Ledger(BaseModel):
 
     def response_ended(self, response: Response) -> None:
         """Record what a response cost and said, whatever its end."""
+        waiting = None if response.is_finished else self.state.waiting  # the deadline passed meanwhile
         self.response_created(response.id, response.status, response.model or None)
+        self.state.waiting = waiting
         self._last = response
         self._record_usage(response.id, response.status, usage_of(response.usage))
         if rules.may_be_continued(response):

@@ -117,7 +117,8 @@ class ResponseSource:
         pause = creates.after_failed_response(failed)
         if pause is None or not workflow.patched(_FAILED_PATCH):  # such runs have ended
             return False
-        await self._pause(timedelta(seconds=pause), "the response failed, and is created again")
+        why = failed.error.message or failed.error.code if failed.error else None
+        await self._pause(timedelta(seconds=pause), "the response failed, and is created again", creates.failed, why)
         return True
 
     async def _obtain(self, create: CreateResponse) -> Response:
@@ -383,16 +384,19 @@ class ResponseSource:
             raise RunFailed(activity_errors.error_of(error)) from error
         if failure is FailureType.TRY_LATER:
             pause = activity_errors.delay_asked_for(error) or timedelta(seconds=creates.pause)
-            await self._pause(pause, "the provider did not take the create")
+            why = activity_errors.error_of(error).message
+            await self._pause(pause, "the provider did not take the create", creates.turned_away, why)
 
-    async def _pause(self, pause: timedelta, why: str) -> None:
+    async def _pause(self, pause: timedelta, what: str, attempt: int, cause: str | None) -> None:
         """Wait before a create is sent again. Raises `Stopped`, `DeadlinePassed`."""
         left = time_left(self.ledger.deadline)
+        self.ledger.waits(what, attempt, cause, workflow.now(), workflow.now() + pause)
+        self.changed()
         try:
             await workflow.wait_condition(
                 lambda: self.stop.requested,
                 timeout=min(pause, left or pause),
-                timeout_summary=why,
+                timeout_summary=what,
             )
         except TimeoutError:
             return

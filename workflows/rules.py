@@ -22,6 +22,7 @@ from durable_responses.activities.messages import (
     SaveOptions,
     ToolResult,
     Transport,
+    Waiting,
 )
 from durable_responses.json_text import checked, cut, json_bytes, read_json, text_bytes
 from durable_responses.responses_api.errors import Busy, classify, is_quota_exhausted
@@ -42,6 +43,7 @@ from durable_responses.workflows.contract import (
     AgentError,
     AgentInput,
     AgentResult,
+    AgentState,
     AgentStatus,
     AgentUsage,
     IncompleteReason,
@@ -596,6 +598,36 @@ def fit_error(error: AgentError) -> AgentError:
         http_status=error.http_status,
         request_id=_line(error.request_id),
     )
+
+
+def fit_waiting(waiting: Waiting) -> Waiting:
+    """What a run waits for, with texts that are short enough to be shown."""
+    short = {"what": cut(waiting.what, _LONGEST_NAME), "cause": _line(waiting.cause)}
+    return waiting.model_copy(update=short)
+
+
+def waiting_text(state: AgentState, now: datetime | None = None) -> str | None:
+    """What the run waits for: "the provider is unreachable since 0:12, try 5, next in 8 s"; None if for nothing.
+
+    The time since is the run's own; without `now` the next try is given as a time of day.
+    """
+    waiting = state.waiting
+    if waiting is None:
+        return None
+    seconds = max(int((waiting.since - (state.started_at or waiting.since)).total_seconds()), 0)
+    parts = [f"{waiting.what} since {seconds // 60}:{seconds % 60:02}", f"try {waiting.attempt}"]
+    if waiting.next_at is not None:
+        left = f"in {max(int((waiting.next_at - now).total_seconds()), 0)} s" if now else None
+        parts.append(f"next {left or f'at {waiting.next_at:%H:%M:%S} UTC'}")
+    return ", ".join(parts) + (f": {waiting.cause}" if waiting.cause else "")
+
+
+def late_because(state: AgentState) -> AgentError | None:
+    """Why a run's deadline passed, where it waited for something that was not its response."""
+    if state.waiting is None:
+        return None
+    waited = waiting_text(state.model_copy(update={"waiting": state.waiting.model_copy(update={"next_at": None})}))
+    return fit_error(AgentError(type=FailureType.DEADLINE_PASSED, message=f"The deadline passed: {waited}"))
 
 
 def _line(text: str | None) -> str | None:

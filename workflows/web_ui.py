@@ -8,6 +8,7 @@ from durable_responses.responses_api.models import FunctionCall
 from durable_responses.responses_api.redaction import names_a_secret
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import AgentState, AgentUsage, CallStatus
+from durable_responses.workflows.rules import waiting_text
 
 # Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
 SUMMARY_BYTES = 200
@@ -27,6 +28,8 @@ def details_of(state: AgentState, job_id: str, now: datetime) -> str:
     parts = [_standing(state, now), _tokens(state.usage)]
     if state.response_id:
         parts.append(f"response `{state.response_id}`: {state.response_status}")
+    if waiting := waiting_text(state):
+        parts.append(f"waiting: {waiting}")
     parts += _calls(state)
     if state.request_changes:
         parts.append(f"because the provider refuses it otherwise: {', '.join(state.request_changes)}")

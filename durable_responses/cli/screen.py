@@ -22,6 +22,7 @@ from durable_responses.workflows.contract import (
     CallStatus,
 )
 from durable_responses.workflows.ledger import LOST
+from durable_responses.workflows.rules import waiting_text
 
 _FRESH = timedelta(seconds=60)  # a worker that polled so recently may only be slow
 _TASK_ATTEMPTS = 3  # a workflow task whose worker was killed is tried once or twice more
@@ -101,6 +102,8 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
         told["worker"] = no_worker(view.worker_seen_at, now)
     if view.state.cancel_requested and not view.state.status.is_final:
         told["cancel"] = "Cancel requested."
+    if waiting := waiting_text(view.state, now):
+        told["waiting"] = shown(f"Waiting: {waiting}")
     if creates := view.state.ambiguous_creates:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."
     if changes := view.state.request_changes:

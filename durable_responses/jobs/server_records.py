@@ -204,6 +204,7 @@ def _asks_to_cancel(event: HistoryEvent) -> bool:
 def _read_heartbeat(state: AgentState, heartbeat: ProgressReport) -> None:
     state.response_id = heartbeat.response_id or state.response_id
     state.response_status = heartbeat.response_status or state.response_status
+    state.waiting = heartbeat.waiting
     state.preview = with_live_text(state.preview, heartbeat.preview or "")
 
 

@@ -10,6 +10,7 @@ from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.mcp_server.arguments import Untitled
 from durable_responses.responses_api.redaction import redact
 from durable_responses.workflows.contract import AgentError, AgentStatus, AgentUsage
+from durable_responses.workflows.rules import waiting_text
 
 MEMO_DISPLAY = "display_in_chat"
 """Key of the workflow's memo: whether the text of a saved result is to be returned as well."""
@@ -212,6 +213,8 @@ _SILENT_TEMPORAL = "Temporal is not responding: this is the last known state. Th
 def notices(view: JobView) -> list[str]:
     """What is unusual about a job, a sentence each."""
     told = _outages(view)
+    if waiting := waiting_text(view.state):
+        told.append(redact(f"Waiting: {waiting}"))
     if view.state.ambiguous_creates:
         told.append(f"{view.state.ambiguous_creates} create(s) with an unknown outcome may have cost tokens.")
     if view.state.request_changes:

@@ -411,6 +411,50 @@ async def test_web_search_with_minimal_effort_is_done_with_low_effort(agents: Ag
     assert result.request_changes == ["reasoning.effort is low instead of minimal"]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_run_that_is_turned_away_says_so_until_it_is_not(agents: Agents, transport: TransportChoice) -> None:
+    busy = Answer(status=429, code="rate_limit_exceeded", message="Not now.", headers={"retry-after": "3"})
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=busy))
+    run = await agents.start(asks("echo", transport))
+    waiting = (await reached(run, lambda state: state.waiting is not None)).waiting
+    assert waiting is not None
+    assert (waiting.what, waiting.attempt) == ("the provider is busy", 1)
+    assert waiting.next_at is not None
+    assert "Not now." in (waiting.cause or "")
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert (await progress(run)).waiting is None
+
+
+async def test_a_run_whose_response_cannot_be_read_says_so_until_it_can(agents: Agents) -> None:
+    broken = Answer(status=503, message="Not now.", headers={"retry-after": "3"})
+    await agents.emulator.control.add_fault(Fault(operation=Operation.RETRIEVE, effect=broken))
+    run = await agents.start(asks("think?seconds=1"))
+    state = await reached(run, lambda state: state.waiting is not None)
+    assert state.waiting is not None
+    assert state.waiting.what == "the response cannot be read"
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert (await progress(run)).waiting is None
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_the_deadline_is_used_whole_and_says_what_was_waited_for(
+    agents: Agents, transport: TransportChoice
+) -> None:
+    """The provider is back in the last moment, or it is not; waiting longer than the run lasts is no reason to end."""
+    busy = Answer(status=503, message="Not now.", headers={"retry-after": "60"})
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=busy, times=None))
+    run = await agents.start(asks("echo", transport, deadline=3))
+    result = await result_of(run)
+    assert (result.status, result.incomplete_reason) == (AgentStatus.INCOMPLETE, IncompleteReason.DEADLINE)
+    assert result.error is not None
+    assert "the provider is busy since 0:00, try 1" in result.error.message
+    assert "Not now." in result.error.message
+    description = await run.describe()
+    assert description.close_time is not None
+    assert description.start_time is not None
+    assert (description.close_time - description.start_time).total_seconds() >= 3
+
+
 async def test_an_unknown_model_is_named(agents: Agents) -> None:
     result = await agents.run(AgentInput(task="t", model="unknown-model"))
     assert result.error is not None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import FailureType, SaveOptions, ToolResult, Transport
+from durable_responses.activities.messages import FailureType, SaveOptions, ToolResult, Transport, Waiting
 from durable_responses.json_text import json_bytes
 from durable_responses.responses_api.models import Response, UrlCitation
 from durable_responses.workflows import rules
@@ -13,6 +13,7 @@ from durable_responses.workflows.contract import (
     AgentError,
     AgentInput,
     AgentResult,
+    AgentState,
     AgentStatus,
     AgentUsage,
     IncompleteReason,
@@ -519,6 +520,40 @@ def test_a_conversation_that_the_caller_began_is_not_quietly_cut_off() -> None:
     """A refused chain is rebuilt only where the run knows all of it."""
     creates = CreateHistory(can_rebuild=False)
     assert creates.after(FailureType.CHAIN_REJECTED, RETRY) is FAIL
+
+
+# --- what a run waits for ----------------------------------------------------------------------------------------
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def waiting_state(**fields: Any) -> AgentState:
+    given = {"what": "the provider is unreachable", "since": NOON + timedelta(seconds=12), "attempt": 5, **fields}
+    return AgentState(started_at=NOON, waiting=Waiting.model_validate(given))
+
+
+def test_what_a_run_waits_for_is_said_with_its_time_its_try_and_the_next_one() -> None:
+    state = waiting_state(next_at=NOON + timedelta(seconds=28), cause="no route")
+    told = "the provider is unreachable since 0:12, try 5, next in 8 s: no route"
+    assert rules.waiting_text(state, NOON + timedelta(seconds=20)) == told
+    assert "next at 12:00:28 UTC" in (rules.waiting_text(state) or "")
+    assert rules.waiting_text(AgentState()) is None
+
+
+def test_a_deadline_that_passed_meanwhile_names_what_was_waited_for() -> None:
+    error = rules.late_because(waiting_state(next_at=NOON, cause="no route"))
+    assert error is not None
+    assert (error.type, error.message) == (
+        "deadline_passed",
+        "The deadline passed: the provider is unreachable since 0:12, try 5: no route",
+    )
+    assert rules.late_because(AgentState()) is None
+
+
+def test_a_report_of_a_wait_is_cut_to_what_can_be_shown() -> None:
+    state = waiting_state(what="w" * 10_000, cause="c" * 1_000_000)
+    assert state.waiting is not None
+    assert json_bytes(rules.fit_waiting(state.waiting)) < 3000
 
 
 # --- what fits into history --------------------------------------------------------------------------------------
