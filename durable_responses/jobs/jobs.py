@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
+    WorkflowHandle,
     WorkflowHistoryEventFilterType,
     WorkflowQueryFailedError,
 )
@@ -136,7 +137,7 @@ class Jobs:
         """
         described = await self._records.describe(job_id)
         if not is_closed(described):
-            await self._signal_cancel(job_id, reason)
+            await self._request_cancel(job_id, reason)
         give_up = asyncio.get_running_loop().time() + patience
         while not (view := await self.state(job_id)).is_closed:
             left = give_up - asyncio.get_running_loop().time()
@@ -207,12 +208,28 @@ class Jobs:
             self._has_search_attributes = False
             await self._start(request, job_id, shared=shared, memo=memo)
 
-    async def _signal_cancel(self, job_id: str, reason: str | None) -> None:
+    async def _request_cancel(self, job_id: str, reason: str | None) -> None:
+        """By our signal, which carries the reason; where the server takes no more signals, by Temporal's own cancel.
+
+        A run takes 10,000 signals in all. Returns only if one of both was taken, or the run has closed meanwhile.
+        """
+        handle = self._client.get_workflow_handle(job_id)
+        async with asking_temporal():
+            try:
+                await handle.signal(CANCEL_SIGNAL, args=[reason] if reason else [])
+            except RPCError as error:
+                if not _is_refusal(error):
+                    if error.status is RPCStatusCode.NOT_FOUND:  # closed in this very moment; its state will tell
+                        return
+                    raise
+                await self._cancel_by_temporal(handle)
+
+    async def _cancel_by_temporal(self, handle: WorkflowHandle[Any, Any]) -> None:
         try:
-            async with asking_temporal(job_id):
-                await self._client.get_workflow_handle(job_id).signal(CANCEL_SIGNAL, args=[reason] if reason else [])
-        except JobNotFound:  # it has closed in this very moment; its state will tell
-            return
+            await handle.cancel()
+        except RPCError as error:
+            if error.status not in (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.NOT_FOUND):
+                raise
 
     async def _ask_worker(self, described: WorkflowExecutionDescription) -> _WorkerAnswer:
         """Query the run, unless no worker has polled for minutes: then there is nothing to wait for."""
@@ -305,6 +322,16 @@ class Jobs:
 def next_pause(pause: float, *, changed: bool) -> float:
     """Seconds until a run is looked at again: often while something happens, less and less while nothing does."""
     return _SHORTEST_PAUSE if changed else min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+def _is_refusal(error: RPCError) -> bool:
+    """Whether the server is there, and knows the run, but does not do what it was asked."""
+    return error.status in (
+        RPCStatusCode.INVALID_ARGUMENT,  # what it says of the ten thousandth signal
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.OUT_OF_RANGE,
+    )
 
 
 def _says_no_worker(error: RPCError) -> bool:

@@ -118,6 +118,24 @@ async def test_cancelling_waits_for_the_end(worker: None, jobs: Jobs) -> None:
     assert (view.result.status, view.result.cancel_reason) == (AgentStatus.CANCELLED, "no longer needed")
 
 
+async def test_a_run_that_takes_no_more_signals_is_cancelled_all_the_same(
+    provider: Provider, settings: Settings, tmp_path: Path
+) -> None:
+    """A16: a run takes 10,000 signals (here five) in all, and refuses the next one, a cancel too."""
+    few = "--dynamic-config-value=history.maximumSignalsPerExecution=5"
+    async with await TemporalServer.on(tmp_path, few) as server:
+        client = await server.client()
+        jobs = Jobs(client, settings.task_queue)
+        job_id = await jobs.start(asks("think?seconds=60"))
+        for number in range(5):
+            await client.get_workflow_handle(job_id).signal("steer", f"text {number}")
+        asked = await jobs.cancel(job_id)
+        assert asked.state.cancel_requested
+        assert (await jobs.cancel(job_id)).state.cancel_requested  # which Temporal's own cancel takes once
+        async with working(client, provider, settings):
+            assert (await jobs.result(job_id)).status is AgentStatus.CANCELLED
+
+
 async def test_cancelling_a_finished_job_gives_its_real_status(worker: None, jobs: Jobs) -> None:
     """A16"""
     job_id = await jobs.start(asks("echo"))

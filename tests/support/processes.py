@@ -137,16 +137,16 @@ class TemporalServer(Process):
     `kill` and then `start` (or `restart`) serve the same runs at the same address.
     """
 
-    def __init__(self, folder: Path, cli: Path) -> None:
+    def __init__(self, folder: Path, cli: Path, flags: Sequence[str] = ()) -> None:
         self.port, self.http_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         command = temporal_command(cli, folder / "temporal.db", port=self.port, http_port=self.http_port)
-        super().__init__(command, log=folder / "temporal.log")
+        super().__init__([*command, *flags], log=folder / "temporal.log")
 
     @classmethod
-    async def on(cls, folder: Path) -> "TemporalServer":
+    async def on(cls, folder: Path, *flags: str) -> "TemporalServer":
         """A server that is not started yet; finds, or builds, the `temporal` binary."""
-        return cls(folder, await find_temporal_cli(Settings(), print))
+        return cls(folder, await find_temporal_cli(Settings(), print), flags)
 
     async def start(self) -> Self:
         """Start, and wait until the default namespace answers."""
