@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -72,14 +73,17 @@ class _Forgotten(ActivityInboundInterceptor):
 
 
 class TellOfSearchAttributes(Interceptor):
-    """Tells a run, beside each response it obtains, that it may set search attributes.
+    """Tells a run, beside each response it obtains, that it may set search attributes, while `settable` says so.
 
     For workers whose namespace has ours: a run that sets one which is not registered cannot continue.
     """
 
+    def __init__(self, settable: Callable[[], bool]) -> None:
+        self._settable = settable
+
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
         """As the SDK asks for it."""
-        return _Mark(next, search_attributes=True)
+        return _Mark(next, lambda: {"search_attributes": True} if self._settable() else {})
 
 
 class TellOfCallLimit(Interceptor):
@@ -90,11 +94,11 @@ class TellOfCallLimit(Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
         """As the SDK asks for it."""
-        return _Mark(next, most_calls=self._most_calls)
+        return _Mark(next, lambda: {"most_calls": self._most_calls})
 
 
 class _Mark(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, **news: bool | int) -> None:  # noqa: A002 the SDK's
+    def __init__(self, next: ActivityInboundInterceptor, news: Callable[[], Mapping[str, int]]) -> None:  # noqa: A002
         super().__init__(next)
         self._news = news
 
@@ -102,6 +106,6 @@ class _Mark(ActivityInboundInterceptor):
         result = await super().execute_activity(input)
         obtained = result.response if isinstance(result, WebSocketTurn) else result
         if isinstance(obtained, CreatedResponse | ResponseRecord):
-            for name, value in self._news.items():
+            for name, value in self._news().items():
                 setattr(obtained, name, value)
         return result

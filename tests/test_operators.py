@@ -7,19 +7,27 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
 
 from durable_responses.activities.messages import ActivityName
 from durable_responses.embedded import find_temporal_cli
 from durable_responses.emulator.faults import Delay
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.state.billing import BilledResponse
+from durable_responses.health.checks import Verdict
+from durable_responses.health.doctor import check_search_attributes
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.settings import Settings
 from durable_responses.worker.queues import Queue
-from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
+from durable_responses.workflows.agent import AgentWorkflow
+from durable_responses.workflows.contract import AgentInput, AgentResult, AgentStatus, TransportChoice
+from durable_responses.workflows.search_attributes import AGENT_STATUS, KEYS
 from tests.support.deployment import Deployment, Run, calls, until
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import TemporalServer
@@ -328,3 +336,44 @@ async def test_a_wait_that_an_operator_interrupts_goes_on_with_the_same_response
     result = await run.result()
     assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Waited for.")
     assert (await run.bill()).counts.creates_accepted == 1
+
+
+# --- search attributes -------------------------------------------------------------------------------------------
+
+
+NAMES = [key.name for key in KEYS]
+CHANGES: dict[str, tuple[list[str], dict[str, str]]] = {
+    "all-removed": (NAMES, {}),
+    "one-removed": (["AgentModel"], {}),
+    "text-for-a-keyword": (["AgentStatus"], {"AgentStatus": "Text"}),
+    "keyword-for-a-number": (["AgentIteration"], {"AgentIteration": "Keyword"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_run_goes_on_without_search_attributes_and_doctor_names_them(
+    emulator_process: EmulatorProcess, tmp_path: Path, change: str
+) -> None:
+    removed, created = CHANGES[change]
+    async with await TemporalServer.on(tmp_path / "temporal") as server:
+        client = await server.client()
+        deployment = Deployment(server, client, emulator_process, tmp_path / "runs")
+        async with deployment.worker() as worker:
+            run = await in_a_tool(deployment, f"attributes-{change}")
+            assert (await run.handle.describe()).typed_search_attributes.get(AGENT_STATUS) == "running"
+            names = [word for name in removed for word in ("--name", name)]
+            await temporal_cli(deployment, "operator", "search-attribute", "remove", *names, "--yes")
+            for name, kind in created.items():
+                words = ["create", "--name", name, "--type", kind]
+                await temporal_cli(deployment, "operator", "search-attribute", *words)
+            deployment.open_gates()
+            assert (await run.result()).status is AgentStatus.COMPLETED
+            job_id = await Jobs(client, deployment.task_queue).start(AgentInput(task="Another one."))
+            assert (await Jobs(client).result(job_id)).status is AgentStatus.COMPLETED
+            check = await check_search_attributes(client)
+        assert worker.output.count("Runs continue without search attributes") <= 1
+        replayer = Replayer(workflows=[AgentWorkflow], data_converter=pydantic_data_converter)
+        await replayer.replay_workflow(await run.handle.fetch_history())
+    assert check.verdict is not Verdict.OK
+    assert all(name in check.found for name in removed)
+    assert all(f"{name} is registered as {kind}" in check.found for name, kind in created.items())

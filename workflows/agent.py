@@ -46,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable, UnreadablePayload, fitting, read
     from durable_responses.workflows.response_source import ResponseSource
-    from durable_responses.workflows.search_attributes import show_search_attributes
+    from durable_responses.workflows.search_attributes import ShownSearchAttributes
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import details_of
 
@@ -77,6 +77,7 @@ class AgentWorkflow:
         self._ledger = Ledger(state=AgentState())
         self._steering = SteeringMessages(self._ledger)
         self._input: AgentInput | None = None
+        self._shown = ShownSearchAttributes()
 
     @workflow.run
     async def run(self, request: Any = None, carried: Any = None, *surplus: Any) -> AgentResult:
@@ -280,7 +281,7 @@ class AgentWorkflow:
         try:
             workflow.set_current_details(details_of(state, workflow.info().workflow_id, workflow.now()))
             if self._input is not None:
-                show_search_attributes(self._input, state, registered=self._ledger.search_attributes)
+                self._shown.show(self._input, state, registered=self._ledger.search_attributes)
         except DATA_ERRORS:  # no run ends for what is only shown
             workflow.logger.exception("What the run is doing cannot be shown.")
 

@@ -21,6 +21,10 @@ KEYS = (AGENT_STATUS, AGENT_MODEL, AGENT_ITERATION, AGENT_TENANT)
 
 _LONGEST_KEYWORD = 255  # of Temporal's SQL stores
 _PATCH = "search-attributes"
+_GIVEN_UP_PATCH = "no-search-attributes"
+
+SETTABLE = "search_attributes_are_settable"
+"""The name of a function of the worker, without arguments: whether the namespace has ours at this moment."""
 
 
 def search_attributes_of(request: AgentInput, state: AgentState) -> TypedSearchAttributes:
@@ -36,15 +40,40 @@ def search_attributes_of(request: AgentInput, state: AgentState) -> TypedSearchA
     return TypedSearchAttributes(pairs)
 
 
-def show_search_attributes(request: AgentInput, state: AgentState, *, registered: bool) -> None:
-    """Set what has changed. Part of the workflow. `registered`: whether a worker has said so."""
-    shown = workflow.info().typed_search_attributes
-    if not registered and shown.get(AGENT_STATUS) is None:
-        return
-    # Without the patch, runs that were started before this existed, or by an older worker, would not replay.
-    changes = _changes(shown, search_attributes_of(request, state))
-    if changes and workflow.patched(_PATCH):
-        workflow.upsert_search_attributes(changes)
+class ShownSearchAttributes:
+    """What one run shows of itself. Part of the workflow.
+
+    An operator may remove them, or register them with another type, while the run is under way. Then the server would
+    refuse each workflow task that sets them, for ever. The worker knows (`SETTABLE`), and the decision to go on without
+    them is a patch: a marker in history, for the first change that was not shown.
+    """
+
+    def __init__(self) -> None:
+        self._given_up = False
+        self._changes = 0
+
+    def show(self, request: AgentInput, state: AgentState, *, registered: bool) -> None:
+        """Set what has changed. `registered`: whether a worker has said so."""
+        shown = workflow.info().typed_search_attributes
+        if self._given_up or (not registered and shown.get(AGENT_STATUS) is None):
+            return
+        # Without the patch, runs that were started before this existed, or by an older worker, would not replay.
+        changes = _changes(shown, search_attributes_of(request, state))
+        if not changes or not workflow.patched(_PATCH):
+            return
+        self._changes += 1
+        self._given_up = self._is_to_be_given_up()
+        if not self._given_up:
+            workflow.upsert_search_attributes(changes)
+
+    def _is_to_be_given_up(self) -> bool:
+        if not workflow.unsafe.is_replaying() and workflow.extern_functions().get(SETTABLE, _always)():
+            return False
+        return workflow.patched(f"{_GIVEN_UP_PATCH}-{self._changes}")
+
+
+def _always() -> bool:
+    return True
 
 
 def _changes(shown: TypedSearchAttributes, wanted: TypedSearchAttributes) -> list[SearchAttributeUpdate[Any]]:

@@ -1,6 +1,7 @@
 """`durable-responses doctor`: check everything that agents need, in the order in which one would fix things."""
 
 import asyncio
+from collections.abc import Sequence
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -16,7 +17,7 @@ from durable_responses.health.temporal import (
     check_server,
     server_is_ahead_by,
 )
-from durable_responses.jobs.attribute_registration import are_registered, type_of
+from durable_responses.jobs.attribute_registration import Key, look_up, type_of
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.search_attributes import KEYS
@@ -44,16 +45,22 @@ async def _temporal(settings: Settings) -> list[Check]:
 
 
 async def check_search_attributes(client: Client) -> Check:
-    """Whether runs can be found by status, model, iteration and tenant."""
-    commands = " ".join(f"--name {key.name} --type {type_of(key)}" for key in KEYS)
-    cure = f"to list runs by them: temporal operator search-attribute create --namespace {client.namespace} {commands}"
+    """Whether runs can be found by status, model, iteration and tenant; names those that are missing or unusable."""
     try:
-        there = await are_registered(client)
+        found = await look_up(client)
     except RPCError as error:
-        return note("search attributes", f"cannot be listed: {error.message}", cure)
-    names = ", ".join(key.name for key in KEYS)
-    return (
-        ok("search attributes", names)
-        if there
-        else note("search attributes", f"not all of {names} are registered", cure)
-    )
+        return note("search attributes", f"cannot be listed: {error.message}", _creating(client, KEYS))
+    if found.are_complete:
+        return ok("search attributes", ", ".join(key.name for key in KEYS))
+    said = [f"{name} is not registered" for name in found.missing]
+    said += [f"{name} is registered as {kind}" for name, kind in found.retyped.items()]
+    cure = _creating(client, [key for key in KEYS if key.name in {*found.missing, *found.retyped}])
+    if found.retyped:
+        names = " ".join(f"--name {name}" for name in found.retyped)
+        cure += f"; before that, temporal operator search-attribute remove --namespace {client.namespace} {names}"
+    return note("search attributes", "; ".join(said), cure)
+
+
+def _creating(client: Client, keys: Sequence[Key]) -> str:
+    commands = " ".join(f"--name {key.name} --type {type_of(key)}" for key in keys)
+    return f"to list runs by them: temporal operator search-attribute create --namespace {client.namespace} {commands}"

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
@@ -14,22 +16,64 @@ from durable_responses.workflows.search_attributes import KEYS
 
 logger = logging.getLogger(__name__)
 
+Key = SearchAttributeKey[str] | SearchAttributeKey[int]
+
 _SHORTLY = timedelta(seconds=5)
 _LET_IT_SPREAD = 20.0  # seconds: each host of a server keeps what it knows of a namespace for a while
 _CONDITIONS = {"Keyword": '{name} = "-"', "Int": "{name} = 0"}
+_NOT_FOR_US = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
+
+
+@dataclass(frozen=True)
+class Registrations:
+    """What a namespace lacks: ours that it does not have, and ours that have another type there, by name."""
+
+    missing: Sequence[str] = ()
+    retyped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether runs may set all of them."""
+        return not self.missing and not self.retyped
+
+
+async def look_up(client: Client) -> Registrations:
+    """How the namespace has ours. Raises `RPCError` if the server does not answer."""
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    try:
+        answer = await client.operator_service.list_search_attributes(request, timeout=_SHORTLY)
+    except RPCError as error:
+        if error.status in _NOT_FOR_US:
+            return await _look_up_by_listing(client)
+        raise
+    there = answer.custom_attributes
+    return Registrations(
+        missing=[key.name for key in KEYS if key.name not in there],
+        retyped={
+            key.name: type_name(there[key.name])
+            for key in KEYS
+            if key.name in there and there[key.name] != int(key.indexed_value_type)
+        },
+    )
+
+
+async def _look_up_by_listing(client: Client) -> Registrations:
+    # A listing needs no more permissions than lists of runs; it is refused if it names something unknown.
+    missing = []
+    for key in KEYS:
+        try:
+            query = _CONDITIONS[type_of(key)].format(name=key.name)
+            await client.count_workflows(query, rpc_timeout=_SHORTLY)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+                raise
+            missing.append(key.name)
+    return Registrations(missing=missing)
 
 
 async def are_registered(client: Client) -> bool:
     """Whether the namespace has all of them, with their types. Raises `RPCError` if the server does not answer."""
-    # A listing needs no more permissions than lists of runs; it is refused if it names something unknown.
-    query = " AND ".join(_CONDITIONS[type_of(key)].format(name=key.name) for key in KEYS)
-    try:
-        await client.count_workflows(query, rpc_timeout=_SHORTLY)
-    except RPCError as error:
-        if error.status is RPCStatusCode.INVALID_ARGUMENT:
-            return False
-        raise
-    return True
+    return (await look_up(client)).are_complete
 
 
 async def register(client: Client) -> bool:
@@ -56,6 +100,36 @@ def says_unregistered(error: RPCError) -> bool:
     return error.status is RPCStatusCode.INVALID_ARGUMENT and "search attribute" in error.message.lower()
 
 
-def type_of(key: "SearchAttributeKey[str] | SearchAttributeKey[int]") -> str:
+class AttributeWatch:
+    """Whether the namespace has our search attributes now, as a worker last saw it."""
+
+    def __init__(self, *, settable: bool) -> None:
+        self._settable = settable
+
+    @property
+    def settable(self) -> bool:
+        """Whether runs may set them."""
+        return self._settable
+
+    async def run(self, client: Client, *, every: float = 5.0) -> None:
+        """Look again every few seconds, until cancelled. While the server does not answer, nothing changes."""
+        while True:
+            await asyncio.sleep(every)
+            try:
+                found = await look_up(client)
+            except RPCError as error:
+                logger.debug("Whether there are search attributes is not known: %s", error)
+                continue
+            if self._settable and not found.are_complete:
+                logger.warning("Runs continue without search attributes: they were removed, or have another type.")
+            self._settable = found.are_complete
+
+
+def type_name(kind: IndexedValueType.ValueType) -> str:
+    """The name of a type as the CLI writes it."""
+    return IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_").title().replace("_L", "L")
+
+
+def type_of(key: Key) -> str:
     """The type's name, as `temporal operator search-attribute create --type` takes it."""
     return "Int" if key.origin_value_type is int else "Keyword"

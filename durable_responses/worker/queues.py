@@ -13,17 +13,20 @@ from temporalio.worker import (
     Worker,
     WorkerDeploymentConfig,
     WorkerTuner,
+    WorkflowInterceptorClassInput,
 )
 
 from durable_responses.activities.admission import AdmissionSlots
 from durable_responses.activities.interceptors import Forgotten, HandOver, TellOfCallLimit, TellOfSearchAttributes
 from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
+from durable_responses.jobs.attribute_registration import AttributeWatch
 from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.payloads import decoding_totally
+from durable_responses.workflows.search_attributes import SETTABLE
 
 
 class Queue(StrEnum):
@@ -35,13 +38,13 @@ class Queue(StrEnum):
     TOOLS = "tools"
 
 
-def workers_for(queues: Sequence[Queue], of: Dependencies, *, has_search_attributes: bool) -> list[Worker]:
-    """The workers of these queues, not yet running. `has_search_attributes`: whether the namespace has ours."""
-    news: list[Interceptor] = [TellOfSearchAttributes()] if has_search_attributes else []
+def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: AttributeWatch) -> list[Worker]:
+    """The workers of these queues, not yet running. `attributes`: whether the namespace has ours."""
+    news: list[Interceptor] = [TellOfSearchAttributes(lambda: attributes.settable)]
     if of.settings.max_calls_per_response != MOST_CALLS:
         news.append(TellOfCallLimit(of.settings.max_calls_per_response))
     build = {
-        Queue.AGENTS: lambda: [agents_worker(of)],
+        Queue.AGENTS: lambda: [agents_worker(of, attributes)],
         Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],
         Queue.WAITING: lambda: [waiting_worker(of)],
         Queue.TOOLS: lambda: [tools_worker(of)],
@@ -49,7 +52,7 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, *, has_search_attribu
     return [worker for queue in queues for worker in build[queue]()]
 
 
-def agents_worker(of: Dependencies) -> Worker:
+def agents_worker(of: Dependencies, attributes: AttributeWatch) -> Worker:
     """Workflow tasks, and the short activities that must never wait."""
     config = of.temporal.config()
     config["data_converter"] = decoding_totally(config["data_converter"])
@@ -66,8 +69,19 @@ def agents_worker(of: Dependencies) -> Worker:
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=of.shutdown.tools,
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), HandOver()],
+        interceptors=[Forgotten(), HandOver(), SearchAttributesSettable(attributes)],
     )
+
+
+class SearchAttributesSettable(Interceptor):
+    """Lets the workflow ask whether search attributes can be set now."""
+
+    def __init__(self, attributes: AttributeWatch) -> None:
+        self._attributes = attributes
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> None:  # noqa: A002 the SDK's
+        """As the SDK asks for it: no interceptor, one more function."""
+        input.unsafe_extern_functions[SETTABLE] = lambda: self._attributes.settable
 
 
 def create_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from durable_responses.activities.admission import sweep
-from durable_responses.jobs.attribute_registration import register
+from durable_responses.jobs.attribute_registration import AttributeWatch, register
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.telemetry.instruments import observe_in_flight
@@ -35,11 +35,12 @@ async def run_worker(
     """
     async with opened(temporal, provider, settings, shutdown) as dependencies:
         observe_in_flight(dependencies.in_flight)
-        workers = workers_for(queues, dependencies, has_search_attributes=await register(temporal))
+        attributes = AttributeWatch(settable=await register(temporal))
+        workers = workers_for(queues, dependencies, attributes)
         logger.info("Serving %s on namespace %s. %s", ", ".join(queues), temporal.namespace, provider.sentence)
         if version := deployment_version(settings):
             logger.info("Build %s of %s gets work once it is current.", version.build_id, version.deployment_name)
-        async with sweeping(dependencies), health_of(workers, dependencies):
+        async with sweeping(dependencies), watching(attributes, temporal), health_of(workers, dependencies):
             await serve(workers, dependencies, stop)
 
 
@@ -60,6 +61,18 @@ async def sweeping(dependencies: Dependencies) -> AsyncIterator[None]:
     """While inside, find out which responses in flight have ended that nothing here waits for."""
     waiters = dependencies.responses.waiters
     task = asyncio.create_task(sweep(dependencies.client, dependencies.in_flight, waiters, dependencies.temporal))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def watching(attributes: AttributeWatch, temporal: Client) -> AsyncIterator[None]:
+    """While inside, notice that our search attributes were removed, registered again, or given another type."""
+    task = asyncio.create_task(attributes.run(temporal))
     try:
         yield
     finally:

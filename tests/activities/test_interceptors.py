@@ -105,10 +105,17 @@ async def test_a_run_is_told_of_search_attributes_beside_each_response(result: A
     async def work() -> Any:
         return given
 
-    told = await run(TellOfSearchAttributes(), work)
+    told = await run(TellOfSearchAttributes(lambda: True), work)
     assert getattr(told, "response", told).search_attributes is True
     limited = await run(TellOfCallLimit(7), work)
     assert getattr(limited, "response", limited).most_calls == 7
+
+
+async def test_a_run_is_not_told_of_search_attributes_that_are_not_there_any_more() -> None:
+    async def work() -> Any:
+        return RECORD.model_copy()
+
+    assert await run(TellOfSearchAttributes(lambda: False), work) == RECORD
 
 
 async def test_other_results_stay_as_they_are() -> None:
@@ -117,7 +124,7 @@ async def test_other_results_stay_as_they_are() -> None:
     async def work() -> Any:
         return result.model_copy()
 
-    assert await run(TellOfSearchAttributes(), work) == result
+    assert await run(TellOfSearchAttributes(lambda: True), work) == result
 
 
 # --- forgotten attempts ------------------------------------------------------------------------------------------

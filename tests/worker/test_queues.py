@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from durable_responses.activities.interceptors import TellOfSearchAttributes
 from durable_responses.activities.messages import ActivityName
+from durable_responses.jobs.attribute_registration import AttributeWatch
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies, ShutdownTimeouts, opened
@@ -40,9 +41,9 @@ async def dependencies(client: Client, tmp_path: Path) -> AsyncIterator[Dependen
         yield dependencies
 
 
-def configured(dependencies: Dependencies, *queues: Queue, has_search_attributes: bool = True) -> dict[str, Any]:
+def configured(dependencies: Dependencies, *queues: Queue) -> dict[str, Any]:
     """How each queue is served, under its usual name; `own` is the one that only this worker serves."""
-    workers = workers_for(queues, dependencies, has_search_attributes=has_search_attributes)
+    workers = workers_for(queues, dependencies, AttributeWatch(settable=True))
     names = {queue.under(dependencies.settings.task_queue): str(queue) for queue in TaskQueue}
     names[dependencies.websockets.queue] = "own"
     return {names[worker.task_queue]: worker.config() for worker in workers}
@@ -83,14 +84,12 @@ async def test_each_queue_lets_its_work_end_for_as_long_as_it_may_take(dependenc
     }
 
 
-@pytest.mark.parametrize("has", [True, False])
-async def test_runs_are_told_of_search_attributes_where_the_namespace_has_them(
-    dependencies: Dependencies, has: bool
+async def test_runs_are_told_of_search_attributes_by_whoever_obtains_their_responses(
+    dependencies: Dependencies,
 ) -> None:
-    configs = configured(dependencies, *Queue, has_search_attributes=has)
     telling = {
         queue
-        for queue, config in configs.items()
+        for queue, config in configured(dependencies, *Queue).items()
         if any(isinstance(interceptor, TellOfSearchAttributes) for interceptor in config["interceptors"])
     }
-    assert telling == ({"agents-create", "own"} if has else set())
+    assert telling == ({"agents-create", "own"})
