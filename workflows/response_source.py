@@ -348,11 +348,7 @@ class ResponseSource:
 
     async def _given_up(self, response_id: str, error: ActivityError) -> Response:
         """Stop a response that cannot be waited for; one that has completed anyway is used. Raises `RunFailed`."""
-        ended = None
-        if activity_errors.failure_type_of(error) is FailureType.RESPONSE_LOST:  # the provider does not know it
-            self.ledger.response_lost(response_id)
-        else:
-            ended = await self._leave(response_id)
+        ended = await self._leave(response_id)
         if ended is not None and ended.status == ResponseStatus.COMPLETED:
             return ended
         raise RunFailed(activity_errors.error_of(error)) from error

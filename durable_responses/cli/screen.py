@@ -242,12 +242,18 @@ LIST_HEADER = Text(f"{'status':10}  {'start':6} {'time':>8} {'tokens':>9}  job",
 
 
 def entry_of(view: JobView, now: datetime) -> list[Text]:
-    """A job in a list on a terminal: one line of columns under `LIST_HEADER`, one with the task."""
+    """A job in a list on a terminal: one line of columns under `LIST_HEADER`, one with the task.
+
+    A third says what the run waits for, if it is not its response.
+    """
     state = view.state
     tokens_used = f"{state.usage.total_tokens:,}" if state.usage.total_tokens else ""
     columns = f"{_when(state.started_at, now):6} {duration(view.elapsed(now)):>8} {tokens_used:>9}  {view.job_id}"
     first = Text.assemble((f"{state.status:10}", _STYLES[state.status]), "  ", shown(columns))
-    return [first, _one_line(Text(f"            {shown(_task_of(view))}", style="dim"))]
+    lines = [first, _one_line(Text(f"            {shown(_task_of(view))}", style="dim"))]
+    if waiting := waiting_text(state, now):
+        lines.append(_one_line(Text(f"            {shown(f'Waiting: {waiting}')}", style="yellow")))
+    return lines
 
 
 def _when(moment: datetime | None, now: datetime) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from durable_responses.activities.messages import ToolOutcome
+from durable_responses.activities.messages import ToolOutcome, Waiting
 from durable_responses.cli.screen import (
     RunScreen,
     calls_line,
@@ -304,3 +304,19 @@ def test_what_others_wrote_has_no_control_characters_anywhere() -> None:
     texts += [row_of(view, NOW), *changes(None, view, NOW), *particulars(result), *drawn(view)]
     assert "evil" in "".join(texts)
     assert "\x1b[31m" not in "".join(texts)
+
+
+def test_a_run_that_waits_for_something_else_than_its_response_says_so_wherever_it_is_shown() -> None:
+    since, next_at = BEGAN + timedelta(seconds=12), NOW + timedelta(seconds=8)
+    waiting = Waiting(what="the provider is unreachable", since=since, attempt=5, next_at=next_at, cause="no route")
+    view = view_of(waiting=waiting.model_dump())
+    told = "Waiting: the provider is unreachable since 0:12, try 5, next in 8 s: no route"
+    assert notices(view, NOW)["waiting"] == told
+    assert told in [line.plain for line in head_of(view, None, NOW)]
+    assert told in changes(None, view, NOW)
+    assert told in entry_of(view, NOW)[2].plain
+
+
+def test_what_of_the_request_was_changed_is_said() -> None:
+    view = view_of(request_changes=["reasoning.summary was left out"])
+    assert "reasoning.summary was left out" in notices(view, NOW)["changes"]
