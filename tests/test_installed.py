@@ -20,7 +20,7 @@ from tests.support.processes import CHECKOUT, Process
 PACKAGE = CHECKOUT / "durable_responses"
 LINKS = {"workflows", "activities", "example_workspace"}
 PIP = [sys.executable, "-m", "pip"]
-METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt"}
+METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 
 
 def build(kind: str, source: Path, folder: Path) -> Path:
