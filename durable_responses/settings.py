@@ -223,7 +223,9 @@ class Settings(BaseSettings):
         8390, ge=0, le=65535, description="Port of the MCP server over HTTP."
     )
     mcp_token: Annotated[SecretStr | None, NOT_OF_THE_WORKER] = Field(
-        None, description="Bearer token of the MCP server over HTTP; required unless it listens on loopback."
+        None,
+        description="Bearer token of the MCP server over HTTP; required unless it listens on loopback, and then 16 "
+        "characters or more.",
     )
 
     temporal_cli: Annotated[Folder | None, NOT_OF_THE_WORKER] = Field(

@@ -12,6 +12,7 @@ _PATIENCE = 2.5  # seconds for one question to the Temporal server
 # ├── JobNotFound
 # ├── JobExists
 # ├── InvalidInput
+# │   └── KeyReused
 # ├── TemporalNotAnswering
 # └── TemporalRefused
 
@@ -38,6 +39,15 @@ class JobExists(JobError):
 
 class InvalidInput(JobError):
     """The input cannot be used, for instance because it does not fit into Temporal's records."""
+
+
+class KeyReused(InvalidInput):
+    """A second start with an idempotency key asks for something else than the first."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The idempotency_key was used for job {job_id} with other arguments: use a new key, or the same arguments."
+        )
 
 
 class TemporalNotAnswering(JobError):

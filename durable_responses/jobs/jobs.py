@@ -26,6 +26,7 @@ from durable_responses.jobs.job_errors import (
     InvalidInput,
     JobExists,
     JobNotFound,
+    KeyReused,
     TemporalNotAnswering,
     asking_temporal,
 )
@@ -39,7 +40,7 @@ from durable_responses.jobs.job_view import (
     with_what_was_known,
 )
 from durable_responses.jobs.server_records import Records, is_closed
-from durable_responses.jobs.starting import job_id_for, static_details_of, summary_of
+from durable_responses.jobs.starting import MEMO_FINGERPRINT, fingerprint_of, job_id_for, static_details_of, summary_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -89,12 +90,13 @@ class Jobs:
         job_id: str | None = None,
         idempotency_key: str | None = None,
         memo: Mapping[str, Any] | None = None,
+        fingerprint: str | None = None,
     ) -> str:
         """Start a run and return its job id.
 
-        With an idempotency key a second start gives the same job, running or finished, whatever its arguments.
-        `memo` is kept beside the run for whoever looks at it; the run itself never sees it.
-        Raises `JobExists` when the job id is taken, `InvalidInput`.
+        With an idempotency key a second start gives the same job, running or finished; with the key and another
+        `fingerprint`, of the request if none is given, it raises `KeyReused`. `memo` is kept beside the run for whoever
+        looks at it; the run itself never sees it. Raises `JobExists` when the job id is taken, `InvalidInput`.
         """
         try:
             request = parse_input(request)
@@ -102,12 +104,16 @@ class Jobs:
             raise InvalidInput(str(error)) from None
         shared = idempotency_key is not None
         chosen = job_id_for(idempotency_key) if idempotency_key is not None else job_id or agent_workflow_id()
+        if shared:
+            fingerprint = fingerprint or fingerprint_of(request)
+            memo = {**(memo or {}), MEMO_FINGERPRINT: fingerprint}
         try:
             async with asking_temporal(seconds=_START_TIMEOUT):
-                await self._start(request, chosen, shared=shared, memo=memo)
+                await self._start(request, chosen, memo=memo)
         except WorkflowAlreadyStartedError:
             if not shared:
                 raise JobExists(chosen) from None
+            await self._check_fingerprint(chosen, fingerprint)
         except TemporalNotAnswering as error:
             raise TemporalNotAnswering(
                 f"Temporal did not answer; the run may have been started anyway: look for job {chosen}."
@@ -187,7 +193,13 @@ class Jobs:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
-    async def _start(self, request: AgentInput, job_id: str, *, shared: bool, memo: Mapping[str, Any] | None) -> None:
+    async def _check_fingerprint(self, job_id: str, fingerprint: str | None) -> None:
+        memo = await self._records.memo(await self._records.describe(job_id))
+        # A job of an earlier version has none; nor has one whose memo only its starter can read.
+        if memo.get(MEMO_FINGERPRINT, fingerprint) != fingerprint:
+            raise KeyReused(job_id)
+
+    async def _start(self, request: AgentInput, job_id: str, *, memo: Mapping[str, Any] | None) -> None:
         attributes = search_attributes_of(request, AgentState()) if self._has_search_attributes else None
         try:
             await self._client.start_workflow(
@@ -196,7 +208,7 @@ class Jobs:
                 id=job_id,
                 task_queue=self._task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if shared else WorkflowIDConflictPolicy.FAIL,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo=memo,
                 search_attributes=attributes,
                 static_summary=summary_of(request),
@@ -206,7 +218,7 @@ class Jobs:
             if attributes is None or not says_unregistered(error):
                 raise
             self._has_search_attributes = False
-            await self._start(request, job_id, shared=shared, memo=memo)
+            await self._start(request, job_id, memo=memo)
 
     async def _request_cancel(self, job_id: str, reason: str | None) -> None:
         """By our signal, which carries the reason; where the server takes no more signals, by Temporal's own cancel.

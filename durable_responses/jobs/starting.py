@@ -3,9 +3,14 @@
 import hashlib
 import json
 
+from pydantic import BaseModel
+
 from durable_responses.workflows.contract import AgentInput
 from durable_responses.workflows.rules import transport_for
 from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, fit
+
+MEMO_FINGERPRINT = "arguments"
+"""Key of the workflow's memo: what was asked for with an idempotency key, as a hash."""
 
 _SUMMARY_CHARACTERS, _TASK_CHARACTERS = 90, 4000
 
@@ -13,6 +18,12 @@ _SUMMARY_CHARACTERS, _TASK_CHARACTERS = 90, 4000
 def job_id_for(idempotency_key: str) -> str:
     """The job id of an idempotency key: the same for the same key, and 128 bits like any other."""
     return f"agent-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
+
+
+def fingerprint_of(arguments: BaseModel, *, without: str = "") -> str:
+    """The same for the same arguments, whether defaults are written out or not; `without` one of them."""
+    said = arguments.model_dump(mode="json", exclude_defaults=True, exclude={without})
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def summary_of(request: AgentInput) -> str:

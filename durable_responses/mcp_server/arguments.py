@@ -83,7 +83,7 @@ class AgentArguments(ToolArguments):
     files: list[FileArgument] = Field([], max_length=100)
     """Text files (1 MiB each, 5 MiB together) and images (10 MiB) for the agent."""
     idempotency_key: str | None = Field(None, min_length=1, max_length=1000)
-    """A second call with the same key returns the same job, whatever its other arguments."""
+    """A second call with the same key and arguments returns the same job; with other arguments it is refused."""
     show_preambles: bool = True
     """Whether the model says what it is about to do before it calls a tool."""
 

@@ -15,7 +15,7 @@ from mcp_types import Tool as PublishedTool
 from durable_responses.jobs.job_errors import InvalidInput, JobError, JobNotFound
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.jobs.starting import job_id_for
+from durable_responses.jobs.starting import fingerprint_of, job_id_for
 from durable_responses.mcp_server import wording
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
@@ -135,6 +135,8 @@ class AgentTools:
                 job_id=None if key else job_id,
                 idempotency_key=key,
                 memo={MEMO_DISPLAY: arguments.display_in_chat},
+                # Of what the caller said, not of the run's input: the server's settings may have changed meanwhile.
+                fingerprint=fingerprint_of(arguments, without="idempotency_key"),
             )
         return jobs
 

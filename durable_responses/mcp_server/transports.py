@@ -2,7 +2,6 @@
 
 import hmac
 import io
-import ipaddress
 import json
 import logging
 from types import TracebackType
@@ -19,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from durable_responses.host_check import HostCheck, is_loopback
 from durable_responses.json_text import mended_json
 from durable_responses.mcp_server.door import Door, Opening, Remainder
 from durable_responses.settings import Settings, SettingsError
@@ -26,6 +26,7 @@ from durable_responses.settings import Settings, SettingsError
 logger = logging.getLogger("durable_responses.mcp_server")
 
 PATH = "/mcp"
+SHORTEST_TOKEN = 16  # characters
 
 
 async def serve_stdio(server: Server[Any], door: Door | None = None) -> None:
@@ -123,10 +124,19 @@ def http_app(server: Server[Any], settings: Settings) -> ASGIApp:
             f"AGENT_MCP_HOST {settings.mcp_host!r} is reachable by others: set AGENT_MCP_TOKEN, which clients then "
             "send as a bearer token, or listen on 127.0.0.1."
         )
-    app = MendedBodies(
-        server.streamable_http_app(streamable_http_path=PATH, transport_security=_accepted_names(settings))
-    )
-    return BearerAuth(app, settings.mcp_token.get_secret_value()) if settings.mcp_token else app
+    # The SDK's check of names compares their beginnings only; HostCheck compares them whole.
+    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    app = MendedBodies(server.streamable_http_app(streamable_http_path=PATH, transport_security=unchecked))
+    if settings.mcp_token is None:
+        # A page in a browser could make its own name point here (DNS rebinding).
+        return HostCheck(app, [settings.mcp_host])
+    token = settings.mcp_token.get_secret_value().strip()
+    if len(token) < SHORTEST_TOKEN and not is_loopback(settings.mcp_host):
+        raise SettingsError(
+            f"AGENT_MCP_TOKEN is too short for an address that others reach: use {SHORTEST_TOKEN} random characters or "
+            "more."
+        )
+    return BearerAuth(app, token)
 
 
 async def serve_http(server: Server[Any], settings: Settings) -> None:
@@ -143,30 +153,12 @@ async def serve_http(server: Server[Any], settings: Settings) -> None:
     await uvicorn.Server(config).serve()
 
 
-def _accepted_names(settings: Settings) -> TransportSecuritySettings:
-    """Without a token only our own names: a page in a browser could make its name point here (DNS rebinding)."""
-    if settings.mcp_token is not None:
-        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    hosts = [f"{name}:*" for name in ("localhost", "127.0.0.1", "[::1]", settings.mcp_host)]
-    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class BearerAuth:
-    """Lets requests pass that carry the token (RFC 6750)."""
+    """Lets requests pass that carry the token (RFC 6750). The scheme's name is in any case (RFC 9110, 11.1)."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
-        self._expected = f"Bearer {token}".encode()
+        self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 to a request without the token."""
@@ -177,4 +169,5 @@ class BearerAuth:
         await self._app(scope, receive, send)
 
     def _is_allowed(self, headers: Headers) -> bool:
-        return hmac.compare_digest(headers.get("authorization", "").encode(), self._expected)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token)

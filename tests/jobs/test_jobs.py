@@ -23,6 +23,7 @@ from durable_responses.jobs.job_errors import (
     InvalidInput,
     JobExists,
     JobNotFound,
+    KeyReused,
     TemporalNotAnswering,
     TemporalRefused,
 )
@@ -165,13 +166,25 @@ async def test_a_failed_run_tells_its_error(worker: None, jobs: Jobs) -> None:
 
 
 async def test_one_idempotency_key_is_one_job_running_or_finished(worker: None, jobs: Jobs) -> None:
-    """A14: also with other arguments, and with its real status."""
-    key = secrets.token_hex()
-    first = await jobs.start(asks("think?seconds=60"), idempotency_key=key)
-    assert await jobs.start(asks("echo"), idempotency_key=key) == first
+    """A14: with its real status."""
+    key, request = secrets.token_hex(), asks("think?seconds=60")
+    first = await jobs.start(request, idempotency_key=key)
+    assert await jobs.start(request, idempotency_key=key) == first
     await jobs.cancel(first)
-    assert await jobs.start(asks("echo"), idempotency_key=key) == first
+    assert await jobs.start(request, idempotency_key=key) == first
     assert (await jobs.state(first)).state.status is AgentStatus.CANCELLED
+
+
+async def test_an_idempotency_key_with_other_arguments_is_refused(jobs: Jobs, client: Client) -> None:
+    """A14: the first caller would get somebody else's answer, or the second one an old one."""
+    key = secrets.token_hex()
+    first = await jobs.start(asks("echo"), idempotency_key=key)
+    with pytest.raises(KeyReused, match=first):
+        await jobs.start(asks("think?seconds=60"), idempotency_key=key)
+    await client.get_workflow_handle(first).terminate()
+    with pytest.raises(KeyReused, match=first):
+        await jobs.start(asks("think?seconds=60"), idempotency_key=key)
+    assert await jobs.start(asks("echo", max_iterations=None), idempotency_key=key) == first
 
 
 async def test_without_a_key_every_start_is_a_new_job(jobs: Jobs) -> None:

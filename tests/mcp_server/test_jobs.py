@@ -146,14 +146,20 @@ async def test_a_run_that_is_cut_short_says_why_and_gives_what_it_has(http: Http
 
 
 async def test_a_second_start_with_the_same_key_gives_the_running_job(http: HttpServer, deployment: Deployment) -> None:
-    """A14: also with other arguments; the provider sees one create."""
+    """A14: the provider sees one create. With other arguments it is refused."""
     async with http.session() as session:
         job_id = await session.start("One.", model=THINKS_LONG, idempotency_key="key of a running job")
         await session.until(job_id, "running")
         again = await session.call(
-            "gpt5_agent_start", task="Another one.", model="scenario:echo", idempotency_key="key of a running job"
+            "gpt5_agent_start", task="One.", model=THINKS_LONG, files=[], idempotency_key="key of a running job"
         )
         assert again.content == {"job_id": job_id, "status": "running"}
+        other = await session.call(
+            "gpt5_agent_start", task="Another one.", model=THINKS_LONG, idempotency_key="key of a running job"
+        )
+        assert other.is_error
+        assert other["error"] == "invalid_arguments"
+        assert job_id in other.text
         await session.cancel(job_id)
     assert len(await deployment.emulator.control.responses(workflow_id=job_id)) == 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from durable_responses.mcp_server.transports import is_loopback
+from durable_responses.host_check import is_loopback
 from durable_responses.settings import child_environment
 from tests.mcp_server.conftest import Deployment
 from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, StdioServer
@@ -123,6 +123,9 @@ async def test_with_a_token_only_its_holders_are_served(deployment: Deployment, 
             assert not (await session.call("gpt5_agent_list")).is_error
         behind_a_proxy = {"Authorization": f"Bearer {TOKEN}", "Host": "mcp.example.com"}
         assert (await post(server.url, behind_a_proxy)).status_code == 200
+        for scheme in ("bearer", "BEARER", "bEARER "):
+            assert (await post(server.url, {"Authorization": f"{scheme} {TOKEN}"})).status_code == 200
+        assert (await post(server.url, {"Authorization": f"Basic {TOKEN}"})).status_code == 401
         answers = [await post(server.url, {}), await post(server.url, {"Authorization": f"Bearer {TOKEN}x"})]
     assert [answer.status_code for answer in answers] == [401, 401]
     assert all(answer.headers["www-authenticate"] == "Bearer" for answer in answers)
@@ -142,8 +145,11 @@ async def test_half_a_character_in_an_argument_does_no_harm_over_http(http: Http
     assert "cut \ufffd" in answer.text or "cut \\ufffd" in answer.text
 
 
-async def test_an_address_that_others_reach_needs_a_token(deployment: Deployment, tmp_path: Path) -> None:
-    environment = child_environment(**deployment.settings(AGENT_MCP_HOST="0.0.0.0"))
+@pytest.mark.parametrize("token", [{}, {"AGENT_MCP_TOKEN": "fifteen-letters"}], ids=["none", "short"])
+async def test_an_address_that_others_reach_needs_a_token_that_cannot_be_guessed(
+    deployment: Deployment, tmp_path: Path, token: dict[str, str]
+) -> None:
+    environment = child_environment(**deployment.settings(AGENT_MCP_HOST="0.0.0.0", **token))
     command = [sys.executable, "-m", "durable_responses.mcp_server", "--http"]
     async with Process(command, log=tmp_path / "refused.log", env=environment) as process:
         assert await process.wait() == 1
@@ -151,11 +157,28 @@ async def test_an_address_that_others_reach_needs_a_token(deployment: Deployment
     assert "Traceback" not in process.output
 
 
-@pytest.mark.parametrize("header", ["Host", "Origin"])
-async def test_a_page_in_a_browser_cannot_reach_the_server_by_a_name_of_its_own(http: HttpServer, header: str) -> None:
-    """DNS rebinding."""
-    value = "evil.example" if header == "Host" else "http://evil.example"
-    assert (await post(http.url, {header: value})).status_code in (403, 421)
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Host", "evil.example"),
+        ("Host", "localhost.evil.example:8390"),
+        ("Host", "localhost:8390.evil.example"),
+        ("Host", "127.0.0.1:evil.example"),
+        ("Origin", "http://evil.example"),
+        ("Origin", "http://localhost:80.evil.example"),
+        ("Origin", "null"),
+    ],
+)
+async def test_a_page_in_a_browser_cannot_reach_the_server_by_a_name_of_its_own(
+    http: HttpServer, header: str, value: str
+) -> None:
+    """DNS rebinding; names are compared whole."""
+    assert (await post(http.url, {header: value})).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "LOCALHOST:8390", "[::1]:8390"])
+async def test_its_own_names_are_served(http: HttpServer, host: str) -> None:
+    assert (await post(http.url, {"Host": host})).status_code == 200
 
 
 async def post(url: str, headers: dict[str, str]) -> httpx.Response:
