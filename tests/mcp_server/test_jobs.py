@@ -170,7 +170,7 @@ async def test_a_second_start_with_the_same_key_gives_the_real_status_of_a_finis
         job_id = await session.start(model="scenario:echo", idempotency_key="key of a finished job")
         await session.ended(job_id)
         again = await session.call(
-            "gpt5_agent_start", task="Again.", model="scenario:echo", idempotency_key="key of a finished job"
+            "gpt5_agent_start", task="Say hello.", model="scenario:echo", idempotency_key="key of a finished job"
         )
         assert again.content == {"job_id": job_id, "status": "completed"}
 
