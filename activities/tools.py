@@ -14,7 +14,7 @@ from durable_responses.activities.heartbeats import Pulse
 from durable_responses.activities.messages import CallTool, ToolBeat, ToolOutcome, ToolResult
 from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
-from durable_responses.responses_api.redaction import redact
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
@@ -42,12 +42,17 @@ class ToolActivities:
         context: ToolContext,
         claims: Claims | None = None,
         loops: ToolLoops | None = None,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
-        """`context` is what every tool gets, except the idempotency key, which each call has for itself."""
+        """`context` is what every tool gets, except the idempotency key, which each call has for itself.
+
+        `secrets` are the worker's: a tool that prints its environment does not give them to a model and to history.
+        """
         self._registry = registry
         self._context = context
         self._claims = claims or Claims()
         self._loops = loops or ToolLoops()
+        self._secrets = secrets
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
@@ -59,7 +64,9 @@ class ToolActivities:
         claim, beat = self._claims.begin(), self._beat_of(call)
         async with Pulse(lambda: beat, HEARTBEAT_SECONDS):
             result = await self._answer(call, claim, beat)
-        return result.model_copy(update={"output": _presentable(result.output, call.largest_output)})
+        return result.model_copy(
+            update={"output": _presentable(self._secrets.mask(result.output), call.largest_output)}
+        )
 
     def _beat_of(self, call: CallTool) -> ToolBeat | None:
         try:

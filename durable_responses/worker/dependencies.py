@@ -21,6 +21,7 @@ from durable_responses.activities.websocket import CoolDown, RunSockets, WebSock
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
+from durable_responses.responses_api.redaction import Secrets
 from durable_responses.responses_api.websocket_pool import WebSocketPool
 from durable_responses.settings import Settings
 from durable_responses.tools.loops import ToolLoops
@@ -99,7 +100,7 @@ async def opened(
                 socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
                 responses=ResponsesActivities(client, requests, in_flight, budget, cadence, claims=claims),
                 websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
-                tools=ToolActivities(registry, context, claims, loops),
+                tools=ToolActivities(registry, context, claims, loops, secrets=Secrets(settings.secrets())),
                 artifacts=ArtifactActivities(outputs),
             )
 

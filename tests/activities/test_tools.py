@@ -15,6 +15,7 @@ from temporalio.testing import ActivityEnvironment
 from durable_responses.activities.messages import CallTool, FailureType, ToolBeat, ToolOutcome, ToolResult
 from durable_responses.activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
 from durable_responses.json_text import text_bytes
+from durable_responses.responses_api.redaction import Secrets
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
 from tests.support.attempts import Attempt, Reports
 
@@ -468,3 +469,19 @@ async def test_a_cancel_does_not_wait_for_a_thread(caplog: pytest.LogCaptureFixt
             await running
     end.set()
     assert "its thread cannot be stopped" in caplog.text
+
+
+async def test_the_workers_key_is_in_no_output_of_a_tool() -> None:
+    """A25: a tool may print its environment."""
+
+    @tool(effect=Effect.PURE)
+    def environment() -> str:
+        """Tell the environment."""
+        return "OPENAI_API_KEY=my-own-key-7 HOME=/home/me"
+
+    activities = ToolActivities(
+        Registry([environment]), ToolContext(workspace=Path()), secrets=Secrets(("my-own-key-7",))
+    )
+    call = CallTool(call_id="call_1", name="environment", arguments="{}", timeout=5)
+    answered = await ActivityEnvironment().run(activities.call_tool, call)
+    assert answered.output == "OPENAI_API_KEY=*** HOME=/home/me"
