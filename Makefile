@@ -7,6 +7,8 @@ EFFORT = high
 # All tests wait more than they work, so they share the cores. Some of them: make test TESTS=tests/test_settings.py
 TESTS = --numprocesses logical --maxprocesses 4 tests
 WORKERS = 3
+# Of `make fuzz`, for each property.
+EXAMPLES = 1000
 
 # Python 3.11 or newer. Another one: make setup PYTHON=/path/to/python3
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
@@ -23,7 +25,7 @@ PROGRAM := .venv/bin/durable-responses
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down mcp stack test test-stack check bench screenshots temporal lock clean
+.PHONY: help setup run up down mcp stack test test-stack fuzz check bench screenshots temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -91,6 +93,9 @@ test: $(READY_TO_TEST) temporal ## Run the tests: make test TESTS=tests/test_set
 
 test-stack: $(READY_TO_TEST) ## Run 200 agents on `make stack` while its parts are killed (minutes)
 	@$(IN_VENV) pytest -s tests/stack_lane.py
+
+fuzz: $(READY_TO_TEST) ## Try mutations of real answers, more than `make test` does: make fuzz EXAMPLES=5000
+	@$(IN_VENV) pytest --timeout 0 tests/fuzz --examples $(EXAMPLES)
 
 check: $(READY_TO_TEST) ## Check format, lint, types and imports
 	@$(IN_VENV) ruff format --check .

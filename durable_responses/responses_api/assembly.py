@@ -15,6 +15,7 @@ from durable_responses.responses_api.events import (
     ContentPartEvent,
     Event,
     EventType,
+    ItemEvent,
     OtherEvent,
     OutputItemEvent,
     RefusalDone,
@@ -57,15 +58,17 @@ class _Item:
     arguments: list[str] = field(default_factory=list)
 
     @property
-    def whole(self) -> OutputItem | None:
-        """The item with all that was streamed of it."""
-        if isinstance(self.item, FunctionCall):
-            arguments = "".join(self.arguments)
-            return self.item if self.item.arguments else self.item.model_copy(update={"arguments": arguments})
-        if self.parts and (self.item is None or (isinstance(self.item, Message) and not self.item.text)):
-            parts = [self._part(index) for index in sorted(self.parts)]
-            return (self.item or Message()).model_copy(update={"content": parts})
-        return self.item
+    def whole(self) -> list[OutputItem]:
+        """The item with all that was streamed of it; before it, text that does not belong to an item of its kind."""
+        item = self.item
+        if isinstance(item, FunctionCall) and not item.arguments:
+            item = item.model_copy(update={"arguments": "".join(self.arguments)})
+        if not self.parts or (isinstance(item, Message) and item.text):
+            return [] if item is None else [item]
+        parts = [self._part(index) for index in sorted(self.parts)]
+        if item is None or isinstance(item, Message):
+            return [(item or Message()).model_copy(update={"content": parts})]
+        return [Message().model_copy(update={"content": parts}), item]
 
     def _part(self, index: int) -> OutputText | Refusal:
         text = "".join(self.parts[index])
@@ -82,6 +85,9 @@ class Assembly:
     response: Response | None = None
     budget: AnswerBudget = BUDGET
     _items: dict[int, _Item] = field(default_factory=dict)
+    _by_id: dict[str, int] = field(default_factory=dict)
+    _by_index: dict[int, int] = field(default_factory=dict)
+    _latest: int = 0
     _characters: int = 0
 
     def take(self, event: Event) -> Event:
@@ -95,18 +101,18 @@ class Assembly:
             case OutputItemEvent():
                 self._take_item(event)
             case TextDelta() if event.type in _KINDS_OF_TEXT:
-                self._add_text(event.output_index, event.content_index, event.delta, event.type)
+                self._add_text(event, event.content_index, event.delta)
             case TextDone(type=EventType.OUTPUT_TEXT_DONE):
-                self._set_text(event.output_index, event.content_index, event.text)
+                self._set_text(event, event.content_index, event.text)
             case RefusalDone():
-                self._set_text(event.output_index, event.content_index, event.refusal, refused=True)
+                self._set_text(event, event.content_index, event.refusal, refused=True)
             case ContentPartEvent(type=EventType.CONTENT_PART_DONE, part=OutputText() as part):
-                self._set_text(event.output_index, event.content_index, part.text)
+                self._set_text(event, event.content_index, part.text)
             case ArgumentsDelta(type=EventType.FUNCTION_CALL_ARGUMENTS_DELTA):
                 self._grow(len(event.delta))
-                self._item(event.output_index).arguments.append(event.delta)
+                self._item(self._place(event)).arguments.append(event.delta)
             case ArgumentsDone(type=EventType.FUNCTION_CALL_ARGUMENTS_DONE):
-                self._item(event.output_index).arguments[:] = [event.arguments]
+                self._item(self._place(event)).arguments[:] = [event.arguments]
         return event
 
     @property
@@ -133,23 +139,51 @@ class Assembly:
         if self._characters > self.budget.unpacked:
             raise TooLarge(f"its text has more than {self.budget.unpacked} characters")
 
-    def _take_item(self, event: OutputItemEvent) -> None:
-        item = self._item(event.output_index)
-        if event.type == EventType.OUTPUT_ITEM_DONE and item.is_done:
-            # Servers without indexes call every item the first.
-            item = self._item(max(self._items) + 1)
-        item.item = event.item
-        item.is_done = item.is_done or event.type == EventType.OUTPUT_ITEM_DONE
+    def _place(self, event: ItemEvent) -> int:
+        """Where the item is that an event is about. Servers without indexes mean the latest."""
+        if event.item_id in self._by_id:
+            return self._by_id[event.item_id]
+        if "output_index" in event.model_fields_set:
+            return self._by_index.get(event.output_index, event.output_index)
+        return self._latest
 
-    def _add_text(self, index: int, part: int, text: str, kind: str) -> None:
+    def _next_place(self) -> int:
+        return max(self._items, default=-1) + 1
+
+    def _take_item(self, event: OutputItemEvent) -> None:
+        index, is_done = event.output_index, event.type == EventType.OUTPUT_ITEM_DONE
+        has_index = "output_index" in event.model_fields_set
+        place = self._by_index.get(index, index) if has_index else self._latest
+        known = self._items.get(place)
+        if known is not None and is_done and known.is_done and event.item.id and known.item == event.item:
+            return  # sent twice
+        if known is not None and known.item is not None and (known.is_done or not is_done):
+            # Servers without indexes call every item the first. Ids do not tell: some servers change them.
+            place = self._next_place()
+        item = self._item(place)
+        item.item, item.is_done = event.item, is_done
+        self._latest = place
+        self._by_index[index] = place
+        if event.item.id:
+            self._by_id[event.item.id] = place
+
+    def _text_of(self, event: ItemEvent) -> _Item:
+        place = self._place(event)
+        known = self._items.get(place)
+        is_named = event.item_id in self._by_id or "output_index" in event.model_fields_set
+        if known is not None and known.is_done and not is_named:
+            self._latest = place = self._next_place()
+        return self._item(place)
+
+    def _add_text(self, event: TextDelta, part: int, text: str) -> None:
         self._grow(len(text))
-        item = self._item(index)
+        item = self._text_of(event)
         item.parts.setdefault(part, []).append(text)
-        if kind == EventType.REFUSAL_DELTA:
+        if event.type == EventType.REFUSAL_DELTA:
             item.refused.add(part)
 
-    def _set_text(self, index: int, part: int, text: str, *, refused: bool = False) -> None:
-        item = self._item(index)
+    def _set_text(self, event: ItemEvent, part: int, text: str, *, refused: bool = False) -> None:
+        item = self._text_of(event)
         if text:
             item.parts[part] = [text]
         if refused:
@@ -166,10 +200,12 @@ class Assembly:
             is_end and not response.is_finished and event.type != EventType.DONE
         ):
             changed["status"] = status
-        if is_end and not response.output_text and not response.function_calls:
-            streamed = [whole for _, item in sorted(self._items.items()) if (whole := item.whole) is not None]
+        if is_end and not response.output_text:
+            streamed = [whole for _, item in sorted(self._items.items()) for whole in item.whole]
+            if response.function_calls:
+                streamed = [item for item in streamed if isinstance(item, Message)]
             if any(isinstance(item, FunctionCall) or (isinstance(item, Message) and item.text) for item in streamed):
-                changed["output"] = streamed
+                changed["output"] = _together(streamed, response)
         return event.model_copy(update={"response": response.model_copy(update=changed)}) if changed else event
 
     def _repaired(self, event: OtherEvent) -> Event:
@@ -187,3 +223,11 @@ class Assembly:
         event = self._completed(event)
         self.response = event.response
         return event
+
+
+def _together(streamed: list[OutputItem], response: Response) -> list[OutputItem]:
+    """What was streamed, and what only the last event has: comments on the work, calls."""
+    known = {item.text for item in streamed if isinstance(item, Message)}
+    own = [item for item in response.output if isinstance(item, Message) and item.text and item.text not in known]
+    rest = [] if not response.function_calls else [item for item in response.output if not isinstance(item, Message)]
+    return [*own, *streamed, *rest]

@@ -64,7 +64,7 @@ def read_json(data: str | bytes) -> Any:
     """
     try:
         return from_json(data)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: text with half a character in it
         pass
     text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), errors="replace")
     value = json.loads(_shallow(text.removeprefix("\ufeff")), parse_int=_whole_number, strict=False)

@@ -133,3 +133,54 @@ def test_a_stream_beyond_the_budget_is_too_large(stream: list[dict[str, Any]]) -
         assembly.take(event)
     with pytest.raises(TooLarge):
         assembly.take(last)
+
+
+COMMENT = MESSAGE | {"content": [{"type": "output_text", "text": "I look. "}], "phase": "commentary"}
+EMPTY_CALL = CALL | {"arguments": ""}
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        [item_done(COMMENT), added(MESSAGE | {"content": []}), delta("Hello.")],
+        [
+            item_done(COMMENT | {"id": "a"}),
+            added(MESSAGE | {"id": "b", "content": []}),
+            item_done(MESSAGE | {"id": "b"}),
+        ],
+        [item_done(COMMENT), delta("Hel"), delta("lo.")],
+        [item_done(COMMENT), {"type": "response.output_text.done", "text": "Hello."}],
+        [item_done(COMMENT, output_index=0), added(MESSAGE | {"content": []}, output_index=0), item_done(MESSAGE)],
+    ],
+)
+def test_without_indexes_an_item_that_begins_leaves_those_that_are_done(stream: list[dict[str, Any]]) -> None:
+    assert end_of(CREATED, *stream, EMPTY).all_text == "I look. Hello."
+
+
+def test_an_item_that_is_sent_twice_counts_once() -> None:
+    done = item_done(MESSAGE | {"id": "msg_1"}, output_index=0)
+    assert end_of(CREATED, done, done, EMPTY).all_text == "Hello."
+
+
+def test_ids_that_change_from_event_to_event_do_not_matter() -> None:
+    begun = added(MESSAGE | {"id": "a", "content": []}, output_index=0)
+    end = item_done(MESSAGE | {"id": "c"}, output_index=0)
+    assert end_of(CREATED, begun, delta("Hel", item_id="b", output_index=0), end, EMPTY).all_text == "Hello."
+
+
+def test_text_before_a_call_without_indexes_is_kept() -> None:
+    response = end_of(CREATED, delta("Hello."), added(EMPTY_CALL), item_done(CALL), EMPTY)
+    assert response.all_text == "Hello."
+    assert [call.arguments for call in response.function_calls] == ['{"a": 1}']
+
+
+def test_text_that_was_streamed_stands_beside_calls_of_the_last_event() -> None:
+    ended = {"type": "response.completed", "response": BEGUN | {"status": "completed", "output": [CALL]}}
+    response = end_of(CREATED, delta("Hello."), ended)
+    assert (response.output_text, len(response.function_calls)) == ("Hello.", 1)
+
+
+def test_a_comment_that_only_the_last_event_has_stays() -> None:
+    ended = {"type": "response.completed", "response": BEGUN | {"status": "completed", "output": [COMMENT]}}
+    response = end_of(CREATED, delta("Hello."), ended)
+    assert (response.all_text, response.output_text) == ("I look. Hello.", "Hello.")

@@ -414,6 +414,10 @@ def test_half_a_character_becomes_a_question_mark(text: str, value: Any) -> None
     assert read_json(text.encode()) == value
 
 
+def test_text_that_holds_half_a_character_is_read_too() -> None:
+    assert read_json('"a\ud83d"') == "a?"
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutError, TimeoutType  # noqa: A004
 
 from durable_responses.activities.messages import ResponseRecord, ToolResult
@@ -24,34 +23,14 @@ from durable_responses.workflows import activity_errors, rules
 from durable_responses.workflows.contract import AgentError, AgentInput, AgentResult, AgentState, AgentStatus
 from durable_responses.workflows.interruptions import StopRequest
 from durable_responses.workflows.ledger import Ledger
-from durable_responses.workflows.payloads import LARGEST_PAYLOAD, TotalPayloadConverter, Unreadable, fitting, read
+from durable_responses.workflows.payloads import TotalPayloadConverter, Unreadable, fitting, read
 from durable_responses.workflows.search_attributes import search_attributes_of
 from durable_responses.workflows.steering import SteeringMessages
 from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, call_summary, details_of, summary
+from tests.support.outside_data import anything, json_texts, texts, travelled
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 quickly = settings(max_examples=60, deadline=None, database=None, derandomize=True)
-
-texts = st.text(st.characters(exclude_categories=())) | st.sampled_from(["\ud83d", "\x00", "[" * 3000, "\x01" * 9000])
-numbers = st.integers() | st.floats() | st.sampled_from([10**300, 10**4000, 1e300, -1, 300_000_000_000])
-scalars = st.none() | st.booleans() | numbers | texts
-values = st.recursive(
-    scalars,
-    lambda parts: st.lists(parts, max_size=4) | st.dictionaries(texts, parts, max_size=4),
-    max_leaves=12,
-)
-nested = st.integers(1, 600).map(lambda depth: json.loads("[" * depth + "]" * depth))
-anything = values | nested
-json_texts = anything.map(json.dumps) | texts | st.integers(0, 5000).map(lambda n: '{"a":' * n) | st.just("9" * 5000)
-
-
-def travelled(value: Any, kind: type | None = None) -> Any:
-    """The value as the other side gets it. It fits into a payload, and is read back as what it was."""
-    [payload] = pydantic_data_converter.payload_converter.to_payloads([value])
-    assert len(payload.data) <= LARGEST_PAYLOAD
-    back = TotalPayloadConverter().from_payloads([payload], [kind] if kind else None)[0]
-    assert not isinstance(back, Unreadable)
-    return back
 
 
 @quickly
