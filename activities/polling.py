@@ -38,6 +38,7 @@ _OFTEN_ENOUGH = 1.0  # seconds between two heartbeats with something new to see
 _NOT_FOUND_YET = 30.0  # seconds after its create, and after our first GET, in which a response need not be found
 _NOT_FOUND_AT_ALL = 3  # in a row, beyond that time: one node of a provider may not know what the others do
 _STRANGE_ANSWERS = 20  # in a row, about eight minutes
+_NO_ENDPOINT_YET = 120.0  # seconds in which a server that never found a response may deny that it can be read at all
 _LEAVE_WITHIN = 5.0  # seconds
 _NO_SUCH_METHOD = (405, 501)
 _RANDOM = Random()  # one for all: the state of each takes 2.5 KB
@@ -242,6 +243,8 @@ class Reads:
                 return False
             case AnswerTooLarge():
                 return False
+            case NoSuchEndpoint() if not self.found and now - self._asked_since(now) >= _NO_ENDPOINT_YET:
+                return False
             case NoSuchEndpoint() | MalformedAnswer():
                 return self._strange <= _STRANGE_ANSWERS
             case NotFound():
@@ -251,8 +254,10 @@ class Reads:
 
     def _is_new(self, now: float) -> bool:
         """Whether it need not be found yet: a moment after its create, or after we began to ask for it."""
-        asked_since = now if self._first_asked is None else self._first_asked
-        return not self.found and now - max(self.created_at, asked_since) < _NOT_FOUND_YET
+        return not self.found and now - max(self.created_at, self._asked_since(now)) < _NOT_FOUND_YET
+
+    def _asked_since(self, now: float) -> float:
+        return now if self._first_asked is None else self._first_asked
 
     def _failure(self, error: ResponsesError) -> Exception:
         if isinstance(error, NotFound):

@@ -498,6 +498,15 @@ async def test_strange_answers_are_read_again_a_bounded_number_of_times(
     assert error.non_retryable
 
 
+async def test_a_server_that_never_knew_how_to_read_a_response_is_named_as_such(
+    provider: Provider, reads: Reads
+) -> None:
+    provider.will(*[NO_ENDPOINT] * 3)
+    for age in (0, 119):
+        assert await reads.read(CREATED_AT + age) is None
+    assert (await failure_of(reads, age=120)).type == FailureType.UNSUPPORTED_BY_PROVIDER
+
+
 async def test_whatever_else_a_read_can_raise_counts_as_a_strange_answer(provider: Provider) -> None:
     class OutOfOrder(ResponsesClient):
         async def retrieve(self, response_id: str) -> Retrieved:
