@@ -6,6 +6,7 @@ Real processes: a Temporal server, its CLI, an emulator and a worker. Nobody wai
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from durable_responses.activities.messages import ActivityName
+from durable_responses.cli.screen import notices
 from durable_responses.embedded import find_temporal_cli
 from durable_responses.emulator.faults import Delay
 from durable_responses.emulator.model.script import Script, Text
@@ -336,6 +338,40 @@ async def test_a_wait_that_an_operator_interrupts_goes_on_with_the_same_response
     result = await run.result()
     assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Waited for.")
     assert (await run.bill()).counts.creates_accepted == 1
+
+
+# --- what status says --------------------------------------------------------------------------------------------
+
+
+async def said_of(deployment: Deployment, run: Run) -> dict[str, str]:
+    """What the command line says is unusual about a run."""
+    return notices(await Jobs(deployment.client, deployment.task_queue).state(run.handle.id), datetime.now(UTC))
+
+
+async def test_an_operators_pause_is_shown_until_it_is_over(operated: Deployment) -> None:
+    run = await waiting(operated, "paused")
+    await of_its_wait(operated, run, "pause")
+    assert "await_response" in (await said_of(operated, run))["pause"]
+    await of_its_wait(operated, run, "unpause")
+    assert "pause" not in await said_of(operated, run)
+    await run.handle.signal("cancel")
+    assert (await run.result()).status is AgentStatus.CANCELLED
+
+
+async def test_a_run_pinned_to_a_build_that_nobody_runs_says_so(operated: Deployment) -> None:
+    run = await waiting(operated, "pinned")
+    which = ["--versioning-override-deployment-name", "agents", "--versioning-override-build-id", "gone"]
+    options = ["update-options", "--workflow-id", run.handle.id, "--versioning-override-behavior"]
+    await temporal_cli(operated, "workflow", *options, "pinned", *which)
+
+    async def says_so() -> bool:
+        return "pinned to build agents.gone" in (await said_of(operated, run)).get("worker", "")
+
+    await until(says_so)
+    await temporal_cli(operated, "workflow", *options, "auto_upgrade")
+    assert "worker" not in await said_of(operated, run)
+    await run.handle.signal("cancel")
+    assert (await run.result()).status is AgentStatus.CANCELLED
 
 
 # --- search attributes -------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def _show_list(views: "list[JobView]", connection: Connection, output: Output) -
         output.say_all([LIST_HEADER, *(line for view in views for line in entry_of(view, now))])
     else:
         sys.stdout.writelines(f"{row_of(view, now)}\n" for view in views)
-    waiting = [view for view in views if not view.is_closed and not view.worker_running]
+    waiting = [view for view in views if not view.is_closed and not view.worker_running and view.absent_build is None]
     if waiting:
         complain(no_worker(waiting[0].worker_seen_at, now))
     return None

@@ -28,6 +28,8 @@ class JobReport(AgentState, StartedJob):
     summary: str | None
     source: str
     worker_running: bool
+    paused: list[str] = []
+    absent_build: str | None = None
 
     @classmethod
     def of(cls, view: JobView, web_ui: str | None) -> "JobReport":
@@ -38,6 +40,8 @@ class JobReport(AgentState, StartedJob):
             summary=view.summary,
             source=view.source,
             worker_running=view.worker_running,
+            paused=view.paused,
+            absent_build=view.absent_build,
             **dict(view.state),
         )
 

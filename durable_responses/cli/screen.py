@@ -98,10 +98,14 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
         told["temporal"] = "Temporal is not responding. The run is safe and this view resumes when it is back."
     elif view.task_attempt > _TASK_ATTEMPTS:
         told["worker"] = "The worker keeps failing at this run and retries: its log says why."
+    elif view.absent_build is not None:
+        told["worker"] = absent_build(view.absent_build, view.job_id)
     elif not view.worker_running and not view.is_closed:
         told["worker"] = no_worker(view.worker_seen_at, now)
     if view.state.cancel_requested and not view.state.status.is_final:
         told["cancel"] = "Cancel requested."
+    if view.paused:
+        told["pause"] = paused(view.paused, view.job_id)
     if waiting := waiting_text(view.state, now):
         told["waiting"] = shown(f"Waiting: {waiting}")
     if creates := view.state.ambiguous_creates:
@@ -109,6 +113,22 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     if changes := view.state.request_changes:
         told["changes"] = shown(f"Because the provider refuses it otherwise: {', '.join(changes)}.")
     return told
+
+
+def absent_build(build: str, job_id: str) -> str:
+    """That the run is pinned to a build of which no worker is running, and what to do."""
+    return shown(
+        f"The run is pinned to build {build}, of which no worker is running. Start one, or let the run move: "
+        f"`temporal workflow update-options --workflow-id {job_id} --versioning-override-behavior auto_upgrade`."
+    )
+
+
+def paused(activities: Sequence[str], job_id: str) -> str:
+    """That an operator has paused activities of the run, and what to do."""
+    return shown(
+        f"Paused by an operator: {', '.join(activities)}. To resume, use `temporal activity unpause`; "
+        f"`temporal workflow describe --workflow-id {job_id}` tells the activity's id."
+    )
 
 
 def no_worker(seen_at: datetime | None, now: datetime) -> str:

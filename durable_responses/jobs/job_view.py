@@ -25,6 +25,8 @@ class JobView(BaseModel):
     `result` is there once the run has closed. `worker_seen_at`: when a worker last polled, if lately. Where the
     source is not the worker, tokens and function calls of an open run are not known. `task_attempt`: a workflow task
     that is tried again and again means that the worker cannot carry on with the run. `memo`: as given to `start`.
+    `paused`: the activities that an operator has paused, by name. `absent_build`: the build that the run is pinned
+    to, if no worker of it answers.
     """
 
     job_id: str
@@ -38,6 +40,8 @@ class JobView(BaseModel):
     closed_at: datetime | None = None
     task_attempt: int = 0
     memo: Mapping[str, Any] = {}
+    paused: list[str] = []
+    absent_build: str | None = None
 
     @property
     def is_closed(self) -> bool:

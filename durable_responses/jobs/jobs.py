@@ -39,7 +39,7 @@ from durable_responses.jobs.job_view import (
     with_live_text,
     with_what_was_known,
 )
-from durable_responses.jobs.server_records import Records, is_closed
+from durable_responses.jobs.server_records import Records, is_closed, paused_activities, pinned_build
 from durable_responses.jobs.starting import MEMO_FINGERPRINT, fingerprint_of, job_id_for, static_details_of, summary_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
@@ -294,6 +294,8 @@ class Jobs:
             closed_at=described.close_time,
             task_attempt=described.raw_description.pending_workflow_task.attempt,
             memo=await self._records.memo(described),
+            paused=paused_activities(described),
+            absent_build=None if answer.worker_running else pinned_build(described),
         )
 
     async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:

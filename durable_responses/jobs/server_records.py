@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ValidationError
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload, WorkflowExecution
-from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.enums.v1 import TaskQueueType, VersioningBehavior
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkflowExecutionHistoryReverseRequest
@@ -231,6 +231,23 @@ def _failed_outcome(cause: BaseException) -> AgentResult:
 
 def _failed(kind: str, message: str) -> AgentResult:
     return AgentResult(status=AgentStatus.FAILED, error=AgentError(type=kind, message=message))
+
+
+def paused_activities(described: WorkflowExecutionDescription) -> list[str]:
+    """The names of the activities that an operator has paused, or is about to."""
+    return [pending.activity_type.name for pending in described.raw_description.pending_activities if pending.paused]
+
+
+def pinned_build(described: WorkflowExecutionDescription) -> str | None:
+    """The build that an open run is pinned to, with the name of its deployment; None for any other run."""
+    versioning = described.raw_info.versioning_info
+    override = versioning.versioning_override
+    pinned = None
+    if override.HasField("pinned"):
+        pinned = override.pinned.version
+    elif not override.HasField("auto_upgrade") and versioning.behavior == VersioningBehavior.VERSIONING_BEHAVIOR_PINNED:
+        pinned = versioning.deployment_version
+    return f"{pinned.deployment_name}.{pinned.build_id}" if pinned and not is_closed(described) else None
 
 
 def is_closed(described: WorkflowExecutionDescription) -> bool:

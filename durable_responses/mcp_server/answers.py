@@ -227,7 +227,10 @@ def notices(view: JobView) -> list[str]:
 def _outages(view: JobView) -> list[str]:
     if view.source is Source.EARLIER:
         return [_SILENT_TEMPORAL]
-    return [] if view.worker_running or view.is_closed else [_NO_WORKER]
+    if view.absent_build is not None:
+        return [f"The job is pinned to build {redact(view.absent_build)}, of which no worker is running. It is safe."]
+    told = [f"An operator has paused {', '.join(map(redact, view.paused))}."] if view.paused else []
+    return told if view.worker_running or view.is_closed else [*told, _NO_WORKER]
 
 
 def _iterations(view: JobView) -> int:
