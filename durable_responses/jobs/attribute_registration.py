@@ -72,8 +72,15 @@ async def _look_up_by_listing(client: Client) -> Registrations:
 
 
 async def are_registered(client: Client) -> bool:
-    """Whether the namespace has all of them, with their types. Raises `RPCError` if the server does not answer."""
-    return (await look_up(client)).are_complete
+    """Whether lists of runs may name all of them by now. Raises `RPCError` if the server does not answer."""
+    query = " AND ".join(_CONDITIONS[type_of(key)].format(name=key.name) for key in KEYS)
+    try:
+        await client.count_workflows(query, rpc_timeout=_SHORTLY)
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            return False
+        raise
+    return True
 
 
 async def register(client: Client) -> bool:
@@ -116,13 +123,13 @@ class AttributeWatch:
         while True:
             await asyncio.sleep(every)
             try:
-                found = await look_up(client)
+                settable = (await look_up(client)).are_complete
             except RPCError as error:
                 logger.debug("Whether there are search attributes is not known: %s", error)
                 continue
-            if self._settable and not found.are_complete:
+            if self._settable and not settable:
                 logger.warning("Runs continue without search attributes: they were removed, or have another type.")
-            self._settable = found.are_complete
+            self._settable = settable
 
 
 def type_name(kind: IndexedValueType.ValueType) -> str:
