@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The option is unknown where the whole suite was asked for.
     examples = config.getoption("--examples", default=None)
     always_the_same = settings(
-        max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=_UNHURRIED
+        max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=_UNHURRIED
     )
     settings.register_profile("always the same", always_the_same)
     settings.register_profile(
