@@ -73,12 +73,12 @@ class Claim:
     def _age(self) -> float:
         return max(self._claims.steady() - self._proven_at, self._claims.wall() - self._proven_at_wall)
 
-    async def prove_if_late(self, beat: BaseModel) -> None:
+    async def prove_if_late(self, heartbeat: BaseModel) -> None:
         """`prove()`, where that is necessary: for the moment before something is sent."""
         if self.is_late:
-            await self.prove(beat)
+            await self.prove(heartbeat)
 
-    async def prove(self, beat: BaseModel) -> None:
+    async def prove(self, heartbeat: BaseModel) -> None:
         """Send a heartbeat with these details, and wait until the server has taken it.
 
         Raises the cancel of the activity, if one was asked for, and `ApplicationError` if the attempt is over. While
@@ -88,9 +88,9 @@ class Claim:
         while True:
             age, now, wall = self._age, self._claims.steady(), self._claims.wall()
             try:
-                await handle.heartbeat(beat, rpc_timeout=_ANSWERED_WITHIN)
+                await handle.heartbeat(heartbeat, rpc_timeout=_ANSWERED_WITHIN)
             except AsyncActivityCancelledError:
-                await _cancelled(beat)
+                await _cancelled(heartbeat)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise attempt_is_over() from None
@@ -106,9 +106,9 @@ class Claim:
         self._proven_at, self._proven_at_wall = now, wall
 
 
-async def _cancelled(beat: BaseModel) -> None:
+async def _cancelled(heartbeat: BaseModel) -> None:
     """Wait until the SDK has heard the same by a heartbeat of its own, and cancels us."""
-    activity.heartbeat(beat)
+    activity.heartbeat(heartbeat)
     await asyncio.sleep(_CANCEL_ARRIVES)
     raise attempt_is_over()
 

@@ -17,8 +17,8 @@ from temporalio.exceptions import ApplicationError
 from durable_responses.activities.claims import Claim, came_first
 from durable_responses.activities.cures import Changed
 from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
-from durable_responses.activities.heartbeats import Pulse, WaitingReports, earlier_beat
-from durable_responses.activities.messages import Beat, CreatePhase
+from durable_responses.activities.heartbeats import Heartbeats, WaitingReports, earlier_heartbeat
+from durable_responses.activities.messages import CreatePhase, HeartbeatDetails
 from durable_responses.responses_api.errors import NotProcessed, ResponsesError, Unreachable
 
 T = TypeVar("T")
@@ -34,10 +34,10 @@ def response_of_earlier_attempt() -> str | None:
     The heartbeat decides, whatever the attempt's number is. An earlier attempt that left none may have been killed just
     after sending, so that counts as ambiguous. Raises the ambiguous create.
     """
-    beat = earlier_beat()
-    if beat is not None and beat.response_id is not None:
-        return beat.response_id
-    if (beat is None and not came_first()) or (beat is not None and beat.phase is CreatePhase.POSTING):
+    heartbeat = earlier_heartbeat()
+    if heartbeat is not None and heartbeat.response_id is not None:
+        return heartbeat.response_id
+    if (heartbeat is None and not came_first()) or (heartbeat is not None and heartbeat.phase is CreatePhase.POSTING):
         raise ambiguous_create("the worker was lost while it sent the request.")
     return None
 
@@ -49,52 +49,52 @@ class Sending:
     `patience`: seconds that a create holds its slot while it is turned away; then it fails and Temporal retries.
 
     Heartbeats are throttled, and one on its way dies with the worker. So none is sent before the first POST: a worker
-    that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `beat` holds
-    their details, at first the last one of an earlier attempt.
+    that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `heartbeat`
+    holds their details, at first those of an earlier attempt's last one.
     """
 
     claim: Claim
     deadline: datetime | None
     now: Callable[[], float]
-    beat: Beat | None = None
+    heartbeat: HeartbeatDetails | None = None
     patience: float = CREATE_PATIENCE
 
     def __post_init__(self) -> None:
-        self.reports = WaitingReports(self.beat.waiting if self.beat else None)
+        self.reports = WaitingReports(self.heartbeat.waiting if self.heartbeat else None)
 
-    async def prepared(self, request: Awaitable[T], pulse: Pulse) -> T:
+    async def prepared(self, request: Awaitable[T], heartbeats: Heartbeats) -> T:
         """What to send. If making it fails, nothing was sent, so another attempt may send."""
         try:
             return await request
         except ApplicationError:
-            self._tell(CreatePhase.REJECTED, pulse)
+            self._tell(CreatePhase.REJECTED, heartbeats)
             raise
 
-    async def until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
+    async def until_taken(self, send: Callable[[], Awaitable[T]], heartbeats: Heartbeats) -> T:
         """Send the request, again and again while the provider provably did not take it. Raises `ApplicationError`."""
         try:
-            return await self._until_taken(send, pulse)
+            return await self._until_taken(send, heartbeats)
         finally:
             await self.reports.finish()
 
-    async def _until_taken(self, send: Callable[[], Awaitable[T]], pulse: Pulse) -> T:
+    async def _until_taken(self, send: Callable[[], Awaitable[T]], heartbeats: Heartbeats) -> T:
         give_up_at = self.now() + self.patience
         delay = _FIRST_DELAY
         while True:
             self._check_deadline(self.now())
-            await self._announce(pulse)
+            await self._announce(heartbeats)
             try:
                 return await send()
             except NotProcessed as error:
                 wait = self._within_the_deadline(error.retry_after or delay)  # 0 would mean: as fast as possible
                 what = "the provider is unreachable" if isinstance(error, Unreachable) else "the provider is busy"
                 self.reports.failed(what, str(error), self.now(), self.now() + wait)
-                self._tell(CreatePhase.REJECTED, pulse)
+                self._tell(CreatePhase.REJECTED, heartbeats)
                 error.retry_after = min(error.retry_after, wait) if error.retry_after else None
                 if self.now() + wait > give_up_at or not await _still_wanted(wait):
                     raise failed_create(error) from None
             except Changed:
-                self._tell(CreatePhase.REJECTED, pulse)
+                self._tell(CreatePhase.REJECTED, heartbeats)
                 continue
             except ResponsesError as error:
                 raise failed_create(error) from None
@@ -108,26 +108,26 @@ class Sending:
         if self.deadline is not None and then >= self.deadline.timestamp():
             raise deadline_passed()
 
-    async def _announce(self, pulse: Pulse) -> None:
+    async def _announce(self, heartbeats: Heartbeats) -> None:
         """Announce the POST. If a retry was allowed until now, this heartbeat must arrive before the POST does; and an
         attempt that is late must not send what another one may have sent.
         """
-        must_arrive = self.beat is not None or self.claim.is_late
-        self._tell(CreatePhase.POSTING, pulse)
+        must_arrive = self.heartbeat is not None or self.claim.is_late
+        self._tell(CreatePhase.POSTING, heartbeats)
         if must_arrive:
             try:
-                await self.claim.prove(Beat(phase=CreatePhase.POSTING))
+                await self.claim.prove(HeartbeatDetails(phase=CreatePhase.POSTING))
             except BaseException:
-                self._tell(CreatePhase.REJECTED, pulse)
+                self._tell(CreatePhase.REJECTED, heartbeats)
                 raise
 
     async def before_end(self) -> None:
         """Connecting and sending may have taken long: the last byte is only sent by an attempt that is still ours."""
-        await self.claim.prove_if_late(Beat(phase=CreatePhase.POSTING))
+        await self.claim.prove_if_late(HeartbeatDetails(phase=CreatePhase.POSTING))
 
-    def _tell(self, phase: CreatePhase, pulse: Pulse) -> None:
-        self.beat = Beat(phase=phase, waiting=self.reports.waiting)
-        pulse.beat()
+    def _tell(self, phase: CreatePhase, heartbeats: Heartbeats) -> None:
+        self.heartbeat = HeartbeatDetails(phase=phase, waiting=self.reports.waiting)
+        heartbeats.heartbeat()
 
 
 async def to_its_end(request: Awaitable[T]) -> T:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from durable_responses.activities.inputs import InputError
-from durable_responses.activities.messages import Beat, FailureDetail, FailureType, failure_of_lost_create
+from durable_responses.activities.messages import FailureDetail, FailureType, HeartbeatDetails, failure_of_lost_create
 from durable_responses.responses_api import errors
 from durable_responses.responses_api.errors import NotFound, ResponsesError
 
@@ -109,12 +109,12 @@ def no_room() -> ApplicationError:
     )
 
 
-def stopped_worker(beat: Beat | None) -> ApplicationError:
-    """This worker shuts down in the middle of a create that has no second attempt; `beat`: how far it came."""
+def stopped_worker(heartbeat: HeartbeatDetails | None) -> ApplicationError:
+    """This worker shuts down in the middle of a create that has no second attempt; `heartbeat`: how far it came."""
     return ApplicationError(
         "The worker was stopped in the middle of this create.",
-        FailureDetail(response_id=beat.response_id if beat else None),
-        type=failure_of_lost_create(beat),
+        FailureDetail(response_id=heartbeat.response_id if heartbeat else None),
+        type=failure_of_lost_create(heartbeat),
         non_retryable=True,
     )
 

@@ -16,7 +16,7 @@ from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
     REPORT_PROGRESS,
     SIGNAL_PREVIEW_CHARACTERS,
-    Beat,
+    HeartbeatDetails,
     ProgressReport,
     Waiting,
 )
@@ -35,41 +35,41 @@ _CAUSE_CHARACTERS = 500
 # --- heartbeats --------------------------------------------------------------------------------------------------
 
 
-def earlier_beat() -> Beat | None:
+def earlier_heartbeat() -> HeartbeatDetails | None:
     """The last heartbeat of this activity's earlier attempt that reached the server."""
     details = activity.info().heartbeat_details
-    return Beat.model_validate(details[0]) if details else None
+    return HeartbeatDetails.model_validate(details[0]) if details else None
 
 
-def send_beat(beat: BaseModel | None) -> None:
+def send_heartbeat(heartbeat: BaseModel | None) -> None:
     """Heartbeat, with the preview cut: details that are too large fail the activity."""
-    if beat is None:
+    if heartbeat is None:
         activity.heartbeat()
         return
-    if isinstance(beat, Beat) and beat.preview is not None:
-        beat.preview = beat.preview[-PREVIEW_CHARACTERS:]
-    activity.heartbeat(beat)
+    if isinstance(heartbeat, HeartbeatDetails) and heartbeat.preview is not None:
+        heartbeat.preview = heartbeat.preview[-PREVIEW_CHARACTERS:]
+    activity.heartbeat(heartbeat)
 
 
-class Pulse:
+class Heartbeats:
     """Heartbeats beside an activity, so that a lost worker is noticed and a cancel arrives, whatever it waits for.
 
-    `beat` returns the details of each heartbeat; `every` is in seconds. The first heartbeat comes after that time: what
-    ends sooner costs no call to Temporal.
+    `heartbeat` returns the details of each heartbeat; `every` is in seconds. The first heartbeat comes after that time:
+    what ends sooner costs no call to Temporal.
     """
 
-    def __init__(self, beat: Callable[[], BaseModel | None] = lambda: None, every: float = 1.0) -> None:
-        self._beat = beat
+    def __init__(self, heartbeat: Callable[[], BaseModel | None] = lambda: None, every: float = 1.0) -> None:
+        self._heartbeat = heartbeat
         self._every = every
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Send a heartbeat now."""
-        send_beat(self._beat())
+        send_heartbeat(self._heartbeat())
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            self.beat()
+            self.heartbeat()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())

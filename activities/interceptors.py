@@ -19,7 +19,7 @@ WORKER_STOPPED = "worker_stopped"
 _AT_ONCE = timedelta(milliseconds=100)
 
 
-class HandOver(Interceptor):
+class WorkerShutdown(Interceptor):
     """Fails the activities that the shutdown of their worker has cut off, so that they are retried elsewhere at once.
 
     Left alone, the SDK reports such an activity as cancelled. Nobody has cancelled it, so the server ignores that

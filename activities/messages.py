@@ -224,7 +224,7 @@ class CallTool(Record):
     largest_output: int | None = None
 
 
-class ToolBeat(Record):
+class ToolHeartbeat(Record):
     """The heartbeat details of a call that must not be made twice: this attempt makes it."""
 
     started: bool = True
@@ -325,7 +325,7 @@ class CreatePhase(StrEnum):
     CREATED = "created"
 
 
-class Beat(ProgressReport):
+class HeartbeatDetails(ProgressReport):
     """The heartbeat details of creating and waiting: progress for those who describe the run, memory for a retry.
 
     `failed_reads`: how many GETs in a row have failed, the last one for the reason `read_error`.
@@ -336,15 +336,15 @@ class Beat(ProgressReport):
     read_error: str | None = None
 
 
-def failure_of_lost_create(beat: Beat | None) -> FailureType:
+def failure_of_lost_create(heartbeat: HeartbeatDetails | None) -> FailureType:
     """The failure of a create that has one attempt only, and whose worker is gone.
 
     Without a heartbeat the request may have been sent anyway: heartbeats are throttled, and one on its way dies with
     the worker.
     """
-    if beat is not None and beat.response_id is not None:
+    if heartbeat is not None and heartbeat.response_id is not None:
         return FailureType.TURN_INTERRUPTED
-    if beat is not None and beat.phase is CreatePhase.REJECTED:
+    if heartbeat is not None and heartbeat.phase is CreatePhase.REJECTED:
         return FailureType.TRY_LATER
     return FailureType.CREATE_AMBIGUOUS
 

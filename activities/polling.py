@@ -16,8 +16,20 @@ from temporalio import activity
 
 from durable_responses.activities.clocks import Clock, steady
 from durable_responses.activities.failures import failed_read, lost_response
-from durable_responses.activities.heartbeats import Pulse, RunReports, WaitingReports, earlier_beat, send_beat
-from durable_responses.activities.messages import PREVIEW_CHARACTERS, AwaitResponse, Beat, CreatePhase, ResponseRecord
+from durable_responses.activities.heartbeats import (
+    Heartbeats,
+    RunReports,
+    WaitingReports,
+    earlier_heartbeat,
+    send_heartbeat,
+)
+from durable_responses.activities.messages import (
+    PREVIEW_CHARACTERS,
+    AwaitResponse,
+    CreatePhase,
+    HeartbeatDetails,
+    ResponseRecord,
+)
 from durable_responses.activities.metrics import polled
 from durable_responses.activities.records import record_of, unfinished_record
 from durable_responses.responses_api.client import ResponsesClient
@@ -58,18 +70,20 @@ class ResponseWait:
     now: Callable[[], float]
 
     def __post_init__(self) -> None:
-        self._beaten_at = 0.0
+        self._last_sent_at = 0.0
         self._reports = RunReports(self.now())
         # Where an earlier attempt left off: the text seen so far must not be lost with a worker.
-        self._beat = earlier_beat() or Beat(phase=CreatePhase.CREATED, response_id=self.wait.response_id)
-        self._waits = WaitingReports(self._beat.waiting, self.wait.response_id)
-        self._characters = len(self._beat.preview or "")
+        self._heartbeat = earlier_heartbeat() or HeartbeatDetails(
+            phase=CreatePhase.CREATED, response_id=self.wait.response_id
+        )
+        self._waits = WaitingReports(self._heartbeat.waiting, self.wait.response_id)
+        self._characters = len(self._heartbeat.preview or "")
         self._deadline = self.wait.deadline.timestamp() if self.wait.deadline else None
 
-    def pulse(self) -> Pulse:
+    def heartbeats(self) -> Heartbeats:
         """The heartbeats, sent whatever the wait is doing: a GET may take longer than the timeout."""
         timeout = activity.info().heartbeat_timeout
-        return Pulse(lambda: self._beat, timeout.total_seconds() * OF_THE_TIMEOUT if timeout else 60.0)
+        return Heartbeats(lambda: self._heartbeat, timeout.total_seconds() * OF_THE_TIMEOUT if timeout else 60.0)
 
     async def until_finished(self) -> ResponseRecord:
         """The finished response, or its state at the deadline: an answer that is ready is never thrown away.
@@ -91,25 +105,25 @@ class ResponseWait:
     def _tell_of_failures(self, wait: float) -> None:
         if self.reads.failures:
             now, cause = self.now(), self.reads.last_error or ""
-            self._beat.waiting = self._waits.failed("the response cannot be read", cause, now, now + wait)
-        elif self._beat.waiting is not None:
+            self._heartbeat.waiting = self._waits.failed("the response cannot be read", cause, now, now + wait)
+        elif self._heartbeat.waiting is not None:
             self._waits.over()
-            self._beat.waiting = None
+            self._heartbeat.waiting = None
 
     async def _look(self) -> ResponseRecord | None:
         """GET the response and report on it; returns it once it is finished."""
         response = await self.reads.read(self.now())
-        failed_before = self._beat.failed_reads
-        self._beat.failed_reads, self._beat.read_error = self.reads.failures or None, self.reads.last_error
+        failed_before = self._heartbeat.failed_reads
+        self._heartbeat.failed_reads, self._heartbeat.read_error = self.reads.failures or None, self.reads.last_error
         if response is not None and not response.is_finished:
             self._show(response)
-        elif self._beat.failed_reads != failed_before:
+        elif self._heartbeat.failed_reads != failed_before:
             self._tell(news=True)
         return self.reads.finished
 
     def _show(self, response: Response) -> None:
-        news = response.status != self._beat.response_status
-        self._beat.response_status = response.status
+        news = response.status != self._heartbeat.response_status
+        self._heartbeat.response_status = response.status
         text = response.all_text
         self._tell(self._take(text[-PREVIEW_CHARACTERS:], len(text)) or news)
 
@@ -120,15 +134,15 @@ class ResponseWait:
     def _take(self, end: str, characters: int) -> bool:
         if characters <= self._characters:  # a stream that is followed again starts at the beginning
             return False
-        self._beat.preview, self._characters = end, characters
+        self._heartbeat.preview, self._characters = end, characters
         return True
 
     def _tell(self, news: bool) -> None:
         """Report: by heartbeat soon, to the run itself from time to time."""
-        if news and self.now() - self._beaten_at >= _OFTEN_ENOUGH:
-            self._beaten_at = self.now()
-            send_beat(self._beat)
-        self._reports.tell(self._beat, self.now())
+        if news and self.now() - self._last_sent_at >= _OFTEN_ENOUGH:
+            self._last_sent_at = self.now()
+            send_heartbeat(self._heartbeat)
+        self._reports.tell(self._heartbeat, self.now())
 
     async def _rest(self, seconds: float) -> ResponseRecord | None:
         """Sleep, at most to the deadline, and until it is this GET's turn.
@@ -150,7 +164,7 @@ class ResponseWait:
     def _unfinished(self) -> ResponseRecord:
         if self.reads.record is not None and self.reads.record.output_text:
             return self.reads.record
-        return unfinished_record(self.wait.response_id, self._beat.preview or "", ResponseStatus.IN_PROGRESS)
+        return unfinished_record(self.wait.response_id, self._heartbeat.preview or "", ResponseStatus.IN_PROGRESS)
 
 
 # --- the GETs of one response ------------------------------------------------------------------------------------

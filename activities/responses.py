@@ -13,14 +13,14 @@ from durable_responses.activities.claims import Claims
 from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt, to_its_end
 from durable_responses.activities.failures import failed_create, failed_read, not_found_yet
-from durable_responses.activities.heartbeats import Pulse, earlier_beat
+from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
 from durable_responses.activities.messages import (
     AwaitResponse,
-    Beat,
     CancelResponse,
     CreatedResponse,
     CreatePhase,
     CreateResponse,
+    HeartbeatDetails,
     ResponseRecord,
 )
 from durable_responses.activities.orphans import cancel_if_orphaned, leaving_no_orphan
@@ -67,16 +67,18 @@ class ResponsesActivities:
         if adopted is not None:
             self.in_flight.started(adopted)
             return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
-        sending = Sending(claim, create.deadline, self.clock(), earlier_beat(), self.patience)
-        async with Pulse(lambda: sending.beat) as pulse:
+        sending = Sending(claim, create.deadline, self.clock(), earlier_heartbeat(), self.patience)
+        async with Heartbeats(lambda: sending.heartbeat) as heartbeats:
             building = self.requests.build(create, background=True, stream=create.options.live_preview)
-            request = await sending.prepared(building, pulse)
+            request = await sending.prepared(building, heartbeats)
             post = partial(self._create, before_end=sending.before_end)
             send = partial(self.requests.cures.sent, request, post)
-            response, changes = await sending.until_taken(lambda: to_its_end(send()), pulse)
+            response, changes = await sending.until_taken(lambda: to_its_end(send()), heartbeats)
             self.in_flight.started(response.id)
-            sending.beat = Beat(phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status)
-            pulse.beat()
+            sending.heartbeat = HeartbeatDetails(
+                phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status
+            )
+            heartbeats.heartbeat()
         await cancel_if_orphaned(self.client, response.id)
         return CreatedResponse(
             response_id=response.id, status=response.status, model=response.model or None, changes=changes or None
@@ -99,7 +101,7 @@ class ResponsesActivities:
         with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
             waiting = ResponseWait(wait, reads, self.budget, told, now)
             preview = self._preview(wait, waiting, now) if wait.live_preview else contextlib.nullcontext()
-            async with leaving_no_orphan(self.client, wait.response_id), waiting.pulse(), preview:
+            async with leaving_no_orphan(self.client, wait.response_id), waiting.heartbeats(), preview:
                 record = await waiting.until_finished()
         if record.is_finished:
             self.in_flight.ended(wait.response_id)
@@ -121,7 +123,7 @@ class ResponsesActivities:
     async def cancel_response(self, cancel: CancelResponse) -> ResponseRecord:
         """Stop a response at the provider and return what it has become: cancelled, or finished before that."""
         now = self.clock()
-        async with leaving_no_orphan(self.client, cancel.response_id), Pulse():
+        async with leaving_no_orphan(self.client, cancel.response_id), Heartbeats():
             try:
                 response = await self._cancelled(cancel.response_id)
             except NotFound as error:
@@ -156,7 +158,7 @@ class ResponsesActivities:
         if earlier is not None:
             return await read_after_cut(self._reads(earlier, now()), "the worker that followed it was lost", now)
         build = partial(self.requests.build, create, background=False, stream=True)
-        posting = Beat(phase=CreatePhase.POSTING)
+        posting = HeartbeatDetails(phase=CreatePhase.POSTING)
         stream = partial(self.client.stream, silence=self.silence, before_end=partial(claim.prove_if_late, posting))
         turn = StreamTurn(claim, self.client, stream, build, self.requests.cures, create.deadline, now)
         try:

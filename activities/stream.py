@@ -19,8 +19,8 @@ from durable_responses.activities.claims import Claim
 from durable_responses.activities.create import Sending
 from durable_responses.activities.cures import Cures
 from durable_responses.activities.failures import deadline_passed, lost_response
-from durable_responses.activities.heartbeats import Pulse, RunReports, earlier_beat
-from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ResponseRecord
+from durable_responses.activities.heartbeats import Heartbeats, RunReports, earlier_heartbeat
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatePhase, HeartbeatDetails, ResponseRecord
 from durable_responses.activities.metrics import first_text_came
 from durable_responses.activities.orphans import cancel_if_orphaned
 from durable_responses.activities.polling import Reads
@@ -66,7 +66,7 @@ class StreamTurn:
 
     def __post_init__(self) -> None:
         self.streamed = StreamedResponse()
-        self._sending = Sending(self.claim, self.deadline, self.now, earlier_beat())
+        self._sending = Sending(self.claim, self.deadline, self.now, earlier_heartbeat())
         self._reports = RunReports(self.now())
         self._taken_at: float | None = None
         self._sent_at = self.now()
@@ -79,15 +79,15 @@ class StreamTurn:
         """
         try:
             async with (
-                Pulse(self._told_beat, _BEAT_EVERY) as pulse,
+                Heartbeats(self._told_heartbeat, _BEAT_EVERY) as heartbeats,
                 asyncio.timeout(self._time_left()),
                 AsyncExitStack() as connection,
             ):
-                request = await self._sending.prepared(self.build(), pulse)
+                request = await self._sending.prepared(self.build(), heartbeats)
                 send = partial(self.cures.sent, request, partial(self._open, connection))
-                events, self._changes = await self._sending.until_taken(send, pulse)
+                events, self._changes = await self._sending.until_taken(send, heartbeats)
                 self._taken_at = self.now()
-                pulse.beat()
+                heartbeats.heartbeat()
                 async for event in events:
                     self._take(event)
         except TimeoutError:
@@ -156,12 +156,12 @@ class StreamTurn:
         return None if self.deadline is None else max(0.0, self.deadline.timestamp() - self.now())
 
     @property
-    def beat(self) -> Beat | None:
+    def heartbeat(self) -> HeartbeatDetails | None:
         """How far it has come, for its heartbeats."""
         response = self.streamed.response
         if response is None:
-            return self._sending.beat
-        return Beat(
+            return self._sending.heartbeat
+        return HeartbeatDetails(
             phase=CreatePhase.CREATED,
             response_id=response.id,
             response_status=response.status,
@@ -169,19 +169,19 @@ class StreamTurn:
             queue=self.texts_taken_at(),
         )
 
-    def _told_beat(self) -> Beat | None:
-        beat = self.beat
-        if beat is not None and beat.response_id is not None:
-            self._report(beat)
-        return beat
+    def _told_heartbeat(self) -> HeartbeatDetails | None:
+        heartbeat = self.heartbeat
+        if heartbeat is not None and heartbeat.response_id is not None:
+            self._report(heartbeat)
+        return heartbeat
 
-    def _report(self, beat: Beat) -> None:
+    def _report(self, heartbeat: HeartbeatDetails) -> None:
         now = self.now()
         if self._taken_at is not None and now - self._taken_at > _SHORT:
             self._taken_at = None
-            self._reports.tell_at_once(beat)
+            self._reports.tell_at_once(heartbeat)
         else:
-            self._reports.tell(beat, now)
+            self._reports.tell(heartbeat, now)
 
 
 async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> ResponseRecord:
@@ -189,8 +189,10 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> Re
 
     Raises `ApplicationError` of type `response_lost`.
     """
-    async with Pulse(lambda: Beat(phase=CreatePhase.CREATED, response_id=reads.response_id)) as pulse:
-        pulse.beat()
+    async with Heartbeats(
+        lambda: HeartbeatDetails(phase=CreatePhase.CREATED, response_id=reads.response_id)
+    ) as heartbeats:
+        heartbeats.heartbeat()
         while now() - reads.created_at < _AFTER_A_CUT:
             await reads.read(now())
             if reads.finished is not None:

@@ -10,8 +10,8 @@ from typing import Any
 from temporalio import activity
 
 from durable_responses.activities.claims import Claim, Claims, came_first
-from durable_responses.activities.heartbeats import Pulse
-from durable_responses.activities.messages import CallTool, ToolBeat, ToolOutcome, ToolResult
+from durable_responses.activities.heartbeats import Heartbeats
+from durable_responses.activities.messages import CallTool, ToolHeartbeat, ToolOutcome, ToolResult
 from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
@@ -61,29 +61,29 @@ class ToolActivities:
         Raises only the activity's cancellation, and `ApplicationError` if the attempt is over. A tool with effect
         `once` is started by one attempt only, whatever the attempt's number says: first a heartbeat is left.
         """
-        claim, beat = self._claims.begin(), self._beat_of(call)
-        async with Pulse(lambda: beat, HEARTBEAT_SECONDS):
-            result = await self._answer(call, claim, beat)
+        claim, heartbeat = self._claims.begin(), self._beat_of(call)
+        async with Heartbeats(lambda: heartbeat, HEARTBEAT_SECONDS):
+            result = await self._answer(call, claim, heartbeat)
         return result.model_copy(
             update={"output": _presentable(self._secrets.mask(result.output), call.largest_output)}
         )
 
-    def _beat_of(self, call: CallTool) -> ToolBeat | None:
+    def _beat_of(self, call: CallTool) -> ToolHeartbeat | None:
         try:
-            return ToolBeat() if self._find(call).effect is Effect.ONCE else None
+            return ToolHeartbeat() if self._find(call).effect is Effect.ONCE else None
         except UnknownToolError:
             return None
 
-    async def _answer(self, call: CallTool, claim: Claim, beat: ToolBeat | None) -> ToolResult:
-        if beat is not None and (activity.info().heartbeat_details or not came_first()):
+    async def _answer(self, call: CallTool, claim: Claim, heartbeat: ToolHeartbeat | None) -> ToolResult:
+        if heartbeat is not None and (activity.info().heartbeat_details or not came_first()):
             return _unknown(call, "was interrupted, and it must not run twice")
         try:
             tool = self._find(call)
             arguments = tool.parse(call.arguments)
         except Exception as error:
             return _told(call, error)
-        if beat is not None:
-            await claim.prove(beat)
+        if heartbeat is not None:
+            await claim.prove(heartbeat)
         try:
             output = await _run(
                 tool, self._started(tool, arguments, self._context_of(call)), min(tool.timeout, call.timeout)

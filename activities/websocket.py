@@ -23,11 +23,11 @@ from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
-from durable_responses.activities.heartbeats import Pulse, earlier_beat
+from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
 from durable_responses.activities.messages import (
-    Beat,
     CreatePhase,
     CreateResponse,
+    HeartbeatDetails,
     ResponseRecord,
     SteerOutcome,
     SteerResponse,
@@ -266,7 +266,7 @@ class SocketTurn:
 
     async def _before_sending(self) -> None:
         """Connecting and sending ahead may have taken long."""
-        await self.claim.prove_if_late(Beat(phase=CreatePhase.POSTING))
+        await self.claim.prove_if_late(HeartbeatDetails(phase=CreatePhase.POSTING))
 
     def result(self, record: ResponseRecord) -> WebSocketTurn:
         """The outcome, with the response as it was last recorded."""
@@ -344,8 +344,10 @@ class WebSocketActivities:
         """
         lost, now = create.lost_response_id, self.clock()
         if lost is not None:
-            beat = Beat(phase=CreatePhase.CREATED, response_id=lost)
-            record = await _unless_stopped(self._read(lost, "the worker that followed it was lost", now), lambda: beat)
+            heartbeat = HeartbeatDetails(phase=CreatePhase.CREATED, response_id=lost)
+            record = await _unless_stopped(
+                self._read(lost, "the worker that followed it was lost", now), lambda: heartbeat
+            )
             return WebSocketTurn(response=record)
         with self._admitted():
             claim = self.claims.begin()
@@ -362,7 +364,7 @@ class WebSocketActivities:
                 now,
                 texts_taken_at=lambda: way.steering_queue,
             )
-            return await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.beat)
+            return await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.heartbeat)
 
     async def _to_its_end(self, turn: StreamTurn, way: SocketTurn, now: Clock) -> WebSocketTurn:
         try:
@@ -379,7 +381,7 @@ class WebSocketActivities:
         steering = self.sockets.steering_of(activity.info().workflow_id)
         if steering is None:
             return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No response was under way.")
-        async with Pulse():
+        async with Heartbeats():
             return await steering.send(steer)
 
     @contextmanager
@@ -412,14 +414,14 @@ def _refuse_to_follow_another_attempt() -> None:
 
     One that was turned away may follow.
     """
-    beat = earlier_beat()
-    if beat is not None and beat.phase is not CreatePhase.REJECTED:
-        raise stopped_worker(beat)
-    if beat is None and not came_first():
-        raise stopped_worker(beat)
+    heartbeat = earlier_heartbeat()
+    if heartbeat is not None and heartbeat.phase is not CreatePhase.REJECTED:
+        raise stopped_worker(heartbeat)
+    if heartbeat is None and not came_first():
+        raise stopped_worker(heartbeat)
 
 
-async def _unless_stopped(work: Awaitable[T], beat: Callable[[], Beat | None]) -> T:
+async def _unless_stopped(work: Awaitable[T], heartbeat: Callable[[], HeartbeatDetails | None]) -> T:
     """The result, or what this worker's shutdown means. Raises the cancel where the run asked for it, or is gone."""
     try:
         return await work
@@ -427,4 +429,4 @@ async def _unless_stopped(work: Awaitable[T], beat: Callable[[], Beat | None]) -
         details = activity.cancellation_details()
         if details is not None and (details.cancel_requested or details.not_found):
             raise
-        raise stopped_worker(beat()) from None
+        raise stopped_worker(heartbeat()) from None

@@ -44,7 +44,7 @@ def waiting(seconds: float) -> Arrive:
     async def arrive(deployment: Deployment) -> Run:
         turns = [Script(think=seconds, output=[calls("look", "waiting")]), ANSWER]
         run = await deployment.start("waiting", turns, transport=BACKGROUND)
-        await until(lambda: run.beat_of("await_response"))
+        await until(lambda: run.heartbeat_of("await_response"))
         return run
 
     return arrive
@@ -78,9 +78,9 @@ def posting(
         run = await deployment.start(name, [ANSWER], fault=late, transport=transport, on_ambiguous_create=policy)
 
         async def sent() -> bool:
-            beat = await run.beat_of(activity)
+            heartbeat = await run.heartbeat_of(activity)
             at_the_provider = len(await run.responses()) == (1 if taken else 0)
-            return beat is not None and beat.phase is CreatePhase.POSTING and at_the_provider
+            return heartbeat is not None and heartbeat.phase is CreatePhase.POSTING and at_the_provider
 
         await until(sent)
         return run
@@ -379,8 +379,8 @@ async def test_a_run_waits_for_a_provider_that_is_not_reachable(
         run = await deployment.start_only(transport=BACKGROUND)
 
         async def turned_away() -> bool:
-            beat = await run.beat_of("create_response")
-            return beat is not None and beat.phase is CreatePhase.REJECTED
+            heartbeat = await run.heartbeat_of("create_response")
+            return heartbeat is not None and heartbeat.phase is CreatePhase.REJECTED
 
         await until(turned_away)
         assert (await run.progress()).status is AgentStatus.QUEUED

@@ -78,7 +78,7 @@ async def cancelling(deployment: Deployment) -> Run:
     metadata = {"scenario": "cancelling"}
     late = Fault(operation=Operation.CANCEL, metadata=metadata, effect=Delay(seconds=2, processed=True))
     run = await deployment.start("cancelling", [Script(think=60, output=[Text(text="Never.")])], transport=BACKGROUND)
-    await until(lambda: run.beat_of("await_response"))
+    await until(lambda: run.heartbeat_of("await_response"))
     await deployment.emulator.control.add_fault(late)
     await run.handle.signal("cancel", "a deploy is under way")
 
@@ -329,7 +329,7 @@ async def rolling_restart(
     async with deployment.worker() as one, deployment.worker() as two, asyncio.TaskGroup() as tasks:
         starting = tasks.create_task(load.go_on())
         long = await deployment.start("long", [Script(think=3600, output=[Text(text="Done.")])], transport=BACKGROUND)
-        await until(lambda: long.beat_of("await_response"))
+        await until(lambda: long.heartbeat_of("await_response"))
         for worker in [one, two] * ROUNDS:
             exit_codes.append(await worker.terminate(timeout=45))
             await worker.start()

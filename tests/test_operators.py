@@ -77,7 +77,7 @@ async def temporal_cli(deployment: Deployment, *words: str) -> str:
 
 async def waiting(deployment: Deployment, name: str) -> Run:
     run = await deployment.start(name, [ENDLESS], transport=BACKGROUND)
-    await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+    await until(lambda: run.heartbeat_of(ActivityName.AWAIT_RESPONSE))
     return run
 
 
@@ -91,8 +91,8 @@ async def on_a_socket(deployment: Deployment, name: str) -> Run:
 
 async def _following(run: Run, activity: ActivityName) -> Run:
     async def has_id() -> bool:
-        beat = await run.beat_of(activity)
-        return beat is not None and beat.response_id is not None
+        heartbeat = await run.heartbeat_of(activity)
+        return heartbeat is not None and heartbeat.response_id is not None
 
     await until(has_id)
     return run
@@ -215,7 +215,7 @@ async def test_an_answer_that_was_there_is_fetched_by_a_reset_to_the_last_workfl
     script = Script(output=[Text(text="Paid for.")], think=2, write=0)
     async with deployment.worker() as worker:
         run = await deployment.start("accident", [script], transport=BACKGROUND)
-        await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+        await until(lambda: run.heartbeat_of(ActivityName.AWAIT_RESPONSE))
         worker.kill()
         await terminate(deployment, run)
 
@@ -236,7 +236,7 @@ async def test_an_answer_that_was_there_is_fetched_by_a_reset_to_the_last_workfl
 async def test_a_response_that_the_run_after_a_reset_waits_for_is_left_running(operated: Deployment) -> None:
     script = Script(output=[Text(text="Waited for.")], think=6, write=0)
     run = await operated.start("reset-after", [script], transport=BACKGROUND)
-    await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+    await until(lambda: run.heartbeat_of(ActivityName.AWAIT_RESPONSE))
     await reset(operated, run, "LastWorkflowTask")
     result = await now(operated, run).result()
     assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Waited for.")
@@ -280,7 +280,7 @@ async def test_a_reset_of_a_cancelled_run_cancels_it_again_unless_signals_are_ex
     runs = []
     for name, options in {"again": [], "anew": ["--reapply-exclude", "Signal"]}.items():
         run = await operated.start(f"reset-cancelled-{name}", [script, script], transport=BACKGROUND)
-        await until(lambda run=run: run.beat_of(ActivityName.AWAIT_RESPONSE))  # type: ignore[misc]
+        await until(lambda run=run: run.heartbeat_of(ActivityName.AWAIT_RESPONSE))  # type: ignore[misc]
         await run.handle.signal("cancel")
         assert (await run.result()).status is AgentStatus.CANCELLED
         await reset(operated, run, "FirstWorkflowTask", *options)
@@ -332,7 +332,7 @@ async def test_a_wait_that_an_operator_interrupts_goes_on_with_the_same_response
     script = Script(output=[Text(text="Waited for.")], think=5, write=0)
     name = "interrupted-" + re.sub("[^a-z]", "", str(commands))
     run = await operated.start(name, [script], transport=BACKGROUND)
-    await until(lambda: run.beat_of(ActivityName.AWAIT_RESPONSE))
+    await until(lambda: run.heartbeat_of(ActivityName.AWAIT_RESPONSE))
     for words in commands:
         await of_its_wait(operated, run, *words)
     result = await run.result()

@@ -60,8 +60,8 @@ async def started(
 
 
 async def phase_of(run: Run) -> CreatePhase | None:
-    beat = await run.beat_of("websocket_turn")
-    return beat.phase if beat else None
+    heartbeat = await run.heartbeat_of("websocket_turn")
+    return heartbeat.phase if heartbeat else None
 
 
 async def sending(run: Run) -> bool:

@@ -16,7 +16,12 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from durable_responses.activities.messages import Beat, FailureDetail, FailureType, failure_of_lost_create
+    from durable_responses.activities.messages import (
+        FailureDetail,
+        FailureType,
+        HeartbeatDetails,
+        failure_of_lost_create,
+    )
     from durable_responses.workflows import rules
     from durable_responses.workflows.contract import AgentError
 
@@ -85,10 +90,10 @@ def error_of(error: ActivityError) -> AgentError:
     return rules.error_of("error", str(error.cause or error), None)
 
 
-def last_heartbeat_of(error: ActivityError) -> Beat | None:
+def last_heartbeat_of(error: ActivityError) -> HeartbeatDetails | None:
     """The last heartbeat that reached the server from an activity that timed out."""
     details = error.cause.last_heartbeat_details if isinstance(error.cause, TimeoutError) else ()
-    return _as(Beat, details)
+    return _as(HeartbeatDetails, details)
 
 
 def _as(kind: type[M], details: Sequence[object]) -> M | None:

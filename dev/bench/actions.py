@@ -21,7 +21,7 @@ from tests.support.processes import TemporalServer
 
 MOST_ACTIONS = 30
 LONG = 600.0  # seconds of the response that is asked about
-HEARTBEAT = 30.0  # seconds from one beat of its wait to the next
+HEARTBEAT = 30.0  # seconds from one heartbeat of its wait to the next
 HEARTBEAT_TIMEOUT = HEARTBEAT / OF_THE_TIMEOUT
 ITERATIONS = 10
 _LINE = re.compile(r'^action\{action_type="(?:command|grpc)_(\w+)",namespace="default",.*\} (\d+)$', re.MULTILINE)
@@ -79,7 +79,7 @@ async def _counted(stack: Stack, handle: Run) -> tuple[Counter[str], Run]:
     """What the server has counted when a run has ended: nothing else goes on at it."""
     before = await _actions(stack.temporal)
     await handle.result()
-    await asyncio.sleep(1)  # what comes late: the last beat of a wait
+    await asyncio.sleep(1)  # what comes late: the last heartbeat of a wait
     return await _actions(stack.temporal) - before, handle
 
 

@@ -20,10 +20,10 @@ from temporalio.worker import (
 
 from durable_responses.activities.messages import (
     AwaitResponse,
-    Beat,
     CallTool,
     CancelResponse,
     CreatedResponse,
+    HeartbeatDetails,
     ResponseRecord,
     ToolResult,
 )
@@ -73,7 +73,7 @@ class _Outbound(ActivityOutboundInterceptor):
     """Learns the id of a response that an activity creates from the activity's heartbeats."""
 
     def heartbeat(self, *details: Any) -> None:
-        if details and isinstance(details[0], Beat) and details[0].response_id:
+        if details and isinstance(details[0], HeartbeatDetails) and details[0].response_id:
             current_response.set(details[0].response_id)
         super().heartbeat(*details)
 

@@ -93,12 +93,14 @@ class ResponseStory:
             self._end(AgentStatus.CANCELLED)
             return
         failure = activity_errors.failure_type_of(error) or FailureType.TRY_LATER
-        beat, response_id = activity_errors.last_heartbeat_of(error), activity_errors.detail_of(error).response_id
+        heartbeat, response_id = activity_errors.last_heartbeat_of(error), activity_errors.detail_of(error).response_id
         if response_id is None:
             instruments.creates.add(1, self._labels(outcome=failure))
         else:
             self.created(CreatedResponse(response_id=response_id, status=""))
-        is_waited_for = self._transport is Transport.BACKGROUND and beat is not None and beat.response_id is not None
+        is_waited_for = (
+            self._transport is Transport.BACKGROUND and heartbeat is not None and heartbeat.response_id is not None
+        )
         if not is_waited_for:
             self._fail(failure)
 

@@ -17,7 +17,7 @@ from temporalio.worker import (
 )
 
 from durable_responses.activities.admission import AdmissionSlots
-from durable_responses.activities.interceptors import Forgotten, HandOver, TellOfCallLimit, TellOfSearchAttributes
+from durable_responses.activities.interceptors import Forgotten, TellOfCallLimit, TellOfSearchAttributes, WorkerShutdown
 from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
 from durable_responses.jobs.attribute_registration import AttributeWatch
@@ -69,7 +69,7 @@ def agents_worker(of: Dependencies, attributes: AttributeWatch) -> Worker:
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=of.shutdown.tools,
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), HandOver(), SearchAttributesSettable(attributes)],
+        interceptors=[Forgotten(), WorkerShutdown(), SearchAttributesSettable(attributes)],
     )
 
 
@@ -90,7 +90,7 @@ def create_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
         of.temporal,
         task_queue=TaskQueue.CREATE.under(of.settings.task_queue),
         activities=[of.responses.create_response, of.responses.stream_response, of.websockets.websocket_turn],
-        interceptors=[Forgotten(), HandOver(), *news],
+        interceptors=[Forgotten(), WorkerShutdown(), *news],
         tuner=_activities_within(of.create_slots),
         # The heartbeat that holds a response's id must be at the server before this process can be killed.
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
@@ -124,7 +124,7 @@ def waiting_worker(of: Dependencies) -> Worker:
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(0),
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), HandOver()],
+        interceptors=[Forgotten(), WorkerShutdown()],
     )
 
 
@@ -138,7 +138,7 @@ def tools_worker(of: Dependencies) -> Worker:
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         graceful_shutdown_timeout=of.shutdown.tools,
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), HandOver()],
+        interceptors=[Forgotten(), WorkerShutdown()],
     )
 
 

@@ -10,11 +10,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.claims import Claim, Claims, came_first
-from durable_responses.activities.messages import Beat, CreatePhase, FailureType
+from durable_responses.activities.messages import CreatePhase, FailureType, HeartbeatDetails
 from tests.support.attempts import Attempt, Reports
 
 T = TypeVar("T")
-POSTING = Beat(phase=CreatePhase.POSTING)
+POSTING = HeartbeatDetails(phase=CreatePhase.POSTING)
 GONE = RPCError("not found", RPCStatusCode.NOT_FOUND, b"")
 SILENT = RPCError("unavailable", RPCStatusCode.UNAVAILABLE, b"")
 
@@ -115,7 +115,7 @@ async def test_an_attempt_that_was_proven_is_not_late(claims: Claims, clocks: Cl
 
     claim = await attempted(proven, clocks, 0, reports)
     assert not claim.is_late
-    assert [beat for _, beat in reports.proofs] == [POSTING]
+    assert [heartbeat for _, heartbeat in reports.proofs] == [POSTING]
 
 
 async def test_the_server_is_asked_until_it_answers(claims: Claims, clocks: Clocks, reports: Reports) -> None:

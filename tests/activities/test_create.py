@@ -15,13 +15,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.create import Sending, to_its_end
-from durable_responses.activities.heartbeats import Pulse
+from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
-    Beat,
     CreatedResponse,
     CreatePhase,
     CreateResponse,
     FailureType,
+    HeartbeatDetails,
     ModelOptions,
     Opening,
 )
@@ -63,7 +63,7 @@ async def failure(
 
 
 def phases(attempt: Attempt) -> list[CreatePhase | None]:
-    return [beat.phase for beat in attempt.beats]
+    return [heartbeat.phase for heartbeat in attempt.heartbeats]
 
 
 async def refuse(control: EmulatorControl, *, times: int = 1, status: int = 503, **headers: str) -> None:
@@ -109,15 +109,15 @@ async def test_a_response_that_was_created_counts_as_in_flight(emulated: Respons
 # --- what its heartbeats say -------------------------------------------------------------------------------------
 
 
-async def test_the_first_beat_of_a_create_says_that_it_is_being_sent(emulated: ResponsesClient) -> None:
+async def test_the_first_heartbeat_of_a_create_says_that_it_is_being_sent(emulated: ResponsesClient) -> None:
     """Anything else could still be the last word at the server when the worker dies with the POST under way."""
     attempt = Attempt()
     created = await create(emulated, attempt)
     assert phases(attempt) == [CreatePhase.POSTING, CreatePhase.CREATED]
-    assert attempt.beats[-1].response_id == created.response_id
+    assert attempt.heartbeats[-1].response_id == created.response_id
 
 
-async def test_the_beat_of_a_further_post_is_at_the_server_before_the_post(
+async def test_the_heartbeat_of_a_further_post_is_at_the_server_before_the_post(
     emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
 ) -> None:
     await refuse(emulator.control)
@@ -132,18 +132,18 @@ async def test_the_beat_of_a_further_post_is_at_the_server_before_the_post(
     await assert_was_announced(emulator, reports)
 
 
-async def test_the_beat_of_an_attempt_after_a_rejected_one_is_at_the_server_before_the_post(
+async def test_the_heartbeat_of_an_attempt_after_a_rejected_one_is_at_the_server_before_the_post(
     emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
 ) -> None:
-    await create(emulated, Attempt(2, earlier=Beat(phase=CreatePhase.REJECTED), reports=reports))
+    await create(emulated, Attempt(2, earlier=HeartbeatDetails(phase=CreatePhase.REJECTED), reports=reports))
     await assert_was_announced(emulator, reports)
 
 
 async def assert_was_announced(emulator: RunningEmulator, reports: Reports) -> None:
     """One heartbeat was answered, and before the response was created."""
-    [(at, beat)] = reports.proofs
+    [(at, heartbeat)] = reports.proofs
     [response] = await emulator.control.responses()
-    assert beat.phase is CreatePhase.POSTING
+    assert heartbeat.phase is CreatePhase.POSTING
     assert at < response.created_at
 
 
@@ -220,28 +220,32 @@ async def test_an_attempt_that_finds_an_id_creates_nothing(
 ) -> None:
     """A9: the response is looked after all the same."""
     in_flight = ResponsesInFlight(10)
-    attempt = Attempt(2, earlier=Beat(phase=CreatePhase.CREATED, response_id="resp_1"))
+    attempt = Attempt(2, earlier=HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1"))
     assert (await create(emulated, attempt, in_flight=in_flight)).response_id == "resp_1"
     assert in_flight.ids == ["resp_1"]
     assert await emulator.control.responses() == []
 
 
-@pytest.mark.parametrize("beat", [None, Beat(phase=CreatePhase.POSTING)], ids=["no beat", "posting"])
+@pytest.mark.parametrize(
+    "heartbeat", [None, HeartbeatDetails(phase=CreatePhase.POSTING)], ids=["no heartbeat", "posting"]
+)
 async def test_an_attempt_whose_forerunner_may_have_sent_does_not_send(
-    emulator: RunningEmulator, emulated: ResponsesClient, beat: Beat | None
+    emulator: RunningEmulator, emulated: ResponsesClient, heartbeat: HeartbeatDetails | None
 ) -> None:
-    error = await failure(emulated, Attempt(2, earlier=beat))
+    error = await failure(emulated, Attempt(2, earlier=heartbeat))
     assert (error.type, error.non_retryable) == (FailureType.CREATE_AMBIGUOUS, True)
     assert await emulator.control.responses() == []
 
 
 @pytest.mark.parametrize("number", [1, 2])
-async def test_a_beat_counts_whatever_the_number_of_the_attempt_is(
+async def test_a_heartbeat_counts_whatever_the_number_of_the_attempt_is(
     emulator: RunningEmulator, emulated: ResponsesClient, number: int
 ) -> None:
     """An operator may set the number back, and keeps the heartbeat."""
-    found = await create(emulated, Attempt(number, earlier=Beat(phase=CreatePhase.CREATED, response_id="resp_1")))
-    error = await failure(emulated, Attempt(number, earlier=Beat(phase=CreatePhase.POSTING)))
+    found = await create(
+        emulated, Attempt(number, earlier=HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1"))
+    )
+    error = await failure(emulated, Attempt(number, earlier=HeartbeatDetails(phase=CreatePhase.POSTING)))
     assert found.response_id == "resp_1"
     assert error.type == FailureType.CREATE_AMBIGUOUS
     assert await emulator.control.responses() == []
@@ -256,7 +260,7 @@ async def test_an_attempt_that_failed_before_it_sent_anything_lets_the_next_one_
     first = Attempt()
     wanted = request(rebuild_from=[stored.response_id])
     error = await failure(emulated, first, wanted)
-    second = Attempt(2, earlier=first.beats[-1])
+    second = Attempt(2, earlier=first.heartbeats[-1])
     assert error.type == FailureType.TRY_LATER
     assert (await create(emulated, second, wanted)).response_id != stored.response_id
 
@@ -311,7 +315,7 @@ async def test_a_create_does_not_hold_its_slot_for_minutes(provider: Provider, a
     attempt = Attempt()
     error = await failure(api, attempt)
     assert (error.type, error.next_retry_delay) == (FailureType.TRY_LATER, timedelta(seconds=300))
-    assert attempt.beats[-1].phase is CreatePhase.REJECTED
+    assert attempt.heartbeats[-1].phase is CreatePhase.REJECTED
 
 
 async def test_a_create_is_handed_over_when_its_worker_shuts_down(provider: Provider, api: ResponsesClient) -> None:
@@ -463,8 +467,8 @@ async def test_a_create_that_is_cancelled_and_then_turned_away_is_not_sent_again
         raise Busy("Not now.", retry_after=0.01)
 
     async def creating() -> str:
-        async with Pulse() as pulse:
-            return await Sending(Claims().begin(), None, time.time).until_taken(lambda: to_its_end(post()), pulse)
+        async with Heartbeats() as heartbeats:
+            return await Sending(Claims().begin(), None, time.time).until_taken(lambda: to_its_end(post()), heartbeats)
 
     attempt = Attempt()
     running = asyncio.create_task(attempt.run(creating))

@@ -59,7 +59,7 @@ def request(**fields: object) -> CreateResponse:
 async def test_a_create_that_gave_its_slot_back_is_sent_by_the_next_attempt(
     client: Client, emulator: RunningEmulator, emulated: ResponsesClient
 ) -> None:
-    """A21: the word that nothing was taken reaches the next attempt, although beats are throttled."""
+    """A21: the word that nothing was taken reaches the next attempt, although heartbeats are throttled."""
     busy = Answer(status=503, headers={"retry-after": "0.1"})
     await emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=busy, times=2))
     _, attempt = await created(client, emulated, request(), patience=0.0)

@@ -9,8 +9,14 @@ from itertools import pairwise
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from durable_responses.activities.heartbeats import Pulse, ReportSchedule, RunReports, earlier_beat, send_beat
-from durable_responses.activities.messages import PREVIEW_CHARACTERS, Beat, CreatePhase, ProgressReport
+from durable_responses.activities.heartbeats import (
+    Heartbeats,
+    ReportSchedule,
+    RunReports,
+    earlier_heartbeat,
+    send_heartbeat,
+)
+from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatePhase, HeartbeatDetails, ProgressReport
 from tests.support.attempts import Attempt, Reports
 
 
@@ -22,17 +28,17 @@ async def within(attempt: Attempt, work: Callable[[], Awaitable[None]]) -> None:
 # --- heartbeats --------------------------------------------------------------------------------------------------
 
 
-async def told(attempt: Attempt, beats: int) -> None:
+async def told(attempt: Attempt, heartbeats: int) -> None:
     async with asyncio.timeout(5):
-        while len(attempt.told) < beats:
+        while len(attempt.told) < heartbeats:
             await asyncio.sleep(0.005)
 
 
-async def test_a_pulse_beats_regularly() -> None:
+async def test_a_pulse_heartbeats_regularly() -> None:
     attempt = Attempt()
 
     async def work() -> None:
-        async with Pulse(every=0.05):
+        async with Heartbeats(every=0.05):
             await told(attempt, 4)
 
     began = time.time()
@@ -41,12 +47,12 @@ async def test_a_pulse_beats_regularly() -> None:
     assert all(0.045 <= later - earlier < 1 for earlier, later in pairwise(times))
 
 
-async def test_what_is_over_soon_does_not_beat() -> None:
-    """Each beat is a call to Temporal."""
+async def test_what_is_over_soon_does_not_heartbeat() -> None:
+    """Each heartbeat is a call to Temporal."""
     attempt = Attempt()
 
     async def work() -> None:
-        async with Pulse(every=0.05):
+        async with Heartbeats(every=0.05):
             pass
 
     await within(attempt, work)
@@ -55,17 +61,17 @@ async def test_what_is_over_soon_does_not_beat() -> None:
 
 async def test_a_pulse_tells_how_far_things_are_by_now() -> None:
     attempt = Attempt()
-    state = Beat(phase=CreatePhase.POSTING)
+    state = HeartbeatDetails(phase=CreatePhase.POSTING)
 
     async def work() -> None:
         nonlocal state
-        async with Pulse(lambda: state, every=60) as pulse:
-            pulse.beat()
-            state = Beat(phase=CreatePhase.CREATED, response_id="resp_1")
-            pulse.beat()
+        async with Heartbeats(lambda: state, every=60) as heartbeats:
+            heartbeats.heartbeat()
+            state = HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1")
+            heartbeats.heartbeat()
 
     await within(attempt, work)
-    assert [beat.phase for beat in attempt.beats] == [CreatePhase.POSTING, CreatePhase.CREATED]
+    assert [heartbeat.phase for heartbeat in attempt.heartbeats] == [CreatePhase.POSTING, CreatePhase.CREATED]
 
 
 async def test_a_pulse_ends_with_its_activity_also_when_that_fails() -> None:
@@ -73,7 +79,7 @@ async def test_a_pulse_ends_with_its_activity_also_when_that_fails() -> None:
     before = asyncio.all_tasks()
 
     async def work() -> None:
-        async with Pulse(every=0.01):
+        async with Heartbeats(every=0.01):
             raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
@@ -81,40 +87,40 @@ async def test_a_pulse_ends_with_its_activity_also_when_that_fails() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_a_beat_without_news_has_no_details() -> None:
-    """The details of an earlier beat stay as they are on the server's side of a retry."""
+async def test_a_heartbeat_without_news_has_no_details() -> None:
+    """The details of an earlier heartbeat stay as they are on the server's side of a retry."""
     attempt = Attempt()
 
     async def work() -> None:
-        send_beat(None)
+        send_heartbeat(None)
 
     await within(attempt, work)
-    assert [beat for _, beat in attempt.told] == [None]
+    assert [heartbeat for _, heartbeat in attempt.told] == [None]
 
 
-async def test_a_beat_carries_the_end_of_a_long_text() -> None:
+async def test_a_heartbeat_carries_the_end_of_a_long_text() -> None:
     """Details that are too large fail the activity."""
     attempt = Attempt()
     text = "".join(f"{number} " for number in range(3000))
 
     async def work() -> None:
-        send_beat(Beat(response_id="resp_1", preview=text))
+        send_heartbeat(HeartbeatDetails(response_id="resp_1", preview=text))
 
     await within(attempt, work)
-    assert attempt.beats[0].preview == text[-PREVIEW_CHARACTERS:]
+    assert attempt.heartbeats[0].preview == text[-PREVIEW_CHARACTERS:]
 
 
-async def test_the_last_beat_of_an_earlier_attempt_is_remembered() -> None:
+async def test_the_last_heartbeat_of_an_earlier_attempt_is_remembered() -> None:
     """A20."""
-    beat = Beat(phase=CreatePhase.CREATED, response_id="resp_1", preview="so far")
-    found: list[Beat | None] = []
+    heartbeat = HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1", preview="so far")
+    found: list[HeartbeatDetails | None] = []
 
     async def work() -> None:
-        found.append(earlier_beat())
+        found.append(earlier_heartbeat())
 
-    await within(Attempt(2, earlier=beat), work)
+    await within(Attempt(2, earlier=heartbeat), work)
     await within(Attempt(2), work)
-    assert found == [beat, None]
+    assert found == [heartbeat, None]
 
 
 # --- reports to the run ------------------------------------------------------------------------------------------

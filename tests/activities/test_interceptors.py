@@ -12,9 +12,9 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from durable_responses.activities.interceptors import (
     WORKER_STOPPED,
     Forgotten,
-    HandOver,
     TellOfCallLimit,
     TellOfSearchAttributes,
+    WorkerShutdown,
 )
 from durable_responses.activities.messages import CreatedResponse, ResponseRecord, ToolResult, WebSocketTurn
 from tests.support.attempts import Attempt
@@ -51,7 +51,7 @@ async def cut_off(details: ActivityCancellationDetails, interceptor: Interceptor
         begun.set()
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(run(interceptor or HandOver(), work, attempt))
+    running = asyncio.create_task(run(interceptor or WorkerShutdown(), work, attempt))
     await begun.wait()
     attempt.cancel(details)
     await asyncio.wait((running,))
@@ -91,7 +91,7 @@ async def test_what_ends_by_itself_ends_as_it_does() -> None:
         raise ApplicationError("No.", type="no")
 
     with pytest.raises(ApplicationError, match="No"):
-        await run(HandOver(), fails)
+        await run(WorkerShutdown(), fails)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from durable_responses.activities.messages import (
     TRANSPORT_OF_ACTIVITY,
     ActivityName,
     AwaitResponse,
-    Beat,
     CreatePhase,
     CreateResponse,
     FailureType,
+    HeartbeatDetails,
     ModelOptions,
     failure_of_lost_create,
 )
@@ -119,7 +119,7 @@ def test_an_activity_takes_one_message_and_answers_with_one(method: Callable[...
 
 
 def test_what_a_message_does_not_say_costs_no_bytes() -> None:
-    assert Beat(phase=CreatePhase.POSTING).model_dump_json() == '{"phase":"posting"}'
+    assert HeartbeatDetails(phase=CreatePhase.POSTING).model_dump_json() == '{"phase":"posting"}'
 
 
 def test_a_message_is_read_back_as_it_was() -> None:
@@ -137,15 +137,17 @@ def test_a_message_of_an_older_version_is_read_with_the_defaults_of_this_one() -
 
 
 @pytest.mark.parametrize(
-    ("beat", "failure"),
+    ("heartbeat", "failure"),
     [
         (None, FailureType.CREATE_AMBIGUOUS),
-        (Beat(), FailureType.CREATE_AMBIGUOUS),
-        (Beat(phase=CreatePhase.POSTING), FailureType.CREATE_AMBIGUOUS),
-        (Beat(phase=CreatePhase.REJECTED), FailureType.TRY_LATER),
-        (Beat(phase=CreatePhase.CREATED, response_id="resp_1"), FailureType.TURN_INTERRUPTED),
+        (HeartbeatDetails(), FailureType.CREATE_AMBIGUOUS),
+        (HeartbeatDetails(phase=CreatePhase.POSTING), FailureType.CREATE_AMBIGUOUS),
+        (HeartbeatDetails(phase=CreatePhase.REJECTED), FailureType.TRY_LATER),
+        (HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1"), FailureType.TURN_INTERRUPTED),
     ],
 )
-def test_its_last_beat_tells_whether_it_may_be_sent_again(beat: Beat | None, failure: FailureType) -> None:
+def test_its_last_heartbeat_tells_whether_it_may_be_sent_again(
+    heartbeat: HeartbeatDetails | None, failure: FailureType
+) -> None:
     """W23, A27: what may have been sent is not sent again, what has an id is read by it."""
-    assert failure_of_lost_create(beat) is failure
+    assert failure_of_lost_create(heartbeat) is failure

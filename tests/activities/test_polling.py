@@ -18,10 +18,10 @@ from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
     AwaitResponse,
-    Beat,
     CreatePhase,
     FailureDetail,
     FailureType,
+    HeartbeatDetails,
     ResponseRecord,
 )
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, Waiters
@@ -245,7 +245,9 @@ async def test_the_text_so_far_is_that_of_the_preview_where_the_response_does_no
 ) -> None:
     """A6: also when the last GET fails."""
     provider.will(answer({}, 500))
-    attempt = Attempt(2, earlier=Beat(phase=CreatePhase.CREATED, response_id="resp_1", preview="Half a sen"))
+    attempt = Attempt(
+        2, earlier=HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1", preview="Half a sen")
+    )
     record = await wait(api, wanted(deadline=seconds_from_now(-1)), attempt)
     assert (record.status, record.output_text) == ("in_progress", "Half a sen")
 
@@ -253,7 +255,7 @@ async def test_the_text_so_far_is_that_of_the_preview_where_the_response_does_no
 # --- heartbeats and reports --------------------------------------------------------------------------------------
 
 
-async def test_a_wait_beats_within_its_timeout_while_a_get_is_slow(
+async def test_a_wait_heartbeats_within_its_timeout_while_a_get_is_slow(
     emulator: RunningEmulator, emulated: ResponsesClient
 ) -> None:
     """Else every slow answer of the provider would look like a lost worker."""
@@ -263,7 +265,9 @@ async def test_a_wait_beats_within_its_timeout_while_a_get_is_slow(
 
 
 @pytest.mark.parametrize("every", [0.31, 0.44])
-async def test_a_wait_beats_within_its_timeout_however_often_it_looks(emulated: ResponsesClient, every: float) -> None:
+async def test_a_wait_heartbeats_within_its_timeout_however_often_it_looks(
+    emulated: ResponsesClient, every: float
+) -> None:
     """The pauses between GETs need not fit the heartbeats."""
     response = await create(emulated, "think?seconds=1")
     cadence = Cadence(first=every, factor=1, cap=every, jitter=0)
@@ -282,10 +286,10 @@ async def longest_silence(client: ResponsesClient, response: str, **parts: Any) 
 async def test_an_attempt_goes_on_with_the_preview_of_the_one_before(emulated: ResponsesClient) -> None:
     """A20: what was seen is not lost with a worker."""
     response = await create(emulated, "think?seconds=0.3")
-    earlier = Beat(phase=CreatePhase.CREATED, response_id=response, preview="What a lost worker had seen.")
+    earlier = HeartbeatDetails(phase=CreatePhase.CREATED, response_id=response, preview="What a lost worker had seen.")
     attempt = Attempt(2, earlier=earlier, heartbeat_timeout=HEARTBEAT_TIMEOUT)
     await wait(emulated, wanted(response), attempt)
-    assert {beat.preview for beat in attempt.beats} == {"What a lost worker had seen."}
+    assert {heartbeat.preview for heartbeat in attempt.heartbeats} == {"What a lost worker had seen."}
 
 
 async def test_beats_carry_status_and_the_end_of_the_text(provider: Provider, api: ResponsesClient) -> None:
@@ -293,7 +297,7 @@ async def test_beats_carry_status_and_the_end_of_the_text(provider: Provider, ap
     provider.will(answer(saying(text)), answer(DONE))
     attempt = Attempt()
     await wait(api, attempt=attempt)
-    last = attempt.beats[-1]
+    last = attempt.heartbeats[-1]
     assert (last.response_id, last.response_status) == ("resp_1", "in_progress")
     assert last.preview == text[-PREVIEW_CHARACTERS:]
 
@@ -328,11 +332,11 @@ async def test_a_live_preview_shows_the_text_while_it_is_written(emulated: Respo
     response = await create(emulated, "write?words=200&seconds=60", stream=True)
     attempt = Attempt(heartbeat_timeout=HEARTBEAT_TIMEOUT)
     waiting = asyncio.create_task(wait(emulated, wanted(response, live_preview=True), attempt, cadence=RARELY))
-    await until(lambda: len([beat for beat in attempt.beats if beat.preview]) >= 2)
+    await until(lambda: len([heartbeat for heartbeat in attempt.heartbeats if heartbeat.preview]) >= 2)
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    first, second, *_ = [beat.preview or "" for beat in attempt.beats if beat.preview]
+    first, second, *_ = [heartbeat.preview or "" for heartbeat in attempt.heartbeats if heartbeat.preview]
     assert second.startswith(first)
     assert len(second) > len(first)
 
@@ -364,11 +368,11 @@ async def test_a_stream_that_is_followed_anew_does_not_turn_the_preview_back(
     provider: Provider, api: ResponsesClient
 ) -> None:
     """After a crash it starts at the beginning."""
-    earlier = Beat(phase=CreatePhase.CREATED, response_id="resp_1", preview="Half a sen")
+    earlier = HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1", preview="Half a sen")
     provider.will(answer(saying("Half")), answer(DONE))
     attempt = Attempt(2, earlier=earlier)
     await wait(api, attempt=attempt)
-    assert {beat.preview for beat in attempt.beats} == {"Half a sen"}
+    assert {heartbeat.preview for heartbeat in attempt.heartbeats} == {"Half a sen"}
 
 
 # --- the GETs of one response ------------------------------------------------------------------------------------
@@ -523,8 +527,8 @@ async def test_the_cause_of_failed_reads_is_shown_in_heartbeats(provider: Provid
     provider.will(answer({}, 500), answer(DONE))
     attempt = Attempt()
     await wait(api, attempt=attempt)
-    assert attempt.beats[0].failed_reads == 1
-    assert "status 500" in (attempt.beats[0].read_error or "")
+    assert attempt.heartbeats[0].failed_reads == 1
+    assert "status 500" in (attempt.heartbeats[0].read_error or "")
 
 
 def test_the_pauses_after_failed_reads_grow_up_to_a_limit() -> None:

@@ -14,11 +14,11 @@ from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
     REPORT_PROGRESS,
     SIGNAL_PREVIEW_CHARACTERS,
-    Beat,
     CreatePhase,
     CreateResponse,
     FailureDetail,
     FailureType,
+    HeartbeatDetails,
     ModelOptions,
     Opening,
     ResponseRecord,
@@ -130,7 +130,10 @@ async def held(
     streaming = asyncio.create_task(stream(api, attempt, asks(**fields)))
     text = "".join(event["delta"] for event in events)[-PREVIEW_CHARACTERS:] or None
     await until(
-        lambda: attempt.beats and (attempt.beats[-1].response_id, attempt.beats[-1].preview) == ("resp_1", text)
+        lambda: (
+            attempt.heartbeats
+            and (attempt.heartbeats[-1].response_id, attempt.heartbeats[-1].preview) == ("resp_1", text)
+        )
     )
     return streaming
 
@@ -173,7 +176,7 @@ async def test_a_report_carries_the_end_of_a_long_text(
     attempt.cancel()
     await streaming
     assert reports.told[0].preview == "…" + text[-SIGNAL_PREVIEW_CHARACTERS:]
-    assert attempt.beats[-1].preview == text[-PREVIEW_CHARACTERS:]
+    assert attempt.heartbeats[-1].preview == text[-PREVIEW_CHARACTERS:]
 
 
 async def test_a_short_response_is_not_reported(emulated: ResponsesClient, reports: Reports) -> None:
@@ -182,13 +185,13 @@ async def test_a_short_response_is_not_reported(emulated: ResponsesClient, repor
     assert reports.told == []
 
 
-async def test_its_beats_say_what_a_retry_may_do(emulated: ResponsesClient) -> None:
+async def test_its_heartbeats_say_what_a_retry_may_do(emulated: ResponsesClient) -> None:
     """Being sent, then known by its id."""
     attempt = Attempt()
     record = await stream(emulated, attempt)
-    phases = [beat.phase for beat in attempt.beats]
+    phases = [heartbeat.phase for heartbeat in attempt.heartbeats]
     assert phases[0] is CreatePhase.POSTING
-    assert (phases[-1], attempt.beats[-1].response_id) == (CreatePhase.CREATED, record.id)
+    assert (phases[-1], attempt.heartbeats[-1].response_id) == (CreatePhase.CREATED, record.id)
 
 
 # --- broken before the end ---------------------------------------------------------------------------------------
@@ -275,7 +278,7 @@ async def test_why_a_stream_broke_is_told_with_the_loss(provider: Provider, api:
 async def test_an_attempt_that_finds_an_id_reads_the_response(provider: Provider, api: ResponsesClient) -> None:
     """A20, A27: after a crash nothing is created before the stored response was looked up."""
     provider.will(answer(RUNNING), answer(DONE))
-    attempt = Attempt(2, earlier=Beat(phase=CreatePhase.CREATED, response_id="resp_1"))
+    attempt = Attempt(2, earlier=HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1"))
     assert (await stream(api, attempt)).output_text == "Hello."
     assert [asked.method for asked in provider.asked] == ["GET", "GET"]
 
@@ -283,17 +286,19 @@ async def test_an_attempt_that_finds_an_id_reads_the_response(provider: Provider
 async def test_an_attempt_goes_on_telling_the_id_while_it_reads(provider: Provider, api: ResponsesClient) -> None:
     """Else a third attempt would know nothing of it."""
     provider.will(answer(DONE))
-    attempt = Attempt(2, earlier=Beat(phase=CreatePhase.CREATED, response_id="resp_1"))
+    attempt = Attempt(2, earlier=HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1"))
     await stream(api, attempt)
-    assert {beat.response_id for beat in attempt.beats} == {"resp_1"}
+    assert {heartbeat.response_id for heartbeat in attempt.heartbeats} == {"resp_1"}
 
 
-@pytest.mark.parametrize("beat", [None, Beat(phase=CreatePhase.POSTING)], ids=["no beat", "posting"])
+@pytest.mark.parametrize(
+    "heartbeat", [None, HeartbeatDetails(phase=CreatePhase.POSTING)], ids=["no heartbeat", "posting"]
+)
 async def test_an_attempt_whose_forerunner_may_have_sent_does_not_send(
-    provider: Provider, api: ResponsesClient, beat: Beat | None
+    provider: Provider, api: ResponsesClient, heartbeat: HeartbeatDetails | None
 ) -> None:
     """A27."""
-    error = await failure(api, Attempt(2, earlier=beat))
+    error = await failure(api, Attempt(2, earlier=heartbeat))
     assert (error.type, provider.asked) == (FailureType.CREATE_AMBIGUOUS, [])
 
 
@@ -305,7 +310,7 @@ async def test_an_attempt_that_failed_before_it_sent_anything_lets_the_next_one_
     first = Attempt()
     error = await failure(api, first, wanted)
     assert error.type == FailureType.TRY_LATER
-    assert (await stream(api, Attempt(2, earlier=first.beats[-1]), wanted)).status == "completed"
+    assert (await stream(api, Attempt(2, earlier=first.heartbeats[-1]), wanted)).status == "completed"
 
 
 # --- stopped -----------------------------------------------------------------------------------------------------
@@ -329,7 +334,7 @@ async def test_what_a_cancelled_stream_has_cost_is_recorded(
     """A11: read by id, since the stream tells it only at its end."""
     attempt = Attempt()
     streaming = asyncio.create_task(stream(emulated, attempt, asks("write?words=1000&seconds=60")))
-    await until(lambda: attempt.beats and attempt.beats[-1].preview)
+    await until(lambda: attempt.heartbeats and attempt.heartbeats[-1].preview)
     attempt.cancel()
     record = await streaming
     [bill] = await emulator.control.responses()
@@ -345,7 +350,7 @@ async def test_a_response_that_was_completed_when_its_stream_was_left_is_used(
     attempt = Attempt()
     provider.will(event_stream(CREATED, then=Then.HOLD), answer(RUNNING), answer(DONE))
     streaming = asyncio.create_task(stream(api, attempt))
-    await until(lambda: attempt.beats and attempt.beats[-1].response_id)
+    await until(lambda: attempt.heartbeats and attempt.heartbeats[-1].response_id)
     attempt.cancel()
     record = await streaming
     assert (record.status, record.output_text) == ("completed", "Hello.")
@@ -372,7 +377,7 @@ async def test_a_worker_that_shuts_down_leaves_the_response_to_the_next_attempt(
     attempt.cancel(ActivityCancellationDetails(worker_shutdown=True))
     with pytest.raises(asyncio.CancelledError):
         await streaming
-    assert attempt.beats[-1].response_id == "resp_1"
+    assert attempt.heartbeats[-1].response_id == "resp_1"
 
 
 async def test_the_deadline_cuts_a_stream_off_with_its_text_so_far(provider: Provider, api: ResponsesClient) -> None:

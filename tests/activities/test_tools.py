@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
-from durable_responses.activities.messages import CallTool, FailureType, ToolBeat, ToolOutcome, ToolResult
+from durable_responses.activities.messages import CallTool, FailureType, ToolHeartbeat, ToolOutcome, ToolResult
 from durable_responses.activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
 from durable_responses.json_text import text_bytes
 from durable_responses.responses_api.redaction import Secrets
@@ -262,13 +262,13 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_hold_up_the_answer(
 async def test_a_heartbeat_is_sent_beside_a_tool_that_says_nothing() -> None:
     """A12: so that a cancel arrives, and a lost worker is noticed."""
     environment = ActivityEnvironment()
-    beats = 0
+    heartbeats = 0
     enough = threading.Event()
 
     def count(*details: object) -> None:
-        nonlocal beats
-        beats += 1
-        if beats == 3:
+        nonlocal heartbeats
+        heartbeats += 1
+        if heartbeats == 3:
             enough.set()
 
     environment.on_heartbeat = count
@@ -309,26 +309,26 @@ async def test_a_once_tool_is_not_run_by_a_second_attempt() -> None:
     assert result.outcome is ToolOutcome.UNKNOWN
 
 
-async def test_a_once_tool_is_not_run_where_a_beat_says_that_it_may_have_run(reports: Reports) -> None:
+async def test_a_once_tool_is_not_run_where_a_heartbeat_says_that_it_may_have_run(reports: Reports) -> None:
     """An operator may set the number of the attempt back, and keeps the heartbeat."""
     work, runs = counting(Effect.ONCE)
     attempt = Attempt(reports=reports)
-    attempt.info = replace(attempt.info, heartbeat_details=[ToolBeat().model_dump()])
+    attempt.info = replace(attempt.info, heartbeat_details=[ToolHeartbeat().model_dump()])
 
     assert (await answer(work, environment=attempt)).outcome is ToolOutcome.UNKNOWN
     assert runs == []
 
 
-async def test_the_beat_of_a_once_tool_is_at_the_server_before_it_is_run(reports: Reports) -> None:
+async def test_the_heartbeat_of_a_once_tool_is_at_the_server_before_it_is_run(reports: Reports) -> None:
     at_the_server: list[Any] = []
 
     @tool(effect=Effect.ONCE)
     def look() -> None:
         """Look at what the server knows."""
-        at_the_server.extend(beat for _, beat in reports.proofs)
+        at_the_server.extend(heartbeat for _, heartbeat in reports.proofs)
 
     await answer(look, environment=Attempt(reports=reports))
-    assert at_the_server == [ToolBeat()]
+    assert at_the_server == [ToolHeartbeat()]
 
 
 async def test_a_once_tool_is_not_run_by_an_attempt_that_was_given_to_others(reports: Reports) -> None:

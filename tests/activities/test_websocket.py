@@ -138,7 +138,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 async def written(attempt: Attempt) -> None:
     """Wait until the attempt has told of some text."""
-    await until(lambda: attempt.beats and attempt.beats[-1].preview)
+    await until(lambda: attempt.heartbeats and attempt.heartbeats[-1].preview)
 
 
 # --- the socket --------------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ async def test_a_worker_that_shuts_down_before_the_id_is_known_leaves_an_ambiguo
     await worker.order(Operation.CREATE, Delay(seconds=60))
     attempt = Attempt()
     turn = worker.start(attempt)
-    await until(lambda: attempt.beats)
+    await until(lambda: attempt.heartbeats)
     attempt.cancel(ActivityCancellationDetails(worker_shutdown=True))
     with pytest.raises(ApplicationError) as caught:
         await turn
@@ -437,7 +437,7 @@ async def test_beats_say_where_texts_for_the_response_are_taken(worker: Worker, 
     await until(lambda: reports.told)
     attempt.cancel()
     await turn
-    assert (attempt.beats[-1].queue, reports.told[0].queue) == (OWN_QUEUE, OWN_QUEUE)
+    assert (attempt.heartbeats[-1].queue, reports.told[0].queue) == (OWN_QUEUE, OWN_QUEUE)
 
 
 async def test_a_response_over_http_takes_no_texts(worker: Worker, reports: Reports) -> None:
@@ -448,14 +448,14 @@ async def test_a_response_over_http_takes_no_texts(worker: Worker, reports: Repo
     assert (await worker.steer("Be brief.")).status is SteerStatus.FAILED
     attempt.cancel()
     await turn
-    assert attempt.beats[-1].queue is None
+    assert attempt.heartbeats[-1].queue is None
 
 
 async def steered(worker: Worker, reports: Reports, scenario: str) -> tuple[SteerOutcome, WebSocketTurn]:
     """A text is sent into a response under way: what is said of it at once, and how the turn ends."""
     attempt = Attempt(reports=reports)
     turn = worker.start(attempt, asks(scenario))
-    await until(lambda: attempt.beats and attempt.beats[-1].response_id)
+    await until(lambda: attempt.heartbeats and attempt.heartbeats[-1].response_id)
     return await worker.steer("Be brief."), await asyncio.wait_for(turn, 20)
 
 
@@ -519,7 +519,7 @@ async def test_a_response_whose_successor_nobody_has_seen_is_lost(worker: Worker
     await worker.order(Operation.TURN, BreakSocket(after_events=3, survives=True))
     attempt = Attempt(reports=reports)
     turn = worker.start(attempt, asks("think?seconds=30"))
-    await until(lambda: attempt.beats and attempt.beats[-1].response_id)
+    await until(lambda: attempt.heartbeats and attempt.heartbeats[-1].response_id)
     await worker.steer("Be brief.")
     with pytest.raises(ApplicationError) as caught:
         await turn

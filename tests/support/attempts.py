@@ -19,7 +19,7 @@ from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.messages import Beat, ProgressReport
+from durable_responses.activities.messages import HeartbeatDetails, ProgressReport
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
@@ -48,7 +48,7 @@ class Attempt(ActivityEnvironment):
         self,
         number: int = 1,
         *,
-        earlier: Beat | None = None,
+        earlier: HeartbeatDetails | None = None,
         heartbeat_timeout: float | None = None,
         reports: "Reports | None" = None,
         age: float = 0.0,
@@ -63,15 +63,15 @@ class Attempt(ActivityEnvironment):
             workflow_id=WORKFLOW_ID,
             workflow_run_id=RUN_ID,
         )
-        self.told: list[tuple[float, Beat | None]] = []
+        self.told: list[tuple[float, HeartbeatDetails | None]] = []
         self.on_heartbeat = self._keep
 
     @property
-    def beats(self) -> list[Beat]:
+    def heartbeats(self) -> list[HeartbeatDetails]:
         """The heartbeats that said something."""
-        return [beat for _, beat in self.told if beat is not None]
+        return [heartbeat for _, heartbeat in self.told if heartbeat is not None]
 
-    def _keep(self, *details: Beat) -> None:
+    def _keep(self, *details: HeartbeatDetails) -> None:
         self.told.append((time.time(), details[0].model_copy() if details else None))
 
 
@@ -110,7 +110,7 @@ class Reports(OutboundInterceptor, Interceptor):
 
     async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:  # noqa: A002 the SDK's name
         """Keep it, and answer."""
-        self.proofs += [(time.time(), beat.model_copy()) for beat in input.details]
+        self.proofs += [(time.time(), heartbeat.model_copy()) for heartbeat in input.details]
         if self.answers:
             raise self.answers.pop(0)
 

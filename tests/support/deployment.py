@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-from durable_responses.activities.messages import Beat
+from durable_responses.activities.messages import HeartbeatDetails
 from durable_responses.emulator.faults import Effect, Fault, Operation
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script
@@ -91,14 +91,16 @@ class Run:
         """Its responses at the emulator, oldest first."""
         return (await self.bill()).responses
 
-    async def beat_of(self, activity: str) -> Beat | None:
+    async def heartbeat_of(self, activity: str) -> HeartbeatDetails | None:
         """The last heartbeat of an activity that runs now; None when it does not, or has not beaten yet."""
         described = await self.handle.describe()
         for pending in described.raw_description.pending_activities:
             started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
             if pending.activity_type.name == activity and started and pending.heartbeat_details.payloads:
-                beats = await described.data_converter.decode(pending.heartbeat_details.payloads, [Beat])
-                return Beat.model_validate(beats[0])
+                heartbeats = await described.data_converter.decode(
+                    pending.heartbeat_details.payloads, [HeartbeatDetails]
+                )
+                return HeartbeatDetails.model_validate(heartbeats[0])
         return None
 
 

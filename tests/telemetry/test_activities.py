@@ -10,10 +10,10 @@ from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterc
 
 from durable_responses.activities.messages import (
     AwaitResponse,
-    Beat,
     CancelResponse,
     CreatePhase,
     CreateResponse,
+    HeartbeatDetails,
     ModelOptions,
 )
 from durable_responses.telemetry.activities import ActivityTelemetry
@@ -24,17 +24,17 @@ CREATE = CreateResponse(options=ModelOptions(), iteration=1)
 
 
 class Asking(ActivityInboundInterceptor):
-    """Stands for an activity: it beats, and says what its log lines would hold."""
+    """Stands for an activity: it heartbeats, and says what its log lines would hold."""
 
-    def __init__(self, beat: Beat | None) -> None:
-        self._beat = beat
+    def __init__(self, heartbeat: HeartbeatDetails | None) -> None:
+        self._heartbeat = heartbeat
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
         self._outbound = outbound
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Mapping[str, str]:  # noqa: A002, ARG002
-        if self._beat is not None:
-            self._outbound.heartbeat(self._beat)
+        if self._heartbeat is not None:
+            self._outbound.heartbeat(self._heartbeat)
         return current_ids()
 
 
@@ -48,9 +48,9 @@ class Deaf(ActivityOutboundInterceptor):
         assert details
 
 
-async def ids_in(argument: Any, beat: Beat | None = None) -> Mapping[str, str]:
+async def ids_in(argument: Any, heartbeat: HeartbeatDetails | None = None) -> Mapping[str, str]:
     """The ids in the log lines of an activity."""
-    watched = ActivityTelemetry().intercept_activity(Asking(beat))
+    watched = ActivityTelemetry().intercept_activity(Asking(heartbeat))
     watched.init(Deaf())
 
     async def run() -> Mapping[str, str]:
@@ -74,10 +74,10 @@ async def test_its_log_lines_name_run_and_response(argument: AwaitResponse | Can
     assert ids["workflow_id"] == ActivityEnvironment.default_info().workflow_id
 
 
-async def test_its_log_lines_name_a_response_from_the_beat_on_that_tells_its_id() -> None:
-    beat = Beat(phase=CreatePhase.CREATED, response_id="resp_2")
-    assert (await ids_in(CREATE, beat))["response_id"] == "resp_2"
+async def test_its_log_lines_name_a_response_from_the_heartbeat_on_that_tells_its_id() -> None:
+    heartbeat = HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_2")
+    assert (await ids_in(CREATE, heartbeat))["response_id"] == "resp_2"
 
 
 async def test_its_log_lines_name_no_response_before_there_is_one() -> None:
-    assert "response_id" not in await ids_in(CREATE, Beat(phase=CreatePhase.POSTING))
+    assert "response_id" not in await ids_in(CREATE, HeartbeatDetails(phase=CreatePhase.POSTING))

@@ -70,7 +70,7 @@ async def sent(deployment: Deployment, measured: Received) -> AsyncIterator[Rece
             run = await deployment.start(f"shown-{transport}", TURNS, transport=transport)
             await run.result()
         run = await deployment.start("shown-stopped", [Script(think=60)], transport=TransportChoice.BACKGROUND)
-        await until(lambda: run.beat_of("await_response"))
+        await until(lambda: run.heartbeat_of("await_response"))
         await run.handle.signal("cancel")
         await run.result()
 

@@ -40,7 +40,7 @@ async def runs(deployment: Deployment, worker: WorkerProcess) -> dict[str, Agent
         "ambiguous", [ANSWER], transport=BACKGROUND, model="gpt-5.4", fault=Reset(processed=True)
     )
     cancelled = await deployment.start("stopped", [Script(think=60)], transport=BACKGROUND, model="gpt-5.4")
-    await until(lambda: cancelled.beat_of("await_response"))
+    await until(lambda: cancelled.heartbeat_of("await_response"))
     await cancelled.handle.signal("cancel")
     ended = {"background": background, "streamed": streamed, "ambiguous": ambiguous, "cancelled": cancelled}
     return {name: await run.result() for name, run in ended.items()}
@@ -126,7 +126,7 @@ async def test_responses_in_flight_are_measured_while_they_are(
     deployment: Deployment, worker: WorkerProcess, measured: Received
 ) -> None:
     run = await deployment.start("in-flight", [Script(think=60)], transport=BACKGROUND)
-    await until(lambda: run.beat_of("await_response"))
+    await until(lambda: run.heartbeat_of("await_response"))
     # An idle worker holds a permit for the next create already.
     await reaches(lambda: measured.metric("agent.responses.in_flight"), 1)
     await run.handle.signal("cancel")

@@ -116,7 +116,7 @@ async def test_a_run_whose_worker_was_killed_is_one_trace_with_each_response_onc
     turns = [Script(think=2, output=[calls("look", "open")]), ANSWER]
     async with exporting_worker(apart, received) as first:
         run = await apart.start("killed", turns, transport=TransportChoice.BACKGROUND)
-        await until(lambda: run.beat_of("await_response"))
+        await until(lambda: run.heartbeat_of("await_response"))
         first.kill()
     async with exporting_worker(apart, received):
         result = await run.result()
@@ -169,7 +169,7 @@ async def test_a_cancelled_run_has_its_status_in_its_span(
     deployment: Deployment, worker: WorkerProcess, received: Received
 ) -> None:
     run = await deployment.start("cancelled", [Script(think=60, output=[])], transport=TransportChoice.BACKGROUND)
-    await until(lambda: run.beat_of("await_response"))
+    await until(lambda: run.heartbeat_of("await_response"))
     await run.handle.cancel()
     await asyncio.wait([asyncio.ensure_future(run.handle.result())], timeout=20)
     spans = await spans_of(received, run)

@@ -11,7 +11,7 @@ from temporalio.exceptions import (
     TimeoutType,
 )
 
-from durable_responses.activities.messages import Beat, CreatePhase, FailureType
+from durable_responses.activities.messages import CreatePhase, FailureType, HeartbeatDetails
 from durable_responses.workflows import activity_errors as errors
 
 
@@ -30,7 +30,9 @@ def failed(cause: BaseException, retry_state: RetryState = RetryState.NON_RETRYA
     return error
 
 
-def timed_out(kind: TimeoutType, *heartbeats: Beat, retry_state: RetryState = RetryState.IN_PROGRESS) -> ActivityError:
+def timed_out(
+    kind: TimeoutType, *heartbeats: HeartbeatDetails, retry_state: RetryState = RetryState.IN_PROGRESS
+) -> ActivityError:
     details = [heartbeat.model_dump(mode="json") for heartbeat in heartbeats]
     return failed(TimeoutError("timed out", type=kind, last_heartbeat_details=details), retry_state)
 
@@ -40,8 +42,8 @@ def said(kind: str, *details: object, delay: timedelta | None = None) -> Activit
     return failed(ApplicationError("The provider says no.", *details, type=kind, next_retry_delay=delay))
 
 
-LOST_AFTER_THE_ID = timed_out(TimeoutType.HEARTBEAT, Beat(response_id="resp_1", phase=CreatePhase.CREATED))
-LOST_WHILE_POSTING = timed_out(TimeoutType.HEARTBEAT, Beat(phase=CreatePhase.POSTING))
+LOST_AFTER_THE_ID = timed_out(TimeoutType.HEARTBEAT, HeartbeatDetails(response_id="resp_1", phase=CreatePhase.CREATED))
+LOST_WHILE_POSTING = timed_out(TimeoutType.HEARTBEAT, HeartbeatDetails(phase=CreatePhase.POSTING))
 LOST_IN_SILENCE = timed_out(TimeoutType.HEARTBEAT)
 NOT_TAKEN = timed_out(TimeoutType.SCHEDULE_TO_START)
 TOO_LONG = timed_out(TimeoutType.SCHEDULE_TO_CLOSE)

@@ -608,8 +608,8 @@ async def test_a_live_preview_of_a_background_response_grows_while_it_is_written
 
     async def preview() -> str:
         raw = (await run.describe()).raw_description
-        beats = [activity.heartbeat_details.payloads for activity in raw.pending_activities]
-        return next((json.loads(beat[0].data).get("preview", "") for beat in beats if beat), "")
+        heartbeats = [activity.heartbeat_details.payloads for activity in raw.pending_activities]
+        return next((json.loads(heartbeat[0].data).get("preview", "") for heartbeat in heartbeats if heartbeat), "")
 
     first = await _grown(preview, "")
     await _grown(preview, first)
