@@ -88,10 +88,10 @@ class OutputFolders:
             raise ArtifactError("save.folder is hidden, where nothing is saved unless AGENT_ALLOW_HIDDEN_FILES is set.")
         return folder
 
-    def check(self, options: SaveOptions, *, for_new_run: bool = True) -> None:
+    def check(self, options: SaveOptions) -> None:
         """Raise `ArtifactError` if a result could not be saved as things are now. Blocking; writes nothing.
 
-        Where the run may be one that has ended already, a file of the given name may be there: it may be its own.
+        A name that is taken is no reason: the file may be the run's own, and an answer is worth more than a file.
         """
         folder = self.folder(options)
         name = given_name(options.filename)
@@ -99,15 +99,12 @@ class OutputFolders:
             raise ArtifactError(f"save.filename is too long; a name has at most {NAME_BYTES} bytes.")
         try:
             there = next(path for path in (folder, *folder.parents) if path.exists())
-            taken = for_new_run and name is not None and (folder / name).exists()
         except OSError as error:
             raise ArtifactError(f"save.folder is not a usable path ({error.strerror}); give another one.") from error
         if not there.is_dir():
             raise ArtifactError(f"save.folder cannot be made: {there} is a file; give another one.")
         if not os.access(there, os.W_OK | os.X_OK):
             raise ArtifactError(f"save.folder cannot be written: {there} is not writable; give another one.")
-        if taken:
-            raise ArtifactError(f"{folder / (name or '')} already exists; give another save.filename.")
 
     def _root(self, given: str | None) -> Path:
         allowed = [root.expanduser().resolve() for root in self.roots]

@@ -165,7 +165,8 @@ class Settings(BaseSettings):
     )
 
     allow_private_addresses: bool = Field(
-        False, description="Whether `fetch_url` may connect to private and loopback addresses."
+        False,
+        description="Whether `fetch_url` may connect to private, loopback and other special addresses.",
     )
 
     allow_hidden_files: bool = Field(

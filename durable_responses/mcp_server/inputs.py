@@ -96,7 +96,7 @@ def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:
     if save := _save(arguments, surroundings):
         try:
             outputs = OutputFolders([surroundings.output_root], surroundings.allow_hidden_files)
-            outputs.check(save, for_new_run=False)
+            outputs.check(save)
         except ArtifactError as error:
             told = str(error).replace("save.folder", "output_folder").replace("save.filename", "output_filename")
             raise ArgumentsError(f"The arguments cannot be used: {told}") from None

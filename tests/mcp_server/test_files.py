@@ -134,7 +134,12 @@ async def test_a_refused_key_is_an_error_with_all_but_the_key(deployment: Deploy
     emulator = EmulatorProcess(tmp_path, "--api-key", "the-right-key")
     settings = deployment.settings(AGENT_TASK_QUEUE=queue, OPENAI_API_KEY=KEY, OPENAI_BASE_URL=emulator.base_url)
     worker = WorkerProcess(
-        deployment.temporal, emulator.base_url, folder=tmp_path, AGENT_TASK_QUEUE=queue, OPENAI_API_KEY=KEY
+        deployment.temporal,
+        emulator.base_url,
+        folder=tmp_path,
+        AGENT_TASK_QUEUE=queue,
+        AGENT_OUTPUT_ROOT=str(deployment.root),
+        OPENAI_API_KEY=KEY,
     )
     async with emulator, worker, HttpServer(settings, tmp_path) as server, server.session() as session:
         failed = await session.ended(await session.start("Think."))

@@ -1094,7 +1094,7 @@ async def test_the_capture_hook_sees_no_key_that_a_server_repeats_in_its_goodbye
     manager = await managers.open(capture=seen.append)
     await (await server.peer()).connection.close(1000, f"bad key {KEY}")
     await until(lambda: manager.state is ConnectionState.CLOSED)
-    assert seen[-1].error == "bad key sk-***"
+    assert seen[-1].error == "bad key ***"
 
 
 async def test_a_capture_hook_that_raises_stops_no_frame(managers: Managers, caplog: pytest.LogCaptureFixture) -> None:
