@@ -168,12 +168,21 @@ class CreateResponse(Record):
     save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
 
 
+class ResponseRecord(Record, Response):
+    """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings."""
+
+    search_attributes: bool | None = None
+    most_calls: int | None = None
+    changes: list[str] | None = None
+
+
 class CreatedResponse(Record):
     """The provider has taken the request.
 
     Also in `ResponseRecord`: `search_attributes`, whether the namespace has ours, as far as the worker knows, and
     `most_calls`, how many calls of a response are executed, where it is not the usual number; `changes`, what of the
-    request was changed because the provider had refused it.
+    request was changed because the provider had refused it. `finished`: the whole response, where the provider
+    answered the create with it (servers without background do so): nothing needs to be waited for.
     """
 
     response_id: str
@@ -182,14 +191,7 @@ class CreatedResponse(Record):
     search_attributes: bool | None = None
     most_calls: int | None = None
     changes: list[str] | None = None
-
-
-class ResponseRecord(Record, Response):
-    """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings."""
-
-    search_attributes: bool | None = None
-    most_calls: int | None = None
-    changes: list[str] | None = None
+    finished: ResponseRecord | None = None
 
 
 class AwaitResponse(Record):

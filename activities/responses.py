@@ -79,9 +79,16 @@ class ResponsesActivities:
                 phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status
             )
             heartbeats.heartbeat()
-        await cancel_if_orphaned(self.client, response.id)
+        if response.is_finished:
+            self.in_flight.ended(response.id)
+        else:
+            await cancel_if_orphaned(self.client, response.id)
         return CreatedResponse(
-            response_id=response.id, status=response.status, model=response.model or None, changes=changes or None
+            response_id=response.id,
+            status=response.status,
+            model=response.model or None,
+            changes=changes or None,
+            finished=record_of(response) if response.is_finished else None,
         )
 
     async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:

@@ -186,6 +186,9 @@ class ResponseSource:
         return created
 
     async def _wait_for(self, created: CreatedResponse) -> Response:
+        if created.finished is not None:
+            self._record(created.finished)
+            return created.finished
         handle = self._start_waiting(created)
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
         if not handle.done():

@@ -57,6 +57,16 @@ async def result(agents: Agents, transport: TransportChoice = TransportChoice.BA
     )
 
 
+async def test_a_create_that_is_answered_with_the_whole_response_needs_no_retrieve(
+    odd: Agents, scripted: scripted_provider.Provider
+) -> None:
+    """As servers without background do; many of them have no retrieve."""
+    scripted.will(answer(DONE))
+    ended = await result(odd)
+    assert (ended.status, ended.output_text, ended.usage.total_tokens) == ("completed", "Hello.", 8)
+    assert [(asked.method, asked.target) for asked in scripted.asked] == [("POST", "/v1/responses")]
+
+
 def with_part(**fields: Any) -> dict[str, Any]:
     return DONE | {"output": [MESSAGE | {"content": [{"type": "output_text", "text": "Hello."} | fields]}]}
 
