@@ -118,6 +118,6 @@ async def ended_in_spite_of_outages(session: Session, job_id: str) -> Reply:
     async with asyncio.timeout(60):
         while (reply := await session.poll(job_id, wait_seconds=2)).content.get("status") not in FINAL:
             if reply.is_error:
-                assert "lost" in reply.text
+                assert "Runs are safe" in reply.text
                 await asyncio.sleep(0.5)
     return reply
