@@ -3,7 +3,7 @@
 #
 # Media types are compared without case (RFC 9110, 8.3.1). httpx-sse looks for the lower-case text in the header, so a
 # server that writes `Text/Event-Stream` is refused with SSEError before its first event is read.
-# Versions: httpx-sse 0.4.3, httpx 0.28.1. What users of this project meet of it: nothing; the header is compared without case before the library sees it.
+# Versions: httpx-sse 0.4.3, httpx 0.28.1. What users of this project meet of it: nothing; the first bytes of an answer tell what it is, not its header.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
