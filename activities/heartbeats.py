@@ -94,7 +94,7 @@ class RunReports:
 
     def __init__(self, started_at: float) -> None:
         self._schedule = ReportSchedule(started_at)
-        self._sending: asyncio.Task[None] | None = None
+        self._signals = _Signals()
 
     def tell(self, report: ProgressReport, now: float) -> None:
         """Report if it is time."""
@@ -103,13 +103,11 @@ class RunReports:
 
     def tell_at_once(self, report: ProgressReport) -> None:
         """Report, unless an earlier report is still on its way."""
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(_signal(_short(report)))
+        self._signals.send(_short(report))
 
     async def finish(self) -> None:
         """Let the report on its way arrive before the activity's result does."""
-        if self._sending is not None:
-            await self._sending
+        await self._signals.finish()
 
 
 def _short(report: ProgressReport) -> ProgressReport:
@@ -123,6 +121,21 @@ def _short(report: ProgressReport) -> ProgressReport:
         queue=report.queue,
         waiting=report.waiting,
     )
+
+
+class _Signals:
+    """The signals of one kind of report, one at a time: what is to be sent while one is on its way is left out."""
+
+    def __init__(self) -> None:
+        self._sending: asyncio.Task[None] | None = None
+
+    def send(self, report: ProgressReport) -> None:
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(_signal(report))
+
+    async def finish(self) -> None:
+        if self._sending is not None:
+            await self._sending
 
 
 async def _signal(report: ProgressReport) -> None:
@@ -147,7 +160,7 @@ class WaitingReports:
         self._response_id = response_id
         self._told = earlier is not None
         self._due: float | None = None
-        self._sending: asyncio.Task[None] | None = None
+        self._signals = _Signals()
 
     def failed(self, what: str, cause: str, now: float, next_at: float) -> Waiting:
         """One more try has failed. Times are in seconds since the epoch."""
@@ -173,14 +186,11 @@ class WaitingReports:
             self._tell()
 
     def _tell(self) -> None:
-        if self._sending is None or self._sending.done():
-            report = ProgressReport(response_id=self._response_id, waiting=self.waiting)
-            self._sending = asyncio.create_task(_signal(report))
+        self._signals.send(ProgressReport(response_id=self._response_id, waiting=self.waiting))
 
     async def finish(self) -> None:
         """Let the report on its way arrive before the activity's result does."""
-        if self._sending is not None:
-            await self._sending
+        await self._signals.finish()
 
 
 class ReportSchedule:
