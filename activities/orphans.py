@@ -17,14 +17,13 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.client import FINISHED_OR_GONE, ResponsesClient
 from durable_responses.responses_api.errors import ResponsesError
 
 logger = logging.getLogger(__name__)
 
 _TRIES = 6
 _FIRST_PAUSE = 0.5  # seconds; it doubles
-_FINISHED_OR_GONE = (400, 404, 409)
 _CLOSED_FROM_OUTSIDE = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT)
 
 
@@ -133,7 +132,7 @@ async def _cancelled(provider: ResponsesClient, response_id: str) -> bool:
     try:
         await provider.cancel(response_id)
     except ResponsesError as error:
-        if error.status not in _FINISHED_OR_GONE:
+        if error.status not in FINISHED_OR_GONE:
             raise
     return True
 

@@ -29,7 +29,7 @@ from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.stream import PreviewFeed, StreamTurn, read_after_cut
 from durable_responses.responses_api.bodies import BeforeEnd
-from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
+from durable_responses.responses_api.client import CREATE_TIMEOUT, FINISHED_OR_GONE, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.errors import GiveUp, NotFound, OutcomeUnknown, ResponsesError
 from durable_responses.responses_api.events import ResponseEvent
 from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
@@ -150,8 +150,7 @@ class ResponsesActivities:
         try:
             return await self.client.cancel(response_id)
         except (GiveUp, OutcomeUnknown) as refused:
-            # 400, 404 or 409: it is finished, or gone. A GET shows which.
-            if refused.status not in (400, 404, 409):
+            if refused.status not in FINISHED_OR_GONE:  # a GET shows which
                 raise
             return (await self.client.retrieve(response_id)).response
 

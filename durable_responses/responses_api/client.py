@@ -69,6 +69,8 @@ CREATE_TIMEOUT = 30.0
 READ_TIMEOUT = 20.0
 CONNECT_TIMEOUT = 10.0
 SILENCE_LIMIT = 300.0
+FINISHED_OR_GONE = (400, 404, 409)
+"""What a provider answers to the cancel of a response that has finished, or that it does not know."""
 PAGE_SIZE = 100
 
 
