@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -56,23 +57,20 @@ async def serve(workers: Sequence[Worker], dependencies: Dependencies, stop: asy
     await asyncio.gather(*running)
 
 
-@asynccontextmanager
-async def sweeping(dependencies: Dependencies) -> AsyncIterator[None]:
+def sweeping(dependencies: Dependencies) -> AbstractAsyncContextManager[None]:
     """While inside, find out which responses in flight have ended that nothing here waits for."""
     waiters = dependencies.responses.waiters
-    task = asyncio.create_task(sweep(dependencies.client, dependencies.in_flight, waiters, dependencies.temporal))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    return _running(sweep(dependencies.client, dependencies.in_flight, waiters, dependencies.temporal))
+
+
+def watching(attributes: AttributeWatch, temporal: Client) -> AbstractAsyncContextManager[None]:
+    """While inside, notice that our search attributes were removed, registered again, or given another type."""
+    return _running(attributes.run(temporal))
 
 
 @asynccontextmanager
-async def watching(attributes: AttributeWatch, temporal: Client) -> AsyncIterator[None]:
-    """While inside, notice that our search attributes were removed, registered again, or given another type."""
-    task = asyncio.create_task(attributes.run(temporal))
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
