@@ -10,9 +10,12 @@ WORKERS = 3
 # Of `make fuzz`, for each property.
 EXAMPLES = 1000
 
-# Python 3.11 or newer. Another one: make setup PYTHON=/path/to/python3
-PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
-	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+# Python 3.11 or newer. Another one: make setup PYTHON=/path/to/python3. It is looked for once, and not beyond the first that
+# does: a version manager takes a while to say that it has none of that name.
+ifndef PYTHON
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+endif
 
 # A stamp for each place of the checkout: an environment that was copied along would run the other place's code.
 PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
