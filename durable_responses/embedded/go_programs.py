@@ -96,8 +96,10 @@ async def build(program: GoProgram, settings: Settings, say: Say) -> Path:
     say(f"Building the {program.title} {program.version} with Go, once; this takes {program.takes}.")
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
-        # Without cgo no C compiler is needed; a go.work in a folder above would shut our module out.
-        building = group.create_task(output_of(command, cwd=program.module, CGO_ENABLED="0", GOWORK="off"))
+        # Without cgo no C compiler is needed; a go.work in a folder above would shut our module out. The compiler's
+        # processes end before their garbage fills the memory: to collect less of it saves a thirtieth of the time.
+        run = output_of(command, cwd=program.module, CGO_ENABLED="0", GOWORK="off", GOGC="400")
+        building = group.create_task(run)
         while not (await asyncio.wait([building], timeout=_REPORT_EVERY))[0]:
             say(f"  … building the {program.title}, {time.monotonic() - began:.0f} s")
     code, text = building.result()
