@@ -48,9 +48,10 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.response_source import ResponseSource
     from durable_responses.workflows.search_attributes import ShownSearchAttributes
     from durable_responses.workflows.steering import SteeringMessages
-    from durable_responses.workflows.web_ui import details_of
+    from durable_responses.workflows.web_ui import MEMO_TASK, details_of, summary_of
 
 _BOUNDS_PATCH = "bounded-input"
+_NAMED_PATCH = "task-in-memo"
 _ONE_ARGUMENT = "The run takes one argument, its input; give no second one."
 _SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 
@@ -114,8 +115,17 @@ class AgentWorkflow:
         if carried is None:
             self._ledger.begin(agent_input, workflow.now())
         self._input = agent_input
+        self._name(summary_of(agent_input))
         self._changed()
         return agent_input
+
+    def _name(self, task: str) -> None:
+        """Lists show nothing of a run but its memo and summary, and other clients than ours give neither.
+
+        What a run adds to its memo is lost when it is continued as new, so each continuation adds it again.
+        """
+        if MEMO_TASK not in workflow.info().raw_memo and workflow.patched(_NAMED_PATCH):
+            workflow.upsert_memo({MEMO_TASK: task})
 
     def _parsed(self, request: Any) -> AgentInput:
         if isinstance(request, Unreadable):
@@ -279,7 +289,8 @@ class AgentWorkflow:
         state.cancel_requested = self._stop.requested
         state.updated_at = workflow.now()
         try:
-            workflow.set_current_details(details_of(state, workflow.info().workflow_id, workflow.now()))
+            task = summary_of(self._input) if self._input else ""
+            workflow.set_current_details(details_of(state, workflow.info().workflow_id, workflow.now(), task))
             if self._input is not None:
                 self._shown.show(self._input, state, registered=self._ledger.search_attributes)
         except DATA_ERRORS:  # no run ends for what is only shown

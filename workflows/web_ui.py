@@ -7,13 +7,17 @@ from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
 from durable_responses.responses_api.redaction import names_a_secret
 from durable_responses.shown_text import shown
-from durable_responses.workflows.contract import AgentState, AgentUsage, CallStatus
+from durable_responses.workflows.contract import AgentInput, AgentState, AgentUsage, CallStatus
 from durable_responses.workflows.rules import waiting_text
 
 # Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
 SUMMARY_BYTES = 200
 DETAILS_BYTES = 20_000
 
+MEMO_TASK = "task"
+"""Key of the workflow's memo: the beginning of the task, which is what lists of runs show of it."""
+
+_TASK_CHARACTERS = 90
 _LAST_LINES = 3
 _LONGEST_LINE = 200
 _LONGEST_ERROR = 2000
@@ -23,9 +27,10 @@ _CUT = "…"
 # --- the panel ---------------------------------------------------------------------------------------------------
 
 
-def details_of(state: AgentState, job_id: str, now: datetime) -> str:
-    """A short panel as Markdown: where the run stands, what it works at, the end of its text, how to cancel it."""
-    parts = [_standing(state, now), _tokens(state.usage)]
+def details_of(state: AgentState, job_id: str, now: datetime, task: str = "") -> str:
+    """A short panel as Markdown: the task, where the run stands, the end of its text, how to cancel it."""
+    parts = [f"    {task}"] if task else []
+    parts += [_standing(state, now), _tokens(state.usage)]
     if state.response_id:
         parts.append(f"response `{state.response_id}`: {state.response_status}")
     if waiting := waiting_text(state):
@@ -99,6 +104,23 @@ def _main_argument(arguments: str) -> str:
     shown = {name: value for name, value in given.items() if isinstance(value, str | int) and not names_a_secret(name)}
     main = next((name for name in _MAIN_ARGUMENTS if name in shown), next(iter(shown), None))
     return str(shown[main]) if main else ""
+
+
+def summary_of(request: AgentInput) -> str:
+    """One line for lists of runs: the beginning of the task."""
+    line = " ".join(task_text(request).split())
+    short = line if len(line) <= _TASK_CHARACTERS else line[: _TASK_CHARACTERS - 1].rstrip() + "…"
+    return fit(short, SUMMARY_BYTES)
+
+
+def task_text(request: AgentInput) -> str:
+    """The text of a task, which may be input items."""
+    if isinstance(request.task, str):
+        return request.task
+    contents = [item.get("content", "") for item in request.task]
+    parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return "\n".join(text for text in texts if isinstance(text, str) and text) or f"{len(request.task)} input items"
 
 
 def summary(text: str) -> str:

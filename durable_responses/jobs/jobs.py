@@ -40,7 +40,7 @@ from durable_responses.jobs.job_view import (
     with_what_was_known,
 )
 from durable_responses.jobs.server_records import Records, is_closed, paused_activities, pinned_build
-from durable_responses.jobs.starting import MEMO_FINGERPRINT, fingerprint_of, job_id_for, static_details_of, summary_of
+from durable_responses.jobs.starting import MEMO_FINGERPRINT, fingerprint_of, job_id_for, static_details_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -54,6 +54,7 @@ from durable_responses.workflows.contract import (
 )
 from durable_responses.workflows.rules import parse_input
 from durable_responses.workflows.search_attributes import search_attributes_of
+from durable_responses.workflows.web_ui import MEMO_TASK, summary_of
 
 _QUERY_TIMEOUT = timedelta(seconds=2)  # without a worker the server would answer after 29 s
 _START_TIMEOUT = 15.0  # seconds
@@ -209,7 +210,7 @@ class Jobs:
                 task_queue=self._task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                memo=memo,
+                memo={MEMO_TASK: summary_of(request), **(memo or {})},
                 search_attributes=attributes,
                 static_summary=summary_of(request),
                 static_details=static_details_of(request),

@@ -37,6 +37,7 @@ from durable_responses.workflows.contract import (
 )
 from durable_responses.workflows.ledger import Ledger
 from durable_responses.workflows.rules import max_iterations_for
+from durable_responses.workflows.web_ui import MEMO_TASK
 
 _NEWEST_EVENTS = 200  # of an execution: more than one iteration has, unless the model asks for dozens of calls at once
 _UNREADABLE = "The result cannot be read: it is not an agent's, or this process lacks the codec that encoded it."
@@ -60,10 +61,14 @@ class Records:
         return described
 
     async def summary(self, described: WorkflowExecutionDescription) -> str | None:
-        """The static summary that the run was started with. Continue-as-new does not carry it over."""
+        """What the run is called: its static summary, which continue-as-new does not carry over, or its task."""
         first_run = described.raw_info.first_run_id
+        if (given := await _readable(described.static_summary())) is not None:
+            return given
+        if isinstance(task := (await self.memo(described)).get(MEMO_TASK), str):
+            return task
         if first_run in ("", described.run_id):
-            return await _readable(described.static_summary())
+            return None
         try:
             async with asking_temporal(described.id):
                 first = await self._client.get_workflow_handle(described.id, run_id=first_run).describe()

@@ -7,12 +7,12 @@ from pydantic import BaseModel
 
 from durable_responses.workflows.contract import AgentInput
 from durable_responses.workflows.rules import transport_for
-from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, fit
+from durable_responses.workflows.web_ui import DETAILS_BYTES, fit, task_text
 
 MEMO_FINGERPRINT = "arguments"
 """Key of the workflow's memo: what was asked for with an idempotency key, as a hash."""
 
-_SUMMARY_CHARACTERS, _TASK_CHARACTERS = 90, 4000
+_TASK_CHARACTERS = 4000
 
 
 def job_id_for(idempotency_key: str) -> str:
@@ -26,26 +26,10 @@ def fingerprint_of(arguments: BaseModel, *, without: str = "") -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def summary_of(request: AgentInput) -> str:
-    """One line for lists of runs: the beginning of the task."""
-    line = " ".join(_task_text(request).split())
-    short = line if len(line) <= _SUMMARY_CHARACTERS else line[: _SUMMARY_CHARACTERS - 1].rstrip() + "…"
-    return fit(short, SUMMARY_BYTES)
-
-
 def static_details_of(request: AgentInput) -> str:
     """Markdown for the Web UI: the task, model, effort and transport, and what was asked for besides."""
     always = {"model": request.model or "the worker's", "reasoning_effort": request.reasoning_effort}
     asked = request.model_dump(mode="json", exclude_defaults=True, exclude={"task", "context", "metadata"})
     said = {**always, "transport": transport_for(request), **asked}
     options = "\n".join(f"- {name}: `{json.dumps(value, ensure_ascii=False)}`" for name, value in said.items())
-    return fit(f"{_task_text(request)[:_TASK_CHARACTERS]}\n\n{options}", DETAILS_BYTES)
-
-
-def _task_text(request: AgentInput) -> str:
-    if isinstance(request.task, str):
-        return request.task
-    contents = [item.get("content", "") for item in request.task]
-    parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
-    texts = [part.get("text", "") if isinstance(part, dict) else str(part) for part in parts]
-    return "\n".join(filter(None, texts)) or f"{len(request.task)} input items"
+    return fit(f"{task_text(request)[:_TASK_CHARACTERS]}\n\n{options}", DETAILS_BYTES)

@@ -1,10 +1,6 @@
 """A run's id, and what Temporal's UI shows of it from the first moment."""
 
-from typing import Any
-
-import pytest
-
-from durable_responses.jobs.starting import job_id_for, static_details_of, summary_of
+from durable_responses.jobs.starting import job_id_for, static_details_of
 from durable_responses.workflows.contract import AgentInput
 
 
@@ -12,20 +8,6 @@ def test_the_id_of_a_key_is_as_long_as_any_other() -> None:
     """A14: 128 bits, derived."""
     assert job_id_for("one") == job_id_for("one") != job_id_for("two")
     assert len(job_id_for("one").removeprefix("agent-")) == 32
-
-
-@pytest.mark.parametrize(
-    ("task", "summary"),
-    [
-        ("Count the\n  files", "Count the files"),
-        ("word " * 100, "word " * 17 + "word…"),
-        ([{"role": "user", "content": "Count"}], "Count"),
-        ([{"role": "user", "content": [{"type": "input_text", "text": "Count"}, {"type": "input_image"}]}], "Count"),
-        ([{"type": "item_reference", "id": "x"}], "1 input items"),
-    ],
-)
-def test_the_summary_of_a_run_is_one_line_of_its_task(task: Any, summary: str) -> None:
-    assert summary_of(AgentInput(task=task)) == summary
 
 
 def test_the_details_of_a_run_name_what_was_asked_for_and_stay_short() -> None:

@@ -247,6 +247,16 @@ async def continues_as_new(agents: Agents) -> WorkflowHandle[Any, Any]:
     return agents.client.get_workflow_handle(run.id, run_id=run.first_execution_run_id)
 
 
+async def named_by_its_task(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """A run of a client that gives no memo: it puts its task there."""
+    return await stream(agents)
+
+
+async def named_and_continued_as_new(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The last of its runs: what a run adds to its memo is lost when it is continued, so each adds it."""
+    return await continued_as_new(agents)
+
+
 SCENARIOS: list[Scenario] = [
     background,
     stream,
@@ -276,6 +286,8 @@ SCENARIOS: list[Scenario] = [
     websocket_over_http,
     continued_as_new,
     continues_as_new,
+    named_by_its_task,
+    named_and_continued_as_new,
 ]
 
 

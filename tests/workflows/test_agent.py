@@ -12,6 +12,7 @@ from durable_responses.activities.messages import InputFile
 from durable_responses.emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Ending, FunctionCallStep, Script, Step, Text
+from durable_responses.jobs.jobs import Jobs
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.workflows.contract import AgentInput, AgentStatus, CallStatus, IncompleteReason, TransportChoice
 from tests.support.runs import Agents, progress, reached, result_of, until
@@ -350,6 +351,24 @@ async def test_bad_input_fails_the_run_with_one_sentence_that_names_the_field(
     assert field in result.error.message
     assert (await progress(run)).error == result.error
     assert await agents.responses(run) == []
+
+
+async def test_a_run_of_any_client_is_named_by_its_task(agents: Agents) -> None:
+    """A Go or Java client, or the Temporal CLI, gives neither summary nor memo: lists would show an id and no more."""
+    run = await agents.start(asks("echo"))
+    await run.result()
+    assert await (await run.describe()).memo() == {"task": "Do it."}
+    view = await Jobs(agents.client, agents.settings.task_queue).state(run.id)
+    assert view.summary == "Do it."
+
+
+async def test_a_name_that_a_client_gave_is_kept(agents: Agents) -> None:
+    run = await agents.start(asks("echo"), memo={"task": "Ours.", "secret": 1}, static_summary="Its own name.")
+    await run.result()
+    described = await run.describe()
+    assert await described.memo() == {"task": "Ours.", "secret": 1}
+    assert await described.static_summary() == "Its own name."
+    assert (await Jobs(agents.client, agents.settings.task_queue).state(run.id)).summary == "Its own name."
 
 
 async def test_an_input_with_surplus_arguments_fails_the_run_too(agents: Agents) -> None:

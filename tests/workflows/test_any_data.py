@@ -16,7 +16,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, RetryState, T
 
 from durable_responses.activities.messages import ResponseRecord, ToolResult
 from durable_responses.activities.records import record_of
-from durable_responses.jobs.starting import static_details_of, summary_of
+from durable_responses.jobs.starting import static_details_of
 from durable_responses.json_text import text_bytes
 from durable_responses.responses_api.models import Response, read_json
 from durable_responses.workflows import activity_errors, rules
@@ -26,7 +26,14 @@ from durable_responses.workflows.ledger import Ledger
 from durable_responses.workflows.payloads import TotalPayloadConverter, Unreadable, fitting, read
 from durable_responses.workflows.search_attributes import search_attributes_of
 from durable_responses.workflows.steering import SteeringMessages
-from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, call_summary, details_of, summary
+from durable_responses.workflows.web_ui import (
+    DETAILS_BYTES,
+    SUMMARY_BYTES,
+    call_summary,
+    details_of,
+    summary,
+    summary_of,
+)
 from tests.support.outside_data import anything, json_texts, texts, travelled
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -2,12 +2,29 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from durable_responses.responses_api.models import FunctionCall
-from durable_responses.workflows.contract import AgentError, AgentState, AgentStatus, AgentUsage, CallRecord, CallStatus
-from durable_responses.workflows.web_ui import DETAILS_BYTES, SUMMARY_BYTES, call_summary, details_of, fit, summary
+from durable_responses.workflows.contract import (
+    AgentError,
+    AgentInput,
+    AgentState,
+    AgentStatus,
+    AgentUsage,
+    CallRecord,
+    CallStatus,
+)
+from durable_responses.workflows.web_ui import (
+    DETAILS_BYTES,
+    SUMMARY_BYTES,
+    call_summary,
+    details_of,
+    fit,
+    summary,
+    summary_of,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RUNNING = AgentState(
@@ -104,3 +121,23 @@ def test_neither_panel_nor_summaries_have_control_characters() -> None:
     assert "    ab" in shown
     assert "error: why" in shown
     assert shown.endswith("read ab")
+
+
+@pytest.mark.parametrize(
+    ("task", "summary"),
+    [
+        ("Count the\n  files", "Count the files"),
+        ("word " * 100, "word " * 17 + "word…"),
+        ([{"role": "user", "content": "Count"}], "Count"),
+        ([{"role": "user", "content": [{"type": "input_text", "text": "Count"}, {"type": "input_image"}]}], "Count"),
+        ([{"type": "item_reference", "id": "x"}], "1 input items"),
+        ([{"role": "user", "content": None}], "1 input items"),
+        ([{"role": "user", "content": [{"type": "input_text", "text": 5}, 6]}], "1 input items"),
+    ],
+)
+def test_the_summary_of_a_run_is_one_line_of_its_task(task: Any, summary: str) -> None:
+    assert summary_of(AgentInput(task=task)) == summary
+
+
+def test_the_panel_begins_with_the_task_where_it_is_known() -> None:
+    assert details_of(RUNNING, "agent-1", NOW, "Count the files").startswith("    Count the files\n\n**running**")
