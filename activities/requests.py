@@ -16,6 +16,7 @@ from durable_responses.activities.failures import broken_chain, failed_read, inv
 from durable_responses.activities.inputs import InputError, opening_input
 from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
 from durable_responses.activities.tools import definitions
+from durable_responses.capabilities import Capabilities
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import NotFound, ResponsesError
 from durable_responses.responses_api.models import (
@@ -42,7 +43,7 @@ DEFAULT_INSTRUCTIONS = (
 
 @dataclass
 class RequestBuilder:
-    """What a worker adds to a create: its tools, its default model, the files it may read, its provider's refusals."""
+    """What a worker adds to a create: its tools, its default model, the files it may read, what its provider can do."""
 
     client: ResponsesClient
     registry: Registry
@@ -50,6 +51,7 @@ class RequestBuilder:
     files_roots: list[Path]
     cures: Cures = field(default_factory=Cures)
     outputs: OutputFolders = field(default_factory=OutputFolders)
+    capabilities: Capabilities = field(default_factory=Capabilities)
 
     async def build(self, create: CreateResponse, *, background: bool, stream: bool) -> CreateRequest:
         """The request to send. Raises `ApplicationError` of type `invalid_input` for input that cannot be used."""

@@ -18,6 +18,7 @@ from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
 from durable_responses.activities.tools import ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
+from durable_responses.capabilities import Capabilities
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
@@ -64,6 +65,7 @@ class Dependencies:
     settings: Settings
     shutdown: ShutdownTimeouts
     client: ResponsesClient
+    capabilities: Capabilities
     in_flight: ResponsesInFlight
     create_slots: AdmissionSlots
     socket_slots: AdmissionSlots
@@ -84,7 +86,10 @@ async def opened(
         async with http as client, WebSocketPool(socket_options(provider)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
             outputs = OutputFolders([settings.output_root], settings.allow_hidden_files)
-            requests = RequestBuilder(client, registry, settings.model, [settings.files_root], outputs=outputs)
+            capabilities = Capabilities(provider.base_url, settings.state_folder)
+            requests = RequestBuilder(
+                client, registry, settings.model, [settings.files_root], outputs=outputs, capabilities=capabilities
+            )
             budget = GetBudget(settings.gets_per_second)
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
             context, claims = tool_context(settings), Claims()
@@ -95,6 +100,7 @@ async def opened(
                 settings=settings,
                 shutdown=shutdown,
                 client=client,
+                capabilities=capabilities,
                 in_flight=in_flight,
                 create_slots=AdmissionSlots(in_flight),
                 socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
