@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +16,24 @@ from pathlib import Path
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from durable_responses.activities.messages import ArtifactFormat, FailureType, SaveArtifact, SavedArtifact, SaveOptions
+from durable_responses.activities.messages import (
+    ArtifactFormat,
+    FailureType,
+    ResponseRecord,
+    SaveArtifact,
+    SavedArtifact,
+    SaveOptions,
+)
+from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.shown_text import is_name, shown, without_unnamable
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_FOLDER = "_gpt5_docs"
 SLUG_CHARACTERS = 30
 JOB_ID_CHARACTERS = 128
 NAME_BYTES = 255  # of Linux's and macOS's file systems
+_COMPARED = 64 * 1024  # characters
 
 
 class ArtifactError(Exception):
@@ -52,10 +65,75 @@ def write_artifact(save: SaveArtifact, job_id: str, outputs: "OutputFolders") ->
     """Write the file that `save` describes. Blocking. Raises `ArtifactError` and `OSError`."""
     folder = outputs.folder(save.options)
     path = folder / file_name(save, job_id)
-    content = document(save).encode(errors="replace")
+    whole = folder / whole_text_name(job_id, save.response_id or "") if save.whole_text else None
+    if whole is not None and not whole.exists() and _is_longer(path, save):
+        return SavedArtifact(path=str(path), bytes=path.stat().st_size)
+    content = document(_with_whole_text(save, whole)).encode(errors="replace")
     folder.mkdir(parents=True, exist_ok=True)
-    _create(path, content)
+    try:
+        _create(path, content)
+    except (ArtifactError, OSError) as error:
+        if whole is None:
+            raise
+        raise ArtifactError(f"{error} The whole text is in {save.whole_text}.") from error
+    if whole is not None:
+        whole.unlink(missing_ok=True)
     return SavedArtifact(path=str(path), bytes=len(content))
+
+
+# --- a text that history has no room for -------------------------------------------------------------------------
+
+
+async def keep_whole_text(
+    record: ResponseRecord, options: SaveOptions | None, outputs: "OutputFolders"
+) -> ResponseRecord:
+    """Write the text that a record had to be cut from into a file of its own, if the result is to be saved at all.
+
+    Called where the whole text is, by the activity that has read it; `save_artifact` puts it into the file of the
+    result. Another attempt writes the same file. Raises nothing: the run still has what fits.
+    """
+    text, record.uncut = record.uncut, None
+    if text is None or options is None or record.status == ResponseStatus.FAILED:
+        return record
+    try:
+        name = whole_text_name(activity.info().workflow_id or "", record.id)
+        record.whole_text = str(await asyncio.to_thread(_write_whole_text, text, name, options, outputs))
+    except (ArtifactError, OSError) as error:
+        logger.warning("The text of %s is kept as far as it fits into history: %s", record.id, error)
+    return record
+
+
+def whole_text_name(job_id: str, response_id: str) -> str:
+    """The name of that file: one for each response of a run."""
+    return f"agent_{_as_file_name(job_id)}_{hashlib.sha256(response_id.encode()).hexdigest()[:16]}_whole_text.txt"
+
+
+def _write_whole_text(text: str, name: str, options: SaveOptions, outputs: "OutputFolders") -> Path:
+    folder = outputs.folder(options)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    with _unfinished(path, text.encode(errors="replace")) as unfinished:
+        unfinished.replace(path)
+    return path
+
+
+def _with_whole_text(save: SaveArtifact, whole: Path | None) -> SaveArtifact:
+    """With all of the text; where it is on another machine, with a note of where it is."""
+    if whole is None:
+        return save
+    if whole.is_file() and not whole.is_symlink():
+        text = whole.read_text(errors="replace")
+    else:
+        text = f"{save.output_text}\n[all of it is in {save.whole_text}, on the machine of the worker that read it]"
+    return save.model_copy(update={"output_text": text})
+
+
+def _is_longer(path: Path, save: SaveArtifact) -> bool:
+    """Whether an earlier attempt has written the file with the whole text, of which `save` has the beginning."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    beginning = shown(save.output_text[:_COMPARED]).encode(errors="replace")
+    return path.stat().st_size > len(save.output_text) and beginning in path.read_bytes()
 
 
 def _not_saved(message: str) -> ApplicationError:
@@ -203,17 +281,25 @@ def _utc(time: datetime) -> datetime:
 
 def _create(path: Path, content: bytes) -> None:
     """Create the file with all of its content, or not at all, and never over another one."""
+    with _unfinished(path, content) as unfinished:
+        try:
+            # Unlike a rename, a link fails where the name is taken, be it by a symlink.
+            os.link(unfinished, path)
+        except FileExistsError as error:
+            if not _holds(path, content):
+                raise ArtifactError(f"{path} already exists; give another save.filename.") from error
+
+
+@contextmanager
+def _unfinished(path: Path, content: bytes) -> Iterator[Path]:
+    """A file with this content beside the path, which is gone afterwards."""
     unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with unfinished.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # Unlike a rename, a link fails where the name is taken, be it by a symlink.
-        os.link(unfinished, path)
-    except FileExistsError as error:
-        if not _holds(path, content):
-            raise ArtifactError(f"{path} already exists; give another save.filename.") from error
+        yield unfinished
     finally:
         unfinished.unlink(missing_ok=True)
 

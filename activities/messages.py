@@ -166,14 +166,21 @@ class CreateResponse(Record):
     lost_response_id: str | None = None
     warm_up: bool = False
     save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
+    save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
 
 
 class ResponseRecord(Record, Response):
-    """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings."""
+    """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings.
+
+    `whole_text`: the file that holds all of the answer's text, where `output` does not. `uncut` is that text until the
+    file is written, and never travels.
+    """
 
     search_attributes: bool | None = None
     most_calls: int | None = None
     changes: list[str] | None = None
+    whole_text: str | None = None
+    uncut: str | None = Field(None, exclude=True)
 
 
 class CreatedResponse(Record):
@@ -201,12 +208,14 @@ class AwaitResponse(Record):
     created_at: datetime
     deadline: datetime | None = None
     live_preview: bool = False
+    save_whole_text: "SaveOptions | None" = None
 
 
 class CancelResponse(Record):
     """Stop a response at the provider."""
 
     response_id: str
+    save_whole_text: "SaveOptions | None" = None
 
 
 class CallTool(Record):
@@ -370,7 +379,7 @@ class SaveOptions(CallersChoice):
 
 
 class SaveArtifact(Record):
-    """Save the result of a run."""
+    """Save the result of a run. `whole_text`: the file with all of the text, where `output_text` was cut."""
 
     options: SaveOptions
     task: str
@@ -381,6 +390,7 @@ class SaveArtifact(Record):
     iterations: int
     usage: Usage
     finished_at: datetime
+    whole_text: str | None = None
 
 
 class SavedArtifact(Record):

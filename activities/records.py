@@ -41,8 +41,8 @@ def record_of(response: Response) -> ResponseRecord:
     """The response without its echo of the request, its reasoning and what hosted tools found.
 
     It always fits a payload. Where the text of an answer had to be cut, which its end says, the response is incomplete
-    for that reason; where the model also asks for calls, it continues. Where even the calls do not fit, only the text
-    is kept.
+    for that reason, and all of the text is in `uncut`; where the model also asks for calls, it continues. Where even
+    the calls do not fit, only the text is kept.
     """
     texts = _Room()
     record = ResponseRecord(
@@ -62,6 +62,8 @@ def record_of(response: Response) -> ResponseRecord:
     if is_cut and record.status == ResponseStatus.COMPLETED:
         record.status = ResponseStatus.INCOMPLETE
         record.incomplete_details = IncompleteDetails(reason=ANSWER_TOO_LARGE)
+    if is_cut and texts.has_cut:
+        record.uncut = response.output_text
     return record
 
 
@@ -69,9 +71,11 @@ def unfinished_record(
     response_id: str, text: str, status: str = ResponseStatus.IN_PROGRESS, usage: Usage | None = None
 ) -> ResponseRecord:
     """A response of which only the text so far is known, and perhaps what it has cost."""
-    return ResponseRecord(
-        id=response_id, status=status, output=[_message(_Room().fit(text), [])] if text else [], usage=_usage(usage)
-    )
+    room = _Room()
+    output = [_message(room.fit(text), [])] if text else []
+    record = ResponseRecord(id=response_id, status=status, output=list(output), usage=_usage(usage))
+    record.uncut = text if room.has_cut else None
+    return record
 
 
 def too_large_record(response_id: str, text: str) -> ResponseRecord:

@@ -9,6 +9,7 @@ from functools import partial
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.artifacts import keep_whole_text
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt, to_its_end
@@ -22,6 +23,7 @@ from durable_responses.activities.messages import (
     CreateResponse,
     HeartbeatDetails,
     ResponseRecord,
+    SaveOptions,
 )
 from durable_responses.activities.orphans import cancel_if_orphaned, leaving_no_orphan
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, ResponseWait, Waiters
@@ -79,8 +81,10 @@ class ResponsesActivities:
                 phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status
             )
             heartbeats.heartbeat()
+        finished = None
         if response.is_finished:
             self.in_flight.ended(response.id)
+            finished = await self._kept(record_of(response), create.save_whole_text)
         else:
             await cancel_if_orphaned(self.client, response.id)
         return CreatedResponse(
@@ -88,7 +92,7 @@ class ResponsesActivities:
             status=response.status,
             model=response.model or None,
             changes=changes or None,
-            finished=record_of(response) if response.is_finished else None,
+            finished=finished,
         )
 
     async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:
@@ -112,7 +116,7 @@ class ResponsesActivities:
                 record = await waiting.until_finished()
         if record.is_finished:
             self.in_flight.ended(wait.response_id)
-        return record
+        return await self._kept(record, wait.save_whole_text)
 
     @contextlib.asynccontextmanager
     async def _preview(self, wait: AwaitResponse, waiting: ResponseWait, now: Clock) -> AsyncIterator[None]:
@@ -143,8 +147,8 @@ class ResponsesActivities:
         record = record_of(response)
         if record.is_finished:
             self.in_flight.ended(cancel.response_id)
-            self.waiters.tell(cancel.response_id, record)
-        return record
+            self.waiters.tell(cancel.response_id, record.model_copy())
+        return await self._kept(record, cancel.save_whole_text)
 
     async def _cancelled(self, response_id: str) -> Response:
         try:
@@ -159,6 +163,9 @@ class ResponsesActivities:
     @activity.defn
     async def stream_response(self, create: CreateResponse) -> ResponseRecord:
         """Create a response and follow its stream to the end, to the deadline, or until the run is cancelled."""
+        return await self._kept(await self._streamed(create), create.save_whole_text)
+
+    async def _streamed(self, create: CreateResponse) -> ResponseRecord:
         claim, now = self.claims.begin(), self.clock()
         earlier = response_of_earlier_attempt()
         if earlier is not None:
@@ -174,6 +181,10 @@ class ResponsesActivities:
             if response is None:
                 raise failed_create(error) from None
             return await read_after_cut(self._reads(response.id, now()), str(error), now)
+
+    async def _kept(self, record: ResponseRecord, options: SaveOptions | None) -> ResponseRecord:
+        """The record as it travels; what it has no room for is in a file, where one is wanted."""
+        return await keep_whole_text(record, options, self.requests.outputs)
 
     def _reads(self, response_id: str, created_at: float) -> Reads:
         """The GETs of a response created at that time, in seconds since the epoch."""

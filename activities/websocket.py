@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
+from durable_responses.activities.artifacts import keep_whole_text
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
@@ -348,7 +349,7 @@ class WebSocketActivities:
             record = await _unless_stopped(
                 self._read(lost, "the worker that followed it was lost", now), lambda: heartbeat
             )
-            return WebSocketTurn(response=record)
+            return WebSocketTurn(response=await keep_whole_text(record, create.save_whole_text, self.requests.outputs))
         with self._admitted():
             claim = self.claims.begin()
             _refuse_to_follow_another_attempt()
@@ -364,7 +365,9 @@ class WebSocketActivities:
                 now,
                 texts_taken_at=lambda: way.steering_queue,
             )
-            return await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.heartbeat)
+            outcome = await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.heartbeat)
+            outcome.response = await keep_whole_text(outcome.response, create.save_whole_text, self.requests.outputs)
+            return outcome
 
     async def _to_its_end(self, turn: StreamTurn, way: SocketTurn, now: Clock) -> WebSocketTurn:
         try:

@@ -220,6 +220,8 @@ class AgentWorkflow:
                 result.error = error
         if agent_input.save is not None and rules.worth_saving(result):
             await self._save(agent_input.save, agent_input, result)
+        else:
+            result.artifact_path = self._ledger.whole_text
         self._show_end(result)
         return result
 
@@ -227,7 +229,7 @@ class AgentWorkflow:
         try:
             saved = await workflow.execute_activity_method(
                 ArtifactActivities.save_artifact,
-                fitting(rules.artifact_of(options, agent_input, result, workflow.now())),
+                fitting(rules.artifact_of(options, agent_input, result, workflow.now(), self._ledger.whole_text)),
                 task_queue=TaskQueue.AGENTS.under(workflow.info().task_queue),
                 summary="save the result",
                 start_to_close_timeout=timedelta(seconds=30),

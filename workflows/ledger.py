@@ -157,6 +157,11 @@ class Ledger(BaseModel):
         if response.status != ResponseStatus.FAILED:  # which may be created again
             self.text_before = self.state.preview
 
+    @property
+    def whole_text(self) -> str | None:
+        """The file that holds all of the last response's text, where history had no room for it."""
+        return self._last.whole_text if isinstance(self._last, ResponseRecord) else None
+
     def unchain(self, response_id: str) -> None:
         """The next response does not continue from this one, although it could."""
         self.chain = [each for each in self.chain if each != response_id]

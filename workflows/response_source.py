@@ -146,6 +146,7 @@ class ResponseSource:
             lost_response_id=creates.interrupted,
             warm_up=self.request.warm_up and not ledger.chain and not full,
             save=None if ledger.chain or full else self.request.save,
+            save_whole_text=self.request.save,
         )
 
     def _opening(self) -> Opening:
@@ -219,6 +220,7 @@ class ResponseSource:
                 created_at=workflow.now(),
                 deadline=deadline,
                 live_preview=self.request.live_preview,
+                save_whole_text=self.request.save,
             ),
             task_queue=self._queue(TaskQueue.WAITING),
             summary=summary(f"wait for {created.response_id}"),
@@ -333,7 +335,7 @@ class ResponseSource:
         try:
             answer = await workflow.execute_activity_method(
                 ResponsesActivities.cancel_response,
-                CancelResponse(response_id=response_id),
+                CancelResponse(response_id=response_id, save_whole_text=self.request.save),
                 task_queue=self._queue(TaskQueue.AGENTS),
                 summary=summary(f"cancel {response_id}"),
                 start_to_close_timeout=timedelta(seconds=25),

@@ -634,8 +634,13 @@ def _line(text: str | None) -> str | None:
     return None if text is None else cut(text, _LONGEST_LINE)
 
 
-def artifact_of(options: SaveOptions, request: AgentInput, result: AgentResult, finished_at: datetime) -> SaveArtifact:
-    """What is saved: the whole answer, and as much of the task as there is room for beside it."""
+def artifact_of(
+    options: SaveOptions, request: AgentInput, result: AgentResult, finished_at: datetime, whole_text: str | None
+) -> SaveArtifact:
+    """What is saved: the whole answer, and as much of the task as there is room for beside it.
+
+    `whole_text`: the file that holds the answer, where the result does not.
+    """
     artifact = SaveArtifact(
         options=options,
         task="",
@@ -646,6 +651,7 @@ def artifact_of(options: SaveOptions, request: AgentInput, result: AgentResult, 
         iterations=result.iterations,
         usage=api_usage(result.usage),
         finished_at=finished_at,
+        whole_text=whole_text,
     )
     artifact.task = cut(task_text(request), max(LARGEST_MESSAGE - json_bytes(artifact), _SHORTEST_TASK))
     return artifact

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -16,9 +17,16 @@ from durable_responses.activities.artifacts import (
     OutputFolders,
     document,
     file_name,
+    keep_whole_text,
     slug,
 )
-from durable_responses.activities.messages import ArtifactFormat, SaveArtifact, SavedArtifact, SaveOptions
+from durable_responses.activities.messages import (
+    ArtifactFormat,
+    ResponseRecord,
+    SaveArtifact,
+    SavedArtifact,
+    SaveOptions,
+)
 from durable_responses.responses_api.models import InputTokensDetails, OutputTokensDetails, Usage
 
 JOB_ID = "agent-0123456789abcdef0123456789abcdef"
@@ -335,3 +343,67 @@ def test_hidden_folders_can_be_allowed(tmp_path: Path) -> None:
 
 def test_a_root_below_a_hidden_folder_is_the_workers_own_choice(tmp_path: Path) -> None:
     OutputFolders([tmp_path / ".data"]).check(SaveOptions())
+
+
+# --- a text that history has no room for -------------------------------------------------------------------------
+
+WHOLE = "".join(f"Line {number}.\n" for number in range(100_000))
+CUT = f"{WHOLE[:80_000]}\n[cut: the first 80000 of {len(WHOLE)} characters]"
+
+
+async def kept(root: Path, options: SaveOptions | None, status: str = "incomplete") -> ResponseRecord:
+    """A record whose whole text an activity has kept in a file."""
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, workflow_id=JOB_ID)
+    record = ResponseRecord(id="resp_1", status=status, uncut=WHOLE)
+    return await environment.run(keep_whole_text, record, options, OutputFolders([root]))
+
+
+def cut_result(record: ResponseRecord, **options: Any) -> SaveArtifact:
+    save = result_of(output_text=CUT, options=SaveOptions(folder="notes", **options))
+    return save.model_copy(update={"whole_text": record.whole_text})
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "clean", "filename": "answer"}])
+async def test_the_whole_text_is_saved_and_a_further_attempt_finds_it(tmp_path: Path, options: dict[str, str]) -> None:
+    save = cut_result(await kept(tmp_path, SaveOptions(folder="notes")), **options)
+    first = await saved(save, tmp_path)
+    assert WHOLE in Path(first.path).read_text()
+    assert await saved(save, tmp_path, attempt=2) == first
+    assert everything_in(tmp_path / "notes") == [Path(first.path).name]
+
+
+async def test_a_further_attempt_of_the_wait_keeps_the_same_file(tmp_path: Path) -> None:
+    records = [await kept(tmp_path, SaveOptions()) for _ in range(2)]
+    assert records[0] == records[1]
+    assert records[0].uncut is None
+    assert len(everything_in(tmp_path)) == 2  # the folder and the file
+
+
+async def test_a_whole_text_on_another_machine_is_named(tmp_path: Path) -> None:
+    record = await kept(tmp_path / "there", SaveOptions(folder="notes"))
+    here = await saved(cut_result(record), tmp_path / "here")
+    assert f"[all of it is in {record.whole_text}, on the machine" in Path(here.path).read_text()
+
+
+async def test_a_whole_text_whose_result_cannot_be_saved_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "answer.md").write_text("Somebody else's.")
+    record = await kept(tmp_path, SaveOptions(folder="notes"))
+    assert f"The whole text is in {record.whole_text}." in await refused(
+        cut_result(record, filename="answer"), tmp_path
+    )
+    assert record.whole_text is not None
+    assert Path(record.whole_text).read_text() == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [(None, "incomplete"), (SaveOptions(folder="../outside"), "incomplete"), (SaveOptions(), "failed")],
+)
+async def test_a_whole_text_that_cannot_or_need_not_be_kept_costs_no_record(
+    tmp_path: Path, options: SaveOptions | None, status: str
+) -> None:
+    record = await kept(tmp_path, options, status)
+    assert (record.whole_text, record.uncut) == (None, None)
+    assert everything_in(tmp_path) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from durable_responses.activities.messages import SaveOptions
+from durable_responses.activities.messages import ArtifactFormat, SaveOptions
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.models import ReasoningEffort
@@ -159,14 +159,40 @@ async def test_an_answer_beyond_the_budget_ends_the_run_by_name(
     assert scripted.asked[-1].target == "/v1/responses/resp_1/cancel"
 
 
-async def test_a_text_beyond_the_budget_is_saved_as_far_as_it_fits(
-    odd: Agents, scripted: scripted_provider.Provider
+LONG = "".join(f"Line {number}.\n" for number in range(120_000))
+
+
+@pytest.mark.parametrize("form", ArtifactFormat)
+@pytest.mark.parametrize(
+    ("transport", "answers"),
+    {
+        TransportChoice.BACKGROUND: [answer(QUEUED), answer(with_part(text=LONG))],
+        TransportChoice.STREAM: [
+            event_stream(CREATED, {"type": "response.completed", "response": with_part(text=LONG)})
+        ],
+    }.items(),
+)
+async def test_a_text_that_history_has_no_room_for_is_saved_whole(
+    odd: Agents,
+    scripted: scripted_provider.Provider,
+    transport: TransportChoice,
+    answers: list[Answer],
+    form: ArtifactFormat,
+    tmp_path: Path,
 ) -> None:
-    scripted.will(answer(QUEUED), answer(with_part(text="Hello. " * 300_000)))
-    ended = await result(odd, save=SaveOptions())
+    scripted.will(*answers)
+    ended = await result(odd, transport, save=SaveOptions(folder=tmp_path.name, format=form))
     assert (ended.status, ended.incomplete_reason) == ("incomplete", "answer_too_large")
+    assert "[cut: the first" in ended.output_text
     assert ended.artifact_path is not None
-    saved = Path(ended.artifact_path).read_text()
-    assert saved.count("Hello.") > 90_000
-    assert "[cut: the first" in saved
+    file = Path(ended.artifact_path)
+    assert LONG in file.read_text()
+    assert list(file.parent.iterdir()) == [file]
     assert creates(scripted) == 1
+
+
+async def test_a_text_that_is_not_to_be_saved_is_cut(odd: Agents, scripted: scripted_provider.Provider) -> None:
+    scripted.will(answer(with_part(text=LONG)))
+    ended = await result(odd)
+    assert (ended.status, ended.incomplete_reason) == ("incomplete", "answer_too_large")
+    assert (LONG.startswith(ended.output_text.split("\n[cut")[0]), ended.artifact_path) == (True, None)

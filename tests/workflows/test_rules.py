@@ -666,7 +666,7 @@ def test_a_result_is_cut_until_it_fits_into_one_payload(fields: dict[str, Any]) 
 def test_what_is_saved_has_the_whole_answer_and_as_much_of_the_task_as_fits() -> None:
     request = AgentInput(task=[{"content": [0] * 400_000}])
     result = AgentResult(status=AgentStatus.COMPLETED, output_text="x" * 600_000)
-    artifact = rules.artifact_of(SaveOptions(), request, result, datetime(2026, 1, 1, tzinfo=UTC))
+    artifact = rules.artifact_of(SaveOptions(), request, result, datetime(2026, 1, 1, tzinfo=UTC), None)
     assert artifact.output_text == result.output_text
     assert "[cut: the first" in artifact.task
     assert json_bytes(artifact) <= rules.LARGEST_MESSAGE
