@@ -502,9 +502,10 @@ async def _heard(answer: httpx.Response, silence: float, assembly: Assembly, sec
 
 
 def _error_for_event(event: ErrorEvent, answer: httpx.Response, assembly: Assembly) -> ResponsesError:
-    if assembly.response is None and event.status is None:
+    response_id = assembly.response.id if assembly.response else None
+    if response_id is None and event.status is None:
         return refusal(_asked(answer.request), event.error, answer.headers)
-    return error_for_event(event, assembly.response.id if assembly.response else None)
+    return error_for_event(event, response_id)
 
 
 async def _messages(answer: httpx.Response, silence: float) -> AsyncGenerator[ServerSentEvent | bytes]:

@@ -12,6 +12,7 @@ ResponsesError
 │   ├── ConnectionLost        the connection, or a stream, was cut or fell silent after sending
 │   │   └── TurnLost              the same over a WebSocket; `loss` says how
 │   ├── ServerFailed          5xx, 408, 409, or an error in the middle of a stream
+│   │   └── EndedByError          an error event ended a response that had an id; `detail` is the error
 │   └── MalformedAnswer       a success, but not the object that was asked for
 │       ├── AnswerTooLarge        more than the budget of an answer; nothing of it was kept
 │       └── InvalidFrame          a WebSocket message that is not an event; the connection lives
@@ -37,7 +38,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -141,6 +142,12 @@ class TurnLost(ConnectionLost):
 
 class ServerFailed(OutcomeUnknown):
     """The provider failed while it worked on the request."""
+
+
+class EndedByError(ServerFailed):
+    """An error event ended a response that had begun. `detail`: the error, as the provider gave it."""
+
+    detail = ErrorDetail()
 
 
 class MalformedAnswer(OutcomeUnknown):
@@ -254,6 +261,10 @@ _TOO_LARGE = re.compile(
 _LIMIT_AND_REQUESTED = re.compile(r"\blimit:?\s+([\d,]+).*?\brequested:?\s+([\d,]+)", re.IGNORECASE | re.DOTALL)
 
 
+# What gateways call a failure of their own although the request was never passed on (LiteLLM, with 500).
+_NOT_SUPPORTED = re.compile(r"Unsupported_?Params|does not support parameters?\b|unsupported parameter", re.IGNORECASE)
+
+
 def _is_larger_than_its_limit(message: str) -> bool:
     """Whether one request alone asks for more than the limit ever gives: "Limit 30000, Requested 45000"."""
     if found := _LIMIT_AND_REQUESTED.search(message):
@@ -278,7 +289,8 @@ def is_quota_exhausted(error: ErrorDetail) -> bool:
 def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     """The class for an answer with this HTTP status, or for an error event with or without one.
 
-    Of the server's own failures only 503 proves that the request was not taken, whatever code is given.
+    Of the server's own failures only 503 proves that the request was not taken, whatever code is given; and words of a
+    gateway that has looked at the parameters only.
     """
     if is_quota_exhausted(error):
         return QuotaExhausted
@@ -288,7 +300,7 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
         if _is_larger_than_its_limit(error.message):
             return BadRequest
     if status is not None and status >= 500:
-        return _BY_STATUS.get(status, ServerFailed)
+        return BadRequest if _NOT_SUPPORTED.search(error.message) else _BY_STATUS.get(status, ServerFailed)
     if _CHAIN_REJECTED.search(error.message):
         return ChainRejected
     for name in (error.code, error.type):
@@ -304,12 +316,12 @@ def error_for_answer(request: str, status: int, headers: Mapping[str, str], body
 
     `request` names it for the reader ("POST /responses"), `headers` is case-insensitive (or lower-case).
     """
-    api_error = _read_error(body)
-    error = api_error or ErrorDetail(message=_plain_text(body))
+    api_error = read_error(body)
+    error = api_error or _error_of_a_framework(body) or ErrorDetail(message=_plain_text(body))
     if status < 400:
         error = ErrorDetail(message=f"it redirects to {headers.get('location', 'another address')}")
     kind = classify(status, error)
-    if status == 404 and (api_error is None or error.message.startswith("Invalid URL")):
+    if status == 404 and kind is NotFound and not _is_about_a_thing(api_error, error):
         kind = NoSuchEndpoint
     return kind(
         f"The provider refused {request}{_ADVICE.get(kind, '')}: {error.message or 'it gave no reason'}",
@@ -326,12 +338,9 @@ def refusal(request: str, error: ErrorDetail, headers: Mapping[str, str]) -> Res
 
     A code that is an HTTP status counts as one. What the server blames on itself may be sent again.
     """
-    code = error.code or ""
-    status = int(code) if code.isdecimal() and 400 <= int(code[:4]) < 600 else None
-    kind = classify(status, error)
-    if issubclass(kind, OutcomeUnknown):
-        named = f"{code} {error.type or ''} {error.message}"
-        kind = Busy if (status or 0) >= 500 or _THE_SERVER_S_OWN.search(named) else BadRequest
+    kind = _kind_of_refusal(error)
+    if kind is ServerFailed:
+        kind = Busy
     return kind(
         f"The provider refused {request}{_ADVICE.get(kind, '')}: {error.message or 'it gave no reason'}",
         status=200,
@@ -342,15 +351,35 @@ def refusal(request: str, error: ErrorDetail, headers: Mapping[str, str]) -> Res
     )
 
 
+def _kind_of_refusal(error: ErrorDetail) -> type[ResponsesError]:
+    """The class for an error that came instead of a response; ServerFailed where the server blames itself."""
+    status = status_in(error)
+    kind = classify(status, error)
+    if not issubclass(kind, OutcomeUnknown):
+        return kind
+    named = f"{error.code or ''} {error.type or ''} {error.message}"
+    return ServerFailed if (status or 0) >= 500 or _THE_SERVER_S_OWN.search(named) else BadRequest
+
+
+def status_in(error: ErrorDetail) -> int | None:
+    """The HTTP status that some servers give as the error's code."""
+    code = error.code or ""
+    return int(code) if code.isdecimal() and 400 <= int(code[:4]) < 600 else None
+
+
 _THE_SERVER_S_OWN = re.compile(r"server_?error|internal|overload|unavailable|capacity|time(?:d )?_?out", re.IGNORECASE)
 
 
 def error_for_event(event: ErrorEvent, response_id: str | None = None) -> ResponsesError:
-    """The error for an `error` event. Once a response has an id its fate is read by that id, whatever the code says."""
+    """The error for an `error` event. Once a response has an id its fate is read by that id, whatever the code says.
+
+    Before that, what the server does not blame on itself is a refusal, also by a code that nobody has heard of.
+    """
     error = event.error
     headers = _event_headers(error)
-    kind = ServerFailed if response_id else classify(event.status, error)
-    return kind(
+    is_refusal = event.status is None and bool(error.message or error.code or error.type)
+    kind = _kind_of_refusal(error) if is_refusal else classify(event.status, error)
+    raised = (EndedByError if response_id else kind)(
         f"The provider ended the response with an error: {error.message or 'it gave no reason'}",
         status=event.status,
         code=error.code or error.type,
@@ -359,6 +388,9 @@ def error_for_event(event: ErrorEvent, response_id: str | None = None) -> Respon
         retry_after=retry_after(headers),
         response_id=response_id,
     )
+    if isinstance(raised, EndedByError):
+        raised.detail = error
+    return raised
 
 
 def _event_headers(error: ErrorDetail) -> dict[str, str]:
@@ -367,14 +399,22 @@ def _event_headers(error: ErrorDetail) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
 
 
-def _read_error(body: bytes) -> ErrorDetail | None:
+_NO_SUCH_PATH = re.compile(
+    r"Invalid URL|404 page not found|cannot (?:GET|POST) /|no (?:such )?route|unexpected endpoint", re.IGNORECASE
+)
+_A_THING = re.compile(r"\b(?:response|model|id)\b|resp_", re.IGNORECASE)
+
+
+def _is_about_a_thing(api_error: ErrorDetail | None, error: ErrorDetail) -> bool:
+    """Whether a 404 is about a response or a model, not about the path."""
+    if api_error is None:
+        return _A_THING.search(error.message) is not None and _NO_SUCH_PATH.search(error.message) is None
+    return _NO_SUCH_PATH.match(error.message) is None
+
+
+def read_error(body: bytes) -> ErrorDetail | None:
     """The error object of the API, or None if the body is something else."""
-    try:
-        answer = read_json(body)
-    except ValueError:
-        return None
-    if not isinstance(answer, dict):
-        return None
+    answer = _object_in(body)
     fields = answer if answer.get("object") == "error" else answer.get("error")
     if not isinstance(fields, dict) or not isinstance(fields.get("message"), str):
         return None
@@ -384,9 +424,44 @@ def _read_error(body: bytes) -> ErrorDetail | None:
         return ErrorDetail(message=fields["message"])
 
 
+def _error_of_a_framework(body: bytes) -> ErrorDetail | None:
+    """The error in the words of a web framework: `detail` (FastAPI: a text or a list), `error`, `message`."""
+    answer = _object_in(body)
+    match answer:
+        case {"detail": {"error": dict() as nested}} | {"detail": {"message": str()} as nested}:
+            return ErrorDetail.model_validate(nested)
+        case {"detail": str() as message} | {"error": str() as message} | {"message": str() as message}:
+            named = {name: answer[name] for name in ("code", "type", "param") if isinstance(answer.get(name), str)}
+            return ErrorDetail.model_validate({**named, "message": message[:_PLAIN_CHARACTERS]})
+        case {"detail": [{"msg": str()}, *_] as problems}:
+            told = [
+                (_place(problem.get("loc")), problem.get("msg")) for problem in problems if isinstance(problem, dict)
+            ]
+            message = "; ".join(f"{place}: {why}" for place, why in told)
+            return ErrorDetail(message=message[:_PLAIN_CHARACTERS], param=told[0][0] or None)
+        case _:
+            return None
+
+
+def _object_in(body: bytes) -> dict[str, Any]:
+    try:
+        answer = read_json(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _place(loc: Any) -> str:
+    parts = [str(part) for part in loc] if isinstance(loc, list) else []
+    return ".".join(parts[1:] if parts[:1] == ["body"] else parts)
+
+
+_PLAIN_CHARACTERS = 300
+
+
 def _plain_text(body: bytes) -> str:
     text = re.sub(r"<[^>]*>", " ", body[:4096].decode(errors="replace"))
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:_PLAIN_CHARACTERS]
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

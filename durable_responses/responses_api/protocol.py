@@ -37,7 +37,6 @@ from durable_responses.responses_api.errors import (
     OutcomeUnknown,
     ResponsesError,
     TurnLost,
-    classify,
     error_for_event,
 )
 from durable_responses.responses_api.events import (
@@ -333,9 +332,8 @@ class TurnState:
 
     def _end_by(self, event: Event) -> None:
         unreadable = ErrorDetail(message="The server sent an error event that cannot be read.")
-        self.error = event if isinstance(event, ErrorEvent) else ErrorEvent(error=unreadable)
-        kind = classify(self.error.status, self.error.error)
-        if self.phase is TurnPhase.DISPATCHED and not issubclass(kind, OutcomeUnknown):
+        self.error = event if isinstance(event, ErrorEvent) else ErrorEvent(error=unreadable, status=500)
+        if self.phase is TurnPhase.DISPATCHED and not isinstance(error_for_event(self.error), OutcomeUnknown):
             self.phase = TurnPhase.REJECTED
         else:
             self._lose(LossCause.ERROR)

@@ -39,6 +39,7 @@ from durable_responses.responses_api.errors import (
     RetriesExhausted,
     Unreachable,
     error_for_answer,
+    read_error,
 )
 from durable_responses.responses_api.handshake import Handshake, check_host
 from durable_responses.responses_api.protocol import (
@@ -294,6 +295,9 @@ def _refused(status: int, headers: dict[str, str], body: bytes) -> ResponsesErro
     if status < 300:
         return NoSuchEndpoint("The server answered the WebSocket upgrade as plain HTTP: check the URL", status=status)
     error = error_for_answer("the WebSocket", status, headers, body)
+    if status in (401, 403) and read_error(body) is None:
+        # What ASGI servers say where there is no such route. If it is the key, the answer over HTTP will say so.
+        return HttpOnly("The server does not take WebSockets here, and does not say why", status=status)
     if status == 426:
         return HttpOnly("The server requires HTTP here, not a WebSocket", status=status, code=error.code)
     if status >= 500 or isinstance(error, OutcomeUnknown):

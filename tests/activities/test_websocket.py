@@ -220,7 +220,7 @@ async def test_a_refused_upgrade_is_followed_by_http_in_the_same_attempt(worker:
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_key_is_not_tried_over_http(worker: Worker, status: int) -> None:
     """A7."""
-    await worker.order(Operation.UPGRADE, Answer(status=status))
+    await worker.order(Operation.UPGRADE, Answer(status=status, message="You may not."))
     assert (await worker.failure()).type == FailureType.AUTHENTICATION_FAILED
     assert await worker.bills() == []
 

@@ -10,6 +10,7 @@ from durable_responses.responses_api.errors import (
     BadRequest,
     Busy,
     ChainRejected,
+    EndedByError,
     GiveUp,
     MalformedAnswer,
     NoSuchEndpoint,
@@ -65,6 +66,9 @@ ANSWERS: list[tuple[int, Any, type[ResponsesError]]] = [
     (404, api_error("Invalid URL (POST /v1/responses)", type="invalid_request_error"), NoSuchEndpoint),
     (404, {"detail": "Not Found"}, NoSuchEndpoint),
     (404, {"error": "Unexpected endpoint or method."}, NoSuchEndpoint),
+    (404, {"detail": "Response resp_1 does not exist."}, NotFound),
+    (404, api_error("Not found", code=404, type="not_found"), NotFound),
+    (404, api_error("404 page not found"), NoSuchEndpoint),
     (404, b"<html>404</html>", NoSuchEndpoint),
     (405, {"detail": "Method Not Allowed"}, NoSuchEndpoint),
     (405, api_error(), NoSuchEndpoint),
@@ -74,6 +78,7 @@ ANSWERS: list[tuple[int, Any, type[ResponsesError]]] = [
     (409, api_error(code="conversation_locked"), Busy),
     (413, b"", BadRequest),
     (422, api_error(), BadRequest),
+    (422, {"detail": [{"loc": ["body", "stream"], "msg": "unexpected value"}]}, BadRequest),
     (429, api_error(code="rate_limit_exceeded", type="requests"), Busy),
     (429, api_error(code="slow_down"), Busy),
     (429, api_error(type="insufficient_quota", code="insufficient_quota"), QuotaExhausted),
@@ -117,7 +122,11 @@ EVENTS: list[tuple[dict[str, Any], type[ResponsesError]]] = [
     ({"code": "rate_limit_exceeded", "message": "slow"}, Busy),
     ({"code": "insufficient_quota", "message": "pay"}, QuotaExhausted),
     ({"code": "server_error", "message": "sorry"}, ServerFailed),
-    ({"message": "sorry"}, ServerFailed),
+    ({"message": "sorry"}, BadRequest),
+    ({"error": {"code": "no_such_thing", "message": "what?"}}, BadRequest),
+    ({"error": {"code": 404, "message": "Model 'x' not found."}}, NotFound),
+    ({"error": {"code": 500, "message": "what?"}}, ServerFailed),
+    ({"error": {"code": "x", "message": "UnsupportedParamsError: no `reasoning`"}, "status": 500}, BadRequest),
     ({"message": "sorry", "status": 502}, ServerFailed),
 ]
 
@@ -133,7 +142,7 @@ def test_an_error_event_is_named_by_what_to_do_next() -> None:
 def test_an_error_event_of_a_response_with_an_id_is_settled_by_that_id() -> None:
     """A27: the response exists, so it is read by id, whatever the error's code."""
     errors = [event_error(event, "resp_1") for event, _ in EVENTS]
-    assert {(type(error), error.response_id) for error in errors} == {(ServerFailed, "resp_1")}
+    assert {(type(error), error.response_id) for error in errors} == {(EndedByError, "resp_1")}
 
 
 def test_an_error_event_over_a_websocket_brings_its_headers() -> None:

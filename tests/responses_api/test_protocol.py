@@ -430,8 +430,15 @@ def test_an_error_that_proves_nothing_leaves_the_outcome_unknown(talk: Talk, eve
 def test_an_error_event_of_unknown_shape_still_ends_the_turn(talk: Talk) -> None:
     """W13: any `error` ends the turn."""
     turn = talk.create()
-    talk.hear({"type": "error", "error": {"message": ["?"]}})
+    talk.hear({"type": "error", "error": {"message": {"?": ["?"]}}})
     assert isinstance(turn.failure(), OutcomeUnknown)
+
+
+def test_an_error_of_an_unknown_code_before_there_is_a_response_is_a_refusal(talk: Talk) -> None:
+    """Nothing was created: an ambiguous create would be sent, and paid for, twice."""
+    turn = talk.create()
+    talk.hear(error("unsupported_params"))
+    assert (turn.phase, type(turn.failure())) == (TurnPhase.REJECTED, BadRequest)
 
 
 def test_the_connection_limit_makes_the_connection_useless(talk: Talk) -> None:

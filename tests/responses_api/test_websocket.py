@@ -265,7 +265,7 @@ async def test_connect_succeeds_when_a_later_attempt_does(
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, BadRequest), (401, AuthenticationFailed), (403, AuthenticationFailed), (404, NoSuchEndpoint)],
+    [(400, BadRequest), (401, HttpOnly), (403, HttpOnly), (404, NoSuchEndpoint)],
 )
 async def test_a_permanent_refusal_is_not_tried_again(
     managers: Managers, server: Server, status: int, kind: type[ResponsesError]
@@ -660,7 +660,7 @@ async def test_a_successful_reconnect_restores_the_budget(
 
 async def test_a_permanent_refusal_ends_reconnecting(managers: Managers, server: Server, clock: ManualClock) -> None:
     """W5: also on reconnecting."""
-    server.will(closing_with(1012), refusal(401))
+    server.will(closing_with(1012), refusal(401, json.dumps({"error": {"message": "No key."}})))
     manager = await managers.open()
     journal = Journal(manager)
     await manager.send(CREATE)

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     Busy,
     ChainRejected,
+    HttpOnly,
     LossCause,
     Misconfigured,
     NotConnected,
@@ -408,8 +410,20 @@ async def test_no_connection_means_nothing_was_sent(pools: Pools) -> None:
 
 async def test_a_refused_upgrade_is_told_at_once(pools: Pools, pool: WebSocketPool, server: Server) -> None:
     """W5: permanent."""
-    server.will(refusal(401))
+    server.will(refusal(401, json.dumps({"error": {"message": "No key."}})))
     with pytest.raises(AuthenticationFailed):
+        async with pools.lease(pool):
+            pass
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", ["", "<h1>Forbidden</h1>", "nothing here"])
+async def test_a_refusal_of_the_upgrade_without_an_error_of_the_api_leaves_http(
+    pools: Pools, pool: WebSocketPool, server: Server, status: int, body: str
+) -> None:
+    """ASGI servers answer so where there is no such route; if it is the key, HTTP will say so."""
+    server.will(refusal(status, body))
+    with pytest.raises(HttpOnly):
         async with pools.lease(pool):
             pass
 
