@@ -19,7 +19,14 @@ from pydantic import (
     model_validator,
 )
 
-from durable_responses.responses_api.models import FunctionCallOutput, ReasoningEffort, Response, Usage, Verbosity
+from durable_responses.responses_api.models import (
+    ANSWER_TOO_LARGE,
+    FunctionCallOutput,
+    ReasoningEffort,
+    Response,
+    Usage,
+    Verbosity,
+)
 
 PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500
@@ -181,6 +188,11 @@ class ResponseRecord(Record, Response):
     changes: list[str] | None = None
     whole_text: str | None = None
     uncut: str | None = Field(None, exclude=True)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether it has more than is taken in."""
+        return self.incomplete_details is not None and self.incomplete_details.reason == ANSWER_TOO_LARGE
 
 
 class CreatedResponse(Record):

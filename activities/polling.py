@@ -216,6 +216,8 @@ class Reads:
         self._asked_to_wait = retrieved.poll_after or 0.0
         self.found = True
         self.record = record
+        if record is not None and record.is_too_large:  # only its beginning was read, so it may be running
+            await self.leave()
         return response
 
     def _take_failure(self, error: ResponsesError, now: float) -> None:

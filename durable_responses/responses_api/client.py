@@ -46,12 +46,16 @@ from durable_responses.responses_api.errors import (
 )
 from durable_responses.responses_api.events import ErrorEvent, Event, EventType, ResponseEvent, parse_event
 from durable_responses.responses_api.models import (
+    ANSWER_TOO_LARGE,
     CreateRequest,
     ErrorDetail,
+    IncompleteDetails,
     InputItem,
     InputItemList,
     Response,
+    ResponseStatus,
     error_fields,
+    read_beginning,
     read_json,
 )
 from durable_responses.responses_api.redaction import Secrets, proxy_secrets
@@ -235,10 +239,13 @@ class ResponsesClient:
                     if is_event_stream(body):
                         limit.reschedule(_time() + timeout)
         except FAILURES as failure:
-            if not is_event_stream(body):
+            is_cut = isinstance(failure, TooLarge) and is_json(body)
+            if not is_cut and not is_event_stream(body):
                 raise _error_for(failure, request, _too_late(request, timeout), self._secrets) from failure
+        else:
+            is_cut = False
         read = await _off_the_loop(len(body), partial(self._secrets.mask, bytes(body)))
-        return Answer(_asked(request), answer.status_code, _masked(answer.headers, self._secrets), read)
+        return Answer(_asked(request), answer.status_code, _masked(answer.headers, self._secrets), read, is_cut)
 
     async def _open(
         self, request: httpx.Request, timeout: float, *, stream: bool = False
@@ -365,12 +372,16 @@ async def _beginning(answer: httpx.Response) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful answer, read to its end; `asked` names the request."""
+    """A successful answer, read to its end; `asked` names the request.
+
+    `is_cut`: of a JSON text beyond the budget it is only the beginning.
+    """
 
     asked: str
     status: int
     headers: httpx.Headers
     body: bytes
+    is_cut: bool = False
 
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -382,6 +393,8 @@ async def _off_the_loop(size: int, work: Callable[[], T]) -> T:
 
 
 async def _read(kind: type[Kind], answer: Answer) -> Kind:
+    if answer.is_cut:
+        raise _too_large(answer)
     return await _off_the_loop(len(answer.body), partial(_parsed, kind, answer))
 
 
@@ -403,6 +416,21 @@ def _parsed(kind: type[Kind], answer: Answer) -> Kind:
     )
 
 
+def _too_large(answer: Answer) -> AnswerTooLarge:
+    return AnswerTooLarge(f"The answer to {answer.asked} is too large: more than {BUDGET.unpacked} bytes")
+
+
+def _beginning_of_response(answer: Answer) -> Response:
+    """A response of which only the beginning was read: incomplete, with the text so far. Raises if there is none."""
+    with suppress(ValueError):
+        response = Response.model_validate(read_beginning(answer.body))
+        if response.output_text:
+            details = IncompleteDetails(reason=ANSWER_TOO_LARGE)
+            cut = {"status": ResponseStatus.INCOMPLETE, "incomplete_details": details, "error": None}
+            return response.model_copy(update=cut)
+    raise _too_large(answer)
+
+
 async def _error_instead_of_response(answer: Answer) -> ErrorDetail | None:
     """The error of a success that holds nothing else."""
     if is_event_stream(answer.body) or len(answer.body) > LARGE:
@@ -422,7 +450,12 @@ def _only_an_error(fields: Any) -> ErrorDetail | None:
 
 
 async def _response_in(answer: Answer) -> Response:
-    """The response, also of a server that streams it: then as far as its stream came."""
+    """The response, also of a server that streams it: then as far as its stream came.
+
+    Of one beyond the budget, whose `incomplete_details` say so, there is what was read.
+    """
+    if answer.is_cut:
+        return await _off_the_loop(len(answer.body), partial(_beginning_of_response, answer))
     if not is_event_stream(answer.body):
         return await _read(Response, answer)
     try:
@@ -483,7 +516,8 @@ async def _heard(answer: httpx.Response, silence: float, assembly: Assembly, sec
         async for message in messages:
             if isinstance(message, bytes):
                 body = await _off_the_loop(len(message), partial(secrets.mask, message))
-                yield await _only_event(body, answer, assembly)
+                is_cut = len(message) > BUDGET.unpacked
+                yield await _only_event(body, answer, assembly, is_cut=is_cut)
                 return
             if message.data.strip() == _DONE:
                 if (end := assembly.end()) is not None:
@@ -515,7 +549,8 @@ async def _messages(answer: httpx.Response, silence: float) -> AsyncGenerator[Se
         async for piece in pieces:
             if is_whole:
                 beginning += piece
-                _check_size(beginning)
+                if len(beginning) > BUDGET.unpacked:
+                    break
                 continue
             if not has_begun and not is_blank(piece):
                 has_begun, is_whole = True, is_json(piece) or is_markup(piece)
@@ -532,13 +567,13 @@ async def _messages(answer: httpx.Response, silence: float) -> AsyncGenerator[Se
             yield message
 
 
-async def _only_event(body: bytes, answer: httpx.Response, assembly: Assembly) -> Event:
+async def _only_event(body: bytes, answer: httpx.Response, assembly: Assembly, *, is_cut: bool) -> Event:
     """The answer of a server that ignores `stream`, as an event."""
     asked = _asked(answer.request)
     if is_markup(body):
         raise MalformedAnswer(f"The answer to {asked} is not an event stream but a page.", status=answer.status_code)
-    read = Answer(asked, answer.status_code, answer.headers, body)
+    read = Answer(asked, answer.status_code, answer.headers, body, is_cut)
     if (error := await _error_instead_of_response(read)) is not None:
         raise refusal(asked, error, answer.headers)
-    response = await _read(Response, read)
+    response = await _response_in(read)
     return assembly.take(ResponseEvent(type=EventType.DONE, response=response))

@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticUseDefault, from_json
 
+from durable_responses.json_text import mended_json
 from durable_responses.responses_api.budget import BUDGET
 
 
@@ -69,6 +70,15 @@ def read_json(data: str | bytes) -> Any:
     text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), errors="replace")
     value = json.loads(_shallow(text.removeprefix("\ufeff")), parse_int=_whole_number, strict=False)
     return from_json(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+
+
+def read_beginning(data: bytes) -> Any:
+    """The value of a JSON text whose end is missing, as far as it goes. Raises ValueError if it is not one."""
+    text = data.decode(errors="replace")
+    try:
+        return from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return from_json(mended_json(text), allow_partial="trailing-strings")
 
 
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from durable_responses.responses_api.models import (
     Response,
     ResponseStatus,
     Usage,
+    read_beginning,
     read_json,
 )
 
@@ -438,3 +440,18 @@ def test_what_nobody_uses_cannot_make_json_unreadable(text: str | bytes, value: 
 def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError, match="line 1 column"):
         read_json(text)
+
+
+CUT_TEXT = r'{"id": "resp_1", "text": "one \u00e9\ud83d\ude42 é🙂\n two", "list": [{"a": 1}, null, true], "b": 1.5e3}'
+
+
+@pytest.mark.parametrize("end", range(1, len(CUT_TEXT.encode()) + 1))
+def test_of_json_without_its_end_the_beginning_is_read(end: int) -> None:
+    read = read_beginning(CUT_TEXT.encode()[:end])
+    whole = json.loads(CUT_TEXT)
+    assert list(read) == list(whole)[: len(read)]
+    assert whole["text"].startswith(read.get("text", "").rstrip("\ufffd"))
+
+
+def test_half_a_character_does_not_end_what_is_read_of_a_beginning() -> None:
+    assert read_beginning(rb'{"text": "one \ud83d two') == {"text": "one \ufffd two"}

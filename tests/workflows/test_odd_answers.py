@@ -196,3 +196,28 @@ async def test_a_text_that_is_not_to_be_saved_is_cut(odd: Agents, scripted: scri
     ended = await result(odd)
     assert (ended.status, ended.incomplete_reason) == ("incomplete", "answer_too_large")
     assert (LONG.startswith(ended.output_text.split("\n[cut")[0]), ended.artifact_path) == (True, None)
+
+
+BEYOND = json.dumps(with_part(text="All of it.\u00e9\ud83d\ude00 " * (BUDGET.unpacked // 30))).encode()
+
+
+@pytest.mark.parametrize(
+    ("transport", "answers"),
+    {
+        TransportChoice.BACKGROUND: [
+            answer(QUEUED),
+            answer(BEYOND),
+            answer({"error": {"message": "It has ended."}}, 400),
+        ],
+        TransportChoice.STREAM: [answer(BEYOND)],
+    }.items(),
+)
+async def test_of_an_answer_beyond_the_budget_all_the_text_that_was_read_is_saved(
+    odd: Agents, scripted: scripted_provider.Provider, transport: TransportChoice, answers: list[Answer]
+) -> None:
+    scripted.will(*answers)
+    ended = await result(odd, transport, save=SaveOptions(folder="beyond", filename=transport))
+    assert (ended.status, ended.incomplete_reason, ended.error) == ("incomplete", "answer_too_large", None)
+    assert ended.artifact_path is not None
+    assert Path(ended.artifact_path).read_text().count("All of it.\u00e9\U0001f600 ") > BUDGET.unpacked // 40
+    assert creates(scripted) == 1
