@@ -16,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 _SCOPE = "responses_api"
+_PORTS = {"http": 80, "https": 443}
 _propagator = TraceContextTextMapPropagator()
 _tracer = get_tracer(_SCOPE)
 _duration = get_meter(_SCOPE).create_histogram(
@@ -49,6 +50,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
         labels: dict[str, AttributeValue] = {
             http_attributes.HTTP_REQUEST_METHOD: request.method,
             server_attributes.SERVER_ADDRESS: request.url.host,
+            server_attributes.SERVER_PORT: request.url.port or _PORTS[request.url.scheme],
             "url.template": template,
         }
         began = self._clock()

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_tracer
 from temporalio import activity
@@ -18,6 +17,7 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from durable_responses import genai_attributes as gen_ai
 from durable_responses.activities.messages import (
     AwaitResponse,
     CallTool,
@@ -64,8 +64,10 @@ class _Inbound(ActivityInboundInterceptor):
             result = await super().execute_activity(input)
             span.set_attributes(_attributes_of(result, self._content))
             if isinstance(result, ToolResult) and isinstance(argument, CallTool):
-                labels = {gen_ai.GEN_AI_TOOL_NAME: argument.name, "outcome": str(result.outcome)}
-                instruments.tool_duration.record(perf_counter() - began, labels)
+                labels = {gen_ai.TOOL_NAME: argument.name, "outcome": str(result.outcome)}
+                seconds = perf_counter() - began
+                instruments.tool_duration.record(seconds, labels)
+                instruments.execute_tool_duration.record(seconds, genai.labels_of_call(argument, result))
             return result
 
 
@@ -91,7 +93,7 @@ def _span(info: activity.Info, argument: Any, content: Content) -> Iterator[Span
         name = f"{genai.Operation.TOOL} {argument.name}"
         attributes |= genai.of_call(argument, content)
     elif response_id := _response_of(argument):
-        attributes[gen_ai.GEN_AI_RESPONSE_ID] = response_id
+        attributes[gen_ai.RESPONSE_ID] = response_id
     with _tracer.start_as_current_span(
         name, kind=SpanKind.INTERNAL, attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as span:
@@ -120,7 +122,7 @@ def _attributes_of(result: Any, content: Content) -> genai.Attributes:
         case ToolResult():
             return genai.of_answer(result, content)
         case CreatedResponse():
-            return {gen_ai.GEN_AI_RESPONSE_ID: result.response_id}
+            return {gen_ai.RESPONSE_ID: result.response_id}
         case ResponseRecord():
-            return {gen_ai.GEN_AI_RESPONSE_ID: result.id, "agent.response.status": result.status}
+            return {gen_ai.RESPONSE_ID: result.id, "agent.response.status": result.status}
     return {}

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -56,6 +58,41 @@ def _ids_of(record: logging.LogRecord) -> Mapping[str, str]:
     return ids
 
 
+EXPORTS_OF_THE_SDK = "temporalio.core"
+"""The logger that gets what Temporal's core says, where it exports metrics."""
+
+_EXPORTERS = ("opentelemetry.", EXPORTS_OF_THE_SDK)
+_QUIET_SECONDS = 3600.0
+_NOT_TAKEN = re.compile(r"code: (404|405|501|\S*UNIMPLEMENTED)\b")
+
+
+class SaidOnce(logging.Filter):
+    """Lets a complaint of an exporter pass once, and again only after it has not been made for an hour.
+
+    A receiver that takes no metrics, or is gone, is complained about at each export: every minute, for ever.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last_made: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is shown; the first time it says what to do, too."""
+        if not record.name.startswith(_EXPORTERS):
+            return True
+        said = record.getMessage()
+        complaint = (record.name, re.sub(r"\d+\.\d+", "", said))  # the seconds until the next attempt differ
+        now = self._clock()
+        is_new = now - self._last_made.get(complaint, -_QUIET_SECONDS) >= _QUIET_SECONDS
+        self._last_made[complaint] = now
+        if is_new and _NOT_TAKEN.search(said):
+            signal = "metrics" if "metrics" in said else "traces"
+            hint = f"The receiver takes no {signal}: OTEL_{signal.upper()}_EXPORTER=none turns them off."
+            record.msg, record.args = f"{said}. {hint}", ()
+        return is_new
+
+
 class TextFormatter(logging.Formatter):
     """One line of text with the ids at its end; a traceback follows below."""
 
@@ -105,6 +142,7 @@ def log_handler(format: LogFormat, secrets: Secrets = NO_SECRETS) -> logging.Han
         return masked(secrets.mask_refusal(shown(text)))
 
     handler = logging.StreamHandler()
+    handler.addFilter(SaidOnce())
     handler.addFilter(remember_ids)
     handler.setFormatter(JsonFormatter(mask) if format is LogFormat.JSON else TextFormatter(mask))
     return handler

@@ -4,6 +4,7 @@ Nothing here is called, and no exporter is loaded, unless an OTLP endpoint is co
 certificates and intervals are read by the exporters themselves, from the standard variables.
 """
 
+import logging
 import threading
 
 import opentelemetry.metrics
@@ -13,9 +14,17 @@ from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMe
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from temporalio.contrib.opentelemetry import ReplaySafeMeterProvider, ReplaySafeTracerProvider, create_tracer_provider
-from temporalio.runtime import OpenTelemetryConfig, Runtime, TelemetryConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    OpenTelemetryConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 
 from durable_responses.telemetry.export import Export, Protocol, SdkMetrics
+from durable_responses.telemetry.log_lines import EXPORTS_OF_THE_SDK
 
 _FLUSH_SECONDS = 3.0
 
@@ -111,7 +120,13 @@ def _runtime(metrics: SdkMetrics, resource: Resource) -> Runtime:
         durations_as_seconds=True,
     )
     tags = {name: str(value) for name, value in resource.attributes.items()}
-    return Runtime(telemetry=TelemetryConfig(metrics=config, global_tags=tags, attach_service_name=False))
+    # Its own way to write would complain of a receiver that takes no metrics at each export.
+    logs = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+        forwarding=LogForwardingConfig(logger=logging.getLogger(EXPORTS_OF_THE_SDK)),
+    )
+    telemetry = TelemetryConfig(logging=logs, metrics=config, global_tags=tags, attach_service_name=False)
+    return Runtime(telemetry=telemetry)
 
 
 def _pairs(headers: str) -> dict[str, str]:

@@ -4,7 +4,8 @@ The workflow opens both, and no activity, because only it sees a response as a w
 workers, its cancel. A replay-safe tracer provider gives a span that a replay opens again the same id and start, and
 lets none end in a replay; so a run that moved to another worker has one span all the same.
 
-A run that is continued as new opens a span of its own beside the one before it, in the same trace.
+The run's span is the root of its trace, with a link to the span that started it: that one is over in milliseconds, was
+sent by another process, and may be lost. A run that is continued as new opens a span of its own below its first one.
 """
 
 import asyncio
@@ -13,9 +14,18 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import opentelemetry.context
-from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span, get_tracer, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    get_current_span,
+    get_tracer,
+    set_span_in_context,
+)
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.worker import (
@@ -28,9 +38,11 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ActivityHandle, ContinueAsNewError
 
+from durable_responses import genai_attributes as gen_ai
 from durable_responses.activities.messages import (
     TRANSPORT_OF_ACTIVITY,
     AwaitResponse,
+    CallTool,
     CancelResponse,
     CreatedResponse,
     CreateResponse,
@@ -39,6 +51,7 @@ from durable_responses.activities.messages import (
     Transport,
     WebSocketTurn,
 )
+from durable_responses.responses_api.models import Usage
 from durable_responses.telemetry import genai, instruments
 from durable_responses.telemetry.export import Content
 from durable_responses.workflows import activity_errors, rules
@@ -69,7 +82,7 @@ class ResponseStory:
         self._span: Span = _tracer.start_span(
             genai.name_of_response(create.options.model),
             kind=SpanKind.CLIENT,
-            attributes=genai.of_create(create, transport, content),
+            attributes=genai.of_create(create, workflow.info().workflow_id, transport, content),
         )
         self._is_over = False
 
@@ -80,10 +93,10 @@ class ResponseStory:
 
     def created(self, created: CreatedResponse) -> None:
         """The provider has taken the request."""
-        self._span.set_attribute(gen_ai.GEN_AI_RESPONSE_ID, created.response_id)
+        self._span.set_attribute(gen_ai.RESPONSE_ID, created.response_id)
         if created.model and not self._model:  # the run names none: it was the worker's
             self._model = created.model
-            self._span.set_attribute(gen_ai.GEN_AI_REQUEST_MODEL, created.model)
+            self._span.set_attribute(gen_ai.REQUEST_MODEL, created.model)
             self._span.update_name(genai.name_of_response(created.model))
         instruments.creates.add(1, self._labels(outcome=_CREATED))
 
@@ -136,34 +149,44 @@ class ResponseStory:
         if response.completed_at is not None:
             # The clocks of two machines: a response is not known before it is completed.
             instruments.knowing_delay.record(max(0.0, workflow.time() - response.completed_at), self._labels())
+        self._use(response.usage or Usage())
         if response.usage is not None:
             labels = self._conventional()
+            instruments.inference_input_tokens.record(response.usage.input_tokens, labels)
+            instruments.inference_output_tokens.record(response.usage.output_tokens, labels)
             for kind, tokens in (("input", response.usage.input_tokens), ("output", response.usage.output_tokens)):
-                instruments.token_usage.record(tokens, {**labels, gen_ai.GEN_AI_TOKEN_TYPE: kind})
+                instruments.token_usage.record(tokens, {**labels, gen_ai.TOKEN_TYPE: kind})
+
+    def _use(self, usage: Usage) -> None:
+        # Every response is counted, by the conventions: those of which no usage is known with 0.
+        labels = self._conventional() | {gen_ai.TOKEN_MODALITY: "unknown"}
+        instruments.used_input_tokens.add(usage.input_tokens, labels)
+        instruments.used_cached_tokens.add(usage.input_tokens_details.cached_tokens, labels)
+        instruments.used_output_tokens.add(usage.output_tokens, labels)
+        instruments.used_reasoning_tokens.add(usage.output_tokens_details.reasoning_tokens, labels)
 
     def _fail(self, why: str) -> None:
         if self._is_over:
             return
         self._span.set_attribute(ERROR_TYPE, why)
         self._span.set_status(Status(StatusCode.ERROR, why))
+        self._use(Usage())
         self._end("failed", error=why)
 
     def _end(self, status: str, error: str | None = None) -> None:
         self._is_over = True
         labels = self._conventional() | ({ERROR_TYPE: error} if error else {})
-        instruments.response_duration.record(workflow.time() - self._began_at, labels)
+        seconds = workflow.time() - self._began_at
+        instruments.inference_duration.record(seconds, labels)
+        instruments.response_duration.record(seconds, labels)
         instruments.responses.add(1, self._labels(status=status))
         self._span.end()
 
     def _labels(self, **more: str) -> dict[str, str]:
-        return {"transport": self._transport, gen_ai.GEN_AI_REQUEST_MODEL: self._model, **more}
+        return {"transport": self._transport, gen_ai.REQUEST_MODEL: self._model, **more}
 
     def _conventional(self) -> dict[str, str]:
-        return {
-            gen_ai.GEN_AI_OPERATION_NAME: genai.Operation.RESPONSE,
-            gen_ai.GEN_AI_PROVIDER_NAME: genai.PROVIDER,
-            gen_ai.GEN_AI_REQUEST_MODEL: self._model,
-        }
+        return genai.labels_of_response(self._model)
 
 
 class RunStory:
@@ -174,22 +197,32 @@ class RunStory:
         self._response: ResponseStory | None = None
         self._span: Span | None = None
         self._parent = opentelemetry.context.Context()
+        self._is_continued = False
+        self._model: str | None = None
+        self._calls = 0  # since the last continuation; the state knows the newest hundred, over all
         self._cancelled_at: float | None = None
 
-    def begins(self, request: AgentInput | None) -> opentelemetry.context.Context:
-        """The context for the run, inside that of whoever started it."""
+    def begins(self, request: AgentInput | None, *, is_continued: bool) -> opentelemetry.context.Context:
+        """The context for the run: the root of a trace, or below the first one of those that it continues."""
         info = workflow.info()
+        starter = get_current_span().get_span_context()
+        self._is_continued = is_continued
+        self._model = request.model if request is not None else None
         self._parent = opentelemetry.context.get_current()
+        if not is_continued:
+            self._parent = set_span_in_context(INVALID_SPAN)  # baggage of the starter stays
         self._span = _tracer.start_span(
             f"{genai.Operation.RUN} {info.workflow_type}",
+            context=self._parent,
             kind=SpanKind.INTERNAL,
-            attributes=genai.of_run(info.workflow_id, request) | {"temporal.run_id": info.run_id},
+            attributes=genai.of_run(info.workflow_id, request, self._content) | {"temporal.run_id": info.run_id},
+            links=[Link(starter)] if starter.is_valid and not is_continued else [],
         )
         return set_span_in_context(self._span)
 
     def continuation(self) -> opentelemetry.context.Context:
-        """The context that the next run begins in: beside this one, below the first where nobody started that one."""
-        if get_current_span(self._parent).get_span_context().is_valid or self._span is None:
+        """The context that the next run begins in: below the first one."""
+        if self._is_continued or self._span is None:
             return self._parent
         return set_span_in_context(self._span)
 
@@ -210,6 +243,9 @@ class RunStory:
                 self.cancel_requested()
             case AwaitResponse():
                 pass
+            case CallTool():
+                self._calls += 1
+                return None
             case _:
                 return None
         return self._response
@@ -228,17 +264,22 @@ class RunStory:
         instruments.runs.add(1, labels)
         state = _state()
         instruments.run_iterations.record(state.iteration, labels)
+        error = result.error.type if result is not None and result.error is not None else "error"
+        of_agent = genai.labels_of_run(self._model) | ({ERROR_TYPE: error} if status is AgentStatus.FAILED else {})
         if state.started_at is not None:
-            instruments.run_duration.record((workflow.now() - state.started_at).total_seconds(), labels)
+            seconds = (workflow.now() - state.started_at).total_seconds()
+            instruments.run_duration.record(seconds, labels)
+            instruments.agent_duration.record(seconds, of_agent)
+        instruments.agent_inference_calls.record(len(result.responses) if result else state.iteration, of_agent)
+        instruments.agent_tool_calls.record(max(self._calls, len(state.function_calls)), of_agent)
         if self._cancelled_at is not None and status is AgentStatus.CANCELLED:
             instruments.cancel_duration.record(workflow.time() - self._cancelled_at)
         assert self._span is not None
         self._span.set_attribute("agent.status", status)
         if result is not None:
-            self._span.set_attributes(genai.of_result(result))
+            self._span.set_attributes(genai.of_result(result, self._content))
         if status is AgentStatus.FAILED:
-            why = result.error.type if result is not None and result.error is not None else "error"
-            self._span.set_status(Status(StatusCode.ERROR, why))
+            self._span.set_status(Status(StatusCode.ERROR, error))
         self._span.end()
 
     def goes_on(self) -> None:
@@ -267,7 +308,7 @@ class RunInbound(WorkflowInboundInterceptor):
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002 the SDK's word
         """The run, inside its span. An instance that is thrown out of the cache ends nothing."""
-        with _inside(self._story.begins(_request_of(input))):
+        with _inside(self._story.begins(_request_of(input), is_continued=_carried_by(input) is not None)):
             try:
                 result = await super().execute_workflow(input)
             except ContinueAsNewError:
@@ -347,6 +388,10 @@ def _request_of(input: ExecuteWorkflowInput) -> AgentInput | None:  # noqa: A002
         return rules.parse_input(input.args[0] if input.args else None)
     except ValueError:  # the run itself says what is wrong with it
         return None
+
+
+def _carried_by(input: ExecuteWorkflowInput) -> Any:  # noqa: A002 the SDK's word
+    return input.args[1] if len(input.args) > 1 else None
 
 
 def _result_in(details: Any) -> AgentResult | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -31,6 +32,8 @@ class ReceivedSpan:
     end: float
     is_error: bool
     attributes: dict[str, Any]
+    links: tuple[tuple[str, str], ...]
+    """The ids, of trace and span, that it is linked to."""
 
 
 @dataclass
@@ -43,6 +46,8 @@ class Received:
     bodies: list[bytes] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     """The last message of each metric, by name: it has its unit and kind."""
+    refused: int = 0
+    """How many messages were refused."""
     _points: list[tuple[str, Any]] = field(default_factory=list)
 
     @property
@@ -113,6 +118,7 @@ def _span(service: str, span: Any) -> ReceivedSpan:
         end=span.end_time_unix_nano / 1e9,
         is_error=span.status.code == 2,
         attributes=_attributes(span.attributes),
+        links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
     )
 
 
@@ -128,14 +134,14 @@ def _value(value: Any) -> Any:
 
 
 @contextmanager
-def receiving(protocol: Protocol) -> Iterator[Received]:
-    """Receive on a free port of 127.0.0.1."""
-    with {Protocol.HTTP: _over_http, Protocol.GRPC: _over_grpc}[protocol]() as received:
+def receiving(protocol: Protocol, *, metrics: HTTPStatus = HTTPStatus.OK) -> Iterator[Received]:
+    """Receive on a free port of 127.0.0.1. `metrics`: what metrics are answered; anything but OK refuses them."""
+    with {Protocol.HTTP: _over_http, Protocol.GRPC: _over_grpc}[protocol](metrics) as received:
         yield received
 
 
 @contextmanager
-def _over_http() -> Iterator[Received]:
+def _over_http(metrics: HTTPStatus) -> Iterator[Received]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
@@ -143,6 +149,10 @@ def _over_http() -> Iterator[Received]:
                 body = gzip.decompress(body)
             if self.path == "/v1/traces":
                 received.take_traces(trace_service.ExportTraceServiceRequest.FromString(body))
+            elif self.path == "/v1/metrics" and metrics is not HTTPStatus.OK:
+                received.refused += 1
+                self.send_error(metrics)
+                return
             elif self.path == "/v1/metrics":
                 received.take_metrics(metrics_service.ExportMetricsServiceRequest.FromString(body))
             else:
@@ -170,12 +180,13 @@ def _over_http() -> Iterator[Received]:
 
 
 @contextmanager
-def _over_grpc() -> Iterator[Received]:
+def _over_grpc(metrics: HTTPStatus) -> Iterator[Received]:
     server = grpc.server(ThreadPoolExecutor(4))
     port = server.add_insecure_port("127.0.0.1:0")
     received = Received(f"http://127.0.0.1:{port}", Protocol.GRPC)
     trace_grpc.add_TraceServiceServicer_to_server(_Traces(received.take_traces), server)  # type: ignore[no-untyped-call]
-    metrics_grpc.add_MetricsServiceServicer_to_server(_Metrics(received.take_metrics), server)  # type: ignore[no-untyped-call]
+    taking = _Metrics(received.take_metrics) if metrics is HTTPStatus.OK else _NoMetrics(received)
+    metrics_grpc.add_MetricsServiceServicer_to_server(taking, server)  # type: ignore[no-untyped-call]
     server.start()
     try:
         yield received
@@ -199,3 +210,12 @@ class _Metrics(metrics_grpc.MetricsServiceServicer):
     def Export(self, request: Any, _: Any) -> Any:
         self._take(request)
         return metrics_service.ExportMetricsServiceResponse()
+
+
+class _NoMetrics(metrics_grpc.MetricsServiceServicer):
+    def __init__(self, received: Received) -> None:
+        self._received = received
+
+    def Export(self, _: Any, context: Any) -> Any:
+        self._received.refused += 1
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Traces only.")

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import CreateResponse, ModelOptions, Opening, ResponseRecord
+from durable_responses import genai_attributes
+from durable_responses.activities.messages import CreateResponse, ModelOptions, Opening, ResponseRecord, Transport
 from durable_responses.responses_api.models import FunctionCallOutput
 from durable_responses.telemetry import genai
 from durable_responses.telemetry.export import Content
+from durable_responses.workflows.contract import AgentError, AgentInput, AgentResult, AgentStatus
 
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "The answer."}]}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
@@ -63,16 +65,68 @@ def test_input_messages_hold_only_what_is_new() -> None:
         new_items=[FunctionCallOutput(call_id="call_1", output="It is open.")],
         texts=["Hurry."],
     )
-    shown = genai.of_create(create, "background", Content.SPANS)["gen_ai.input.messages"]
+    shown = genai.of_create(create, "run-1", Transport.BACKGROUND, Content.SPANS)["gen_ai.input.messages"]
     assert isinstance(shown, str)
     assert json.loads(shown) == [
-        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "call_1", "result": "It is open."}]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "call_1", "response": "It is open."}]},
         {"role": "user", "parts": [{"type": "text", "content": "Hurry."}]},
     ]
 
 
 def test_a_task_of_items_is_shown_as_json() -> None:
     create = CreateResponse(options=ModelOptions(), iteration=1, opening=Opening(task=[{"role": "user"}]))
-    shown = genai.of_create(create, "stream", Content.SPANS)["gen_ai.input.messages"]
+    shown = genai.of_create(create, "run-1", Transport.STREAM, Content.SPANS)["gen_ai.input.messages"]
     assert isinstance(shown, str)
     assert json.loads(shown)[0]["parts"] == [{"type": "text", "content": '[{"role": "user"}]'}]
+
+
+def test_a_run_shows_its_task_and_its_instructions_on_request_only() -> None:
+    """A list of runs has nothing else to show of one."""
+    asked = AgentInput(task="Is it open?", context="It is Sunday.", instructions="Be brief.")
+    hidden = genai.of_run("run-1", asked, Content.NONE)
+    shown = genai.of_run("run-1", asked, Content.SPANS)
+    assert {name: json.loads(str(shown[name])) for name in shown.keys() - hidden.keys()} == {
+        "gen_ai.input.messages": [
+            {
+                "role": "user",
+                "parts": [{"type": "text", "content": "Is it open?"}, {"type": "text", "content": "It is Sunday."}],
+            }
+        ],
+        "gen_ai.system_instructions": [{"type": "text", "content": "Be brief."}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"status": AgentStatus.COMPLETED}, "stop"),
+        ({"status": AgentStatus.INCOMPLETE, "incomplete_reason": "max_output_tokens"}, "length"),
+        ({"status": AgentStatus.INCOMPLETE, "incomplete_reason": "deadline"}, "deadline"),
+        ({"status": AgentStatus.CANCELLED}, "cancelled"),
+        ({"status": AgentStatus.FAILED, "error": AgentError(type="invalid_input", message="No.")}, "error"),
+    ],
+)
+def test_a_run_shows_its_answer_on_request_only(fields: dict[str, Any], reason: str) -> None:
+    result = AgentResult(output_text="It is.", **fields)
+    assert "gen_ai.output.messages" not in genai.of_result(result, Content.NONE)
+    assert json.loads(str(genai.of_result(result, Content.SPANS)["gen_ai.output.messages"])) == [
+        {"role": "assistant", "parts": [{"type": "text", "content": "It is."}], "finish_reason": reason}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("transport", "streams"), [(Transport.BACKGROUND, None), (Transport.STREAM, True), (Transport.WEBSOCKET, True)]
+)
+def test_a_response_says_what_it_continues_and_whether_it_streams(transport: Transport, streams: bool | None) -> None:
+    create = CreateResponse(options=ModelOptions(), iteration=2, previous_response_id="resp_1")
+    attributes = genai.of_create(create, "run-1", transport, Content.NONE)
+    assert attributes["gen_ai.conversation.id"] == "run-1"
+    assert attributes["gen_ai.request.previous_response.id"] == "resp_1"
+    assert attributes.get("gen_ai.request.stream") is streams
+
+
+def test_names_are_those_of_the_conventions() -> None:
+    """None of ours is among them, and none stands there twice."""
+    names = [value for name, value in vars(genai_attributes).items() if name.isupper()]
+    assert all(name.startswith(("gen_ai.", "openai.")) for name in names)
+    assert len(names) == len(set(names))

@@ -13,7 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.responses_api.redaction import Secrets
-from durable_responses.telemetry.log_lines import LogFormat, current_response, log_handler
+from durable_responses.telemetry.log_lines import LogFormat, SaidOnce, current_response, log_handler
 from durable_responses.workflows.contract import TransportChoice
 from tests.support.deployment import Deployment, calls
 from tests.support.receiver import Received
@@ -31,6 +31,50 @@ def logged(form: LogFormat, message: str = "Hello.", *, exc_info: bool = False) 
     logger.addHandler(handler)
     logger.warning(message, exc_info=exc_info)
     return written.getvalue()
+
+
+def complaint(message: str, *arguments: object, name: str = "opentelemetry.exporter") -> logging.LogRecord:
+    """What an exporter logs."""
+    return logging.LogRecord(name, logging.ERROR, "exporter.py", 1, message, arguments, None)
+
+
+def test_a_complaint_of_an_exporter_is_shown_once_until_it_has_not_been_made_for_an_hour() -> None:
+    now = [0.0]
+    once = SaidOnce(lambda: now[0])
+    shown = []
+    for now[0] in (0, 60, 3600, 7199, 7199 + 3600):
+        shown.append(once.filter(complaint("Transient error %s, retrying in %.2fs.", 503, 1.5 + now[0])))
+    assert shown == [True, False, False, False, True]
+
+
+def test_another_complaint_is_shown_beside_the_first() -> None:
+    once = SaidOnce()
+    assert [once.filter(complaint("Failed, code: %s", code)) for code in (503, 401, 503)] == [True, True, False]
+
+
+def test_what_is_no_exporters_complaint_is_always_shown() -> None:
+    once = SaidOnce()
+    assert [once.filter(complaint("The same.", name="activities")) for _ in range(2)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("message", "switch"),
+    [
+        ("Failed to export metrics batch code: 405, reason: Method Not Allowed", "OTEL_METRICS_EXPORTER=none"),
+        ("Failed to export span batch code: 404, reason: Not Found", "OTEL_TRACES_EXPORTER=none"),
+        (
+            "Failed to export traces to host:4317, error code: StatusCode.UNIMPLEMENTED, error details: x",
+            "OTEL_TRACES_EXPORTER=none",
+        ),
+        ("Failed to export metrics batch code: 500, reason: Oops", None),
+    ],
+)
+def test_a_signal_that_is_not_taken_comes_with_its_switch(message: str, switch: str | None) -> None:
+    record = complaint(message)
+    SaidOnce().filter(record)
+    assert record.getMessage().startswith(message)
+    assert ("EXPORTER=none" in record.getMessage()) == (switch is not None)
+    assert switch is None or switch in record.getMessage()
 
 
 @pytest.fixture

@@ -84,6 +84,45 @@ async def test_tokens_are_those_of_the_results(runs: dict[str, AgentResult], mea
     assert await reaches(lambda: measured.sum_of("gen_ai.client.token.usage", **labels), tokens) == tokens
 
 
+@pytest.mark.parametrize("kind", ["input", "output"])
+async def test_tokens_are_counted_by_the_names_of_today(
+    runs: dict[str, AgentResult], measured: Received, kind: str
+) -> None:
+    tokens = sum(getattr(result.usage, f"{kind}_tokens") for result in runs.values())
+    used = f"gen_ai.client.inference.usage.{kind}_tokens"
+    labels = {"gen_ai.token.modality": "unknown", "gen_ai.request.model": "gpt-5.4"}
+    assert await reaches(lambda: measured.metric(used, **labels), tokens) == tokens
+    assert measured.sum_of(f"gen_ai.client.inference.operation.{kind}_tokens") == tokens
+
+
+async def test_parts_of_the_tokens_are_counted_apart(runs: dict[str, AgentResult], measured: Received) -> None:
+    usages = [result.usage for result in runs.values()]
+    cached, reasoning = sum(each.cached_tokens for each in usages), sum(each.reasoning_tokens for each in usages)
+    used = "gen_ai.client.inference.usage"
+    assert await reaches(lambda: measured.metric(f"{used}.reasoning.output_tokens"), reasoning) == reasoning > 0
+    assert await reaches(lambda: measured.metric(f"{used}.cache_read.input_tokens"), cached) == cached
+
+
+async def test_agents_and_tools_are_measured_by_the_names_of_today(
+    runs: dict[str, AgentResult], measured: Received
+) -> None:
+    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "AgentWorkflow"}
+    assert await reaches(lambda: measured.metric("gen_ai.invoke_agent.duration", **agent), 4) == 4
+    responses = sum(len(result.responses) for result in runs.values())
+    assert measured.sum_of("gen_ai.invoke_agent.inference_calls", **agent) == responses
+    assert measured.sum_of("gen_ai.invoke_agent.tool_calls", **agent) == 2
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look"}
+    assert await reaches(lambda: measured.metric("gen_ai.execute_tool.duration", **tool), 2) == 2
+
+
+@pytest.mark.parametrize("name", ["duration", "time_to_first_chunk"])
+async def test_what_has_another_name_today_is_measured_by_both(
+    runs: dict[str, AgentResult], measured: Received, name: str
+) -> None:
+    before = await reaches(lambda: measured.metric(f"gen_ai.client.operation.{name}"), 1)
+    await reaches(lambda: measured.metric(f"gen_ai.client.inference.{name}"), before)
+
+
 async def test_the_duration_of_responses_is_measured(runs: dict[str, AgentResult], measured: Received) -> None:
     await reaches(lambda: measured.metric("gen_ai.client.operation.duration"), 7)
     assert measured.sum_of("gen_ai.client.operation.duration") > 2 * 0.3

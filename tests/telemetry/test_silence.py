@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from durable_responses.settings import child_environment
 from durable_responses.telemetry.export import Protocol
+from tests.support.deployment import Deployment, until
 from tests.support.processes import CHECKOUT
 from tests.support.receiver import receiving
+from tests.telemetry.conftest import exporting_worker
 
 NOBODY = "http://127.0.0.1:9"
 HISTORIES = CHECKOUT / "tests" / "workflows" / "histories"
@@ -72,3 +75,29 @@ def test_a_program_whose_collector_is_away_ends_all_the_same(tmp_path: Path) -> 
     program = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=20)
     assert "Temporal is not responding" in program.stdout
     assert "Traceback" not in program.stderr
+
+
+@pytest.mark.parametrize(
+    ("protocol", "refusal"),
+    [
+        (Protocol.HTTP, HTTPStatus.NOT_FOUND),
+        (Protocol.HTTP, HTTPStatus.METHOD_NOT_ALLOWED),
+        (Protocol.GRPC, HTTPStatus.NOT_IMPLEMENTED),
+    ],
+)
+async def test_a_receiver_that_takes_no_metrics_is_complained_of_once(
+    apart: Deployment, protocol: Protocol, refusal: HTTPStatus
+) -> None:
+    """By our exporter and by that of Temporal's core, once each, although both try again each time."""
+    with receiving(protocol, metrics=refusal) as received:
+        async with exporting_worker(apart, received) as worker:
+
+            async def is_refused_often() -> bool:
+                return "OTEL_METRICS_EXPORTER=none" in worker.log.read_text() and received.refused > 8
+
+            await until(is_refused_often)
+            lines = worker.log.read_text().splitlines()
+    ours, core = (
+        [line for line in lines if word in line and "xport" in line] for word in ("opentelemetry", "temporal")
+    )
+    assert [len(ours), len(core)] == [1, 1], lines

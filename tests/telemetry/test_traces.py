@@ -1,9 +1,11 @@
 """Traces of real runs, as a receiver of OTLP gets them."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -36,6 +38,16 @@ async def worker(deployment: Deployment, received: Received) -> AsyncIterator[Wo
         yield running
 
 
+async def span_named(received: Received, name: str) -> ReceivedSpan:
+    """The one span of this name, once it has come."""
+
+    async def found() -> list[ReceivedSpan]:
+        return [span for span in list(received.spans) if span.name == name]
+
+    [span] = await until(found)
+    return span
+
+
 async def spans_of(received: Received, run: Run) -> list[ReceivedSpan]:
     """The trace of a run that has ended, once its own span has come; by their starts."""
 
@@ -55,7 +67,9 @@ def tree_of(spans: list[ReceivedSpan]) -> list[str]:
 
 
 @pytest.mark.parametrize("protocol", Protocol)
-async def test_a_run_is_one_trace_from_the_client_to_the_requests(apart: Deployment, protocol: Protocol) -> None:
+async def test_a_run_is_one_trace_down_to_the_requests_with_a_link_to_its_start(
+    apart: Deployment, protocol: Protocol
+) -> None:
     await apart.emulator.control.add_scenario(Scenario(name="one-call", responses=ONE_CALL))
     asked = AgentInput(
         task="Go.", model="gpt-5.4", transport=TransportChoice.BACKGROUND, metadata={"scenario": "one-call"}
@@ -65,6 +79,7 @@ async def test_a_run_is_one_trace_from_the_client_to_the_requests(apart: Deploym
             run = await started_elsewhere(apart, received, asked)
             assert (await run.result()).status is AgentStatus.COMPLETED
             spans = await spans_of(received, run)
+            start = await span_named(received, "start AgentWorkflow")
     assert tree_of(spans) == [
         "await_response > GET /v1/responses/{id}",
         "chat gpt-5.4 > await_response",
@@ -72,9 +87,11 @@ async def test_a_run_is_one_trace_from_the_client_to_the_requests(apart: Deploym
         "create_response > POST /v1/responses",
         "invoke_agent AgentWorkflow > chat gpt-5.4",
         "invoke_agent AgentWorkflow > execute_tool look",
-        "start AgentWorkflow > invoke_agent AgentWorkflow",
     ]
-    assert {span.service for span in spans} == {"starting-client", "durable-responses-worker"}
+    [root] = [span for span in spans if not span.parent_id]
+    assert root.name == "invoke_agent AgentWorkflow"
+    assert root.links == ((start.trace_id, start.span_id),)
+    assert {span.service for span in spans} == {"durable-responses-worker"}
 
 
 async def test_a_response_is_one_span_from_its_create_to_its_result(
@@ -89,6 +106,7 @@ async def test_a_response_is_one_span_from_its_create_to_its_result(
         >= {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
+            "gen_ai.conversation.id": run.handle.id,
             "gen_ai.request.model": "gpt-5.4",
             "gen_ai.response.id": result.responses[0].response_id,
             "gen_ai.response.finish_reasons": ("tool_call",),
@@ -97,6 +115,7 @@ async def test_a_response_is_one_span_from_its_create_to_its_result(
         }.items()
     )
     assert second.attributes["gen_ai.response.finish_reasons"] == ("stop",)
+    assert second.attributes["gen_ai.request.previous_response.id"] == result.responses[0].response_id
 
 
 async def test_a_function_call_is_a_span_with_the_names_of_the_conventions(
@@ -150,6 +169,19 @@ async def test_content_is_shown_where_the_conventions_variable_asks_for_it(
     assert "The answer." in second.attributes["gen_ai.output.messages"]
     assert call.attributes["gen_ai.tool.call.arguments"] == '{"gate": "open"}'
     assert "is open" in call.attributes["gen_ai.tool.call.result"]
+    assert "is open" in json.loads(second.attributes["gen_ai.input.messages"])[0]["parts"][0]["response"]
+    [agent] = [span for span in spans if not span.parent_id]
+    assert "Ask Fernwick." in agent.attributes["gen_ai.input.messages"]
+    assert "The answer." in agent.attributes["gen_ai.output.messages"]
+
+
+async def test_requests_name_the_port_of_the_provider(
+    deployment: Deployment, worker: WorkerProcess, received: Received
+) -> None:
+    run = await deployment.start("ports", ONE_CALL, transport=TransportChoice.BACKGROUND)
+    await run.result()
+    requests = [span for span in await spans_of(received, run) if "http.request.method" in span.attributes]
+    assert {span.attributes["server.port"] for span in requests} == {urlsplit(deployment.emulator.base_url).port}
 
 
 async def test_a_failed_run_has_an_error_in_its_span(
