@@ -19,7 +19,7 @@ class AnswerBudget:
     error: int = 64 * 1024
     header: int = 64 * 1024
     depth: int = 100
-    items: int = 2000
+    items: int = 5000
     citations: int = 1000
 
 

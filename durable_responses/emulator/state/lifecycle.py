@@ -105,6 +105,7 @@ class StoredResponse:
             shows_summary=request.wants_summary,
         )
         self._bodies: dict[str, bytes] = {}
+        self._moments: list[Moment] | None = None
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -141,6 +142,7 @@ class StoredResponse:
         else:
             self.stopped, self.stopped_at = how, at
         self._bodies.clear()
+        self._moments = None
         for wake in list(self.watchers):
             wake()
 
@@ -252,7 +254,11 @@ class StoredResponse:
 
     def moments(self) -> list[Moment]:
         """Every event it sends, in order, as far as the end is known. What was due before a stop is never changed."""
-        end = self.finished_at - self.created_at
+        if self._moments is None:  # kept, since whoever follows asks for them before each one
+            self._moments = self._moments_until(self.finished_at - self.created_at)
+        return self._moments
+
+    def _moments_until(self, end: float) -> list[Moment]:
         if end == float("inf"):
             return self.timeline.moments
         sent = [Moment(min(it.at, end), it.event) for it in self.timeline.moments if it.at <= end or not self._is_cut]
