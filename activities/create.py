@@ -6,6 +6,7 @@ whose outcome is unknown; only what the provider provably did not process is sen
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from durable_responses.activities.failures import ambiguous_create, deadline_pas
 from durable_responses.activities.heartbeats import Heartbeats, WaitingReports, earlier_heartbeat
 from durable_responses.activities.messages import CreatePhase, HeartbeatDetails
 from durable_responses.responses_api.errors import NotProcessed, ResponsesError, Unreachable
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -98,6 +101,11 @@ class Sending:
                 continue
             except ResponsesError as error:
                 raise failed_create(error) from None
+            except ApplicationError:
+                raise
+            except Exception as error:  # whatever else an answer can raise: it was sent, so it is not sent again
+                logger.exception("The answer to a create cannot be read.")
+                raise ambiguous_create(f"the answer cannot be read ({type(error).__name__}).") from None
             delay = min(delay * 2, _LONGEST_DELAY)
 
     def _within_the_deadline(self, wait: float) -> float:

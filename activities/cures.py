@@ -163,9 +163,13 @@ class Changed(Exception):
 
 @dataclass
 class Cures:
-    """What the provider of one worker was found to refuse, by model."""
+    """What the provider of one worker was found to refuse, by model.
+
+    A change that has not helped is forgotten: the refusal was about something else, which is nothing to other runs.
+    """
 
     _known: dict[str, list[Cure]] = field(default_factory=dict)
+    _proven: set[tuple[str, str]] = field(default_factory=set)
 
     async def sent(self, request: CreateRequest, send: Callable[[CreateRequest], Awaitable[T]]) -> tuple[T, list[str]]:
         """Send a request with the changes that its model is known to need. Returns what `send` does, and their names.
@@ -177,14 +181,23 @@ class Cures:
             if (changed := known.make(request)) is not None:
                 request, changes = changed, [*changes, known.name]
         try:
-            return await send(request), changes
+            taken = await send(request)
         except GiveUp as refusal:
             cure = cure_for(request, refusal) if len(changes) < _MOST_CHANGES else None
             if cure is None:
+                self._forget(request.model, changes)
                 raise
             logger.warning("%s: %s, because: %s", request.model, cure.name, str(refusal)[:_REASON_CHARACTERS])
             self._remember(request.model, cure)
+        else:
+            self._proven.update((request.model, name) for name in changes)
+            return taken, changes
         raise Changed
+
+    def _forget(self, model: str, changes: list[str]) -> None:
+        """Forget those of the changes with which no request was ever taken."""
+        vain = {name for name in changes if (model, name) not in self._proven}
+        self._known[model] = [cure for cure in self._known.get(model, []) if cure.name not in vain]
 
     def _remember(self, model: str, cure: Cure) -> None:
         known = self._known.setdefault(model, [])

@@ -51,6 +51,7 @@ _NOT_FOUND_YET = 30.0  # seconds after its create, and after our first GET, in w
 _NOT_FOUND_AT_ALL = 3  # in a row, beyond that time: one node of a provider may not know what the others do
 _STRANGE_ANSWERS = 20  # in a row, about eight minutes
 _NO_ENDPOINT_YET = 120.0  # seconds in which a server that never found a response may deny that it can be read at all
+_LONGEST_WAIT = 300.0  # seconds between two GETs, whatever the server asks for: a header may be in other units
 _LEAVE_WITHIN = 5.0  # seconds
 _NO_SUCH_METHOD = (405, 501)
 _RANDOM = Random()  # one for all: the state of each takes 2.5 KB
@@ -249,7 +250,8 @@ class Reads:
             wait = self.cadence.back_off(self.failures)
         else:
             wait = self.cadence.wait(self._gets, now - self.created_at)
-        return self.cadence.jittered(max(wait, fair_share, self._asked_to_wait), self.random)
+        asked = min(self._asked_to_wait, _LONGEST_WAIT)
+        return self.cadence.jittered(max(wait, fair_share, asked), self.random)
 
     def _passes(self, error: ResponsesError, now: float) -> bool:
         # The provider gave us this id. What says that there is no such thing may come from something between here and

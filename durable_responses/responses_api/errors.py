@@ -232,6 +232,7 @@ _BY_STATUS: dict[int, type[ResponsesError]] = {
     407: AuthenticationFailed,
     408: ServerFailed,
     409: ServerFailed,
+    425: Busy,
     429: Busy,
     501: NoSuchEndpoint,
     503: Busy,
@@ -268,7 +269,7 @@ _NOT_SUPPORTED = re.compile(r"Unsupported_?Params|does not support parameters?\b
 def _is_larger_than_its_limit(message: str) -> bool:
     """Whether one request alone asks for more than the limit ever gives: "Limit 30000, Requested 45000"."""
     if found := _LIMIT_AND_REQUESTED.search(message):
-        limit, requested = (int(number.replace(",", "") or 0) for number in found.groups())
+        limit, requested = (float(number.replace(",", "") or 0) for number in found.groups())
         return requested > limit
     return _TOO_LARGE.search(message) is not None
 
@@ -364,7 +365,7 @@ def _kind_of_refusal(error: ErrorDetail) -> type[ResponsesError]:
 def status_in(error: ErrorDetail) -> int | None:
     """The HTTP status that some servers give as the error's code."""
     code = error.code or ""
-    return int(code) if code.isdecimal() and 400 <= int(code[:4]) < 600 else None
+    return int(code) if re.fullmatch("[45][0-9]{2}", code) else None
 
 
 _THE_SERVER_S_OWN = re.compile(r"server_?error|internal|overload|unavailable|capacity|time(?:d )?_?out", re.IGNORECASE)
@@ -464,6 +465,10 @@ def _plain_text(body: bytes) -> str:
     return " ".join(text.split())[:_PLAIN_CHARACTERS]
 
 
+LONGEST_DELAY = 86_400.0
+"""Seconds. A server that asks for more has confused its units, or has a date that no calendar holds."""
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from `retry-after-ms`, or `Retry-After` as seconds or HTTP date (RFC 9110, 10.2.3).
 
@@ -476,21 +481,24 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if (seconds := delay(value)) is not None:
         return seconds
     when, sent = _http_date(value), _http_date(headers.get("date", ""))
-    return max(0.0, (when - sent).total_seconds()) if when and sent else None
+    return min(max(0.0, (when - sent).total_seconds()), LONGEST_DELAY) if when and sent else None
 
 
 def _http_date(value: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # numbers that no date has
         return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def delay(value: str | None, *, per_second: float = 1) -> float | None:
-    """Seconds from a header's number, at least 0; None if it is not a number. `per_second` is 1000 for milliseconds."""
+    """Seconds from a header's number, at least 0 and at most a day; None if it is not a number.
+
+    `per_second` is 1000 for milliseconds.
+    """
     try:
         number = float(value or "nan")
     except ValueError:
         return None
-    return max(0.0, number / per_second) if math.isfinite(number) else None
+    return min(max(0.0, number / per_second), LONGEST_DELAY) if math.isfinite(number) else None

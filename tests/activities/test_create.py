@@ -429,6 +429,24 @@ async def test_a_refusal_for_good_is_not_sent_again(
     assert len(provider.asked) == 1
 
 
+async def test_an_answer_that_nobody_can_read_is_not_taken_for_a_lost_worker() -> None:
+    """Whatever reading an answer raises: the run learns it at once, and nothing is sent again."""
+    sent = 0
+
+    async def post() -> str:
+        nonlocal sent
+        sent += 1
+        raise OverflowError("A number that no date has.")
+
+    async def creating() -> str:
+        async with Heartbeats() as heartbeats:
+            return await Sending(Claims().begin(), None, time.time).until_taken(post, heartbeats)
+
+    with pytest.raises(ApplicationError, match="the answer cannot be read") as caught:
+        await Attempt().run(creating)
+    assert (caught.value.type, caught.value.non_retryable, sent) == (FailureType.CREATE_AMBIGUOUS, True, 1)
+
+
 async def test_a_connection_that_is_reset_after_the_provider_took_the_request_is_one_create(
     emulator: RunningEmulator, emulated: ResponsesClient
 ) -> None:

@@ -190,3 +190,28 @@ async def test_a_refusal_that_the_change_does_not_cure_is_raised() -> None:
     with pytest.raises(BadRequest):
         await taken(Cures(), wanted(), refuse)
     assert len(asked) == 2
+
+
+async def test_a_change_that_did_not_cure_is_not_made_for_other_runs() -> None:
+    """A framework may name a field in a refusal of something else; every run after it would go without reasoning."""
+    refuser, cures = Refuser(), Cures()
+
+    async def refuse(request: CreateRequest) -> str:
+        raise refusal("Extra fields are not permitted: reasoning.")
+
+    with pytest.raises(BadRequest):
+        await taken(cures, wanted(reasoning={"effort": "high"}), refuse)
+    assert await taken(cures, wanted(reasoning={"effort": "high"}), refuser.take) == ("taken", [])
+
+
+async def test_a_change_that_has_cured_is_kept_whatever_is_refused_later() -> None:
+    refuser, cures = Refuser(), Cures()
+    named = (await taken(cures, wanted(), refuser.take))[1]
+
+    async def refuse(request: CreateRequest) -> str:
+        raise refusal("The model 'x' does not exist.", "model", "model_not_found")
+
+    with pytest.raises(BadRequest):
+        await taken(cures, wanted(), refuse)
+    assert await taken(cures, wanted(), refuser.take) == ("taken", named)
+    assert len(refuser.asked) == 4

@@ -607,6 +607,8 @@ async def test_a_success_ends_the_back_off(provider: Provider, reads: Reads) -> 
         (answer(UNDER_WAY, openai_poll_after_ms="7000"), 7),
         (answer({}, 429, retry_after="7"), 7),
         (answer({}, 503, retry_after_ms="7000"), 7),
+        (answer(UNDER_WAY, openai_poll_after_ms="1e12"), 300),
+        (answer({}, 503, retry_after="1e9"), 300),
         (answer(UNDER_WAY, openai_poll_after_ms="1"), 0.4),
         (answer({}, 429, retry_after="0"), 0.5),
     ],
