@@ -1,6 +1,8 @@
 """Whether something serves: a port, a Temporal server, a worker."""
 
 import socket
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -8,6 +10,8 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
+
+from durable_responses.jobs.server_clock import server_is_ahead_by
 
 HOST = "127.0.0.1"
 # A healthy dev server answers in milliseconds; one that starts, or is being killed, may not answer at all.
@@ -52,8 +56,13 @@ async def open_runs(client: Client, task_queue: str) -> int | None:
         return None
 
 
-async def worker_polls(client: Client, task_queue: str, *, since: float, pid: int | None = None) -> bool:
-    """Whether a worker has polled for workflow tasks since a time (seconds of the epoch): any, or a process here."""
+async def worker_polls(
+    client: Client, task_queue: str, *, since: float, pid: int | None = None, wall: Callable[[], float] = time.time
+) -> bool:
+    """Whether a worker has polled for workflow tasks since a time: any, or a process here.
+
+    The time is in seconds since the epoch, by `wall`, the clock of this machine; the server notes polls by its own.
+    """
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=task_queue),
@@ -63,10 +72,10 @@ async def worker_polls(client: Client, task_queue: str, *, since: float, pid: in
         answer = await client.workflow_service.describe_task_queue(request, timeout=_SHORTLY)
     except RPCError:
         return False
-    moment = datetime.fromtimestamp(since, UTC)
     # The SDK's identity of a client.
     identity = f"{pid}@{socket.gethostname()}" if pid else ""
-    return any(
-        poller.last_access_time.ToDatetime(UTC) >= moment and poller.identity.startswith(identity)
-        for poller in answer.pollers
-    )
+    polls = [poller.last_access_time for poller in answer.pollers if poller.identity.startswith(identity)]
+    if not polls:
+        return False
+    moment = datetime.fromtimestamp(since, UTC) + await server_is_ahead_by(client, wall)
+    return any(poll.ToDatetime(UTC) >= moment for poll in polls)

@@ -15,9 +15,9 @@ from durable_responses.health.temporal import (
     check_namespace,
     check_queue,
     check_server,
-    server_is_ahead_by,
 )
 from durable_responses.jobs.attribute_registration import Key, look_up, type_of
+from durable_responses.jobs.server_clock import server_is_ahead_by
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.search_attributes import KEYS

@@ -23,8 +23,9 @@ from temporalio.service import RPCError
 
 from durable_responses.health import provider as providers
 from durable_responses.health.checks import Check, Report, ok, problem
-from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of, server_is_ahead_by
+from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of
 from durable_responses.host_check import HostCheck
+from durable_responses.jobs.server_clock import server_is_ahead_by
 from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.settings import SettingsError

@@ -1,10 +1,8 @@
 """Checks of the Temporal server, of the namespace, of the task queues and of the clock."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import NamespaceState, TaskQueueType
@@ -14,12 +12,12 @@ from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeTaskQueueRequest,
     GetClusterInfoRequest,
-    PollActivityTaskQueueRequest,
 )
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.health.checks import Check, note, ok, problem
+from durable_responses.jobs.server_clock import measured_skew
 from durable_responses.workflows.contract import TaskQueue
 
 POLL_WINDOW = timedelta(seconds=70)  # a worker polls again after at most 60 s
@@ -107,7 +105,7 @@ async def check_clock(client: Client, now: Callable[[], float] = time.time) -> C
     """Whether our clock and the server's agree: what the server notes by its own is shown here as an age."""
     try:
         async with asyncio.timeout(SHORTLY.total_seconds()):
-            skew = await _server_is_ahead_by(client, now)
+            skew = await measured_skew(client, now)
     except (RPCError, TimeoutError):
         return note("clock", "could not be compared with the server's", "compare it yourself: `date -u`")
     found = f"{abs(skew.total_seconds()):.1f} s {'behind' if skew > timedelta(0) else 'ahead of'} the server's"
@@ -118,46 +116,6 @@ async def check_clock(client: Client, now: Callable[[], float] = time.time) -> C
             "synchronise it by NTP, here or there: runs keep to the server's clock, but ages and `up` would be wrong",
         )
     return ok("clock", "agrees with the server's")
-
-
-async def server_is_ahead_by(client: Client, now: Callable[[], float] = time.time) -> timedelta:
-    """How far the server's clock is ahead of ours, beyond what a slow answer explains; 0 where it cannot be asked."""
-    with suppress(RPCError, TimeoutError):
-        async with asyncio.timeout(SHORTLY.total_seconds()):
-            return await _server_is_ahead_by(client, now)
-    return timedelta(0)
-
-
-async def _server_is_ahead_by(client: Client, now: Callable[[], float]) -> timedelta:
-    """Poll a queue that nobody else uses; the server records by its own clock when that was."""
-    queue = QueueName(name=f"clock-{secrets.token_hex(8)}")
-    asked = now()
-    # The server refuses short polls; this one is given up as soon as it has been recorded.
-    asking = asyncio.create_task(
-        client.workflow_service.poll_activity_task_queue(
-            PollActivityTaskQueueRequest(namespace=client.namespace, task_queue=queue, identity="doctor"),
-            timeout=timedelta(seconds=60),
-        )
-    )
-    try:
-        while not (noted := await _first_poll(client, queue)):
-            if asking.done():  # it was refused: the caller hears why
-                await asking
-            await asyncio.sleep(0.02)
-        seen = now()
-    finally:
-        asking.cancel()
-        with suppress(asyncio.CancelledError, RPCError):
-            await asking
-    if asked <= noted <= seen:
-        return timedelta(0)
-    return timedelta(seconds=noted - asked if noted < asked else noted - seen)
-
-
-async def _first_poll(client: Client, queue: QueueName) -> float | None:
-    request = DescribeTaskQueueRequest(namespace=client.namespace, task_queue=queue, task_queue_type=ACTIVITIES)
-    answer = await client.workflow_service.describe_task_queue(request, timeout=SHORTLY)
-    return min((poller.last_access_time.ToDatetime(UTC).timestamp() for poller in answer.pollers), default=None)
 
 
 def _address(client: Client) -> str:

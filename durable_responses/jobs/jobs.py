@@ -6,7 +6,7 @@ state is read from its worker by the query `progress`, and without a worker from
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -39,6 +39,7 @@ from durable_responses.jobs.job_view import (
     with_live_text,
     with_what_was_known,
 )
+from durable_responses.jobs.server_clock import ServerClock
 from durable_responses.jobs.server_records import Records, is_closed, paused_activities, pinned_build
 from durable_responses.jobs.starting import MEMO_FINGERPRINT, fingerprint_of, job_id_for, static_details_of
 from durable_responses.workflows.contract import (
@@ -78,10 +79,11 @@ class Jobs:
     `task_queue` is where new runs go. The client needs Temporal's pydantic data converter.
     """
 
-    def __init__(self, client: Client, task_queue: str = TaskQueue.AGENTS) -> None:
+    def __init__(self, client: Client, task_queue: str = TaskQueue.AGENTS, clock: ServerClock | None = None) -> None:
         self._client = client
         self._task_queue = task_queue
         self._records = Records(client)
+        self._clock = clock or ServerClock(client)
         self._has_search_attributes = True  # until the server says otherwise
 
     async def start(
@@ -263,7 +265,7 @@ class Jobs:
 
     async def _look_for_worker(self) -> _WorkerAnswer:
         seen_at = await self._records.last_poll(self._task_queue)
-        lately = seen_at is not None and datetime.now(UTC) - seen_at < _POLL_WINDOW
+        lately = seen_at is not None and await self._clock.now() - seen_at < _POLL_WINDOW
         return _WorkerAnswer(worker_running=lately, worker_seen_at=seen_at)
 
     async def _recorded(self, job_id: str, answer: _WorkerAnswer, room: asyncio.Semaphore) -> JobView | None:
