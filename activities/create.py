@@ -16,10 +16,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.claims import Claim, came_first
+from durable_responses.activities.clocks import steady
 from durable_responses.activities.cures import Changed
 from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
 from durable_responses.activities.heartbeats import Heartbeats, WaitingReports, earlier_heartbeat
 from durable_responses.activities.messages import CreatePhase, HeartbeatDetails
+from durable_responses.responses_api.client import CREATE_TIMEOUT
 from durable_responses.responses_api.errors import NotProcessed, ResponsesError, Unreachable
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CREATE_PATIENCE = 120.0  # seconds
+_CUT_OFF = "the run ended before the provider answered, so the POST was cut off."
+_LOOK_AGAIN = 0.5
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 
@@ -64,6 +68,7 @@ class Sending:
 
     def __post_init__(self) -> None:
         self.reports = WaitingReports(self.heartbeat.waiting if self.heartbeat else None)
+        self._sent_at: float | None = None
 
     async def prepared(self, request: Awaitable[T], heartbeats: Heartbeats) -> T:
         """What to send. If making it fails, nothing was sent, so another attempt may send."""
@@ -132,19 +137,40 @@ class Sending:
     async def before_end(self) -> None:
         """Connecting and sending may have taken long: the last byte is only sent by an attempt that is still ours."""
         await self.claim.prove_if_late(HeartbeatDetails(phase=CreatePhase.POSTING))
+        self._sent_at = steady()
+
+    async def answered(self, post: Awaitable[T], within: float = CREATE_TIMEOUT) -> T:
+        """Await a POST that a cancel must not cut off: what it creates must not become an orphan.
+
+        But a server that has not answered `within` seconds of the last byte has nothing to cancel by: it answers with
+        the whole response, and has no other end than that of its connection. So the cancel, or the run's deadline, cuts
+        the POST off then. Raises `ApplicationError` for one that was cut off: its response may still run.
+        """
+        self._sent_at = None
+        posting, cancelled = asyncio.ensure_future(post), False
+        while not posting.done():
+            is_over = cancelled or self._is_past_deadline()
+            if is_over and self._seconds_since_sent() >= within:
+                posting.cancel()
+                await asyncio.wait((posting,))
+                break
+            try:
+                await asyncio.wait((posting,), timeout=_LOOK_AGAIN)
+            except asyncio.CancelledError:
+                cancelled = True
+        if not posting.cancelled():
+            return posting.result()
+        raise ambiguous_create(_CUT_OFF) if cancelled else deadline_passed(_CUT_OFF)
+
+    def _seconds_since_sent(self) -> float:
+        return 0.0 if self._sent_at is None else steady() - self._sent_at
+
+    def _is_past_deadline(self) -> bool:
+        return self.deadline is not None and self.now() >= self.deadline.timestamp()
 
     def _tell(self, phase: CreatePhase, heartbeats: Heartbeats) -> None:
         self.heartbeat = HeartbeatDetails(phase=phase, waiting=self.reports.waiting)
         heartbeats.heartbeat()
-
-
-async def to_its_end(request: Awaitable[T]) -> T:
-    """Await a request that a cancel must not cut off: what it creates must not become an orphan."""
-    sending = asyncio.ensure_future(request)
-    while not sending.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait((sending,))
-    return sending.result()
 
 
 async def _still_wanted(seconds: float) -> bool:

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from durable_responses.activities.inputs import InputError
 from durable_responses.activities.messages import FailureDetail, FailureType, HeartbeatDetails, failure_of_lost_create
 from durable_responses.responses_api import errors
-from durable_responses.responses_api.errors import NotFound, ResponsesError
+from durable_responses.responses_api.errors import ResponsesError
 
 # The failure of a create, by the error's class; a class without a row is treated as its parent. An ambiguous
 # create is never sent again by a retry.
@@ -54,9 +54,14 @@ def failed_read(error: ResponsesError, response_id: str) -> ApplicationError:
     return _failure(_row(OF_READS, error), error, response_id)
 
 
-def not_found_yet(error: NotFound, response_id: str) -> ApplicationError:
-    """A response that was created a moment ago; Temporal tries again."""
-    return _failure(FailureType.TRY_LATER, error, response_id)
+def may_still_run(error: ResponsesError, response_id: str, seconds: float) -> ApplicationError:
+    """A response that could not be cancelled in so many seconds."""
+    return ApplicationError(
+        f"{response_id} may still run at the provider: it could not be cancelled within {seconds:g} seconds. {error}",
+        FailureDetail(http_status=error.status, response_id=response_id, may_still_run=True),
+        type=FailureType.RESPONSE_LOST,
+        non_retryable=True,
+    )
 
 
 def invalid_input(error: InputError) -> ApplicationError:
@@ -89,11 +94,12 @@ def attempt_is_over() -> ApplicationError:
     )
 
 
-def deadline_passed() -> ApplicationError:
-    """The run's time was up before the provider took the request."""
+def deadline_passed(though_sent: str | None = None) -> ApplicationError:
+    """The run's time was up before the provider took the request; or, where it was sent, before it answered."""
+    before = "took the request." if though_sent is None else f"answered: {though_sent}"
     return ApplicationError(
-        "The run's deadline passed before the provider took the request.",
-        FailureDetail(),
+        f"The run's deadline passed before the provider {before}",
+        FailureDetail(may_still_run=True if though_sent else None),
         type=FailureType.DEADLINE_PASSED,
         non_retryable=True,
     )

@@ -146,19 +146,24 @@ class FailureType(StrEnum):
 
 
 class FailureDetail(Record):
-    """The first detail of such an error: what the provider said."""
+    """The first detail of such an error: what the provider said.
+
+    `may_still_run`: the request was sent, and nobody knows whether the provider works on it.
+    """
 
     code: str | None = None
     http_status: int | None = None
     request_id: str | None = None
     response_id: str | None = None
+    may_still_run: bool | None = None
 
 
 class CreateResponse(Record):
     """Ask for the next response of a run.
 
     `lost_response_id` and `warm_up` are for a WebSocket: a response to be read by its id before anything is created,
-    and whether tools and instructions are sent ahead.
+    and whether tools and instructions are sent ahead. `effort_asked`: whether the caller gave a reasoning effort; older
+    histories do not tell.
     """
 
     options: ModelOptions
@@ -172,6 +177,7 @@ class CreateResponse(Record):
     deadline: datetime | None = None
     lost_response_id: str | None = None
     warm_up: bool = False
+    effort_asked: bool = True
     save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
 

@@ -240,6 +240,11 @@ class Reads:
                 await self.client.cancel(self.response_id)
 
     @property
+    def is_not_found(self) -> bool:
+        """Whether the provider has not found it, or answered in a way that says nothing of it, at the last GET."""
+        return self._not_found + self._strange > 0
+
+    @property
     def finished(self) -> ResponseRecord | None:
         """The response, once a GET has found it finished."""
         return self.record if self.record is not None and self.record.is_finished else None

@@ -53,7 +53,7 @@ def record_of(response: Response) -> ResponseRecord:
         completed_at=response.completed_at,
         output=list(_items(response.output, texts)),
         usage=_usage(response.usage),
-        error=_error(response.error),
+        error=error_record(response.error),
         incomplete_details=_details(response.incomplete_details),
     )
     is_cut = texts.has_cut and not record.function_calls
@@ -128,7 +128,8 @@ def _usage(usage: Usage | None) -> Usage | None:
     )
 
 
-def _error(error: ErrorDetail | None) -> ErrorDetail | None:
+def error_record(error: ErrorDetail | None) -> ErrorDetail | None:
+    """What is kept of an error."""
     if error is None:
         return None
     return ErrorDetail(

@@ -4,6 +4,7 @@ From the top down: the builder, the body of the request, and the full input of a
 """
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class RequestBuilder:
             },
             background=background,
             stream=stream,
+            effort_asked=create.effort_asked,
         )
 
     async def _check(self, save: SaveOptions) -> None:
@@ -123,15 +125,18 @@ def create_request(
     metadata: dict[str, str],
     background: bool,
     stream: bool,
+    effort_asked: bool = True,
 ) -> CreateRequest:
     """The request of one iteration. `store` is always explicit: what is stored is found again after a crash."""
-    tools = tools_for(options, functions)
+    tools, model = tools_for(options, functions), options.model or default_model
+    # Many models and gateways refuse what nobody has asked for.
+    asked = effort_asked or options.reasoning_summary
     return CreateRequest(
-        model=options.model or default_model,
+        model=model,
         input=input,
         instructions=instructions_for(options),
         tools=tools or None,
-        reasoning=reasoning_for(options),
+        reasoning=reasoning_for(options) if asked or is_known_to_reason(model) else None,
         text=text_for(options),
         max_output_tokens=options.max_output_tokens,
         previous_response_id=previous_response_id,
@@ -157,6 +162,14 @@ def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[Requ
     if options.enable_code_interpreter:
         tools.append(HostedTool.model_validate({"type": "code_interpreter", "container": {"type": "auto"}}))
     return [*tools, *functions]
+
+
+_KNOWN_TO_REASON = re.compile(r"(?:^|[/:_.-])(?:o\d|gpt-?(?:[5-9]|\d\d)|gpt-oss|codex|computer-use)", re.IGNORECASE)
+
+
+def is_known_to_reason(model: str) -> bool:
+    """Whether a model of this name takes `reasoning`. Of other names nobody can tell."""
+    return _KNOWN_TO_REASON.search(model) is not None
 
 
 def reasoning_for(options: ModelOptions) -> ReasoningOptions | None:

@@ -10,10 +10,11 @@ from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.artifacts import keep_whole_text
+from durable_responses.activities.cancelling import CANCEL_PATIENCE, Cancelling
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.clocks import Clock, server_clock
-from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt, to_its_end
-from durable_responses.activities.failures import failed_create, failed_read, not_found_yet
+from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt
+from durable_responses.activities.failures import failed_create
 from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
 from durable_responses.activities.messages import (
     AwaitResponse,
@@ -29,22 +30,21 @@ from durable_responses.activities.orphans import cancel_if_orphaned, leaving_no_
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, ResponseWait, Waiters
 from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
-from durable_responses.activities.stream import PreviewFeed, StreamTurn, read_after_cut
+from durable_responses.activities.stream import PreviewFeed, StreamTurn, events_of, read_after_cut
 from durable_responses.responses_api.bodies import BeforeEnd
-from durable_responses.responses_api.client import CREATE_TIMEOUT, FINISHED_OR_GONE, SILENCE_LIMIT, ResponsesClient
-from durable_responses.responses_api.errors import GiveUp, NotFound, OutcomeUnknown, ResponsesError
+from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
+from durable_responses.responses_api.errors import ResponsesError
 from durable_responses.responses_api.events import ResponseEvent
 from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
-
-_NOT_FOUND_YET = 10.0  # seconds in which a response that is to be cancelled may not be found, if it is a new one
 
 
 @dataclass
 class ResponsesActivities:
     """The activities about responses. What they need comes in here; they read no settings.
 
-    Seconds: `patience` with a provider that turns creates away, `first_event` for a create that streams only to be
-    previewed, `silence` after which a stream is lost. `clock` gives each attempt the clock that it goes by.
+    Seconds: `patience` with a provider that turns creates away, `answer_within` for a create's answer, `first_event`
+    for a create that streams only to be previewed, `silence` after which a stream is lost, `cancel_within` for a cancel
+    with all its tries. `clock` gives each attempt the clock that it goes by.
     """
 
     client: ResponsesClient
@@ -55,8 +55,10 @@ class ResponsesActivities:
     waiters: Waiters = field(default_factory=Waiters)
     claims: Claims = field(default_factory=Claims)
     patience: float = CREATE_PATIENCE
+    answer_within: float = CREATE_TIMEOUT
     first_event: float = CREATE_TIMEOUT
     silence: float = SILENCE_LIMIT
+    cancel_within: float = CANCEL_PATIENCE
     clock: Callable[[], Clock] = server_clock
 
     # --- background ----------------------------------------------------------------------------------------------
@@ -75,7 +77,7 @@ class ResponsesActivities:
             request = await sending.prepared(building, heartbeats)
             post = partial(self._create, before_end=sending.before_end)
             send = partial(self.requests.cures.sent, request, post)
-            response, changes = await sending.until_taken(lambda: to_its_end(send()), heartbeats)
+            response, changes = await sending.until_taken(lambda: sending.answered(send()), heartbeats)
             self.in_flight.started(response.id)
             sending.heartbeat = HeartbeatDetails(
                 phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status
@@ -97,7 +99,7 @@ class ResponsesActivities:
 
     async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:
         if not request.stream:
-            return await self.client.create(request, before_end=before_end)
+            return await self.client.create(request, before_end=before_end, within=self.answer_within)
         async with self.client.stream(request, silence=self.first_event, before_end=before_end) as events:
             async for event in events:
                 if isinstance(event, ResponseEvent):
@@ -133,30 +135,14 @@ class ResponsesActivities:
     @activity.defn
     async def cancel_response(self, cancel: CancelResponse) -> ResponseRecord:
         """Stop a response at the provider and return what it has become: cancelled, or finished before that."""
-        now = self.clock()
-        async with leaving_no_orphan(self.client, cancel.response_id), Heartbeats():
-            try:
-                response = await self._cancelled(cancel.response_id)
-            except NotFound as error:
-                asked_at = activity.info().scheduled_time.timestamp()
-                if now() - asked_at < _NOT_FOUND_YET:
-                    raise not_found_yet(error, cancel.response_id) from None
-                raise failed_read(error, cancel.response_id) from None
-            except ResponsesError as error:
-                raise failed_read(error, cancel.response_id) from None
+        cancelling = Cancelling(self.client, cancel.response_id, self.clock(), self.cancel_within)
+        async with leaving_no_orphan(self.client, cancel.response_id), Heartbeats(lambda: cancelling.heartbeat):
+            response = await cancelling.until_it_is_told()
         record = record_of(response)
         if record.is_finished:
             self.in_flight.ended(cancel.response_id)
             self.waiters.tell(cancel.response_id, record.model_copy())
         return await self._kept(record, cancel.save_whole_text)
-
-    async def _cancelled(self, response_id: str) -> Response:
-        try:
-            return await self.client.cancel(response_id)
-        except (GiveUp, OutcomeUnknown) as refused:
-            if refused.status not in FINISHED_OR_GONE:  # a GET shows which
-                raise
-            return (await self.client.retrieve(response_id)).response
 
     # --- stream --------------------------------------------------------------------------------------------------
 
@@ -172,7 +158,8 @@ class ResponsesActivities:
             return await read_after_cut(self._reads(earlier, now()), "the worker that followed it was lost", now)
         build = partial(self.requests.build, create, background=False, stream=True)
         posting = HeartbeatDetails(phase=CreatePhase.POSTING)
-        stream = partial(self.client.stream, silence=self.silence, before_end=partial(claim.prove_if_late, posting))
+        before_end = partial(claim.prove_if_late, posting)
+        stream = partial(events_of, self.client, silence=self.silence, before_end=before_end)
         turn = StreamTurn(claim, self.client, stream, build, self.requests.cures, create.deadline, now)
         try:
             return await turn.run()

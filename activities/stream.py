@@ -7,26 +7,40 @@ the result of a background response is read by GET.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.claims import Claim
 from durable_responses.activities.create import Sending
 from durable_responses.activities.cures import Cures
 from durable_responses.activities.failures import deadline_passed, lost_response
 from durable_responses.activities.heartbeats import Heartbeats, RunReports, earlier_heartbeat
-from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatePhase, HeartbeatDetails, ResponseRecord
+from durable_responses.activities.messages import (
+    PREVIEW_CHARACTERS,
+    CreatePhase,
+    FailureType,
+    HeartbeatDetails,
+    ResponseRecord,
+)
 from durable_responses.activities.metrics import first_text_came
 from durable_responses.activities.orphans import cancel_if_orphaned
 from durable_responses.activities.polling import Reads
-from durable_responses.activities.records import record_of, too_large_record, unfinished_record
+from durable_responses.activities.records import error_record, record_of, too_large_record, unfinished_record
+from durable_responses.responses_api.bodies import BeforeEnd
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.errors import AnswerTooLarge, GiveUp, ResponsesError
+from durable_responses.responses_api.errors import (
+    AnswerTooLarge,
+    ConnectionLost,
+    EndedByError,
+    GiveUp,
+    ResponsesError,
+)
 from durable_responses.responses_api.events import Event, EventType, ResponseEvent, TextDelta
 from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
 
@@ -184,21 +198,73 @@ class StreamTurn:
             self._reports.tell(heartbeat, now)
 
 
-async def read_after_cut(reads: Reads, why: str, now: Callable[[], float]) -> ResponseRecord:
+@contextlib.asynccontextmanager
+async def events_of(
+    client: ResponsesClient, request: CreateRequest, *, silence: float, before_end: BeforeEnd
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """Send the request over HTTP and give its events; the only one, where it was found that it must not stream."""
+    if request.stream is not False:
+        async with client.stream(request, silence=silence, before_end=before_end) as events:
+            yield events
+        return
+    async with contextlib.aclosing(_whole(client, request, silence, before_end)) as whole:
+        yield whole
+
+
+async def _whole(
+    client: ResponsesClient, request: CreateRequest, silence: float, before_end: BeforeEnd
+) -> AsyncGenerator[Event]:
+    response = await client.create(request, before_end=before_end, within=silence)
+    yield ResponseEvent(type=EventType.DONE, response=response)
+    if not response.is_finished:
+        raise ConnectionLost("The answer holds a response that is not finished.", response_id=response.id)
+
+
+async def after_broken_stream(
+    reads: Reads, error: ResponsesError, text: str, now: Callable[[], float]
+) -> ResponseRecord:
+    """What has become of a response whose stream broke, with its text until then.
+
+    An error event says that it has failed, unless it can be read and says otherwise. Raises as `read_after_cut()`.
+    """
+    if not isinstance(error, EndedByError):
+        return await read_after_cut(reads, str(error), now)
+    try:
+        record = await read_after_cut(reads, str(error), now, if_found=True)
+    except ApplicationError:
+        record = unfinished_record(reads.response_id, text, ResponseStatus.FAILED)
+    if record.status == ResponseStatus.FAILED and record.error is None:
+        record.error = error_record(error.detail)
+    return record
+
+
+# Nobody knows more of a response than the provider: what these say is about the request, not about the response.
+_ABOUT_US = (FailureType.AUTHENTICATION_FAILED, FailureType.QUOTA_EXHAUSTED)
+
+
+async def read_after_cut(reads: Reads, why: str, now: Callable[[], float], *, if_found: bool = False) -> ResponseRecord:
     """Read by id a response whose stream broke: if it finishes anyway, it is used.
 
-    Raises `ApplicationError` of type `response_lost`.
+    `if_found`: do not wait for one that the provider does not find. Raises `ApplicationError` of type `response_lost`,
+    also where the provider cannot read responses by their ids.
     """
     async with Heartbeats(
         lambda: HeartbeatDetails(phase=CreatePhase.CREATED, response_id=reads.response_id)
     ) as heartbeats:
         heartbeats.heartbeat()
         while now() - reads.created_at < _AFTER_A_CUT:
-            await reads.read(now())
+            try:
+                await reads.read(now())
+            except ApplicationError as error:
+                if error.type in _ABOUT_US:
+                    raise
+                raise lost_response(reads.response_id, f"{why}; and it cannot be read: {error.message}") from None
             if reads.finished is not None:
                 if reads.finished.status == ResponseStatus.CANCELLED:
                     break
                 return reads.finished
+            if if_found and reads.is_not_found:
+                break
             await asyncio.sleep(reads.wait(now(), 0.0))
         else:
             await reads.leave()
@@ -273,6 +339,8 @@ class PreviewFeed:
                 return
 
     async def _follow(self) -> None:
+        if self._seen is None:  # a stream without sequence numbers is told again from its beginning
+            self._end, self._characters = "", 0
         async with self._client.resume(self._response_id, starting_after=self._seen) as events:
             async for event in events:
                 if event.sequence_number is not None:

@@ -38,7 +38,7 @@ from durable_responses.activities.messages import (
 from durable_responses.activities.polling import Cadence, Reads
 from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
-from durable_responses.activities.stream import StreamTurn, read_after_cut
+from durable_responses.activities.stream import StreamTurn, after_broken_stream, events_of, read_after_cut
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
@@ -256,7 +256,7 @@ class SocketTurn:
             lease = await self.sockets.lease(session, lifetime)
             if lease is None:
                 self._steering = None
-                stream = self.client.stream(request, silence=self.silence, before_end=self._before_sending)
+                stream = events_of(self.client, request, silence=self.silence, before_end=self._before_sending)
                 yield await lifetime.enter_async_context(stream)
                 return
             continued = await self._warmed_up(lease, request)
@@ -376,7 +376,8 @@ class WebSocketActivities:
             response = turn.streamed.response
             if response is None:
                 raise failed_create(error) from None
-            return way.result(await self._read(response.id, str(error), now))
+            reads = Reads(self.client, response.id, now(), self.cadence)
+            return way.result(_not_steered(await after_broken_stream(reads, error, turn.streamed.text, now)))
 
     @activity.defn
     async def steer_response(self, steer: SteerResponse) -> SteerOutcome:
@@ -406,10 +407,13 @@ class WebSocketActivities:
 
     async def _read(self, response_id: str, why: str, now: Clock) -> ResponseRecord:
         """The response, by its id, if it finishes although nobody follows it. Raises `ApplicationError`."""
-        record = await read_after_cut(Reads(self.client, response_id, now(), self.cadence), why, now)
-        if record.is_steered:
-            raise lost_response(response_id, "a steering message ended it early, and its successor is not known.")
-        return record
+        return _not_steered(await read_after_cut(Reads(self.client, response_id, now(), self.cadence), why, now))
+
+
+def _not_steered(record: ResponseRecord) -> ResponseRecord:
+    if record.is_steered:
+        raise lost_response(record.id, "a steering message ended it early, and its successor is not known.")
+    return record
 
 
 def _refuse_to_follow_another_attempt() -> None:

@@ -10,7 +10,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from durable_responses.activities.messages import (
     CallersChoice,
@@ -125,6 +132,17 @@ class AgentInput(Record, CallersChoice):
     tenant: str | None = Field(
         None, min_length=1, max_length=100, description="Whom the run is for: the search attribute `AgentTenant`."
     )
+
+    @property
+    def effort_asked(self) -> bool:
+        """Whether the caller gave a reasoning effort, or left it to the default."""
+        return "reasoning_effort" in self.model_fields_set
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without nulls, and without an effort that nobody gave: a new history must not take it for one."""
+        unasked = set() if self.effort_asked else {"reasoning_effort"}
+        return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
 
     @field_validator("task", mode="before")
     @classmethod

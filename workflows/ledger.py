@@ -35,6 +35,7 @@ _SHORTEST_TEXT = 100  # bytes
 _MOST_CHANGES = 20
 _LONGEST_NAME = 200  # characters of what is only shown
 LOST = "lost"
+MAY_STILL_RUN = "may_still_run"
 
 
 def usage_of(usage: Usage | None) -> AgentUsage:
@@ -169,6 +170,10 @@ class Ledger(BaseModel):
     def response_lost(self, response_id: str | None) -> None:
         """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""
         self._record_usage(response_id, LOST, AgentUsage())
+
+    def response_left(self, response_id: str | None) -> None:
+        """A response that could not be stopped: it may cost more than is known."""
+        self._record_usage(response_id, MAY_STILL_RUN, AgentUsage())
 
     def calls_started(self, calls: list[FunctionCall]) -> list[CallRecord]:
         """The model's calls are being executed. Their records, in the same order."""

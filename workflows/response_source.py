@@ -146,6 +146,7 @@ class ResponseSource:
             lost_response_id=creates.interrupted,
             warm_up=self.request.warm_up and not ledger.chain and not full,
             save=None if ledger.chain or full else self.request.save,
+            effort_asked=self.request.effort_asked,
             save_whole_text=self.request.save,
         )
 
@@ -338,15 +339,15 @@ class ResponseSource:
                 CancelResponse(response_id=response_id, save_whole_text=self.request.save),
                 task_queue=self._queue(TaskQueue.AGENTS),
                 summary=summary(f"cancel {response_id}"),
-                start_to_close_timeout=timedelta(seconds=25),
-                schedule_to_close_timeout=timedelta(hours=1),
+                start_to_close_timeout=timedelta(seconds=90),  # it gives up by itself before that
+                schedule_to_close_timeout=timedelta(hours=1),  # while there is no worker
                 heartbeat_timeout=timedelta(seconds=5),
                 retry_policy=_CANCEL_RETRIES,
             )
             response = read(answer)
         except (ActivityError, UnreadablePayload) as error:
             workflow.logger.warning("%s may still run at the provider: %s", response_id, error.__cause__ or error)
-            self.ledger.response_lost(response_id)
+            self.ledger.response_left(response_id)
             return None
         self._record(response)
         return response
@@ -369,7 +370,7 @@ class ResponseSource:
         """Note what became of the create, and return when the response is to be created again."""
         failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
         decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
-        if failure is FailureType.CREATE_AMBIGUOUS:
+        if failure is FailureType.CREATE_AMBIGUOUS or activity_errors.detail_of(error).may_still_run:
             self.ledger.state.ambiguous_creates += 1
         if failure is FailureType.RESPONSE_LOST:
             self.ledger.response_lost(response_id)

@@ -21,7 +21,7 @@ from durable_responses.workflows.contract import (
     CallRecord,
     CallStatus,
 )
-from durable_responses.workflows.ledger import LOST
+from durable_responses.workflows.ledger import LOST, MAY_STILL_RUN
 from durable_responses.workflows.rules import waiting_text
 
 _FRESH = timedelta(seconds=60)  # a worker that polled so recently may only be slow
@@ -238,6 +238,8 @@ def particulars(result: AgentResult) -> list[str]:
     lines = [error_line(result.error)] if result.error else []
     if lost := sum(response.status == LOST for response in result.responses):
         lines.append(f"{counted(lost, 'response')} lost: the tokens are not counted.")
+    left = [response.response_id for response in result.responses if response.status == MAY_STILL_RUN]
+    lines += [f"{response_id} may still run at the provider: it could not be cancelled." for response_id in left]
     if result.artifact_path:
         lines.append(f"saved: {result.artifact_path}")
     if result.artifact_error:

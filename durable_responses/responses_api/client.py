@@ -128,16 +128,20 @@ class ResponsesClient:
         await self._reads.aclose()
         await self._single.aclose()
 
-    async def create(self, request: CreateRequest, *, before_end: BeforeEnd | None = None) -> Response:
+    async def create(
+        self, request: CreateRequest, *, before_end: BeforeEnd | None = None, within: float | None = None
+    ) -> Response:
         """POST a request that does not stream. The response is queued, in progress or finished.
 
         `before_end` is awaited before the last byte is sent; if it raises, the request was not sent (`NotSent`).
+        `within`: seconds that the answer may take after it, where the server is known, or may be expected, to answer
+        with the whole response.
         """
         if request.stream:
             raise ValueError("`stream` is true: follow this response with `stream()`.")
         http_request = self._request("POST", "/responses", self._create_timeout, body=request.body())
         http_request.extensions[_UPLOAD].before_end = before_end
-        answer = await self._send(http_request, self._create_timeout)
+        answer = await self._send(http_request, self._create_timeout, within)
         if (error := await _error_instead_of_response(answer)) is not None:
             raise refusal(answer.asked, error, answer.headers)
         return await _response_in(answer)
@@ -224,12 +228,14 @@ class ResponsesClient:
         request.extensions[_UPLOAD] = upload
         return request
 
-    async def _send(self, request: httpx.Request, timeout: float) -> "Answer":
-        """Send it once and read the answer. `timeout` seconds bound all of it, from the last byte that was sent.
+    async def _send(self, request: httpx.Request, timeout: float, within: float | None = None) -> "Answer":
+        """Send it once and read the answer. `timeout` seconds bound all of it, from the last byte that was sent;
+        `within` takes their place after that byte.
 
         A server that streams although it was not asked to may take longer, as long as it sends anything.
         """
-        answer, until = await self._open(request, timeout)
+        answer, until = await self._open(request, timeout, within)
+        timeout = within or timeout
         body = bytearray()
         try:
             async with aclosing(answer), asyncio.timeout_at(until) as limit, aclosing(unpacked(answer)) as pieces:
@@ -248,21 +254,25 @@ class ResponsesClient:
         return Answer(_asked(request), answer.status_code, _masked(answer.headers, self._secrets), read, is_cut)
 
     async def _open(
-        self, request: httpx.Request, timeout: float, *, stream: bool = False
+        self, request: httpx.Request, timeout: float, within: float | None = None, *, stream: bool = False
     ) -> tuple[httpx.Response, float]:
         """Send it once; the answer up to its body, which is a success, and when the time is over for that."""
         http = self._single if stream or request.method == "POST" else self._reads
         upload: Upload | None = request.extensions[_UPLOAD]
+
+        def patience() -> float:
+            return within if within is not None and upload is not None and upload.is_sent else timeout
+
         try:
             async with asyncio.timeout(timeout) as limit:
                 if upload is not None:
-                    upload.on_progress = lambda: limit.reschedule(_time() + timeout)
+                    upload.on_progress = lambda: limit.reschedule(_time() + patience())
                 answer = await http.send(request, stream=True)
                 if answer.is_success:
                     return answer, limit.when() or 0.0
                 reason = await _beginning(answer)
         except FAILURES as failure:
-            error = _error_for(failure, request, _too_late(request, timeout), self._secrets)
+            error = _error_for(failure, request, _too_late(request, patience()), self._secrets)
             if upload is None or upload.is_sent or not isinstance(error, ConnectionLost):
                 raise error from failure
             raise NotSent(f"The connection broke before {_asked(request)} was sent to its end: {error}") from failure
@@ -468,10 +478,19 @@ async def _response_in(answer: Answer) -> Response:
 
 
 def _assembled(answer: Answer) -> Assembly:
+    """What a stream that nobody asked for has brought. Raises the error in it as `stream()` does."""
     assembly, reader = Assembly(), EventReader()
     for message in (*reader.feed(answer.body), *reader.end()):
+        if message.data.strip() == _DONE:
+            assembly.end()
+            break
         with suppress(ValueError):
-            if assembly.take(parse_event(message.data, message.event)).is_terminal:
+            event = parse_event(message.data, message.event)
+            if isinstance(event, ErrorEvent):
+                if assembly.response is None and event.status is None:
+                    raise refusal(answer.asked, event.error, answer.headers)
+                raise error_for_event(event, assembly.response.id if assembly.response else None)
+            if assembly.take(event).is_terminal:
                 break
     return assembly
 

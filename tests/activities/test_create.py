@@ -14,12 +14,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.claims import Claims
-from durable_responses.activities.create import Sending, to_its_end
+from durable_responses.activities.create import Sending
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
     CreatedResponse,
     CreatePhase,
     CreateResponse,
+    FailureDetail,
     FailureType,
     HeartbeatDetails,
     ModelOptions,
@@ -486,7 +487,8 @@ async def test_a_create_that_is_cancelled_and_then_turned_away_is_not_sent_again
 
     async def creating() -> str:
         async with Heartbeats() as heartbeats:
-            return await Sending(Claims().begin(), None, time.time).until_taken(lambda: to_its_end(post()), heartbeats)
+            sending = Sending(Claims().begin(), None, time.time)
+            return await sending.until_taken(lambda: sending.answered(post()), heartbeats)
 
     attempt = Attempt()
     running = asyncio.create_task(attempt.run(creating))
@@ -507,10 +509,48 @@ async def test_a_request_is_taken_to_its_end_however_often_it_is_cancelled() -> 
         await answered.wait()
         return "resp_1"
 
-    creating = asyncio.create_task(to_its_end(post()))
+    async def answer() -> str:
+        return await Sending(Claims().begin(), None, time.time).answered(post())
+
+    creating = asyncio.create_task(Attempt().run(answer))
     await sent.wait()
     for _ in range(2):
         creating.cancel()
         await asyncio.wait((creating,), timeout=0.01)
     answered.set()
     assert await creating == "resp_1"
+
+
+async def endless(sending: Sending, sent: asyncio.Event) -> str:
+    await sending.before_end()
+    sent.set()
+    await asyncio.Event().wait()
+    return "resp_1"
+
+
+async def test_a_post_that_is_not_answered_in_time_is_cut_off_by_a_cancel() -> None:
+    """A server without background has no other way to be told; what it made of the request is not known."""
+    sent = asyncio.Event()
+
+    async def answer() -> str:
+        sending = Sending(Claims().begin(), None, time.time)
+        return await sending.answered(endless(sending, sent), within=0)
+
+    attempt = Attempt()
+    creating = asyncio.create_task(attempt.run(answer))
+    await sent.wait()
+    attempt.cancel()
+    with pytest.raises(ApplicationError) as caught:
+        await creating
+    assert caught.value.type == FailureType.CREATE_AMBIGUOUS
+
+
+async def test_a_post_that_is_not_answered_in_time_is_cut_off_at_the_deadline() -> None:
+    async def answer() -> str:
+        sending = Sending(Claims().begin(), datetime.now(UTC), time.time)
+        return await sending.answered(endless(sending, asyncio.Event()), within=0)
+
+    with pytest.raises(ApplicationError) as caught:
+        await Attempt().run(answer)
+    assert caught.value.type == FailureType.DEADLINE_PASSED
+    assert caught.value.details == (FailureDetail(may_still_run=True),)

@@ -1,5 +1,6 @@
 """Cancelling a response at the provider, and saying what has become of it."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.messages import CancelResponse, FailureType, ResponseRecord
+from durable_responses.activities.messages import CancelResponse, FailureType, HeartbeatDetails, ResponseRecord, Waiting
 from durable_responses.activities.polling import Waiters
 from durable_responses.emulator.faults import Fault, FinishFirst, Operation
 from durable_responses.responses_api.client import ResponsesClient
@@ -26,10 +27,15 @@ NOT_FOUND = answer({"error": {"message": "Response with id 'resp_1' not found."}
 
 
 async def cancel(
-    client: ResponsesClient, response_id: str = "resp_1", *, age: float = 3600.0, **parts: Any
+    client: ResponsesClient,
+    response_id: str = "resp_1",
+    *,
+    age: float = 3600.0,
+    earlier: HeartbeatDetails | None = None,
+    **parts: Any,
 ) -> ResponseRecord:
     """Run `cancel_response`, asked for so many seconds ago."""
-    attempt = Attempt()
+    attempt = Attempt(earlier=earlier)
     attempt.info = replace(attempt.info, scheduled_time=datetime.now(UTC) - timedelta(seconds=age))
     activities = activities_of(client, **parts)
     return await attempt.run(activities.cancel_response, CancelResponse(response_id=response_id))
@@ -112,17 +118,34 @@ PASSING: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("said", PASSING.values(), ids=PASSING)
-async def test_a_cancel_that_fails_for_now_is_tried_again_by_temporal(provider: Provider, said: Answer) -> None:
+async def test_a_cancel_that_fails_for_now_is_tried_again(provider: Provider, said: Answer) -> None:
     """A8: also after its timeout, shortened here."""
-    provider.will(said)
+    provider.will(said, answer(CANCELLED))
     async with ResponsesClient(provider.url, KEY, read_timeout=0.1) as api:
-        error = await failure(api)
-    assert (error.type, error.non_retryable) == (FailureType.TRY_LATER, False)
+        assert (await cancel(api)).status == "cancelled"
 
 
 async def test_a_cancel_is_tried_again_when_the_provider_says(provider: Provider, api: ResponsesClient) -> None:
-    provider.will(answer({}, 429, retry_after="7"))
-    assert (await failure(api)).next_retry_delay == timedelta(seconds=7)
+    provider.will(answer({}, 429, retry_after_ms="700"), answer(CANCELLED))
+    began = time.monotonic()
+    await cancel(api)
+    assert time.monotonic() - began >= 0.7
+
+
+async def test_a_response_that_cannot_be_cancelled_may_still_run(provider: Provider, api: ResponsesClient) -> None:
+    """LiteLLM in front of a chat model answers GET and cancel with 500 for ever."""
+    provider.rule = lambda _: answer({"error": {"message": "cancel is not supported", "code": "500"}}, 500)
+    error = await failure(api, cancel_within=0.5)
+    assert (error.type, error.non_retryable) == (FailureType.RESPONSE_LOST, True)
+    assert error.message.startswith("resp_1 may still run at the provider: ")
+    assert len(provider.asked) > 1
+
+
+async def test_the_time_for_a_cancel_counts_from_its_first_attempt(provider: Provider, api: ResponsesClient) -> None:
+    provider.rule = lambda _: answer({}, 500)
+    waiting = Waiting(what="the response is to be cancelled", since=datetime.now(UTC) - timedelta(seconds=60))
+    await failure(api, earlier=HeartbeatDetails(waiting=waiting), cancel_within=30)
+    assert len(provider.asked) == 1
 
 
 async def test_a_wrong_key_is_final(provider: Provider, api: ResponsesClient) -> None:
@@ -142,9 +165,8 @@ async def test_a_response_that_is_not_found_any_more_is_lost(provider: Provider,
 
 async def test_a_response_that_is_not_found_yet_is_cancelled_later(provider: Provider, api: ResponsesClient) -> None:
     """A9: a response that is cancelled in the moment of its create must not run on."""
-    provider.will(NOT_FOUND, NOT_FOUND)
-    error = await failure(api, age=1)
-    assert (error.type, error.non_retryable) == (FailureType.TRY_LATER, False)
+    provider.will(NOT_FOUND, NOT_FOUND, answer(CANCELLED))
+    assert (await cancel(api, age=1)).status == "cancelled"
 
 
 # --- who else learns of it ---------------------------------------------------------------------------------------

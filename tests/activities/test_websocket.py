@@ -273,9 +273,9 @@ async def test_an_error_in_the_middle_of_a_response_is_looked_up(worker: Worker)
     """W14, W23: whatever it says, the response has an id."""
     error = {"type": "error", "status": 429, "error": {"code": "slow_down", "message": "Not so fast."}}
     await worker.order(Operation.TURN, ExtraFrame(after_events=2, text=json.dumps(error)))
-    failure = await worker.failure(asks(LONG))
+    response = (await worker.turn(asks(LONG))).response
     [bill] = await worker.bills()
-    assert failure.details == (FailureDetail(response_id=bill.id),)
+    assert (response.id, response.status, response.error and response.error.code) == (bill.id, "failed", "slow_down")
 
 
 # --- a response that the run has lost sight of -------------------------------------------------------------------

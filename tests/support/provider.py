@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -24,10 +24,11 @@ class Then(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """The bytes of one answer and what follows them."""
+    """The bytes of one answer and what follows them; it comes `once` something has happened."""
 
     data: bytes = b""
     then: Then = Then.KEEP
+    once: asyncio.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,11 @@ def event_stream(*events: dict[str, Any] | str, then: Then = Then.CLOSE) -> Answ
 
 @dataclass
 class Provider:
-    """Gives the answers one after the other, over however many connections the requests come."""
+    """Gives the answers one after the other, over however many connections the requests come; or by a rule."""
 
     port: int = 0
     answers: deque[Answer] = field(default_factory=deque)
+    rule: Callable[[Asked], Answer] | None = None
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     client_left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +87,9 @@ class Provider:
         try:
             while (asked := await _read_request(reader, number)) is not None:
                 self.asked.append(asked)
-                reply = self.answers.popleft()
+                reply = self.rule(asked) if self.rule else self.answers.popleft()
+                if reply.once is not None:
+                    await reply.once.wait()
                 writer.write(reply.data)
                 if reply.then is not Then.KEEP:
                     await self._end(reply.then, reader, writer)
