@@ -7,6 +7,8 @@ What was streamed is there all the same. Plain Python on events, for SSE and for
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from durable_responses.responses_api.bodies import TooLarge
 from durable_responses.responses_api.budget import BUDGET, AnswerBudget
 from durable_responses.responses_api.events import (
@@ -31,6 +33,7 @@ from durable_responses.responses_api.models import (
     Refusal,
     Response,
     ResponseStatus,
+    as_response,
 )
 
 _STATUS_OF = {
@@ -123,9 +126,10 @@ class Assembly:
 
     def end(self) -> ResponseEvent | None:
         """The last event of a stream that ends, with a mark of its end but without that event; None if it broke."""
-        if self.response is None or self.response.is_finished or not self.is_whole:
+        if (self.response is not None and self.response.is_finished) or not self.is_whole:
             return None
-        return self._ended_by({"type": EventType.COMPLETED})
+        ended = self._ended_by({"type": EventType.COMPLETED})
+        return ended if isinstance(ended, ResponseEvent) else None
 
     # --- the pieces ----------------------------------------------------------------------------------------------
 
@@ -201,7 +205,7 @@ class Assembly:
         ):
             changed["status"] = status
         if is_end and not response.output_text:
-            streamed = [whole for _, item in sorted(self._items.items()) for whole in item.whole]
+            streamed = self._streamed
             if response.function_calls:
                 streamed = [item for item in streamed if isinstance(item, Message)]
             if any(isinstance(item, FunctionCall) or (isinstance(item, Message) and item.text) for item in streamed):
@@ -210,19 +214,26 @@ class Assembly:
 
     def _repaired(self, event: OtherEvent) -> Event:
         """A last event whose response has no id, or is not there: the one that began is meant."""
-        if event.type not in _ENDS or self.response is None:
-            return event
-        return self._ended_by(event.model_dump())
+        return self._ended_by(event.model_dump()) if event.type in _ENDS else event
 
-    def _ended_by(self, fields: dict[str, Any]) -> ResponseEvent:
-        assert self.response is not None
-        known = self.response.model_dump(exclude={"output", "status"}, exclude_unset=True)
+    def _ended_by(self, fields: dict[str, Any]) -> Event:
+        known = (
+            {} if self.response is None else self.response.model_dump(exclude={"output", "status"}, exclude_unset=True)
+        )
         said = fields.get("response")
         said = {name: value for name, value in said.items() if value} if isinstance(said, dict) else {}
-        event = ResponseEvent.model_validate(fields | {"response": known | said | {"id": self.response.id}})
+        response = as_response({**known, "output": self._streamed, **said, "id": known.get("id")})
+        try:
+            event = ResponseEvent.model_validate(fields | {"response": response})
+        except ValidationError:  # nothing was streamed, and nobody said which response it is
+            return OtherEvent.model_validate(fields)
         event = self._completed(event)
         self.response = event.response
         return event
+
+    @property
+    def _streamed(self) -> list[OutputItem]:
+        return [whole for _, item in sorted(self._items.items()) for whole in item.whole]
 
 
 def _together(streamed: list[OutputItem], response: Response) -> list[OutputItem]:

@@ -57,6 +57,7 @@ from durable_responses.responses_api.models import (
     error_fields,
     read_beginning,
     read_json,
+    read_response,
 )
 from durable_responses.responses_api.redaction import Secrets, proxy_secrets
 from durable_responses.responses_api.tracing import TracedTransport
@@ -150,12 +151,12 @@ class ResponsesClient:
         """GET a response as it is now. Its id may differ from the one asked for."""
         answer = await self._send(self._request("GET", _path(response_id), self._read_timeout), self._read_timeout)
         poll_after = delay(answer.headers.get("openai-poll-after-ms"), per_second=1000)
-        return Retrieved(await _response_in(answer), poll_after)
+        return Retrieved(await _response_in(answer, response_id), poll_after)
 
     async def cancel(self, response_id: str) -> Response:
         """Stop a background response; may be repeated. A finished one answers 400, 404 or 409: then retrieve it."""
         request = self._request("POST", _path(response_id, "/cancel"), self._read_timeout)
-        return await _response_in(await self._send(request, self._read_timeout))
+        return await _response_in(await self._send(request, self._read_timeout), response_id)
 
     async def delete(self, response_id: str) -> None:
         """Delete a stored response."""
@@ -402,15 +403,15 @@ async def _off_the_loop(size: int, work: Callable[[], T]) -> T:
     return await asyncio.to_thread(work) if size > LARGE else work()
 
 
-async def _read(kind: type[Kind], answer: Answer) -> Kind:
+async def _read(kind: type[Kind], answer: Answer, read: Callable[[Any], Kind] | None = None) -> Kind:
     if answer.is_cut:
         raise _too_large(answer)
-    return await _off_the_loop(len(answer.body), partial(_parsed, kind, answer))
+    return await _off_the_loop(len(answer.body), partial(_parsed, kind, answer, read or kind.model_validate))
 
 
-def _parsed(kind: type[Kind], answer: Answer) -> Kind:
+def _parsed(kind: type[Kind], answer: Answer, read: Callable[[Any], Kind]) -> Kind:
     try:
-        return kind.model_validate(read_json(answer.body))
+        return read(read_json(answer.body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
@@ -459,15 +460,16 @@ def _only_an_error(fields: Any) -> ErrorDetail | None:
     return None if error is None else ErrorDetail.model_validate(error)
 
 
-async def _response_in(answer: Answer) -> Response:
+async def _response_in(answer: Answer, response_id: str | None = None) -> Response:
     """The response, also of a server that streams it: then as far as its stream came.
 
-    Of one beyond the budget, whose `incomplete_details` say so, there is what was read.
+    Of one beyond the budget, whose `incomplete_details` say so, there is what was read. `response_id`: the one that was
+    asked for, which an answer without an id is about.
     """
     if answer.is_cut:
         return await _off_the_loop(len(answer.body), partial(_beginning_of_response, answer))
     if not is_event_stream(answer.body):
-        return await _read(Response, answer)
+        return await _read(Response, answer, partial(read_response, response_id=response_id))
     try:
         assembly = await _off_the_loop(len(answer.body), partial(_assembled, answer))
     except TooLarge as failure:

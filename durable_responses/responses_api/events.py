@@ -13,12 +13,15 @@ from pydantic import Field, ValidationError, model_validator
 from durable_responses.responses_api.models import (
     ContentPart,
     ErrorDetail,
+    JsonText,
     OutputItem,
     Received,
     Response,
     SummaryText,
+    Text,
     error_fields,
     read_json,
+    with_text_found,
 )
 
 
@@ -224,7 +227,7 @@ class TextDelta(ItemEvent):
 
     type: Literal[EventType.OUTPUT_TEXT_DELTA, EventType.REFUSAL_DELTA, EventType.REASONING_TEXT_DELTA]
     content_index: int = 0
-    delta: str
+    delta: Text
 
 
 class TextDone(ItemEvent):
@@ -232,7 +235,7 @@ class TextDone(ItemEvent):
 
     type: Literal[EventType.OUTPUT_TEXT_DONE, EventType.REASONING_TEXT_DONE]
     content_index: int = 0
-    text: str
+    text: Text
 
 
 class RefusalDone(ItemEvent):
@@ -240,7 +243,7 @@ class RefusalDone(ItemEvent):
 
     type: Literal[EventType.REFUSAL_DONE] = EventType.REFUSAL_DONE
     content_index: int = 0
-    refusal: str
+    refusal: Text
 
 
 class AnnotationAdded(ItemEvent):
@@ -285,7 +288,7 @@ class ArgumentsDelta(ItemEvent):
 
     type: Literal[EventType.FUNCTION_CALL_ARGUMENTS_DELTA, EventType.MCP_CALL_ARGUMENTS_DELTA]
     call_id: str | None = None
-    delta: str
+    delta: Text
 
 
 class ArgumentsDone(ItemEvent):
@@ -293,7 +296,7 @@ class ArgumentsDone(ItemEvent):
 
     type: Literal[EventType.FUNCTION_CALL_ARGUMENTS_DONE, EventType.MCP_CALL_ARGUMENTS_DONE]
     call_id: str | None = None
-    arguments: str
+    arguments: JsonText
 
 
 class CustomToolInputDelta(ItemEvent):
@@ -522,9 +525,12 @@ def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> 
         fields = _with_type(fields, name)
         kind = fields["type"]
     try:
-        return _CLASSES.get(kind, OtherEvent).model_validate(fields)
+        event = _CLASSES.get(kind, OtherEvent).model_validate(fields)
     except ValidationError:
         return OtherEvent.model_validate(fields)
+    if isinstance(event, ResponseEvent):
+        event.response = with_text_found(event.response, fields["response"])
+    return event
 
 
 def _with_type(fields: dict[str, Any], name: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ default, a text survives whatever stands beside it. Names are those of
 https://platform.openai.com/docs/api-reference/responses.
 """
 
+import hashlib
 import json
 import re
 from datetime import datetime
@@ -25,7 +26,7 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticUseDefault, from_json
+from pydantic_core import PydanticUseDefault, from_json, to_json
 
 from durable_responses.json_text import mended_json
 from durable_responses.responses_api.budget import BUDGET
@@ -61,14 +62,17 @@ def read_json(data: str | bytes) -> Any:
 
     A whole answer is worth more than a part that nobody uses: bytes that are not UTF-8 and lone surrogates (half an
     emoji at the end of a delta) become question marks or U+FFFD, control characters inside strings are taken as they
-    are, and what is nested deeper than the budget allows becomes null.
+    are, what is nested deeper than the budget allows becomes null, and what follows an object is left out.
     """
     try:
         return from_json(data)
     except (ValueError, TypeError):  # TypeError: text with half a character in it
         pass
     text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), errors="replace")
-    value = json.loads(_shallow(text.removeprefix("\ufeff")), parse_int=_whole_number, strict=False)
+    shallow = _shallow(text.removeprefix("\ufeff")).lstrip(_JSON_BLANKS)
+    value, end = json.JSONDecoder(parse_int=_whole_number, strict=False).raw_decode(shallow)
+    if not isinstance(value, dict) and shallow[end:].strip(_JSON_BLANKS):
+        raise ValueError(f"Extra data at character {end}")
     return from_json(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
 
 
@@ -81,6 +85,7 @@ def read_beginning(data: bytes) -> Any:
         return from_json(mended_json(text), allow_partial="trailing-strings")
 
 
+_JSON_BLANKS = " \t\r\n"
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
 
@@ -370,6 +375,10 @@ def _as_json(value: Any) -> Any:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
+# JSON in a text, which some servers send as the value that it means.
+JsonText = Annotated[str, BeforeValidator(_as_json)]
+
+
 class FunctionCall(Received):
     """The model asks the client to call a function; `arguments` is JSON text, if the model kept to the rules.
 
@@ -378,9 +387,9 @@ class FunctionCall(Received):
 
     type: Literal["function_call"] = "function_call"
     id: str | None = None
-    call_id: Annotated[str, BeforeValidator(_as_json)] = ""
-    name: Annotated[str, BeforeValidator(_as_json)] = ""
-    arguments: Annotated[str, BeforeValidator(_as_json)] = ""
+    call_id: JsonText = ""
+    name: JsonText = ""
+    arguments: JsonText = ""
     status: str | None = None
 
 
@@ -444,8 +453,21 @@ OutputItem = Annotated[
 
 
 def _items(value: Any) -> list[Any]:
-    given = value if isinstance(value, list) else [value]
-    return [_item(item) for item in given if item and isinstance(item, str | dict | BaseModel)]
+    return [_item(item) for item in _listed(value) if item and isinstance(item, str | dict | BaseModel)]
+
+
+def _listed(value: Any) -> list[Any]:
+    """Items that are not in a list, in a list within a list, or under their numbers."""
+    match value:
+        case list():
+            return [part for item in value for part in (item if isinstance(item, list) else [item])]
+        case dict() if value and value.keys() <= _NUMBERS:
+            return list(value.values())
+        case _:
+            return [value]
+
+
+_NUMBERS = frozenset(map(str, range(BUDGET.items)))
 
 
 def _item(item: Any) -> Any:
@@ -672,7 +694,11 @@ class Response(Received):
 
     @property
     def _answer(self) -> list[Message]:
-        return [item for item in self.output if isinstance(item, Message) and item.phase != "commentary"]
+        return [
+            item
+            for item in self.output
+            if isinstance(item, Message) and item.phase != "commentary" and item.role not in _NOT_THE_MODEL
+        ]
 
     @property
     def reasoning_summary(self) -> str:
@@ -690,12 +716,115 @@ class Response(Received):
         return [note for message in self._answer for note in message.citations]
 
 
+_OTHER_WORDS = {
+    **dict.fromkeys(("complete", "succeeded", "success", "done", "finished"), ResponseStatus.COMPLETED),
+    **dict.fromkeys(("pending", "waiting", "created"), ResponseStatus.QUEUED),
+    **dict.fromkeys(
+        ("running", "processing", "started", "generating", "working", "inprogress", "cancelling", "canceling"),
+        ResponseStatus.IN_PROGRESS,
+    ),
+    **dict.fromkeys(("error", "errored", "failure", "expired"), ResponseStatus.FAILED),
+    "canceled": ResponseStatus.CANCELLED,
+}
+
+
+WITHOUT_ID = "resp_without_id_"
+_LONGEST_ID = 4096  # characters; servers put state into ids, but longer ones fit into no URL
+
+
+def as_response(fields: Any, response_id: str | None = None) -> Any:
+    """What a server sends as a response, out of the envelope of a gateway, and with an id.
+
+    `response_id`: the one that was asked for. Without it, a finished answer gets an id of ours: nothing can be
+    read by it, but the answer is there.
+    """
+    if isinstance(fields, list) and len(fields) == 1:
+        fields = fields[0]
+    if not isinstance(fields, dict):
+        return fields
+    if not _is_response(fields):
+        inner = (fields.get(name) for name in ("response", "data", "result"))
+        fields = next((part for part in inner if isinstance(part, dict) and _is_response(part)), fields)
+    match fields.get("id"):
+        case str() as known if 0 < len(known) <= _LONGEST_ID:
+            return fields
+        case int() | float() as number if not isinstance(number, bool):
+            return fields | {"id": str(number)}
+    rest = {name: value for name, value in fields.items() if name != "id"}
+    if response_id is not None and _is_response(fields):
+        return rest | {"id": response_id}
+    if fields.get("output") and _status_in(fields) not in UNFINISHED:
+        return rest | {"id": WITHOUT_ID + hashlib.sha256(to_json(rest)).hexdigest()[:24]}
+    return rest
+
+
+def read_response(fields: Any, response_id: str | None = None) -> Response:
+    """The response in what a server sends. `response_id` as in `as_response()`. Raises `ValidationError`."""
+    fields = as_response(fields, response_id)
+    return with_text_found(Response.model_validate(fields), fields)
+
+
+def with_text_found(response: Response, fields: Any) -> Response:
+    """A completed response that seems to say nothing, with the text that its server put where nobody looks for it."""
+    if response.status != ResponseStatus.COMPLETED or response.all_text or not isinstance(fields, dict):
+        return response
+    if any(_is_call(item) for item in response.output):
+        return response
+    text = "".join(
+        _text_within(fields.get(name)) for name in ("output", "output_text", "content", "message", "choices")
+    )
+    return response.model_copy(update={"output": [*response.output, _message(text)]}) if text.strip() else response
+
+
+_NAMES_OF_TEXT = ("text", "refusal", "output_text", "content", "value", "transcript", "message", "parts", "markdown")
+_DEEPEST_TEXT = 8
+
+
+def _text_within(value: Any, depth: int = 0) -> str:
+    """The text in a part of an answer, whatever its form; what was only thought, asked or looked up is none."""
+    match value:
+        case str():
+            return value
+        case list() if depth < _DEEPEST_TEXT:
+            return "".join(_text_within(part, depth + 1) for part in value)
+        case dict() if depth < _DEEPEST_TEXT and not _is_beside_the_answer(value):
+            found = (_text_within(value.get(name), depth + 1) for name in _NAMES_OF_TEXT)
+            return next((text for text in found if text), "")
+        case _:
+            return ""
+
+
+def _is_beside_the_answer(fields: dict[str, Any]) -> bool:
+    kind, role, phase = (str(fields.get(name) or "") for name in ("type", "role", "phase"))
+    return bool(
+        _THOUGHTS.search(kind)
+        or re.search("call|_output$|tool", kind)
+        or role in _NOT_THE_MODEL
+        or phase == "commentary"
+    )
+
+
+_NOT_THE_MODEL = ("user", "system", "developer", "tool")
+
+
+def _is_call(item: OutputItem) -> bool:
+    return isinstance(item, FunctionCall) or item.type.endswith(("_call", "_request"))
+
+
+def _message(text: str) -> Message:
+    return Message(content=[OutputText(text=text)])
+
+
+def _is_response(fields: dict[str, Any]) -> bool:
+    return "output" in fields or fields.get("object") == "response" or ("id" in fields and "status" in fields)
+
+
 def _status_in(response: dict[str, Any]) -> str | None:
     """The status as the API spells it; None where it is not said."""
     status = response.get("status")
     if isinstance(status, str) and status.strip():
         spelled = re.sub("[ -]", "_", status.strip().lower())
-        spelled = ResponseStatus.CANCELLED if spelled == "canceled" else spelled
+        spelled = _OTHER_WORDS.get(spelled, spelled)
         return spelled if spelled in set(ResponseStatus) else status
     if error_fields(response.get("error")) is not None:
         return ResponseStatus.FAILED

@@ -25,7 +25,7 @@ def added(item: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"type": "response.output_item.added", "item": item, **fields}
 
 
-def delta(text: str, **fields: Any) -> dict[str, Any]:
+def delta(text: Any, **fields: Any) -> dict[str, Any]:
     return {"type": "response.output_text.delta", "delta": text, **fields}
 
 
@@ -48,6 +48,7 @@ STREAMS: dict[str, list[dict[str, Any]]] = {
     "a part": [{"type": "response.content_part.done", "part": {"type": "output_text", "text": "Hello."}}],
     "a refusal": [{"type": "response.refusal.delta", "delta": "Hello."}],
     "an item that is empty again when it is done": [delta("Hello."), item_done(MESSAGE | {"content": []})],
+    "deltas in objects": [delta({"text": "Hel"}), delta(None), delta({"value": "lo."})],
     "reasoning beside it": [
         {"type": "response.reasoning_text.delta", "delta": "Hm.", "output_index": 0},
         item_done({"type": "reasoning", "summary": []}, output_index=0),
@@ -184,3 +185,24 @@ def test_a_comment_that_only_the_last_event_has_stays() -> None:
     ended = {"type": "response.completed", "response": BEGUN | {"status": "completed", "output": [COMMENT]}}
     response = end_of(CREATED, delta("Hello."), ended)
     assert (response.all_text, response.output_text) == ("I look. Hello.", "Hello.")
+
+
+def test_a_stream_that_never_names_its_response_is_an_answer_all_the_same() -> None:
+    nameless = [event | {"response": {"status": "completed"}} for event in (CREATED, EMPTY)]
+    response = end_of(nameless[0], item_done(MESSAGE), nameless[1])
+    assert (response.output_text, response.id.startswith("resp_without_id_")) == ("Hello.", True)
+
+
+def test_the_end_of_a_stream_without_a_response_is_the_end_of_what_was_streamed() -> None:
+    assembly = Assembly()
+    assembly.take(parse_event(item_done(MESSAGE)))
+    end = assembly.end()
+    assert end is not None
+    assert (end.response.output_text, end.response.status) == ("Hello.", "completed")
+
+
+def test_a_stream_that_says_nothing_is_no_answer() -> None:
+    assembly = Assembly()
+    last = assembly.take(parse_event({"type": "response.completed", "response": {}}))
+    assert not isinstance(last, ResponseEvent)
+    assert assembly.end() is None

@@ -109,6 +109,104 @@ async def test_a_stream_that_nobody_asked_for_and_that_breaks_still_tells_the_id
     assert (response.id, response.status) == ("resp_1", "in_progress")
 
 
+# --- text and ids where nobody else has them -----------------------------------------------------------------------
+
+PART = {"type": "output_text", "text": "Hello."}
+ODD_OUTPUTS: dict[str, dict[str, Any]] = {
+    "an envelope": {"data": DONE, "success": True},
+    "another envelope": {"response": DONE},
+    "a list of one": [DONE],  # type: ignore[dict-item]
+    "items under their numbers": DONE | {"output": {"0": MESSAGE}},
+    "a list within the list": DONE | {"output": [[MESSAGE]]},
+    "an item of an unknown type": DONE | {"output": [{"type": "hologram", "text": "Hello."}]},
+    "a message of another type": DONE | {"output": [MESSAGE | {"type": "output_message", "role": None}]},
+    "another name for the text": DONE
+    | {"output": [MESSAGE | {"content": [{"type": "output_text", "content": "Hello."}]}]},
+    "parts within the parts": DONE | {"output": [MESSAGE | {"content": [[PART]]}]},
+    "a refusal under the name of text": DONE
+    | {"output": [MESSAGE | {"content": [{"type": "refusal", "text": "Hello."}]}]},
+    "a refusal beside the parts": DONE | {"output": [MESSAGE | {"content": None, "refusal": "Hello."}]},
+    "a transcript": DONE | {"output": [MESSAGE | {"content": [{"type": "output_audio", "transcript": "Hello."}]}]},
+    "the text in pieces": DONE | {"output": [], "output_text": ["Hel", "lo."]},
+    "content without output": DONE | {"output": None, "content": [{"type": "text", "text": "Hello."}]},
+    "a chat completion": {"id": "chat_1", "choices": [{"message": {"role": "assistant", "content": "Hello."}}]},
+    "the user's words before it": DONE | {"output": [MESSAGE | {"role": "user", "content": "Hi!"}, MESSAGE]},
+}
+
+
+@pytest.mark.parametrize("said", ODD_OUTPUTS.values(), ids=ODD_OUTPUTS)
+async def test_text_that_is_there_is_the_answer(provider: Provider, api: ResponsesClient, said: Any) -> None:
+    provider.will(answer(said), answer(said), event_stream({"type": "response.completed", "response": said}))
+    response = await api.create(REQUEST)
+    assert (response.output_text, response.status) == ("Hello.", "completed")
+    assert (await read(api)).output_text == "Hello."
+    if "id" in said and "output" in said:
+        assert (await streamed(api)).output_text == "Hello."
+
+
+NO_ANSWERS: list[dict[str, Any]] = [
+    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}], "content": [{"text": "Hm."}]},
+    {"type": "web_search_call", "action": {"query": "Hm."}, "text": "Hm."},
+    {"type": "mcp_list_tools", "text": "Hm."},
+    {"type": "file_search_output", "content": "Hm."},
+    MESSAGE | {"phase": "commentary"},
+    MESSAGE | {"role": "user"},
+    {"type": "thinking", "text": "Hm."},
+    {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "text": "Hm."},
+]
+
+
+@pytest.mark.parametrize("item", NO_ANSWERS, ids=lambda item: str(item["type"]))
+async def test_what_was_thought_asked_or_looked_up_is_no_answer(
+    provider: Provider, api: ResponsesClient, item: dict[str, Any]
+) -> None:
+    provider.will(answer(DONE | {"output": [item]}))
+    assert (await api.create(REQUEST)).output_text == ""
+
+
+@pytest.mark.parametrize("given", [None, "", 1.5, [], "x" * 100_000, True])
+async def test_an_answer_without_a_usable_id_is_taken(provider: Provider, api: ResponsesClient, given: Any) -> None:
+    """A second create would be paid for as well, and have no better id."""
+    said = DONE | {"id": given, "usage": {"input_tokens": 3}}
+    provider.will(answer(said), answer(said), event_stream({"type": "response.completed", "response": said}))
+    response = await api.create(REQUEST)
+    assert (response.output_text, response.id != "", len(response.id) < 50) == ("Hello.", True, True)
+    assert (await read(api)).id == ("1.5" if given == 1.5 else "resp_1")
+    assert (await streamed(api)).output_text == "Hello."
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"message": "Internal error"}, {"status": "ok"}, {"status": "queued", "output": []}]
+)
+async def test_what_is_no_response_gets_no_id(provider: Provider, api: ResponsesClient, said: Any) -> None:
+    provider.will(answer(said))
+    with pytest.raises(MalformedAnswer):
+        await api.create(REQUEST)
+
+
+@pytest.mark.parametrize("rest", ["\x00\x00", "\n<!-- proxy -->", "{}"])
+async def test_what_a_gateway_adds_behind_the_answer_is_left_out(
+    provider: Provider, api: ResponsesClient, rest: str
+) -> None:
+    provider.will(answer((json.dumps(DONE) + rest).encode()))
+    assert (await api.create(REQUEST)).output_text == "Hello."
+
+
+STATUSES = {
+    "completed": ["Succeeded", "done", "finished", "COMPLETE", "success"],
+    "in_progress": ["running", "Processing", "inProgress", "cancelling"],
+    "queued": ["pending", "created"],
+    "failed": ["error", "expired"],
+    "cancelled": ["canceled"],
+}
+
+
+@pytest.mark.parametrize(("status", "said"), [(status, said) for status, words in STATUSES.items() for said in words])
+async def test_a_status_may_have_other_words(provider: Provider, api: ResponsesClient, status: str, said: str) -> None:
+    provider.will(answer(DONE | {"status": said}))
+    assert (await api.create(REQUEST)).status == status
+
+
 # --- an error in place of a response ------------------------------------------------------------------------------
 
 REFUSALS: list[tuple[Any, type[ResponsesError]]] = [
