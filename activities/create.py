@@ -70,6 +70,12 @@ class Sending:
         self.reports = WaitingReports(self.heartbeat.waiting if self.heartbeat else None)
         self._sent_at: float | None = None
 
+    async def fetching(self) -> None:
+        """What to send has to be fetched first, which may take long: an attempt that is lost meanwhile has not sent."""
+        if self.heartbeat is None:
+            self.heartbeat = HeartbeatDetails(phase=CreatePhase.FETCHING)
+            await self.claim.prove(self.heartbeat)
+
     async def prepared(self, request: Awaitable[T], heartbeats: Heartbeats) -> T:
         """What to send. If making it fails, nothing was sent, so another attempt may send."""
         try:

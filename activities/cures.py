@@ -66,6 +66,10 @@ def _without_preview(request: CreateRequest) -> CreateRequest | None:
     return request.model_copy(update={"stream": False}) if request.background and request.stream else None
 
 
+def _without_include(request: CreateRequest) -> CreateRequest | None:
+    return request.model_copy(update={"include": None}) if request.include else None
+
+
 def _without_strictness(request: CreateRequest) -> CreateRequest | None:
     """Only where strictness is our default: a caller who asks for it gets it, or the refusal."""
     text = request.text
@@ -78,6 +82,7 @@ NO_SUMMARY = Cure("reasoning.summary was left out", _without_summary)
 NO_REASONING = Cure("reasoning was left out", _without_reasoning)
 NO_VERBOSITY = Cure("text.verbosity was left out", _without_verbosity)
 NO_METADATA = Cure("metadata was left out", _without_metadata)
+NO_INCLUDE = Cure("include was left out, so the model's reasoning is not sent again", _without_include)
 NOT_STRICT = Cure("text.format is not strict", _without_strictness)
 NO_PREVIEW = Cure("stream was left out, so there is no live preview", _without_preview)
 
@@ -132,6 +137,8 @@ def _candidates(request: CreateRequest, refusal: GiveUp, text: str) -> list[Cure
         found.append(NO_METADATA)
     if param == "stream" or "verified to stream" in text:
         found.append(NO_PREVIEW)
+    if param.startswith("include") or re.search(r"['\"`]include\b|encrypted[_ ]content", text):
+        found.append(NO_INCLUDE)
     return found
 
 

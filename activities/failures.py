@@ -84,6 +84,21 @@ def broken_chain(error: ResponsesError) -> ApplicationError:
     return _failure(FailureType.CHAIN_REJECTED, error, error.response_id)
 
 
+def conversation_lost(why: str) -> ApplicationError:
+    """The conversation so far, which is to be sent in full, cannot be put together again. Nothing was sent."""
+    return ApplicationError(
+        f"The conversation so far cannot be put together again: {why}.",
+        FailureDetail(),
+        type=FailureType.CONVERSATION_LOST,
+        non_retryable=True,
+    )
+
+
+def later(why: str) -> ApplicationError:
+    """Nothing was sent, for a reason that passes."""
+    return ApplicationError(why, FailureDetail(), type=FailureType.TRY_LATER)
+
+
 def attempt_is_over() -> ApplicationError:
     """Temporal has given up this attempt, so whatever it ends with is heard by nobody: no word in the log either."""
     return ApplicationError(

@@ -75,6 +75,7 @@ class ActivityName(StrEnum):
     STEER_RESPONSE = "steer_response"
     CALL_TOOL = "call_tool"
     SAVE_ARTIFACT = "save_artifact"
+    KEEP_CONVERSATION = "keep_conversation"
 
 
 TRANSPORT_OF_ACTIVITY: Mapping[str, Transport] = {
@@ -143,6 +144,7 @@ class FailureType(StrEnum):
     DEADLINE_PASSED = "deadline_passed"
     ARTIFACT_NOT_SAVED = "artifact_not_saved"
     ATTEMPT_OVER = "attempt_over"
+    CONVERSATION_LOST = "conversation_lost"
 
 
 class FailureDetail(Record):
@@ -156,6 +158,47 @@ class FailureDetail(Record):
     request_id: str | None = None
     response_id: str | None = None
     may_still_run: bool | None = None
+
+
+class ConversationPoint(Record):
+    """A point that a conversation has come to: its items, their bytes as JSON, and a hash over all of them."""
+
+    count: int = 0
+    hash: str = ""
+    size: int = 0
+
+
+class Conversation(Record):
+    """What was said before a create's own items, which are its opening, `new_items` and `texts`.
+
+    `before`: how far the conversation had come; its last items are the output of the response `after`, in a create that
+    continues from it those of `previous_response_id`. `in_full`: all of it is sent, instead of that id; `store` false:
+    the provider is not to keep the response. The items themselves are in the histories of the run, once.
+    """
+
+    before: ConversationPoint
+    after: str | None = None
+    in_full: bool | None = None
+    store: bool | None = None
+
+
+class ConversationStart(Record):
+    """The conversation of a run that continues in a new history: where its items are.
+
+    In `items`, else in pages with these hashes in the state folder, else in the history of the run before.
+    """
+
+    run_id: str
+    conversation: Conversation
+    items: list[Any] | None = None
+    pages: list[str] = []
+
+
+class KeepConversation(Record):
+    """Put the conversation of a run where its new history finds it: within `room` bytes, or beside it."""
+
+    conversation: Conversation
+    room: int
 
 
 class CreateResponse(Record):
@@ -180,6 +223,17 @@ class CreateResponse(Record):
     effort_asked: bool = True
     save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
+    conversation: Conversation | None = None
+
+
+class Keep(StrEnum):
+    """What history keeps of a response's output beside text and calls.
+
+    `some`: what is small enough to be there in case that the chain breaks; `all`: whatever fits into a payload.
+    """
+
+    SOME = "some"
+    ALL = "all"
 
 
 class ResponseRecord(Record, Response):
@@ -187,6 +241,11 @@ class ResponseRecord(Record, Response):
 
     `whole_text`: the file that holds all of the answer's text, where `output` does not. `uncut` is that text until the
     file is written, and never travels.
+
+    Where the run knows its conversation, reasoning and findings are kept. Then `replayable` says whether the output can
+    be given back to the model as it is here, and `conversation` how far it had come with the run's opening.
+    `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
+    provider is known not to continue from any.
     """
 
     search_attributes: bool | None = None
@@ -194,6 +253,10 @@ class ResponseRecord(Record, Response):
     changes: list[str] | None = None
     whole_text: str | None = None
     uncut: str | None = Field(None, exclude=True)
+    replayable: bool | None = None
+    conversation: ConversationPoint | None = None
+    continues: bool | None = None
+    chains: bool | None = None
 
     @property
     def is_too_large(self) -> bool:
@@ -207,7 +270,8 @@ class CreatedResponse(Record):
     Also in `ResponseRecord`: `search_attributes`, whether the namespace has ours, as far as the worker knows, and
     `most_calls`, how many calls of a response are executed, where it is not the usual number; `changes`, what of the
     request was changed because the provider had refused it. `finished`: the whole response, where the provider
-    answered the create with it (servers without background do so): nothing needs to be waited for.
+    answered the create with it (servers without background do so): nothing needs to be waited for. `conversation`,
+    `continues` and `chains` as in `ResponseRecord`.
     """
 
     response_id: str
@@ -217,16 +281,24 @@ class CreatedResponse(Record):
     most_calls: int | None = None
     changes: list[str] | None = None
     finished: ResponseRecord | None = None
+    conversation: ConversationPoint | None = None
+    continues: bool | None = None
+    chains: bool | None = None
 
 
 class AwaitResponse(Record):
-    """Wait until a response is finished, or until the deadline."""
+    """Wait until a response is finished, or until the deadline.
+
+    `keep`: what of its output is kept; `chained`: the provider has not yet named the response that it continues from.
+    """
 
     response_id: str
     created_at: datetime
     deadline: datetime | None = None
     live_preview: bool = False
     save_whole_text: "SaveOptions | None" = None
+    keep: Keep | None = None
+    chained: bool | None = None
 
 
 class CancelResponse(Record):
@@ -347,8 +419,12 @@ class ProgressReport(Record):
 
 
 class CreatePhase(StrEnum):
-    """How far a create has come, in its heartbeats. What a second attempt may do depends on it."""
+    """How far a create has come, in its heartbeats. What a second attempt may do depends on it.
 
+    `fetching`: the conversation is being put together; nothing was sent.
+    """
+
+    FETCHING = "fetching"
     POSTING = "posting"
     REJECTED = "rejected"
     CREATED = "created"
@@ -373,7 +449,7 @@ def failure_of_lost_create(heartbeat: HeartbeatDetails | None) -> FailureType:
     """
     if heartbeat is not None and heartbeat.response_id is not None:
         return FailureType.TURN_INTERRUPTED
-    if heartbeat is not None and heartbeat.phase is CreatePhase.REJECTED:
+    if heartbeat is not None and heartbeat.phase in (CreatePhase.REJECTED, CreatePhase.FETCHING):
         return FailureType.TRY_LATER
     return FailureType.CREATE_AMBIGUOUS
 

@@ -28,6 +28,7 @@ from durable_responses.activities.messages import (
     AwaitResponse,
     CreatePhase,
     HeartbeatDetails,
+    Keep,
     ResponseRecord,
 )
 from durable_responses.activities.metrics import polled
@@ -173,7 +174,7 @@ class ResponseWait:
 
 @dataclass(slots=True)
 class Reads:
-    """The GETs of one response.
+    """The GETs of one response. `keep`: what of its output; `chained`: it should name the one that it continues from.
 
     Thousands may be waited for at once, so of what was read last it keeps only `record`, once there is output or it has
     ended.
@@ -188,6 +189,8 @@ class Reads:
     record: ResponseRecord | None = None
     failures: int = 0
     last_error: str | None = None
+    keep: Keep | None = None
+    chained: bool = False
     _gets: int = 0
     _strange: int = 0
     _not_found: int = 0
@@ -205,7 +208,9 @@ class Reads:
         try:
             retrieved = await self.client.retrieve(self.response_id)
             response = retrieved.response
-            record = record_of(response) if response.output or response.is_finished else None
+            record = record_of(response, self.keep) if response.output or response.is_finished else None
+            if record is not None and self.chained and response.previous_response_id is None:
+                record.continues = False
         except ResponsesError as error:
             self._take_failure(error, now)
             return None

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
-from durable_responses.activities.messages import ResponseRecord
+from durable_responses.activities.messages import Keep, ResponseRecord
+from durable_responses.json_text import checked
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
     ErrorDetail,
@@ -30,6 +31,7 @@ LARGEST_TEXT = 640 * 1024  # bytes of one response's text as JSON, and as much o
 LARGEST_SUMMARY = 64 * 1024  # bytes as JSON, of all reasoning summaries
 LARGEST_CITATIONS = 256 * 1024  # bytes as JSON
 LARGEST_RECORD = 1_900 * 1024  # bytes as JSON; Temporal takes no payload over 2 MiB
+LARGEST_KEPT = 128 * 1024  # bytes as JSON that a record may be larger for what may be needed, but probably is not
 MOST_TRACES = 500  # items of which only the kind is kept
 LONGEST_NAME = 512  # characters of a name, an id, a code
 LONGEST_URL = 4096
@@ -37,13 +39,48 @@ LONGEST_MESSAGE = 2048
 LARGEST_USAGE = 4096  # bytes as JSON: beyond it only the numbers that we know are kept
 
 
-def record_of(response: Response) -> ResponseRecord:
-    """The response without its echo of the request, its reasoning and what hosted tools found.
+def record_of(response: Response, keep: Keep | None = None) -> ResponseRecord:
+    """The response without its echo of the request, its reasoning and what hosted tools found, unless these are kept.
 
-    It always fits a payload. Where the text of an answer had to be cut, which its end says, the response is incomplete
-    for that reason, and all of the text is in `uncut`; where the model also asks for calls, it continues. Where even
-    the calls do not fit, only the text is kept.
+    It always fits a payload; `replayable` says whether it holds all that was to be kept. Where the text of an answer
+    had to be cut, which its end says, the response is incomplete for that reason, and all of the text is in `uncut`;
+    where the model also asks for calls, it continues. Where even the calls do not fit, only the text is kept.
     """
+    record = _record_of(response)
+    if keep is None:
+        return record
+    whole = _whole(response, record)
+    size = None if whole is None else len(to_json(whole))
+    more = LARGEST_RECORD if keep is Keep.ALL else len(to_json(record)) + LARGEST_KEPT
+    if whole is None or size is None or size > min(more, LARGEST_RECORD):
+        record.replayable = False
+        return record
+    return whole
+
+
+def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:
+    """The record with its output as it is given back to the model; None where that would not be JSON."""
+    if record.is_too_large:
+        return None
+    texts, arguments, citations = _Room(), _Room(), _Room(LARGEST_CITATIONS)
+    output: list[OutputItem] = []
+    for item in response.output:
+        match item:
+            case Message():
+                message = _message(texts.fit(item.text), list(_citations(item.citations, citations)), item.phase)
+                output.append(message.model_copy(update={"id": item.id, "role": item.role, "status": item.status}))
+            case FunctionCall():
+                status = None if item.status == ResponseStatus.COMPLETED else item.status  # as all are
+                output.append(item.model_copy(update={"arguments": arguments.fit(item.arguments), "status": status}))
+            case _:
+                try:
+                    output.append(type(item).model_validate(checked(item.model_dump(mode="json", exclude_none=True))))
+                except ValueError:
+                    return None
+    return record.model_copy(update={"output": output, "replayable": True})
+
+
+def _record_of(response: Response) -> ResponseRecord:
     texts = _Room()
     record = ResponseRecord(
         id=response.id,

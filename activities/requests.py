@@ -1,10 +1,12 @@
 """The request of a create: what a run asks for, and what its worker adds because history does not hold it.
 
-From the top down: the builder, the body of the request, and the full input of a run whose chain the server refused.
+A conversation that is sent in full is put together by `activities.conversations`. From the top down: the builder, the
+body of the request, and the full input of a run that does not know its conversation and whose chain was refused.
 """
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 from temporalio import activity
 
 from durable_responses.activities.artifacts import ArtifactError, OutputFolders
+from durable_responses.activities.conversation_items import input_items
+from durable_responses.activities.conversations import Conversations, ConversationTurn
 from durable_responses.activities.cures import FORMAT_NAME, Cures
 from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
 from durable_responses.activities.inputs import InputError, opening_input
@@ -36,6 +40,7 @@ from durable_responses.responses_api.models import (
 )
 from durable_responses.tools.registry import Registry, UnknownToolError
 
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
 DEFAULT_INSTRUCTIONS = (
     "You work autonomously: nobody will answer questions. Use the tools you are given, as often as needed, and go on "
     "until the task is done. Then give the full answer."
@@ -53,17 +58,39 @@ class RequestBuilder:
     cures: Cures = field(default_factory=Cures)
     outputs: OutputFolders = field(default_factory=OutputFolders)
     capabilities: Capabilities = field(default_factory=Capabilities)
+    conversations: Conversations = field(default_factory=Conversations)
 
-    async def build(self, create: CreateResponse, *, background: bool, stream: bool) -> CreateRequest:
-        """The request to send. Raises `ApplicationError` of type `invalid_input` for input that cannot be used."""
+    def turn(self, create: CreateResponse) -> ConversationTurn:
+        """What a create has to do with the conversation of its run."""
+        return self.conversations.turn(create, self.own_items)
+
+    async def own_items(self, create: CreateResponse) -> list[Any]:
+        """The items that a create adds to its conversation. Raises `ApplicationError`."""
+        return input_items(await self._input(create))
+
+    async def build(
+        self,
+        create: CreateResponse,
+        turn: ConversationTurn | None = None,
+        fetching: Callable[[], Awaitable[None]] | None = None,
+        *,
+        background: bool,
+        stream: bool,
+    ) -> CreateRequest:
+        """The request to send; `fetching` is awaited if its conversation has to be read from history first.
+
+        Raises `ApplicationError`, of type `invalid_input` for input that cannot be used.
+        """
         info = activity.info()
         if create.save is not None:
             await self._check(create.save)
-        return create_request(
+        own = await self._input(create)
+        store = create.conversation is None or create.conversation.store is not False
+        request = create_request(
             create.options,
             default_model=self.default_model,
             functions=self._functions(create.options.tools),
-            input=await self._input(create),
+            input=own if turn is None else await turn.given(own, fetching),
             previous_response_id=create.previous_response_id,
             metadata={
                 "workflow_id": info.workflow_id or "",
@@ -71,10 +98,11 @@ class RequestBuilder:
                 "iteration": str(create.iteration),
                 "attempt": str(create.attempt),
             },
-            background=background,
+            background=background and store,
             stream=stream,
             effort_asked=create.effort_asked,
         )
+        return request if store else request.model_copy(update={"store": False, "include": [ENCRYPTED_REASONING]})
 
     async def _check(self, save: SaveOptions) -> None:
         try:

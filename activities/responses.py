@@ -23,6 +23,7 @@ from durable_responses.activities.messages import (
     CreatePhase,
     CreateResponse,
     HeartbeatDetails,
+    Keep,
     ResponseRecord,
     SaveOptions,
 )
@@ -30,7 +31,7 @@ from durable_responses.activities.orphans import cancel_if_orphaned, leaving_no_
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, ResponseWait, Waiters
 from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
-from durable_responses.activities.stream import PreviewFeed, StreamTurn, events_of, read_after_cut
+from durable_responses.activities.stream import PreviewFeed, StreamTurn, after_broken_stream, events_of, read_after_cut
 from durable_responses.responses_api.bodies import BeforeEnd
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.errors import ResponsesError
@@ -66,17 +67,20 @@ class ResponsesActivities:
     @activity.defn
     async def create_response(self, create: CreateResponse) -> CreatedResponse:
         """Create a background response. Its id is in history before anything else happens."""
-        claim = self.claims.begin()
+        claim, conversation = self.claims.begin(), self.requests.turn(create)
         adopted = response_of_earlier_attempt()
         if adopted is not None:
             self.in_flight.started(adopted)
-            return CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
+            created = CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
+            await conversation.tell(created, conversation.named(None))
+            return created
         sending = Sending(claim, create.deadline, self.clock(), earlier_heartbeat(), self.patience)
         async with Heartbeats(lambda: sending.heartbeat) as heartbeats:
-            building = self.requests.build(create, background=True, stream=create.options.live_preview)
+            live, told = create.options.live_preview, (conversation, sending.fetching)
+            building = self.requests.build(create, *told, background=True, stream=live)
             request = await sending.prepared(building, heartbeats)
             post = partial(self._create, before_end=sending.before_end)
-            send = partial(self.requests.cures.sent, request, post)
+            send = partial(conversation.sent, partial(self.requests.cures.sent, request, post))
             response, changes = await sending.until_taken(lambda: sending.answered(send()), heartbeats)
             self.in_flight.started(response.id)
             sending.heartbeat = HeartbeatDetails(
@@ -86,16 +90,20 @@ class ResponsesActivities:
         finished = None
         if response.is_finished:
             self.in_flight.ended(response.id)
-            finished = await self._kept(record_of(response), create.save_whole_text)
+            finished = await self._kept(record_of(response, conversation.keep), create.save_whole_text)
+            await conversation.tell(finished, conversation.continued(response.previous_response_id))
         else:
             await cancel_if_orphaned(self.client, response.id)
-        return CreatedResponse(
+        created = CreatedResponse(
             response_id=response.id,
             status=response.status,
             model=response.model or None,
             changes=changes or None,
             finished=finished,
         )
+        if finished is None:
+            await conversation.tell(created, conversation.named(response.previous_response_id))
+        return created
 
     async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:
         if not request.stream:
@@ -110,7 +118,7 @@ class ResponsesActivities:
     async def await_response(self, wait: AwaitResponse) -> ResponseRecord:
         """Wait until the response is finished, or for its state at the deadline. Re-attaches by id after any crash."""
         now = self.clock()
-        reads = self._reads(wait.response_id, wait.created_at.timestamp())
+        reads = self._reads(wait.response_id, wait.created_at.timestamp(), wait.keep, chained=wait.chained or False)
         with self.budget.shared(), self.waiters.waiting(wait.response_id) as told:
             waiting = ResponseWait(wait, reads, self.budget, told, now)
             preview = self._preview(wait, waiting, now) if wait.live_preview else contextlib.nullcontext()
@@ -118,6 +126,8 @@ class ResponsesActivities:
                 record = await waiting.until_finished()
         if record.is_finished:
             self.in_flight.ended(wait.response_id)
+            if record.continues is False:
+                self.requests.conversations.learn_that_it_does_not_chain()
         return await self._kept(record, wait.save_whole_text)
 
     @contextlib.asynccontextmanager
@@ -152,27 +162,33 @@ class ResponsesActivities:
         return await self._kept(await self._streamed(create), create.save_whole_text)
 
     async def _streamed(self, create: CreateResponse) -> ResponseRecord:
-        claim, now = self.claims.begin(), self.clock()
+        claim, now, conversation = self.claims.begin(), self.clock(), self.requests.turn(create)
         earlier = response_of_earlier_attempt()
         if earlier is not None:
-            return await read_after_cut(self._reads(earlier, now()), "the worker that followed it was lost", now)
-        build = partial(self.requests.build, create, background=False, stream=True)
+            reads = self._reads(earlier, now(), conversation.keep, chained=conversation.is_chained)
+            record = await read_after_cut(reads, "the worker that followed it was lost", now)
+            await conversation.tell(record, record.continues)
+            return record
+        build = partial(self.requests.build, create, conversation, background=False, stream=True)
         posting = HeartbeatDetails(phase=CreatePhase.POSTING)
         before_end = partial(claim.prove_if_late, posting)
         stream = partial(events_of, self.client, silence=self.silence, before_end=before_end)
-        turn = StreamTurn(claim, self.client, stream, build, self.requests.cures, create.deadline, now)
+        turn = StreamTurn(claim, self.client, stream, build, conversation, self.requests.cures, create.deadline, now)
         try:
             return await turn.run()
         except ResponsesError as error:
             response = turn.streamed.response
             if response is None:
                 raise failed_create(error) from None
-            return await read_after_cut(self._reads(response.id, now()), str(error), now)
+            reads = self._reads(response.id, now(), conversation.keep, chained=conversation.is_chained)
+            record = await after_broken_stream(reads, error, turn.streamed.text, now)
+            await conversation.tell(record, record.continues)
+            return record
 
     async def _kept(self, record: ResponseRecord, options: SaveOptions | None) -> ResponseRecord:
         """The record as it travels; what it has no room for is in a file, where one is wanted."""
         return await keep_whole_text(record, options, self.requests.outputs)
 
-    def _reads(self, response_id: str, created_at: float) -> Reads:
+    def _reads(self, response_id: str, created_at: float, keep: Keep | None, *, chained: bool) -> Reads:
         """The GETs of a response created at that time, in seconds since the epoch."""
-        return Reads(self.client, response_id, created_at, self.cadence)
+        return Reads(self.client, response_id, created_at, self.cadence, keep=keep, chained=chained)

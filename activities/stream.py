@@ -17,6 +17,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.claims import Claim
+from durable_responses.activities.conversations import ConversationTurn
 from durable_responses.activities.create import Sending
 from durable_responses.activities.cures import Cures
 from durable_responses.activities.failures import deadline_passed, lost_response
@@ -66,13 +67,15 @@ _BEFORE_RESUMING = 1.0
 class StreamTurn:
     """The creation of one response and the following of its stream, over HTTP or a WebSocket: `open_events` knows.
 
-    `texts_taken_at`: the queue of texts for the response, if there is one; `now`: seconds since the epoch.
+    `build` makes the request, and awaits what it is given before that takes long. `texts_taken_at`: the queue of texts
+    for the response, if there is one; `now`: seconds since the epoch.
     """
 
     claim: Claim
     client: ResponsesClient
     open_events: OpenEvents
-    build: Callable[[], Awaitable[CreateRequest]]
+    build: Callable[[Callable[[], Awaitable[None]]], Awaitable[CreateRequest]]
+    conversation: ConversationTurn
     cures: Cures
     deadline: datetime | None
     now: Callable[[], float]
@@ -97,8 +100,9 @@ class StreamTurn:
                 asyncio.timeout(self._time_left()),
                 AsyncExitStack() as connection,
             ):
-                request = await self._sending.prepared(self.build(), heartbeats)
-                send = partial(self.cures.sent, request, partial(self._open, connection))
+                request = await self._sending.prepared(self.build(self._sending.fetching), heartbeats)
+                cured = partial(self.cures.sent, request, partial(self._open, connection))
+                send = partial(self.conversation.sent, cured)
                 events, self._changes = await self._sending.until_taken(send, heartbeats)
                 self._taken_at = self.now()
                 heartbeats.heartbeat()
@@ -120,7 +124,8 @@ class StreamTurn:
         finally:
             await self._reports.finish()
         assert self.streamed.response is not None
-        record = record_of(self.streamed.response)
+        record = record_of(self.streamed.response, self.conversation.keep)
+        await self.conversation.tell(record, self.conversation.continued(self.streamed.continues_from))
         record.changes = self._changes or None
         return record
 
@@ -279,6 +284,7 @@ class StreamedResponse:
     """What a stream has said about its response so far."""
 
     response: Response | None = None
+    continues_from: str | None = None
     _pieces: list[str] = field(default_factory=list)
 
     def take(self, event: Event) -> None:
@@ -287,6 +293,7 @@ class StreamedResponse:
             self._pieces.append(text)
         if isinstance(event, ResponseEvent):
             self.response = event.response
+            self.continues_from = event.response.previous_response_id or self.continues_from
 
     @property
     def has_text(self) -> bool:

@@ -23,6 +23,7 @@ from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.artifacts import keep_whole_text
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.clocks import Clock, server_clock
+from durable_responses.activities.conversations import ConversationTurn
 from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
 from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
 from durable_responses.activities.messages import (
@@ -347,19 +348,22 @@ class WebSocketActivities:
         if lost is not None:
             heartbeat = HeartbeatDetails(phase=CreatePhase.CREATED, response_id=lost)
             record = await _unless_stopped(
-                self._read(lost, "the worker that followed it was lost", now), lambda: heartbeat
+                self._read(lost, "the worker that followed it was lost", self.requests.turn(create), now),
+                lambda: heartbeat,
             )
             return WebSocketTurn(response=await keep_whole_text(record, create.save_whole_text, self.requests.outputs))
         with self._admitted():
             claim = self.claims.begin()
             _refuse_to_follow_another_attempt()
             way = SocketTurn(claim, self.client, self.sockets, create.warm_up, self.queue, self.silence)
-            build = partial(self.requests.build, create, background=False, stream=True)
+            conversation = self.requests.turn(create)
+            build = partial(self.requests.build, create, conversation, background=False, stream=True)
             turn = StreamTurn(
                 claim,
                 self.client,
                 way.events,
                 build,
+                conversation,
                 self.requests.cures,
                 create.deadline,
                 now,
@@ -376,8 +380,10 @@ class WebSocketActivities:
             response = turn.streamed.response
             if response is None:
                 raise failed_create(error) from None
-            reads = Reads(self.client, response.id, now(), self.cadence)
-            return way.result(_not_steered(await after_broken_stream(reads, error, turn.streamed.text, now)))
+            reads = self._reads(response.id, turn.conversation, now)
+            record = await after_broken_stream(reads, error, turn.streamed.text, now)
+            await turn.conversation.tell(record, record.continues)
+            return way.result(_not_steered(record))
 
     @activity.defn
     async def steer_response(self, steer: SteerResponse) -> SteerOutcome:
@@ -405,9 +411,15 @@ class WebSocketActivities:
         finally:
             self.in_flight.give_back()
 
-    async def _read(self, response_id: str, why: str, now: Clock) -> ResponseRecord:
+    async def _read(self, response_id: str, why: str, conversation: ConversationTurn, now: Clock) -> ResponseRecord:
         """The response, by its id, if it finishes although nobody follows it. Raises `ApplicationError`."""
-        return _not_steered(await read_after_cut(Reads(self.client, response_id, now(), self.cadence), why, now))
+        record = await read_after_cut(self._reads(response_id, conversation, now), why, now)
+        await conversation.tell(record, record.continues)
+        return _not_steered(record)
+
+    def _reads(self, response_id: str, conversation: ConversationTurn, now: Clock) -> Reads:
+        keep, chained = conversation.keep, conversation.is_chained
+        return Reads(self.client, response_id, now(), self.cadence, keep=keep, chained=chained)
 
 
 def _not_steered(record: ResponseRecord) -> ResponseRecord:

@@ -79,6 +79,7 @@ class AgentWorkflow:
         self._steering = SteeringMessages(self._ledger)
         self._input: AgentInput | None = None
         self._shown = ShownSearchAttributes()
+        self._suggested_at = 0  # bytes of history, when a new one was suggested first
 
     @workflow.run
     async def run(self, request: Any = None, carried: Any = None, *surplus: Any) -> AgentResult:
@@ -139,6 +140,8 @@ class AgentWorkflow:
 
     def _restore(self, ledger: Ledger) -> None:
         early = list(self._ledger.texts.values())  # signals are handled before the run begins
+        if ledger.conversation is not None:
+            ledger.conversation.start = None  # it stands in this history's first event, where activities read it
         self._ledger, self._steering = ledger, SteeringMessages(ledger)
         for message in early:
             self._steering.receive(message)
@@ -183,11 +186,17 @@ class AgentWorkflow:
                 await function_calls.answer(step.calls)
             elif not (self._steering.are_waiting and rules.continues_with_steering(step, iterations_left=left)):
                 return step
+        await source.keep_conversation()
         return ContinueAsNew()
 
     def _is_to_continue_as_new(self, agent_input: AgentInput) -> bool:
         # What would not fit now fits after the next response: then its answers have been given.
-        return workflow.info().is_continue_as_new_suggested() and self._ledger.fits_beside(json_bytes(agent_input))
+        if not workflow.info().is_continue_as_new_suggested() or not self._ledger.fits_beside(json_bytes(agent_input)):
+            return False
+        # A conversation that is sent in full has to be put down each time: that is done as rarely as may be.
+        size = workflow.info().get_current_history_size()
+        self._suggested_at = self._suggested_at or size
+        return not self._ledger.sends_all or size >= rules.late_for_new_history(self._suggested_at)
 
     async def _done(self, loop: "asyncio.Task[Ending | ContinueAsNew]") -> None:
         while not loop.done():

@@ -63,6 +63,17 @@ class TransportChoice(StrEnum):
     WEBSOCKET = "websocket"
 
 
+class ConversationChoice(StrEnum):
+    """Who keeps the conversation: the server, from which each response continues, or the run, which sends all of it.
+
+    `auto`: the server, as long as it shows that it does; else the run.
+    """
+
+    AUTO = "auto"
+    SERVER = "server"
+    FULL = "full"
+
+
 class OnAmbiguousCreate(StrEnum):
     """What happens when it cannot be known whether the provider took a create."""
 
@@ -114,6 +125,11 @@ class AgentInput(Record, CallersChoice):
     # --- how responses are obtained
     transport: TransportChoice = Field(
         TransportChoice.AUTO, description="auto (by effort and web search), background, stream or websocket."
+    )
+    conversation: ConversationChoice = Field(
+        ConversationChoice.AUTO,
+        description="Who keeps the conversation: server (each response continues from the one before), full (each "
+        "request carries all of it, and nothing is stored), or auto: the server, unless it does not.",
     )
     allow_websocket: bool = Field(
         False, description="Let `auto` take the WebSocket for runs with function tools that would stream otherwise."

@@ -8,9 +8,14 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
 
+from durable_responses.activities.conversation_items import after, encoded, output_items, own_items
 from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
+    Conversation,
+    ConversationPoint,
+    ConversationStart,
     CreatedResponse,
+    CreateResponse,
     ProgressReport,
     ResponseRecord,
     Waiting,
@@ -26,6 +31,7 @@ from durable_responses.workflows.contract import (
     AgentUsage,
     CallRecord,
     CallStatus,
+    ConversationChoice,
     ResponseUsage,
 )
 
@@ -36,6 +42,10 @@ _MOST_CHANGES = 20
 _LONGEST_NAME = 200  # characters of what is only shown
 LOST = "lost"
 MAY_STILL_RUN = "may_still_run"
+SUPERSEDED = "superseded"
+TOO_LARGE = "has items that are too large to be sent again"
+NOT_KNOWN = "came in a way in which its items are not known"
+IN_FULL = "the whole conversation is sent with each request, as it does not continue from previous_response_id"
 
 
 def usage_of(usage: Usage | None) -> AgentUsage:
@@ -56,6 +66,31 @@ def add_usage(left: AgentUsage, right: AgentUsage) -> AgentUsage:
     return AgentUsage(**{name: getattr(left, name) + getattr(right, name) for name in AgentUsage.model_fields})
 
 
+class ConversationSoFar(BaseModel):
+    """How far a run's conversation has come; its items are in the run's histories.
+
+    `after`: the response whose output are the last items. `in_full`: all of it is sent with each create; `store`: the
+    provider is to keep the responses all the same. `lost`: why it cannot be sent any more. `start`: for a new
+    history, where the items before it are.
+    """
+
+    point: ConversationPoint = ConversationPoint()
+    after: str | None = None
+    in_full: bool = False
+    store: bool = True
+    lost: str | None = None
+    start: ConversationStart | None = None
+
+    def told(self, *, chained: bool = False) -> Conversation:
+        """What a create is told of it; `chained`: it continues from `after` by its id."""
+        return Conversation(
+            before=self.point,
+            after=None if chained else self.after,
+            in_full=self.in_full or None,
+            store=None if self.store else False,
+        )
+
+
 class Ledger(BaseModel):
     """The memory of one run.
 
@@ -64,7 +99,8 @@ class Ledger(BaseModel):
     of the worker that holds the run's WebSocket, `connection` the one that its last turn went over. `texts` and
     `texts_received` are the steering messages, as histories name them; `workflows.steering` keeps them. `last_text`:
     after a continue-as-new, the text of the last response before it. `most_calls`: how many calls of one response are
-    executed, where a worker has said another number than the usual one.
+    executed, where a worker has said another number than the usual one. `conversation`: None where the run does not
+    know its own.
     """
 
     state: AgentState
@@ -80,8 +116,10 @@ class Ledger(BaseModel):
     search_attributes: bool = Field(False, description="Whether a worker has said that the namespace has ours.")
     last_text: str = ""
     most_calls: int | None = None
+    conversation: ConversationSoFar | None = None
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
+    _text_before_last: str = PrivateAttr("")
 
     def begin(self, request: AgentInput, now: datetime) -> None:
         """The run starts."""
@@ -89,6 +127,9 @@ class Ledger(BaseModel):
         self.state.max_iterations = rules.max_iterations_for(request)
         self.state.model = request.model
         self.state.started_at = now
+        if request.conversation is not ConversationChoice.SERVER and request.previous_response_id is None:
+            in_full = request.conversation is ConversationChoice.FULL
+            self.conversation = ConversationSoFar(in_full=in_full, store=not in_full)
 
     def begin_iteration(self) -> None:
         """A further response is wanted; the one before stays shown until its id is known."""
@@ -112,8 +153,14 @@ class Ledger(BaseModel):
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
         for change in obtained.changes or []:
-            if change not in self.state.request_changes and len(self.state.request_changes) < _MOST_CHANGES:
-                self.state.request_changes.append(change[:_LONGEST_NAME])
+            self.changed_request(change)
+        if obtained.chains is False:
+            self.send_all()
+
+    def changed_request(self, change: str) -> None:
+        """Something of what is sent is not as it was asked for."""
+        if change not in self.state.request_changes and len(self.state.request_changes) < _MOST_CHANGES:
+            self.state.request_changes.append(change[:_LONGEST_NAME])
 
     def progress_reported(self, report: ProgressReport) -> None:
         """An activity told what a running response has written so far. A report that comes after its end is void."""
@@ -154,6 +201,7 @@ class Ledger(BaseModel):
         self._record_usage(response.id, response.status, usage_of(response.usage))
         if rules.may_be_continued(response):
             self.chain.append(response.id)
+        self._text_before_last = self.text_before
         self._show(response.all_text)
         if response.status != ResponseStatus.FAILED:  # which may be created again
             self.text_before = self.state.preview
@@ -162,6 +210,44 @@ class Ledger(BaseModel):
     def whole_text(self) -> str | None:
         """The file that holds all of the last response's text, where history had no room for it."""
         return self._last.whole_text if isinstance(self._last, ResponseRecord) else None
+
+    # --- the conversation ------------------------------------------------------------------------------------------
+
+    @property
+    def sends_all(self) -> bool:
+        """Whether each create carries the whole conversation."""
+        return self.conversation is not None and self.conversation.in_full
+
+    def send_all(self) -> None:
+        """From now on each create carries the whole conversation, where the run knows it."""
+        if self.conversation is not None:
+            self.conversation.in_full = True
+
+    def conversation_grew(self, create: CreateResponse, response: ResponseRecord) -> None:
+        """The run continues with the response to this create, if at all."""
+        so_far = self.conversation
+        if so_far is None:
+            return
+        given = response.conversation
+        if create.opening is None:
+            given = after(so_far.point, map(encoded, own_items(create)))
+        if given is not None and response.replayable:
+            so_far.point, so_far.after = after(given, map(encoded, output_items(response))), response.id
+        elif so_far.in_full:
+            so_far.lost = f"{response.id} {TOO_LARGE if response.replayable is False else NOT_KNOWN}"
+        else:
+            self.conversation = None
+
+    def superseded(self, response_id: str) -> None:
+        """A response is not used, and nothing is chained from it: another one is created in its place."""
+        self.unchain(response_id)
+        for entry in reversed(self.responses):
+            if entry.response_id == response_id:
+                entry.status = SUPERSEDED
+                break
+        self._last = None
+        self.text_before = self._text_before_last
+        self.state.preview = self.text_before
 
     def unchain(self, response_id: str) -> None:
         """The next response does not continue from this one, although it could."""
@@ -195,14 +281,15 @@ class Ledger(BaseModel):
         A run that ends before its next response still has the last one's text.
         """
         text = self._last.output_text if self._last else self.last_text
-        room = min(self._room_beside(beside), _CARRIED_TEXT)
+        room = min(self.room_beside(beside), _CARRIED_TEXT)
         return self.model_copy(update={"last_text": cut(text, room) if room >= _SHORTEST_TEXT else ""})
 
     def fits_beside(self, size: int) -> bool:
         """Whether a new history can be given all that decides, with `size` bytes of input."""
-        return self._room_beside(size) >= 0
+        return self.room_beside(size) >= 0
 
-    def _room_beside(self, size: int) -> int:
+    def room_beside(self, size: int) -> int:
+        """The bytes that are left in what a new history is given, beside `size` bytes of input."""
         return rules.LARGEST_MESSAGE - size - json_bytes(self.model_copy(update={"last_text": ""}))
 
     def result(self) -> AgentResult:

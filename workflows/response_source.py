@@ -18,12 +18,16 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
+    from durable_responses.activities.conversations import ConversationActivities
     from durable_responses.activities.messages import (
         AwaitResponse,
         CancelResponse,
+        ConversationStart,
         CreatedResponse,
         CreateResponse,
         FailureType,
+        Keep,
+        KeepConversation,
         Opening,
         ResponseRecord,
         SteerOutcome,
@@ -34,11 +38,12 @@ with workflow.unsafe.imports_passed_through():
     )
     from durable_responses.activities.responses import ResponsesActivities
     from durable_responses.activities.websocket import WebSocketActivities
+    from durable_responses.json_text import json_bytes
     from durable_responses.responses_api.models import Response, ResponseStatus
     from durable_responses.workflows import activity_errors, interruptions, rules
-    from durable_responses.workflows.contract import AgentInput, TaskQueue
+    from durable_responses.workflows.contract import AgentError, AgentInput, ConversationChoice, TaskQueue
     from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
-    from durable_responses.workflows.ledger import Ledger
+    from durable_responses.workflows.ledger import IN_FULL, Ledger
     from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
     from durable_responses.workflows.rules import AfterFailedCreate, CreateHistory
     from durable_responses.workflows.steering import SteeringMessages
@@ -81,26 +86,61 @@ class ResponseSource:
     stop: StopRequest
     changed: Callable[[], None]
 
-    async def next_response(self) -> Response:
+    async def next_response(self) -> ResponseRecord:
         """One response, finished or cut off by the deadline, and recorded in the ledger.
 
         Raises `Stopped`, `DeadlinePassed`, `RunFailed`.
         """
-        creates = CreateHistory(can_rebuild=self.request.previous_response_id is None)
+        knows_all = self.request.previous_response_id is None
+        creates = CreateHistory(can_rebuild=knows_all and not self.ledger.sends_all)
         while True:
+            self._check_conversation()
             before = len(self.ledger.chain)
             try:
-                response = await self._obtain(fitting(self._create_request(creates)))
+                create = fitting(self._create_request(creates))
+                response = await self._obtain(create)
             except ActivityError as error:
                 await self._after_failed_create(error, creates)
             else:
+                if self._is_not_continued(response, creates):
+                    continue
                 if self._is_empty_for_the_first_time(response, before, creates):
                     continue
                 if await self._is_created_again(response, creates):
                     continue
                 self.ledger.answers = []
                 self.steering.given()
+                self.ledger.conversation_grew(create, response)
                 return response
+
+    def _check_conversation(self) -> None:
+        """Raise `RunFailed` where the whole conversation is to be sent, and cannot be."""
+        conversation = self.ledger.conversation
+        if conversation is None or not conversation.in_full or conversation.point.count == 0:
+            return
+        if self.request.conversation is ConversationChoice.AUTO:
+            self.ledger.changed_request(IN_FULL)
+        if conversation.lost:
+            message = f"The whole conversation cannot be sent: {conversation.lost}."
+            raise RunFailed(AgentError(type=FailureType.CONVERSATION_LOST, message=message))
+
+    def _is_not_continued(self, response: ResponseRecord, creates: CreateHistory) -> bool:
+        """Whether a response is to be created again, with the full input: its model has not seen what was said before.
+
+        Raises `RunFailed` where the run does not know what that was.
+        """
+        if response.continues is not False or response.status != ResponseStatus.COMPLETED:
+            return False
+        self.ledger.superseded(response.id)
+        if self.request.conversation is ConversationChoice.SERVER or not creates.after_not_continued():
+            message = (
+                f"The server took previous_response_id, but {response.id} does not continue from that response: its "
+                "model has not seen what was said before."
+            )
+            raise RunFailed(AgentError(type=FailureType.CHAIN_REJECTED, message=message))
+        self.ledger.send_all()
+        self.changed()
+        return True
 
     def _is_empty_for_the_first_time(self, response: Response, before: int, creates: CreateHistory) -> bool:
         """Whether a response is empty for the first time; then nothing is chained from it."""
@@ -121,33 +161,37 @@ class ResponseSource:
         await self._pause(timedelta(seconds=pause), "the response failed, and is created again", creates.failed, why)
         return True
 
-    async def _obtain(self, create: CreateResponse) -> Response:
+    async def _obtain(self, create: CreateResponse) -> ResponseRecord:
         match rules.transport_for(self.request):
             case Transport.BACKGROUND:
-                return await self._wait_for(await self._create(create))
+                return await self._wait_for(await self._create(create), create)
             case Transport.STREAM:
                 return await self._stream(create)
             case Transport.WEBSOCKET:
                 return await self._over_websocket(create)
 
     def _create_request(self, creates: CreateHistory) -> CreateResponse:
-        ledger, full = self.ledger, creates.chain_rejected
+        ledger = self.ledger
+        # What the run does not know itself, the create reads from the responses that the provider has stored.
+        rebuilds = creates.chain_rejected and not ledger.sends_all
         previous = ledger.chain[-1] if ledger.chain else self.request.previous_response_id
+        chained = ledger.conversation is not None and previous == ledger.conversation.after and not ledger.sends_all
         return CreateResponse(
             options=rules.model_options(self.request),
             iteration=ledger.state.iteration,
             attempt=creates.attempt,
-            opening=self._opening() if full or not ledger.chain else None,
+            opening=self._opening() if rebuilds or not ledger.chain else None,
             new_items=ledger.answers,
             texts=self.steering.for_next_create(),
-            previous_response_id=None if full else previous,
-            rebuild_from=ledger.chain if full else [],
+            previous_response_id=None if rebuilds or ledger.sends_all else previous,
+            rebuild_from=ledger.chain if rebuilds else [],
             deadline=ledger.deadline,
             lost_response_id=creates.interrupted,
-            warm_up=self.request.warm_up and not ledger.chain and not full,
-            save=None if ledger.chain or full else self.request.save,
+            warm_up=self.request.warm_up and not (ledger.chain or rebuilds or ledger.sends_all),
+            save=None if ledger.chain or rebuilds else self.request.save,
             effort_asked=self.request.effort_asked,
             save_whole_text=self.request.save,
+            conversation=ledger.conversation.told(chained=chained) if ledger.conversation and not rebuilds else None,
         )
 
     def _opening(self) -> Opening:
@@ -187,11 +231,11 @@ class ResponseSource:
             raise Stopped
         return created
 
-    async def _wait_for(self, created: CreatedResponse) -> Response:
+    async def _wait_for(self, created: CreatedResponse, create: CreateResponse) -> ResponseRecord:
         if created.finished is not None:
             self._record(created.finished)
             return created.finished
-        handle = self._start_waiting(created)
+        handle = self._start_waiting(created, create)
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
         if not handle.done():
             await self._cancel_at_provider(created.response_id)
@@ -209,10 +253,11 @@ class ResponseSource:
             return await self._given_up(created.response_id, error)
         if not response.is_finished:
             return await self._cut_off(response)
+        response.conversation = created.conversation
         self._record(response)
         return response
 
-    def _start_waiting(self, created: CreatedResponse) -> ActivityHandle[ResponseRecord]:
+    def _start_waiting(self, created: CreatedResponse, create: CreateResponse) -> ActivityHandle[ResponseRecord]:
         deadline = self.ledger.deadline
         return workflow.start_activity_method(
             ResponsesActivities.await_response,
@@ -221,6 +266,8 @@ class ResponseSource:
                 created_at=workflow.now(),
                 deadline=deadline,
                 live_preview=self.request.live_preview,
+                keep=kept_of(create),
+                chained=created.continues is False or None,
                 save_whole_text=self.request.save,
             ),
             task_queue=self._queue(TaskQueue.WAITING),
@@ -230,14 +277,14 @@ class ResponseSource:
             retry_policy=_WAIT_RETRIES,
         )
 
-    async def _cut_off(self, unfinished: ResponseRecord) -> Response:
+    async def _cut_off(self, unfinished: ResponseRecord) -> ResponseRecord:
         """Cancel a response at the deadline. If it completed at that very moment, it is used."""
         ended = await self._cancel_at_provider(unfinished.id)
         return ended if ended is not None and ended.status == ResponseStatus.COMPLETED else unfinished
 
     # --- stream --------------------------------------------------------------------------------------------------
 
-    async def _stream(self, create: CreateResponse) -> Response:
+    async def _stream(self, create: CreateResponse) -> ResponseRecord:
         handle = workflow.start_activity_method(
             ResponsesActivities.stream_response,
             create,
@@ -252,8 +299,10 @@ class ResponseSource:
 
     # --- websocket -----------------------------------------------------------------------------------------------
 
-    async def _over_websocket(self, create: CreateResponse) -> Response:
+    async def _over_websocket(self, create: CreateResponse) -> ResponseRecord:
         turn = await self._turn(create)
+        if turn.superseded or turn.steers:  # the provider has put texts between them that the run cannot place
+            turn.response.replayable = turn.response.continues = None
         for response in (*turn.superseded, turn.response):
             self._record(response)
         if self.stop.requested:
@@ -302,7 +351,8 @@ class ResponseSource:
 
     async def _message_during(self, handle: ActivityHandle[WebSocketTurn]) -> SteerResponse | None:
         """The next steering message for the turn; None when the turn is over, or is to be."""
-        next_to_send = self.steering.next_to_send
+        # Where the run sends the whole conversation, a message must stand in it: it goes with the next create.
+        next_to_send = (lambda: None) if self.ledger.sends_all else self.steering.next_to_send
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested or next_to_send() is not None)
         return None if handle.done() or self.stop.requested else next_to_send()
 
@@ -329,6 +379,36 @@ class ResponseSource:
                 return SteerOutcome(id=steer.id, status=SteerStatus.FAILED, reason="No worker took it.")
             return SteerOutcome(id=steer.id, status=SteerStatus.UNKNOWN, reason=activity_errors.error_of(error).message)
 
+    # --- before a new history ------------------------------------------------------------------------------------
+
+    async def keep_conversation(self) -> None:
+        """Let the ledger say where a new history finds the conversation.
+
+        It needs the items only if it sends them. If they can be put nowhere, they are read from this history, for as
+        long as Temporal keeps it.
+        """
+        conversation = self.ledger.conversation
+        if conversation is None or conversation.point.count == 0 or conversation.lost:
+            return
+        so_far = conversation.told()
+        conversation.start = ConversationStart(run_id=workflow.info().run_id, conversation=so_far)
+        if not conversation.in_full:
+            return
+        try:
+            kept = await workflow.execute_activity_method(
+                ConversationActivities.keep_conversation,
+                KeepConversation(conversation=so_far, room=self.ledger.room_beside(json_bytes(self.request))),
+                task_queue=self._queue(TaskQueue.AGENTS),
+                summary="keep the conversation",
+                start_to_close_timeout=timedelta(minutes=2),
+                schedule_to_close_timeout=timedelta(minutes=10),
+                heartbeat_timeout=timedelta(seconds=5),
+                retry_policy=_CREATE_RETRIES,
+            )
+            conversation.start = read(kept)
+        except (ActivityError, UnreadablePayload) as error:
+            workflow.logger.warning("The conversation could not be put down: %s", error.__cause__ or error)
+
     # --- stopping ------------------------------------------------------------------------------------------------
 
     async def _cancel_at_provider(self, response_id: str) -> ResponseRecord | None:
@@ -352,7 +432,7 @@ class ResponseSource:
         self._record(response)
         return response
 
-    async def _given_up(self, response_id: str, error: ActivityError) -> Response:
+    async def _given_up(self, response_id: str, error: ActivityError) -> ResponseRecord:
         """Stop a response that cannot be waited for; one that has completed anyway is used. Raises `RunFailed`."""
         ended = await self._leave(response_id)
         if ended is not None and ended.status == ResponseStatus.COMPLETED:
@@ -374,6 +454,8 @@ class ResponseSource:
             self.ledger.state.ambiguous_creates += 1
         if failure is FailureType.RESPONSE_LOST:
             self.ledger.response_lost(response_id)
+        if decision is AfterFailedCreate.CREATE_WITH_FULL_INPUT:
+            self.ledger.send_all()
         self.changed()
         out_of_time = activity_errors.ran_out_of_time(error) or failure is FailureType.DEADLINE_PASSED
         if creates.interrupted and (self.stop.requested or out_of_time or decision is AfterFailedCreate.FAIL):
@@ -411,6 +493,13 @@ class ResponseSource:
 
     def _queue(self, queue: TaskQueue) -> str:
         return queue.under(workflow.info().task_queue)
+
+
+def kept_of(create: CreateResponse) -> Keep | None:
+    """What history keeps of the output of a create's response."""
+    if create.conversation is None:
+        return None
+    return Keep.ALL if create.conversation.in_full else Keep.SOME
 
 
 def _step(verb: str, create: CreateResponse) -> str:

@@ -46,6 +46,7 @@ from durable_responses.workflows.contract import (
     AgentState,
     AgentStatus,
     AgentUsage,
+    ConversationChoice,
     IncompleteReason,
     OnAmbiguousCreate,
     TransportChoice,
@@ -109,7 +110,19 @@ def out_of_bounds(request: AgentInput) -> list[str]:
     ]
     if request.text_format is not None and (problem := text_formats.problem_of(request.text_format)):
         problems.append(f"text_format.{problem}")
+    if request.conversation is ConversationChoice.FULL:
+        problems += _not_in_full(request)
     return problems + _unusable_names(request.save)
+
+
+def _not_in_full(request: AgentInput) -> list[str]:
+    """What a run cannot have that sends its whole conversation each time, and lets the provider store nothing."""
+    problems = []
+    if request.previous_response_id is not None:
+        problems.append("previous_response_id: the run does not know that conversation, so it cannot send it in full")
+    if request.transport is TransportChoice.BACKGROUND:
+        problems.append("transport: a background response is stored, and with conversation full none is; take stream")
+    return problems
 
 
 def _unusable_names(save: SaveOptions | None) -> list[str]:
@@ -161,9 +174,10 @@ def transport_for(request: AgentInput) -> Transport:
     if request.transport is not TransportChoice.AUTO:
         return Transport(request.transport.value)
     effort = _EFFORTS.index(request.reasoning_effort)
+    stored = request.conversation is not ConversationChoice.FULL  # what is not stored cannot be read in the background
     slow = effort >= _EFFORTS.index(ReasoningEffort.HIGH)
     searches = request.enable_web_search and effort >= _EFFORTS.index(ReasoningEffort.MEDIUM)
-    if slow or searches:
+    if stored and (slow or searches):
         return Transport.BACKGROUND
     has_functions = request.tools is None or bool(request.tools)
     return Transport.WEBSOCKET if request.allow_websocket and has_functions else Transport.STREAM
@@ -184,6 +198,18 @@ def absolute_deadline(request: AgentInput, started_at: datetime) -> datetime | N
 def model_options(request: AgentInput) -> ModelOptions:
     """What every create of the run says to the model."""
     return ModelOptions(**{name: getattr(request, name) for name in ModelOptions.model_fields})
+
+
+_LARGEST_FULL_HISTORY = 20 * 1024 * 1024  # bytes; the server ends a run at 50 MB
+_SUGGESTED_TIMES = 5
+
+
+def late_for_new_history(suggested_at: int) -> int:
+    """The bytes of history at which a run that sends its whole conversation continues in a new one.
+
+    `suggested_at`: those at which the server suggested it first, 4 MB or as many events as usually come with less.
+    """
+    return min(_SUGGESTED_TIMES * suggested_at, _LARGEST_FULL_HISTORY)
 
 
 # --- after a response --------------------------------------------------------------------------------------------
@@ -398,6 +424,7 @@ class CreateHistory:
     failed: int = 0
     turned_away: int = 0
     empty: int = 0
+    not_continued: int = 0
     chain_rejected: bool = False
     interrupted: str | None = None
     can_rebuild: bool = True
@@ -432,6 +459,13 @@ class CreateHistory:
                 again = False
         return AfterFailedCreate.CREATE_AGAIN if again else AfterFailedCreate.FAIL
 
+    def after_not_continued(self) -> bool:
+        """Take note of a response that did not continue from the one it was to; whether the full input can be sent."""
+        self.not_continued += 1
+        again = self.can_rebuild and not self.chain_rejected
+        self.chain_rejected = True
+        return again
+
     def after_empty(self) -> bool:
         """Take note of a response that says nothing, and say whether it is created again: once in an iteration."""
         self.empty += 1
@@ -457,7 +491,7 @@ class CreateHistory:
     @property
     def attempt(self) -> int:
         """The number of the next create, sent as `metadata.attempt`: 1 unless one was taken, or may have been."""
-        return 1 + self.ambiguous + self.lost + self.empty + self.failed
+        return 1 + self.ambiguous + self.lost + self.empty + self.failed + self.not_continued
 
 
 def error_of(failure: FailureType | str, message: str, detail: FailureDetail | None) -> AgentError:

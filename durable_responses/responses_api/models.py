@@ -907,6 +907,7 @@ class CreateRequest(ApiModel):
     store: bool | None = None
     stream: bool | None = None
     metadata: dict[str, str] | None = None
+    include: list[str] | None = None
 
     def body(self) -> dict[str, Any]:
         """The JSON object to send."""

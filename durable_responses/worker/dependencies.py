@@ -13,6 +13,12 @@ from temporalio.client import Client
 from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 from durable_responses.activities.artifacts import ArtifactActivities, OutputFolders
 from durable_responses.activities.claims import Claims
+from durable_responses.activities.conversations import (
+    FOLDER,
+    ConversationActivities,
+    ConversationFiles,
+    Conversations,
+)
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
@@ -72,6 +78,7 @@ class Dependencies:
     responses: ResponsesActivities
     websockets: WebSocketActivities
     tools: ToolActivities
+    conversations: ConversationActivities
     artifacts: ArtifactActivities
 
 
@@ -88,7 +95,13 @@ async def opened(
             outputs = OutputFolders([settings.output_root], settings.allow_hidden_files)
             capabilities = Capabilities(provider.base_url, settings.state_folder)
             requests = RequestBuilder(
-                client, registry, settings.model, [settings.files_root], outputs=outputs, capabilities=capabilities
+                client,
+                registry,
+                settings.model,
+                [settings.files_root],
+                outputs=outputs,
+                capabilities=capabilities,
+                conversations=Conversations(capabilities, ConversationFiles(settings.state_folder / FOLDER)),
             )
             budget = GetBudget(settings.gets_per_second)
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
@@ -107,6 +120,7 @@ async def opened(
                 responses=ResponsesActivities(client, requests, in_flight, budget, cadence, claims=claims),
                 websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
                 tools=ToolActivities(registry, context, claims, loops, secrets=Secrets(settings.secrets())),
+                conversations=ConversationActivities(requests.conversations, requests.own_items),
                 artifacts=ArtifactActivities(outputs),
             )
 

@@ -60,7 +60,11 @@ def agents_worker(of: Dependencies, attributes: AttributeWatch) -> Worker:
         Client(**config),
         task_queue=TaskQueue.AGENTS.under(of.settings.task_queue),
         workflows=[AgentWorkflow],
-        activities=[of.responses.cancel_response, of.artifacts.save_artifact],
+        activities=[
+            of.responses.cancel_response,
+            of.artifacts.save_artifact,
+            of.conversations.keep_conversation,
+        ],
         # The sandbox is for the tests. Here it would cost 1 ms for each activity and 75 KB for each run in memory, and
         # load the workflow from its file for every run, whatever that file has become since this process started.
         workflow_runner=UnsandboxedWorkflowRunner(),

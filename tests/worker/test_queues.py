@@ -23,7 +23,7 @@ NOBODY = "http://127.0.0.1:1/v1"
 SHUTDOWN = ShutdownTimeouts(creates=timedelta(seconds=3), tools=timedelta(seconds=2))
 Name = ActivityName
 SERVED = {
-    "agents": {Name.CANCEL_RESPONSE, Name.SAVE_ARTIFACT},
+    "agents": {Name.CANCEL_RESPONSE, Name.SAVE_ARTIFACT, Name.KEEP_CONVERSATION},
     "agents-create": {Name.CREATE_RESPONSE, Name.STREAM_RESPONSE, Name.WEBSOCKET_TURN},
     "own": {Name.WEBSOCKET_TURN, Name.STEER_RESPONSE},
     "agents-waiting": {Name.AWAIT_RESPONSE},

@@ -1,0 +1,69 @@
+"""The items of a conversation as they travel and are sent again, and the point that it has come to. Plain Python.
+
+A point is a chain of hashes, so it can be told what adding items leads to without having those before them: the
+workflow does so, which holds no items, and each worker checks by it what it has put together.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from durable_responses.activities.messages import ConversationPoint, CreateResponse
+from durable_responses.responses_api.models import Response
+
+START = ConversationPoint()
+_HASH_CHARACTERS = 24  # each turn has two of them in history
+
+
+def encoded(item: Any) -> bytes:
+    """An item as JSON, the same for every worker and whatever it has travelled through. Raises `ValueError`."""
+    return json.dumps(item, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def after(point: ConversationPoint, items: Iterable[bytes]) -> ConversationPoint:
+    """The point that a conversation has come to with these items more."""
+    count, size, digest = point.count, point.size, point.hash
+    for item in items:
+        count, size = count + 1, size + len(item)
+        digest = hashlib.sha256(digest.encode() + item).hexdigest()[:_HASH_CHARACTERS]
+    return ConversationPoint(count=count, hash=digest, size=size)
+
+
+def own_items(create: CreateResponse) -> list[Any]:
+    """The items that a create without an opening adds to its conversation."""
+    return input_items([*create.new_items, *map(user_message, create.texts)])
+
+
+def user_message(text: str) -> dict[str, Any]:
+    """A text of the user as an item."""
+    return {"role": "user", "content": text}
+
+
+def input_items(given: str | Sequence[Any]) -> list[Any]:
+    """A request's `input` as a list of plain items."""
+    if isinstance(given, str):
+        return [user_message(given)]
+    return [_plain(item) for item in given]
+
+
+def output_items(response: Response) -> list[Any]:
+    """The output of a response as it is given back to the model."""
+    return [_plain(item) for item in response.output]
+
+
+def sendable(items: Iterable[Any], *, stored: bool) -> list[Any]:
+    """The items that a server can be sent. What it has not stored, it cannot look up: reasoning without contents."""
+    return [item for item in items if stored or not _is_only_a_reference(item)]
+
+
+def _is_only_a_reference(item: Any) -> bool:
+    if not isinstance(item, dict) or item.get("type") != "reasoning":
+        return False
+    return not item.get("encrypted_content") and not item.get("content")
+
+
+def _plain(item: Any) -> Any:
+    return item.model_dump(mode="json", exclude_none=True) if isinstance(item, BaseModel) else item
