@@ -216,6 +216,11 @@ class Settings(BaseSettings):
     mcp_wait: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
         timedelta(seconds=45), gt=timedelta(0), description="How long the MCP tool `gpt5_agent` waits for its result."
     )
+    mcp_wait_without_progress: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
+        timedelta(seconds=15),
+        gt=timedelta(0),
+        description="The same for clients that ask for no progress: several give up after 20 s.",
+    )
     mcp_cancel_with_request: Annotated[bool, NOT_OF_THE_WORKER] = Field(
         False, description="Whether a client that cancels its request to `gpt5_agent` cancels the run as well."
     )

@@ -7,13 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from durable_responses.jobs.job_view import JobView, Source
+from durable_responses.mcp_server import next_steps
 from durable_responses.mcp_server.arguments import Untitled
 from durable_responses.responses_api.redaction import redact
 from durable_responses.workflows.contract import AgentError, AgentStatus, AgentUsage
 from durable_responses.workflows.rules import waiting_text
 
 MEMO_DISPLAY = "display_in_chat"
-"""Key of the workflow's memo: whether the text of a saved result is to be returned as well."""
+"""Key of the workflow's memo: false if the text is to be saved and not to be returned as well."""
 
 _SHORTEST_POLL_MS, _LONGEST_POLL_MS = 2_000, 30_000
 
@@ -38,28 +39,36 @@ class JobProgress(Answer):
 class JobAnswer(Answer):
     """A job, as `gpt5_agent` and `gpt5_agent_poll` return it. Times are ISO 8601, in UTC."""
 
+    # The text comes last: a client that cuts what is long does not cut what is short.
     job_id: str
     status: AgentStatus
+    next_step: str | None
+    """What to call next, or where the whole output is; null if there is nothing to add."""
+    error: AgentError | None
+    incomplete_reason: str | None
+    notices: list[str]
+    """Anything unusual, such as that no worker is running."""
+    result_path: str | None
+    """The saved file."""
+    result_uri: str | None
+    """The result as a resource, once the job has ended."""
+    output_bytes: int | None
+    """The size of the whole answer, once the job has ended."""
     iterations: int
     """Model responses so far; 0 before the first."""
     response_id: str | None
     """Pass it as `previous_response_id` to continue from a completed run."""
     model: str | None
-    preview: str
-    """The last 4000 characters written so far."""
-    output: str | None
-    """The whole answer, once the job has ended; null if it was saved and display_in_chat is false."""
-    result_path: str | None
-    error: AgentError | None
-    incomplete_reason: str | None
     usage: AgentUsage
     progress: JobProgress
     cancel_requested: bool
     updated_at: datetime | None
     next_poll_ms: int | None
     """When to poll again; null once the job has ended."""
-    notices: list[str]
-    """Anything unusual, such as that no worker is running."""
+    preview: str
+    """The last 4000 characters written so far; empty once they are in `output`, and if display_in_chat is false."""
+    output: str | None
+    """The whole answer, once the job has ended; null if it was saved and display_in_chat is false."""
 
 
 class StartAnswer(Answer):
@@ -67,6 +76,7 @@ class StartAnswer(Answer):
 
     job_id: str
     status: AgentStatus
+    next_step: str
 
 
 class CancelStatus(StrEnum):
@@ -84,6 +94,7 @@ class CancelAnswer(Answer):
 
     job_id: str
     status: CancelStatus
+    next_step: str | None
     notices: list[str]
 
 
@@ -121,13 +132,6 @@ class JobNotFoundAnswer(Answer):
     error: Literal[ProblemCode.JOB_NOT_FOUND] = ProblemCode.JOB_NOT_FOUND
 
 
-class Problem(Answer):
-    """A tool call that failed; `message` is one sentence."""
-
-    error: ProblemCode
-    message: str
-
-
 def output_schema(*kinds: type[Answer]) -> dict[str, Any]:
     """The published schema of a tool's structured content: an object of one of these kinds."""
     # Protocol revisions before 2026-07-28 require an object at the root.
@@ -145,17 +149,27 @@ def output_schema(*kinds: type[Answer]) -> dict[str, Any]:
 def job_answer(view: JobView, now: datetime) -> JobAnswer:
     """A job as the tools return it."""
     state, result = view.state, view.result
+    output = result.output_text if result and not is_kept_back(view) else None
+    path = result.artifact_path if result else None
+    size = len(result.output_text.encode()) if result else None
+    poll_ms = next_poll_ms(view, now)
     return JobAnswer(
         job_id=view.job_id,
         status=state.status,
+        next_step=(
+            next_steps.while_open(view.job_id, poll_ms)
+            if poll_ms
+            else next_steps.after_end(view.job_id, path, size or 0, is_kept_back=is_kept_back(view))
+        ),
+        error=_redacted(state.error) if state.error else None,
+        incomplete_reason=result.incomplete_reason if result else None,
+        notices=notices(view),
+        result_path=path,
+        result_uri=next_steps.result_uri(view.job_id) if result else None,
+        output_bytes=size,
         iterations=_iterations(view),
         response_id=state.response_id,
         model=state.model,
-        preview=state.preview,
-        output=result.output_text if result and not is_kept_back(view) else None,
-        result_path=result.artifact_path if result else None,
-        error=_redacted(state.error) if state.error else None,
-        incomplete_reason=result.incomplete_reason if result else None,
         usage=state.usage,
         progress=JobProgress(
             iteration=_iterations(view),
@@ -165,15 +179,24 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
         ),
         cancel_requested=state.cancel_requested,
         updated_at=state.updated_at,
-        next_poll_ms=next_poll_ms(view, now),
-        notices=notices(view),
+        next_poll_ms=poll_ms,
+        preview="" if output or is_kept_back(view) else state.preview,
+        output=output,
+    )
+
+
+def start_answer(job_id: str, status: AgentStatus) -> StartAnswer:
+    """A job that was started now, or earlier."""
+    return StartAnswer(
+        job_id=job_id, status=status, next_step=next_steps.after_start(job_id, has_ended=status.is_final)
     )
 
 
 def cancel_answer(view: JobView) -> CancelAnswer:
     """The outcome of a cancel: an open job is being stopped, a closed one has its real status."""
     status = CancelStatus(view.state.status.value) if view.is_closed else CancelStatus.CANCELLING
-    return CancelAnswer(job_id=view.job_id, status=status, notices=notices(view))
+    step = next_steps.after_cancel(view.job_id) if status is CancelStatus.CANCELLING else None
+    return CancelAnswer(job_id=view.job_id, status=status, next_step=step, notices=notices(view))
 
 
 def list_answer(views: list[JobView], asked: JobView | None) -> ListAnswer:
@@ -201,9 +224,9 @@ def next_poll_ms(view: JobView, now: datetime) -> int | None:
 
 
 def is_kept_back(view: JobView) -> bool:
-    """Whether the text is not returned because it was saved and `display_in_chat` is false."""
-    saved = view.result is not None and view.result.artifact_path is not None
-    return saved and view.memo.get(MEMO_DISPLAY) is False
+    """Whether the text is not returned because it was, or will be, saved and `display_in_chat` is false."""
+    is_saved = view.result is None or view.result.artifact_path is not None
+    return is_saved and view.memo.get(MEMO_DISPLAY) is False
 
 
 _NO_WORKER = "No worker is running, or it is not responding. The job is safe and resumes as soon as there is one."

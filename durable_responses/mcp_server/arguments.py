@@ -1,14 +1,15 @@
 """The arguments of the tools, as published and as checked. Pure: no Temporal, no files."""
 
 import json
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
 from durable_responses.activities.messages import ArtifactFormat
-from durable_responses.json_text import mended_json
+from durable_responses.json_text import mended_json, read_json
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 
 LONGEST_WAIT = 20
@@ -21,7 +22,7 @@ class ArgumentsError(Exception):
 
 
 class ToolArguments(BaseModel):
-    """The arguments of a tool. Strict: `"5"` is not 5. Unknown arguments are refused by name."""
+    """The arguments of a tool. Unknown ones are refused by name. Strict, after what `meant` makes of them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), use_attribute_docstrings=True)
 
@@ -33,6 +34,11 @@ class FileArgument(ToolArguments):
     """Path of a text file or an image, under the files root of the server."""
     label: str | None = None
     """What the file is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_a_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
 
 class AgentArguments(ToolArguments):
@@ -101,7 +107,13 @@ class PollArguments(ToolArguments):
     job_id: str
     """The job, as `gpt5_agent_start` named it."""
     wait_seconds: float = Field(0, ge=0, le=LONGEST_WAIT)
-    """How long to wait for something to change before answering."""
+    """Seconds to wait for something to change before answering. More counts as 20."""
+
+    @field_validator("wait_seconds", mode="before")
+    @classmethod
+    def _clamped(cls, seconds: Any) -> Any:
+        # Clients that do not pass on the bounds have models that try a minute; to refuse it would cost a turn.
+        return min(max(seconds, 0), LONGEST_WAIT) if type(seconds) in (int, float) else seconds
 
 
 class CancelArguments(ToolArguments):
@@ -124,6 +136,7 @@ Arguments = TypeVar("Arguments", bound=ToolArguments)
 def read_arguments(kind: type[Arguments], given: dict[str, Any] | None) -> Arguments:
     """The checked arguments, with defaults applied; null counts as not given. Raises `ArgumentsError`."""
     said = {name: value for name, value in (given or {}).items() if value is not None}
+    said = meant(said, input_schema(kind))
     try:
         # By way of JSON: strict checks of Python values would not take "high" for an effort.
         return kind.model_validate_json(mended_json(json.dumps(said)))
@@ -141,10 +154,88 @@ class Untitled(GenerateJsonSchema):
 
 def input_schema(kind: type[ToolArguments], **defaults: Any) -> dict[str, Any]:
     """The published JSON schema; `defaults` are those that the settings decide."""
-    schema = kind.model_json_schema(schema_generator=Untitled)
+    schema = _flat(kind.model_json_schema(schema_generator=Untitled))
     for name, value in defaults.items():
         schema["properties"][name]["default"] = value
+    for field in schema["properties"].values():
+        field["description"] = " ".join([field["description"], *_bounds(field), *_default(field)])
     return schema
+
+
+def _flat(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without references and without "or null": some clients keep only the simplest of schemas."""
+    definitions = schema.pop("$defs", {})
+
+    def flat(part: Any) -> Any:
+        if isinstance(part, list):
+            return [flat(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        match part:
+            case {"$ref": str(reference), **beside}:
+                named = definitions[reference.rpartition("/")[2]]
+                return flat(
+                    {**{name: said for name, said in named.items() if name not in ("description", "title")}, **beside}
+                )
+            case {"anyOf": [either, {"type": "null"}], "default": None, **beside}:
+                return flat({**either, **beside})
+        return {name: flat(each) for name, each in part.items()}
+
+    return cast(dict[str, Any], flat(schema))
+
+
+def _bounds(field: dict[str, Any]) -> list[str]:
+    said = []
+    if "minimum" in field:
+        said.append(f"From {field['minimum']} to {field['maximum']}.")
+    if "maxLength" in field:
+        said.append(f"At most {field['maxLength']} characters.")
+    if "maxItems" in field:
+        said.append(f"At most {field['maxItems']}.")
+    return said
+
+
+def _default(field: dict[str, Any]) -> list[str]:
+    default = field.get("default")
+    if default is None or default == []:
+        return []
+    return [f"Default: {default if isinstance(default, str) else json.dumps(default)}."]
+
+
+_WANTED: dict[str, type | tuple[type, ...]] = {
+    "integer": (int, float),
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
+
+
+def meant(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A value as its schema wants it, where there is no doubt: `5.0` and `"5"` are 5, `"true"` is true, `"[]"` is [].
+
+    Models write so where a client has not told them the type. What is in doubt is left as it is, to be refused.
+    """
+    wanted = schema.get("type")
+    if isinstance(value, str) and wanted in _WANTED:
+        value = _spelled(value, _WANTED[wanted])
+    if wanted == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if wanted == "array" and isinstance(value, list):
+        return [meant(item, schema.get("items", {})) for item in value]
+    if wanted == "object" and isinstance(value, dict):
+        properties = schema.get("properties", {})
+        return {name: meant(part, properties.get(name, {})) for name, part in value.items()}
+    return value
+
+
+def _spelled(text: str, wanted: type | tuple[type, ...]) -> Any:
+    try:
+        value = read_json(text.strip().lower() if wanted is bool else text.strip())
+    except ValueError:
+        return text
+    # To Python a truth value is a number, too.
+    return value if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)) else text
 
 
 def _sentence(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, Self, TypeVar
@@ -88,17 +89,17 @@ class Backend:
         """The jobs, if they are available without waiting."""
         return self._connected.known
 
-    async def to_start(self) -> Jobs:
-        """The jobs, with a worker to run them. Raises `SetupError`."""
-        return await self._within_patience(self._with_worker)
+    async def to_start(self, *, patience: float = math.inf) -> Jobs:
+        """The jobs, with a worker to run them; `patience`: seconds, if less than usual. Raises `SetupError`."""
+        return await self._within_patience(self._with_worker, patience)
 
     async def to_read(self) -> Jobs:
         """The jobs. A configured Temporal may have no worker, the embedded one has. Raises `SetupError`."""
         return await self._within_patience(self._connected)
 
-    async def _within_patience(self, wanted: "Renewed[Jobs]") -> Jobs:
+    async def _within_patience(self, wanted: "Renewed[Jobs]", patience: float = math.inf) -> Jobs:
         task = wanted.begin()
-        await asyncio.wait({task}, timeout=self._patience)
+        await asyncio.wait({task}, timeout=max(0.0, min(patience, self._patience)))
         if not task.done():
             raise StillStarting(
                 f"Temporal and a worker are still being started ({self._last_word or 'not there yet'}): "

@@ -16,8 +16,11 @@ MODEL, WAIT = "{AGENT_MODEL}", "{AGENT_MCP_WAIT}"
 """What stands in the snapshot where an answer depends on these settings."""
 
 Message = dict[str, Any]
-Results = Mapping[tuple[str, str | None], Any]
-"""The results that are known, by method and revision of the protocol."""
+Results = Mapping[tuple[str, str | None, bool], Any]
+"""The results that are known, by method, revision of the protocol, and whether the client follows tasks."""
+
+TASKS = "io.modelcontextprotocol/tasks"
+"""The extension for tasks; clients that declare it are told other things."""
 
 _RESERVED = "io.modelcontextprotocol/"
 _VERSION = f"{_RESERVED}protocolVersion"
@@ -59,18 +62,19 @@ class FirstAnswers:
     def _result(self, request: Message) -> Any:
         method: str = request["method"]
         params: Any = request.get("params")
-        by_handshake = self._by_handshake
+        by_handshake, with_tasks = self._by_handshake, False
         if method == INITIALIZE and self._revision is None and _begins(params):
             revision, by_handshake = params["protocolVersion"], True
         elif method == LIST_TOOLS and self._by_handshake and _asks_for_all(params):
             revision = self._revision
         elif method in (DISCOVER, LIST_TOOLS) and not self._by_handshake and _has_envelope(method, params):
             revision = params["_meta"][_VERSION]
-            if (DISCOVER, revision) not in self._known:  # one that begins by a handshake
+            with_tasks = TASKS in (params["_meta"][_CAPABILITIES].get("extensions") or {})
+            if (DISCOVER, revision, with_tasks) not in self._known:  # one that begins by a handshake
                 return None
         else:
             return None
-        result = self._known.get((method, revision))
+        result = self._known.get((method, revision, with_tasks))
         if result is not None:
             self._revision, self._by_handshake = revision, by_handshake
         return result
@@ -89,7 +93,7 @@ def known_results(snapshot: str, environment: Mapping[str, str]) -> Results:
     is_known = wait is not None and _is_text(model)
     said = snapshot.replace(MODEL, json.dumps(model)[1:-1]).replace(WAIT, str(wait))
     return {
-        (answer["method"], revision): answer["result"]
+        (answer["method"], revision, answer["with_tasks"]): answer["result"]
         for answer in json.loads(said)["answers"]
         if is_known or answer["method"] != LIST_TOOLS
         for revision in answer["revisions"]

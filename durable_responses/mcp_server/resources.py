@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
@@ -12,14 +12,15 @@ from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.backend import Backend
-from durable_responses.mcp_server.tools import check_job_id, now
+from durable_responses.mcp_server.next_steps import result_uri, state_uri
+from durable_responses.mcp_server.tools import RESULT_TYPE, check_job_id, now
 from durable_responses.settings import Settings, SetupError
 from durable_responses.shown_text import shown
 
 _URI = re.compile(r"job://(?P<job>[^/?#]+)(?P<result>/result)?")
 _SHOWN_JOBS = 20
 _LARGEST_FILE = 10 * 1024 * 1024
-_JSON, _MARKDOWN = "application/json", "text/markdown"
+_JSON = "application/json"
 
 TEMPLATES = [
     ResourceTemplate(
@@ -34,14 +35,9 @@ TEMPLATES = [
         title="Result of a job",
         uri_template="job://{id}/result",
         description="The result of a job that has ended: the saved file, or the output if none was saved.",
-        mime_type=_MARKDOWN,
+        mime_type=RESULT_TYPE,
     ),
 ]
-
-
-def state_uri(job_id: str) -> str:
-    """The address of a job's state."""
-    return f"job://{quote(job_id, safe='')}"
 
 
 class JobResources:
@@ -80,7 +76,7 @@ class JobResources:
         if view.result is None:
             raise _nothing(uri, f"The job has no result yet: it is {view.state.status}.")
         saved = self._saved(view.result.artifact_path)
-        return TextResourceContents(uri=uri, mime_type=_MARKDOWN, text=shown(saved or view.result.output_text))
+        return TextResourceContents(uri=uri, mime_type=RESULT_TYPE, text=shown(saved or view.result.output_text))
 
     async def _job(self, job_id: str) -> JobView:
         check_job_id(job_id)
@@ -109,8 +105,9 @@ def _of(view: JobView) -> list[Resource]:
     result = Resource(
         name=f"{view.job_id} result",
         title=f"Result: {about}",
-        uri=f"{uri}/result",
-        mime_type=_MARKDOWN,
+        uri=result_uri(view.job_id),
+        size=len(view.result.output_text.encode()),
+        mime_type=RESULT_TYPE,
         description=f"Result of a job ({view.state.status}).",
     )
     return [state, result]

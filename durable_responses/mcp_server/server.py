@@ -1,5 +1,6 @@
 """The protocol side: tools, resources and the tasks extension behind one MCP server."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -10,18 +11,21 @@ from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    DiscoverResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
     PaginatedRequestParams,
     ReadResourceRequestParams,
     ReadResourceResult,
+    RequestParams,
 )
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.resources import TEMPLATES, JobResources
-from durable_responses.mcp_server.tasks import TasksExtension
-from durable_responses.mcp_server.tools import AgentTools, Report
+from durable_responses.mcp_server.tasks import TasksExtension, declares_tasks
+from durable_responses.mcp_server.tools import AGENT, AgentTools, Caller
 from durable_responses.settings import Settings
 
 NAME = "durable-responses"
@@ -30,6 +34,14 @@ _INSTRUCTIONS = (
     "gpt5_agent_poll with the job_id until the status is completed, incomplete, failed or cancelled. A job keeps "
     "running whether or not it is polled; gpt5_agent_list finds it again."
 )
+
+_INSTRUCTIONS_WITH_TASKS = (
+    f"Hands tasks, short and long, to agents that survive restarts. Call {AGENT}: it becomes a task in the background, "
+    "and its result comes by itself, also after a restart of this client, this server or everything. Do not poll."
+)
+
+LINKS_SINCE = "2025-06-18"
+"""The revision of the protocol that brought links to resources; clients of earlier ones take no such result."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -54,6 +66,7 @@ def build_server(backend: Backend, settings: Settings, version: str) -> Server[A
     server.extensions[extension.identifier] = extension.settings()
     call_tool = compose_tool_call_handler([extension], handlers.call_tool)
     server.add_request_handler("tools/call", CallToolRequestParams, call_tool)
+    server.add_request_handler("server/discover", RequestParams, handlers.discover(server))
     for method in extension.methods():
         server.add_request_handler(method.method, method.params_type, method.handler)
     return server
@@ -66,15 +79,30 @@ class Handlers:
         self._tools = tools
         self._resources = resources
 
-    async def list_tools(self, _: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
+    async def list_tools(self, ctx: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         """`tools/list`: needs no Temporal."""
-        return ListToolsResult(tools=self._tools.published)
+        return ListToolsResult(tools=self._tools.published(with_tasks=declares_tasks(ctx)))
+
+    def discover(self, server: Server[Any]) -> Callable[[Context, RequestParams | None], Awaitable[DiscoverResult]]:
+        """`server/discover` of that server: a client that follows tasks is told of the one tool that makes them."""
+
+        async def discover(ctx: Context, _: RequestParams | None) -> DiscoverResult:
+            return DiscoverResult(
+                supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+                capabilities=server.get_capabilities(protocol_version=ctx.protocol_version),
+                instructions=_INSTRUCTIONS_WITH_TASKS if declares_tasks(ctx) else _INSTRUCTIONS,
+            )
+
+        return discover
 
     async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
         """`tools/call`."""
         if params.name not in self._tools:
             raise MCPError(INVALID_PARAMS, f"There is no tool {params.name[:80]!r}.")
-        return await self._tools.call(params.name, params.arguments, _report_to(ctx))
+        result = await self._tools.call(params.name, params.arguments, _caller(ctx))
+        if ctx.protocol_version >= LINKS_SINCE:
+            return result
+        return result.model_copy(update={"content": [part for part in result.content if part.type != "resource_link"]})
 
     async def list_resources(self, _: Context, __: PaginatedRequestParams | None) -> ListResourcesResult:
         """`resources/list`."""
@@ -91,7 +119,7 @@ class Handlers:
         return ReadResourceResult(contents=[await self._resources.read(params.uri)])
 
 
-def _report_to(ctx: Context) -> Report:
+def _caller(ctx: Context) -> Caller:
     reported = -1.0
 
     async def report(seconds: float, line: str) -> None:
@@ -101,4 +129,4 @@ def _report_to(ctx: Context) -> Report:
         reported = max(seconds, reported + 0.001)
         await ctx.session.report_progress(reported, message=line)
 
-    return report
+    return Caller(report, wants_progress="progress_token" in (ctx.meta or {}))

@@ -19,7 +19,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.door import SNAPSHOT
-from durable_responses.mcp_server.first_answers import DISCOVER, INITIALIZE, LIST_TOOLS, MODEL, WAIT, line_of
+from durable_responses.mcp_server.first_answers import DISCOVER, INITIALIZE, LIST_TOOLS, MODEL, TASKS, WAIT, line_of
 from durable_responses.mcp_server.program import program_version
 from durable_responses.mcp_server.server import build_server
 from durable_responses.settings import Settings
@@ -27,9 +27,10 @@ from durable_responses.settings import Settings
 _RARE_WAIT = 86_397  # seconds: a number that nothing else has
 
 
-def requests(revision: str) -> list[dict[str, Any]]:
-    """A client's first requests in a revision of the protocol."""
-    client, capabilities = {"name": "snapshot", "version": "1"}, dict[str, Any]()
+def requests(revision: str, *, with_tasks: bool = False) -> list[dict[str, Any]]:
+    """A client's first requests in a revision of the protocol; `with_tasks`: of one that follows tasks."""
+    client = {"name": "snapshot", "version": "1"}
+    capabilities: dict[str, Any] = {"extensions": {TASKS: {}}} if with_tasks else {}
     if revision in HANDSHAKE_PROTOCOL_VERSIONS:
         begin = {"protocolVersion": revision, "capabilities": capabilities, "clientInfo": client}
         return [_request(1, INITIALIZE, begin), _request(2, LIST_TOOLS, {})]
@@ -70,20 +71,25 @@ async def render() -> str:
     wait: timedelta = Settings.model_fields["mcp_wait"].default
     defaults = {"model": Settings.model_fields["model"].default, "wait": f"{wait.total_seconds():.0f}"}
     answers = [
-        json.dumps({"method": method, "revisions": revisions, "result": json.loads(result)}, ensure_ascii=False)
-        for (method, result), revisions in (await _results()).items()
+        json.dumps(
+            {"method": method, "revisions": revisions, "with_tasks": with_tasks, "result": json.loads(result)},
+            ensure_ascii=False,
+        )
+        for (method, with_tasks, result), revisions in (await _results()).items()
     ]
     text = f'{{"defaults": {json.dumps(defaults)},\n"answers": [\n' + ",\n".join(answers) + "\n]}\n"
     return text.replace(f"{_RARE_WAIT} s", f"{WAIT} s")
 
 
-async def _results() -> dict[tuple[str, str], list[str]]:
+async def _results() -> dict[tuple[str, bool, str], list[str]]:
     server = server_with(Settings(model=MODEL, mcp_wait=timedelta(seconds=_RARE_WAIT)))
-    revisions: dict[tuple[str, str], list[str]] = {}
-    for revision in (*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS):
-        asked = requests(revision)
+    revisions: dict[tuple[str, bool, str], list[str]] = {}
+    # Tasks came with the first revision that has no handshake.
+    clients = [(revision, False) for revision in (*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS)]
+    for revision, with_tasks in [*clients, *((revision, True) for revision in MODERN_PROTOCOL_VERSIONS)]:
+        asked = requests(revision, with_tasks=with_tasks)
         for request, answer in zip(asked, await converse(server, [line_of(each) for each in asked]), strict=True):
-            revisions.setdefault((request["method"], json.dumps(answer["result"])), []).append(revision)
+            revisions.setdefault((request["method"], with_tasks, json.dumps(answer["result"])), []).append(revision)
     return revisions
 
 

@@ -32,12 +32,13 @@ from durable_responses.mcp_server import wording
 from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.arguments import AgentArguments, read_arguments
 from durable_responses.mcp_server.backend import Backend
+from durable_responses.mcp_server.first_answers import TASKS
 from durable_responses.mcp_server.tools import AGENT, AgentTools, check_job_id, guarded, job_id_of, job_result, now
 from durable_responses.settings import SetupError
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import AgentStatus
 
-IDENTIFIER = "io.modelcontextprotocol/tasks"
+IDENTIFIER = TASKS
 
 Context = ServerRequestContext[Any, Any]
 
@@ -118,7 +119,7 @@ class TasksExtension(Extension):
         self, params: CallToolRequestParams, ctx: Context, call_next: CallNext
     ) -> HandlerResult:
         """A task, if the client can follow one; a call that cannot be started is refused as it is without tasks."""
-        if params.name != AGENT or not _is_declared(ctx):
+        if params.name != AGENT or not declares_tasks(ctx):
             return await call_next(ctx)
         return await guarded(AGENT, self._create(params.arguments))
 
@@ -171,7 +172,8 @@ def task_of(view: JobView) -> Task:
     )
 
 
-def _is_declared(ctx: Context) -> bool:
+def declares_tasks(ctx: Context) -> bool:
+    """Whether the client follows tasks."""
     # A revision before 2026-07-28 has no way to carry a task, whatever its client declares.
     capabilities = ctx.session.client_capabilities
     declared = capabilities.extensions if capabilities else None
@@ -181,7 +183,7 @@ def _is_declared(ctx: Context) -> bool:
 def _require_declared(ctx: Context) -> None:
     if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
-    if not _is_declared(ctx):
+    if not declares_tasks(ctx):
         missing = MissingRequiredClientCapabilityErrorData(
             required_capabilities=ClientCapabilities(extensions={IDENTIFIER: {}})
         )

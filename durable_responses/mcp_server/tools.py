@@ -2,21 +2,23 @@
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import anyio
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent, ToolAnnotations
 from mcp_types import Tool as PublishedTool
 
 from durable_responses.jobs.job_errors import InvalidInput, JobError, JobNotFound
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.jobs.starting import fingerprint_of, job_id_for
-from durable_responses.mcp_server import wording
+from durable_responses.mcp_server import next_steps, wording
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
     Answer,
@@ -24,14 +26,13 @@ from durable_responses.mcp_server.answers import (
     JobAnswer,
     JobNotFoundAnswer,
     ListAnswer,
-    Problem,
     ProblemCode,
     StartAnswer,
     cancel_answer,
-    is_kept_back,
     job_answer,
     list_answer,
     output_schema,
+    start_answer,
 )
 from durable_responses.mcp_server.arguments import (
     LONGEST_WAIT,
@@ -60,8 +61,26 @@ R = TypeVar("R")
 Report = Callable[[float, str], Awaitable[None]]
 """Tells the client how far a call is: seconds so far, and a line."""
 
+
+@dataclass(frozen=True)
+class Caller:
+    """Who called a tool: how it is told of progress, and whether it asked to be."""
+
+    report: Report
+    wants_progress: bool = False
+
+
+ERROR_META, JOB_META = "durable-responses/error", "durable-responses/job_id"
+"""Keys of a failed call's `_meta`, for programs: why it failed (a `ProblemCode` or the type of the run's error), and
+the job if there is one. Structured content would be in the way: clients check it as they do an answer that succeeded.
+"""
+
 _CANCELLED_BY_CLIENT = "the MCP client cancelled its request"
+RESULT_TYPE = "text/markdown"
 _LONGEST_JOB_ID = 1000  # Temporal's own limit
+
+_CLAUDE_LARGEST = {"anthropic/maxResultSizeChars": 500_000}
+"""`_meta` of tools that return an output: Claude Code puts what has more than 50,000 characters in a file otherwise."""
 
 AGENT = "gpt5_agent"
 _ABOUT = (
@@ -80,20 +99,23 @@ class AgentTool:
     arguments: type[ToolArguments]
     answers: tuple[type[Answer], ...]
     annotations: ToolAnnotations
-    call: Callable[[Any, Report], Awaitable[CallToolResult]]
+    call: Callable[[Any, Caller], Awaitable[CallToolResult]]
     defaults: dict[str, Any] = field(default_factory=dict)
+    description_with_tasks: str | None = None
+    """What is published to clients that follow tasks, if it differs."""
 
-    @property
-    def published(self) -> PublishedTool:
+    def published(self, *, with_tasks: bool) -> PublishedTool:
         """The tool as `tools/list` tells of it."""
-        return PublishedTool(
+        described = (self.description_with_tasks if with_tasks else None) or self.description
+        tool = PublishedTool(
             name=self.name,
             title=self.title,
-            description=self.description,
+            description=described,
             input_schema=input_schema(self.arguments, **self.defaults),
             output_schema=output_schema(*self.answers),
             annotations=self.annotations,
         )
+        return tool.model_copy(update={"meta": _CLAUDE_LARGEST}) if JobAnswer in self.answers else tool
 
 
 class AgentTools:
@@ -104,29 +126,32 @@ class AgentTools:
         self._settings = settings
         self._tools = {tool.name: tool for tool in self._all()}
 
-    @property
-    def published(self) -> list[PublishedTool]:
-        """What `tools/list` answers."""
-        return [tool.published for tool in self._tools.values()]
+    def published(self, *, with_tasks: bool = False) -> list[PublishedTool]:
+        """What `tools/list` answers to a client; `with_tasks`: to one that follows tasks."""
+        return [tool.published(with_tasks=with_tasks) for tool in self._tools.values()]
 
     def __contains__(self, name: str) -> bool:
         return name in self._tools
 
-    async def call(self, name: str, given: dict[str, Any] | None, report: Report) -> CallToolResult:
+    async def call(self, name: str, given: dict[str, Any] | None, caller: Caller) -> CallToolResult:
         """The result of a call; of one that failed too."""
         tool = self._tools[name]
 
         async def call() -> CallToolResult:
-            return await tool.call(read_arguments(tool.arguments, given), report)
+            return await tool.call(read_arguments(tool.arguments, given), caller)
 
         return await guarded(name, call())
 
-    async def begin(self, arguments: AgentArguments, job_id: str) -> Jobs:
-        """Start the run that the arguments ask for; it has the given id. Raises `ArgumentsError`, `JobError`."""
+    async def begin(self, arguments: AgentArguments, job_id: str, *, over_at: float = math.inf) -> Jobs:
+        """Start the run that the arguments ask for; it has the given id.
+
+        `over_at`: by the monotonic clock, when Temporal and a worker must be there. Raises `ArgumentsError`, `JobError`
+        and `SetupError`.
+        """
         surroundings = await asyncio.to_thread(look_around, self._settings)
         await asyncio.to_thread(check_paths, arguments, surroundings)
         request = agent_input(arguments, surroundings)
-        jobs = await self._backend.to_start()
+        jobs = await self._backend.to_start(patience=over_at - time.monotonic())
         key = arguments.idempotency_key
         # A start that was sent is waited for: whoever cancels afterwards must find the job.
         with anyio.CancelScope(shield=True):
@@ -134,7 +159,7 @@ class AgentTools:
                 request,
                 job_id=None if key else job_id,
                 idempotency_key=key,
-                memo={MEMO_DISPLAY: arguments.display_in_chat},
+                memo={MEMO_DISPLAY: arguments.display_in_chat or not arguments.save_to_file},
                 # Of what the caller said, not of the run's input: the server's settings may have changed meanwhile.
                 fingerprint=fingerprint_of(arguments, without="idempotency_key"),
             )
@@ -142,17 +167,20 @@ class AgentTools:
 
     # --- the tools -----------------------------------------------------------------------------------------------
 
-    async def _run(self, arguments: AgentArguments, report: Report) -> CallToolResult:
+    async def _run(self, arguments: AgentArguments, caller: Caller) -> CallToolResult:
         job_id = job_id_of(arguments)
 
         async def tell(view: JobView) -> None:
             answer = job_answer(view, now())
-            await report(answer.progress.elapsed_s, shown(f"{job_id}: {wording.progress_text(answer)}"))
+            await caller.report(answer.progress.elapsed_s, shown(f"{job_id}: {wording.progress_text(answer)}"))
 
         # What the start takes, with a stack to be started first, is part of the wait: clients count from the call.
-        over_at = time.monotonic() + self._settings.mcp_wait.total_seconds()
+        wait = self._settings.mcp_wait
+        if not caller.wants_progress:
+            wait = min(wait, self._settings.mcp_wait_without_progress)
+        over_at = time.monotonic() + wait.total_seconds()
         try:
-            jobs = await self.begin(arguments, job_id)
+            jobs = await self.begin(arguments, job_id, over_at=over_at)
             view = await follow(jobs, job_id, over_at - time.monotonic(), tell)
         except asyncio.CancelledError:
             if self._settings.mcp_cancel_with_request:
@@ -160,15 +188,15 @@ class AgentTools:
             raise
         return job_result(view, failed=view.state.status is AgentStatus.FAILED)
 
-    async def _start(self, arguments: AgentArguments, _: Report) -> CallToolResult:
+    async def _start(self, arguments: AgentArguments, _: Caller) -> CallToolResult:
         job_id = job_id_of(arguments)
         jobs = await self.begin(arguments, job_id)
         # Only a key can lead to a job that is not new.
         status = (await jobs.state(job_id)).state.status if arguments.idempotency_key else AgentStatus.QUEUED
-        answer = StartAnswer(job_id=job_id, status=status)
+        answer = start_answer(job_id, status)
         return result_of(answer, wording.started_text(answer))
 
-    async def _poll(self, arguments: PollArguments, _: Report) -> CallToolResult:
+    async def _poll(self, arguments: PollArguments, _: Caller) -> CallToolResult:
         try:
             check_job_id(arguments.job_id)
             jobs = await self._backend.to_read()
@@ -176,7 +204,7 @@ class AgentTools:
         except JobNotFound as error:
             return result_of(JobNotFoundAnswer(), str(error))
 
-    async def _cancel(self, arguments: CancelArguments, _: Report) -> CallToolResult:
+    async def _cancel(self, arguments: CancelArguments, _: Caller) -> CallToolResult:
         try:
             check_job_id(arguments.job_id)
             jobs = await self._backend.to_read()
@@ -185,7 +213,7 @@ class AgentTools:
             return result_of(JobNotFoundAnswer(), str(error))
         return result_of(answer, wording.cancelled_text(answer))
 
-    async def _list(self, arguments: ListArguments, _: Report) -> CallToolResult:
+    async def _list(self, arguments: ListArguments, _: Caller) -> CallToolResult:
         jobs = await self._backend.to_read()
         views, asked = await asyncio.gather(jobs.recent(limit=arguments.limit), _an_open_job(jobs))
         answer = list_answer(views, asked)
@@ -216,6 +244,8 @@ class AgentTools:
                 starts,
                 self._run,
                 {"model": self._settings.model},
+                f"{_ABOUT}Call this and nothing else for any task, short or long: it becomes a task in the background, "
+                "and its result comes by itself.",
             ),
             AgentTool(
                 "gpt5_agent_start",
@@ -228,6 +258,8 @@ class AgentTools:
                 starts,
                 self._start,
                 {"model": self._settings.model},
+                f"{_ABOUT}Returns a job_id at once, and no result: you would have to poll for it with gpt5_agent_poll. "
+                f"Call {AGENT} instead, unless a job_id is what you want.",
             ),
             AgentTool(
                 "gpt5_agent_poll",
@@ -311,19 +343,36 @@ async def _an_open_job(jobs: Jobs) -> JobView | None:
 def job_result(view: JobView, *, failed: bool = False) -> CallToolResult:
     """A job as the result of a call; `failed`: the call itself counts as failed."""
     answer = job_answer(view, now())
-    kept_back = len(view.result.output_text.encode()) if view.result and is_kept_back(view) else None
-    return result_of(answer, wording.job_text(answer, kept_back), failed=failed)
+    text = wording.job_text(answer)
+    if failed:
+        return problem(answer.error.type if answer.error else answer.status, text, {JOB_META: answer.job_id})
+    return result_of(answer, text, *_links(answer))
 
 
-def problem(code: ProblemCode, message: str) -> CallToolResult:
-    """A call that failed."""
-    return result_of(Problem(error=code, message=message), message, failed=True)
-
-
-def result_of(answer: Answer, text: str, *, failed: bool = False) -> CallToolResult:
-    """The structured content, and the text that says the same."""
+def problem(code: str, message: str, meta: Mapping[str, str] = MappingProxyType({})) -> CallToolResult:
+    """A call that failed; `code` and `meta` are for programs."""
     return CallToolResult(
-        content=[TextContent(type="text", text=shown(text))],
-        structured_content=answer.model_dump(mode="json"),
-        is_error=failed,
+        content=[TextContent(type="text", text=shown(message))], is_error=True, _meta={ERROR_META: code, **meta}
     )
+
+
+def result_of(answer: Answer, text: str, *links: ResourceLink) -> CallToolResult:
+    """The structured content, the text that says the same, and links to more."""
+    content: list[ContentBlock] = [TextContent(type="text", text=shown(text)), *links]
+    return CallToolResult(content=content, structured_content=answer.model_dump(mode="json"))
+
+
+def _links(answer: JobAnswer) -> list[ResourceLink]:
+    """The way to an output that is not shown, or that clients may cut."""
+    if answer.result_uri is None or answer.output_bytes is None:
+        return []
+    if answer.output is not None and answer.output_bytes < next_steps.LONG_OUTPUT:
+        return []
+    link = ResourceLink(
+        uri=answer.result_uri,
+        name=f"{answer.job_id} result",
+        description="The whole result of the job.",
+        mime_type=RESULT_TYPE,
+        size=answer.output_bytes,
+    )
+    return [link]

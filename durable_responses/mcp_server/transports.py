@@ -4,10 +4,12 @@ import hmac
 import io
 import json
 import logging
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import anyio.from_thread
 import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
@@ -21,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from durable_responses.host_check import HostCheck, is_loopback
 from durable_responses.json_text import mended_json
 from durable_responses.mcp_server.door import Door, Opening, Remainder
+from durable_responses.mcp_server.undecodable import refusals
 from durable_responses.settings import Settings, SettingsError
 
 logger = logging.getLogger("durable_responses.mcp_server")
@@ -42,15 +45,29 @@ async def serve_stdio(server: Server[Any], door: Door | None = None) -> None:
     remainder = door.hand_over()
     text = MendedLines(io.BufferedReader(remainder), encoding="utf-8", errors="replace")
     async with stdio_server(anyio.wrap_file(text)) as (reading, writing):
-        await server.run(reading, WithoutOpening(writing, remainder), options)
+        answered = WithoutOpening(writing, remainder)
+        text.refuse = answered.send
+        await server.run(reading, answered, options)
 
 
 class MendedLines(io.TextIOWrapper):
-    """Lines of JSON without half characters: the SDK would drop such a message, and its sender wait for ever."""
+    """Lines of JSON without half characters, and without what cannot be decoded: the SDK would drop such a message, and
+    its sender wait for ever. To be read in a worker thread of anyio.
+    """
+
+    refuse: Callable[[SessionMessage], Coroutine[Any, Any, None]] | None = None
+    """Sends an answer to a request that cannot be decoded."""
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override] # its limit is declared as optional twice
-        """The next line."""
-        return mended_json(super().readline(size))
+        """The next line that can be decoded; empty at the end."""
+        while line := mended_json(super().readline(size)):
+            refused = refusals(line)
+            if refused is None:
+                break
+            for error in refused:
+                if self.refuse:
+                    anyio.from_thread.run(self.refuse, SessionMessage(error))
+        return line
 
 
 class MendedBodies:
@@ -68,7 +85,11 @@ class MendedBodies:
         while message["type"] == "http.request":
             body += message.get("body", b"")
             if not message.get("more_body"):
-                message = {"type": "http.request", "body": mended_json(body).encode(), "more_body": False}
+                text = mended_json(body)
+                if refused := refusals(text):
+                    await self._refuse(refused, send)
+                    return
+                message = {"type": "http.request", "body": text.encode(), "more_body": False}
                 break
             message = await receive()
         read = [message]
@@ -77,6 +98,13 @@ class MendedBodies:
             return read.pop() if read else await receive()
 
         await self._app(scope, receive_mended, send)
+
+    async def _refuse(self, errors: Sequence[JSONRPCError], send: Send) -> None:
+        said = [error.model_dump_json(by_alias=True, exclude_unset=True) for error in errors]
+        body = said[0] if len(said) == 1 else f"[{','.join(said)}]"
+        start = {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"application/json")]}
+        await send(start)
+        await send({"type": "http.response.body", "body": body.encode()})
 
 
 class WithoutOpening:

@@ -1,7 +1,6 @@
 """What the tools return, as text for people and models. Pure: answers in, text out."""
 
 from durable_responses.mcp_server.answers import CancelAnswer, CancelStatus, JobAnswer, ListAnswer, StartAnswer
-from durable_responses.mcp_server.arguments import LONGEST_WAIT
 from durable_responses.workflows.contract import AgentError, AgentUsage
 
 _PREVIEW_TAIL = 200
@@ -10,18 +9,16 @@ _PREVIEW_TAIL = 200
 def started_text(answer: StartAnswer) -> str:
     """A job that was started, and what to call next."""
     if answer.status.is_final:
-        return f"Job {answer.job_id} has already ended: {answer.status}. {_poll(answer.job_id)} for its result."
-    return f"Job {answer.job_id} is {answer.status}. It runs on its own. {_poll(answer.job_id)} to follow it."
+        return f"Job {answer.job_id} has already ended: {answer.status}. {answer.next_step}"
+    return f"Job {answer.job_id} is {answer.status}. It runs on its own. {answer.next_step}"
 
 
-def job_text(answer: JobAnswer, kept_back_bytes: int | None) -> str:
-    """A job: its output and the facts, or its progress and what to call next.
-
-    `kept_back_bytes`: the size of an output that was saved and is not displayed.
-    """
-    if not answer.status.is_final:
+def job_text(answer: JobAnswer) -> str:
+    """A job: its output and the facts, or its progress and what to call next."""
+    if answer.next_poll_ms is not None:
         return _open_text(answer)
-    parts = [answer.output or None, _kept_back(answer, kept_back_bytes), _error(answer.error), _facts(answer)]
+    # What is wrong, and where the rest is, comes first: clients cut the end of what is long.
+    parts = [_error(answer.error), answer.next_step, answer.output, _facts(answer)]
     return "\n\n".join(filter(None, [*parts, *answer.notices]))
 
 
@@ -29,21 +26,13 @@ def _open_text(answer: JobAnswer) -> str:
     cancelling = " A cancel is requested." if answer.cancel_requested else ""
     head = f"Job {answer.job_id} is {standing(answer)}.{cancelling}"
     written = f"The end of the text so far:\n{answer.preview}" if answer.preview else None
-    seconds = (answer.next_poll_ms or 0) / 1000
-    following = (
-        f"{_poll(answer.job_id)} in about {seconds:.0f} s, or at once with wait_seconds up to {LONGEST_WAIT}; "
-        "gpt5_agent_cancel stops it. Do not start it again: it runs on its own."
-    )
-    return "\n\n".join(filter(None, [head, written, *answer.notices, following]))
+    return "\n\n".join(filter(None, [head, written, *answer.notices, answer.next_step]))
 
 
 def cancelled_text(answer: CancelAnswer) -> str:
     """The outcome of a cancel."""
     if answer.status is CancelStatus.CANCELLING:
-        head = (
-            f"Job {answer.job_id} is being stopped; the provider has not confirmed yet. "
-            f"{_poll(answer.job_id)} to see it end."
-        )
+        head = f"Job {answer.job_id} is being stopped; the provider has not confirmed yet. {answer.next_step}"
     else:
         head = f"Job {answer.job_id} has ended: {answer.status}."
     return " ".join([head, *answer.notices])
@@ -101,12 +90,6 @@ def _facts(answer: JobAnswer) -> str:
     return "---\n" + "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
 
-def _kept_back(answer: JobAnswer, size: int | None) -> str | None:
-    if size is None:
-        return None
-    return f"The output ({size:,} bytes) is in {answer.result_path}; it is not shown, because display_in_chat is false."
-
-
 def _error(error: AgentError | None) -> str | None:
     if error is None:
         return None
@@ -117,7 +100,3 @@ def _error(error: AgentError | None) -> str | None:
 def _tokens(usage: AgentUsage) -> str:
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
     return f"{usage.total_tokens:,} tokens{thought}"
-
-
-def _poll(job_id: str) -> str:
-    return f'Call gpt5_agent_poll with {{"job_id": "{job_id}"}}'

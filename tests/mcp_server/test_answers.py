@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # has no types; comes with the MCP SDK
 import pytest
-from mcp_types import TextContent
+from mcp_types import ResourceLink, TextContent
 
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.mcp_server.answers import (
@@ -13,11 +13,11 @@ from durable_responses.mcp_server.answers import (
     CancelAnswer,
     JobAnswer,
     JobNotFoundAnswer,
-    StartAnswer,
     cancel_answer,
     job_answer,
     next_poll_ms,
     output_schema,
+    start_answer,
 )
 from durable_responses.mcp_server.tools import job_result
 from durable_responses.mcp_server.wording import duration, job_text, progress_text, started_text
@@ -146,6 +146,62 @@ def test_an_error_keeps_what_the_provider_said_but_no_secrets() -> None:
     assert (told.code, told.http_status, told.request_id) == ("c", 500, "req_1")
 
 
+def test_the_text_is_there_once() -> None:
+    """Clients show a model the whole structured content."""
+    done = answer(view(AgentStatus.COMPLETED))
+    assert (done.preview, done.output) == ("", "The answer.")
+
+
+def test_a_run_that_ended_without_an_answer_keeps_its_preview() -> None:
+    assert answer(view(AgentStatus.FAILED, output="")).preview == "What was written so far."
+
+
+@pytest.mark.parametrize("status", [AgentStatus.RUNNING, AgentStatus.COMPLETED])
+def test_what_is_not_to_be_displayed_is_in_no_preview_and_no_line_of_progress(status: AgentStatus) -> None:
+    """A23: `display_in_chat`."""
+    hidden = view(status, memo={MEMO_DISPLAY: False})
+    hidden = saved(hidden) if status.is_final else hidden
+    told = answer(hidden)
+    everything = told.model_dump_json() + job_text(told) + progress_text(told)
+    assert not any(text in everything for text in ("What was written", "The answer."))
+
+
+@pytest.mark.parametrize("status", list(AgentStatus))
+def test_what_to_do_next_is_in_the_structured_content_too(status: AgentStatus) -> None:
+    """Codex and Claude Code show a model nothing else."""
+    hidden = saved(view(status, memo={MEMO_DISPLAY: False})) if status.is_final else view(status)
+    told = answer(hidden)
+    assert told.next_step is not None
+    assert told.next_step in job_text(told)
+    assert ("/out/a.md" if status.is_final else '"agent-1"') in told.next_step
+
+
+def test_a_long_output_comes_with_the_ways_to_all_of_it() -> None:
+    """A client that cuts it keeps the beginning of the text, and what is short in the structured content."""
+    long = saved(view(AgentStatus.COMPLETED, output="ä" * 50_000))
+    told = answer(long)
+    assert (told.output_bytes, told.result_uri) == (100_000, "job://agent-1/result")
+    assert told.next_step == (
+        "The output has 100,000 bytes. If it is cut here, read the file /out/a.md or the resource job://agent-1/result."
+    )
+    assert job_text(told).startswith(told.next_step)
+    assert list(told.model_dump())[-1] == "output"
+    [_, link] = job_result(long).content
+    assert isinstance(link, ResourceLink)
+    assert (link.uri, link.size) == ("job://agent-1/result", 100_000)
+
+
+def test_a_short_output_comes_without_a_link() -> None:
+    assert len(job_result(saved(view(AgentStatus.COMPLETED))).content) == 1
+
+
+def test_a_call_that_failed_has_no_structured_content() -> None:
+    """Clients would check it against the schema of an answer, and show their complaint in place of our sentence."""
+    failed = job_result(view(AgentStatus.FAILED), failed=True)
+    assert failed.is_error
+    assert "structuredContent" not in failed.model_dump(by_alias=True, exclude_unset=True)
+
+
 # --- schemas -----------------------------------------------------------------------------------------------------
 
 
@@ -174,7 +230,7 @@ def test_the_schema_is_an_object_at_its_root(kinds: tuple[type[Any], ...]) -> No
 
 def test_the_text_of_a_finished_job_has_the_answer_and_the_facts() -> None:
     """A15: status, response id, model, iterations, tokens, time, path."""
-    assert job_text(answer(saved(view(AgentStatus.COMPLETED))), None) == (
+    assert job_text(answer(saved(view(AgentStatus.COMPLETED)))) == (
         "The answer.\n\n---\njob: agent-1\nstatus: completed\n"
         "response: resp_2 (pass it as previous_response_id to continue)\nmodel: gpt-5.4\niterations: 2\n"
         "tokens: 1,234 tokens (200 reasoning)\ntime: 0:41\nsaved: /out/a.md"
@@ -184,15 +240,16 @@ def test_the_text_of_a_finished_job_has_the_answer_and_the_facts() -> None:
 def test_the_text_says_where_an_output_is_that_was_kept_back() -> None:
     """A23: path, size, and a line saying so."""
     hidden = saved(view(AgentStatus.COMPLETED, output="ä" * 2000, memo={MEMO_DISPLAY: False}))
-    [content] = job_result(hidden).content
+    content, link = job_result(hidden).content
     assert "The output (4,000 bytes) is in /out/a.md; it is not shown" in getattr(content, "text", "")
+    assert (getattr(link, "uri", ""), getattr(link, "size", 0)) == ("job://agent-1/result", 4000)
 
 
 def test_the_text_of_an_incomplete_job_says_why() -> None:
     incomplete = view(AgentStatus.INCOMPLETE)
     assert incomplete.result is not None
     incomplete.result.incomplete_reason = IncompleteReason.DEADLINE
-    assert "status: incomplete (deadline)" in job_text(answer(incomplete), None)
+    assert "status: incomplete (deadline)" in job_text(answer(incomplete))
 
 
 def test_a_result_that_was_not_saved_is_reported() -> None:
@@ -200,23 +257,23 @@ def test_a_result_that_was_not_saved_is_reported() -> None:
     unsaved = view(AgentStatus.COMPLETED)
     assert unsaved.result is not None
     unsaved.result.artifact_error = "The disk is full."
-    assert "not saved: The disk is full." in job_text(answer(unsaved), None)
+    assert "not saved: The disk is full." in job_text(answer(unsaved))
 
 
 def test_the_text_of_an_open_job_says_how_far_it_is_and_what_to_call() -> None:
     """A13, A15."""
-    text = job_text(answer(view()), None)
+    text = job_text(answer(view()))
     assert text.startswith("Job agent-1 is running, iteration 2 of 10, in_progress, 1,234 tokens")
     assert "What was written so far." in text
     assert 'Call gpt5_agent_poll with {"job_id": "agent-1"} in about 4 s' in text
 
 
 def test_no_worker_is_said_in_the_text() -> None:
-    assert "No worker is running" in job_text(answer(view(worker_running=False, source=Source.SERVER)), None)
+    assert "No worker is running" in job_text(answer(view(worker_running=False, source=Source.SERVER)))
 
 
 def test_what_was_known_before_is_told_as_such() -> None:
-    assert "Temporal is not responding" in job_text(answer(view(source=Source.EARLIER)), None)
+    assert "Temporal is not responding" in job_text(answer(view(source=Source.EARLIER)))
 
 
 def test_a_line_of_progress_has_status_iteration_tokens_and_the_end_of_the_text() -> None:
@@ -229,7 +286,7 @@ def test_a_line_of_progress_has_status_iteration_tokens_and_the_end_of_the_text(
 
 def test_a_started_job_is_told_with_what_to_call_next() -> None:
     """A14."""
-    text = started_text(StartAnswer(job_id="agent-1", status=AgentStatus.QUEUED))
+    text = started_text(start_answer("agent-1", AgentStatus.QUEUED))
     assert 'gpt5_agent_poll with {"job_id": "agent-1"}' in text
 
 

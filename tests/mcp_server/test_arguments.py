@@ -82,7 +82,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"enable_web_search": "yes"}, "enable_web_search: "),
     ({"max_iterations": 0}, "max_iterations: "),
     ({"max_iterations": 21}, "max_iterations: "),
-    ({"max_iterations": "5"}, "max_iterations: "),
+    ({"max_iterations": "five"}, "max_iterations: "),
+    ({"max_iterations": "21"}, "max_iterations: "),
+    ({"max_iterations": "5x"}, "max_iterations: "),
+    ({"max_iterations": "2.5"}, "max_iterations: "),
+    ({"max_iterations": True}, "max_iterations: "),
+    ({"max_iterations": "true"}, "max_iterations: "),
+    ({"max_iterations": "[5]"}, "max_iterations: "),
+    ({"max_iterations": ""}, "max_iterations: "),
+    ({"enable_web_search": 1}, "enable_web_search: "),
+    ({"enable_web_search": "1"}, "enable_web_search: "),
+    ({"enable_web_search": ""}, "enable_web_search: "),
+    ({"files": '{"path": "a"}'}, "files: "),
+    ({"files": "[1]"}, "files[0]: "),
     ({"max_iterations": 2.5}, "max_iterations: "),
     ({"max_execution_time_seconds": 29}, "max_execution_time_seconds: "),
     ({"max_execution_time_seconds": 86_401}, "max_execution_time_seconds: "),
@@ -132,11 +144,63 @@ def test_null_stands_for_the_default() -> None:
     assert arguments.verbosity == "medium"
 
 
-@pytest.mark.parametrize("wait", [-1, 20.5, "5", True])
-def test_the_wait_of_a_poll_is_0_to_20_seconds(wait: object) -> None:
+TAKEN: list[tuple[dict[str, Any], Any]] = [
+    ({"max_iterations": 5.0}, 5),
+    ({"max_iterations": "5"}, 5),
+    ({"max_iterations": " 5.0 "}, 5),
+    ({"max_iterations": "1e1"}, 10),
+    ({"max_execution_time_seconds": 86400.0}, 86400),
+    ({"enable_web_search": "false"}, False),
+    ({"enable_web_search": "False"}, False),
+    ({"enable_code_interpreter": " TRUE"}, True),
+    ({"files": "[]"}, []),
+    ({"files": '[{"path": "a.md", "label": "notes"}]'}, [{"path": "a.md", "label": "notes"}]),
+    ({"files": '["a.md"]'}, [{"path": "a.md", "label": None}]),
+    ({"files": ["a.md", {"path": "b.md"}]}, [{"path": "a.md", "label": None}, {"path": "b.md", "label": None}]),
+    ({"files": ['{"path": "a.md"}']}, [{"path": "a.md", "label": None}]),
+    ({"context": "5"}, "5"),
+    ({"output_filename": "true"}, "true"),
+    ({"system_prompt": "[]"}, "[]"),
+]
+
+
+@pytest.mark.parametrize(("given", "meant"), TAKEN, ids=[json.dumps(given) for given, _ in TAKEN])
+def test_what_can_be_meant_in_one_way_only_is_taken(given: dict[str, Any], meant: Any) -> None:
+    """5.0 is an integer to JSON Schema; models that were not told of a type write text."""
+    [name] = given
+    assert read_arguments(AgentArguments, {"task": "Think.", **given}).model_dump(mode="json")[name] == meant
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds"),
+    [(-1, 0), (20.5, 20), (60, 20), (1e300, 20), (float("inf"), 20), ("5", 5), ("60.0", 20), (3, 3)],
+)
+def test_the_wait_of_a_poll_is_brought_between_0_and_20_seconds(wait: object, seconds: float) -> None:
+    """A15."""
+    assert read_arguments(PollArguments, {"job_id": "agent-1", "wait_seconds": wait}).wait_seconds == seconds
+
+
+@pytest.mark.parametrize("wait", [True, "soon", "NaN", float("nan"), [5], {}])
+def test_a_wait_that_is_not_a_number_is_refused(wait: object) -> None:
     """A15."""
     with pytest.raises(ArgumentsError, match="wait_seconds"):
         read_arguments(PollArguments, {"job_id": "agent-1", "wait_seconds": wait})
+
+
+@pytest.mark.parametrize("kind", [AgentArguments, PollArguments, CancelArguments, ListArguments])
+def test_bounds_and_defaults_are_in_the_descriptions_too(kind: type[ToolArguments]) -> None:
+    """Codex passes on no others."""
+    for field in input_schema(kind)["properties"].values():
+        for keyword in ("minimum", "maximum", "maxLength", "maxItems"):
+            assert str(field.get(keyword, "")) in field["description"]
+        if field.get("default") not in (None, []):
+            assert str(field["default"]).lower() in field["description"].lower()
+
+
+@pytest.mark.parametrize("kind", [AgentArguments, PollArguments, CancelArguments, ListArguments])
+def test_the_published_schema_is_plain(kind: type[ToolArguments]) -> None:
+    """Without references and alternatives, of which some clients make nothing."""
+    assert not any(word in json.dumps(input_schema(kind)) for word in ('"$ref"', '"$defs"', '"anyOf"', '"null"'))
 
 
 def test_a_poll_does_not_wait_by_default() -> None:

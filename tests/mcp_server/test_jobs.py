@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import json
 import re
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from durable_responses.emulator.model.scenarios import Scenario
@@ -39,7 +41,9 @@ async def test_a_finished_job_tells_all_that_was_promised(http: HttpServer, depl
     [response] = await deployment.emulator.control.responses(workflow_id=done["job_id"])
     assert done["iterations"] == 1
     assert done["response_id"] == response.id
-    assert done["preview"] == "Repeat this."
+    assert done["preview"] == ""
+    assert done["output_bytes"] == len("Repeat this.")
+    assert done["result_uri"] == f"job://{done['job_id']}/result"
     assert done["error"] is None
     assert done["usage"]["total_tokens"] == done["usage"]["input_tokens"] + done["usage"]["output_tokens"] > 0
     assert set(done["progress"]) == {"iteration", "max_iterations", "response_status", "elapsed_s"}
@@ -153,12 +157,11 @@ async def test_a_second_start_with_the_same_key_gives_the_running_job(http: Http
         again = await session.call(
             "gpt5_agent_start", task="One.", model=THINKS_LONG, files=[], idempotency_key="key of a running job"
         )
-        assert again.content == {"job_id": job_id, "status": "running"}
+        assert (again["job_id"], again["status"]) == (job_id, "running")
         other = await session.call(
             "gpt5_agent_start", task="Another one.", model=THINKS_LONG, idempotency_key="key of a running job"
         )
-        assert other.is_error
-        assert other["error"] == "invalid_arguments"
+        assert other.failed_as == "invalid_arguments"
         assert job_id in other.text
         await session.cancel(job_id)
     assert len(await deployment.emulator.control.responses(workflow_id=job_id)) == 1
@@ -172,7 +175,8 @@ async def test_a_second_start_with_the_same_key_gives_the_real_status_of_a_finis
         again = await session.call(
             "gpt5_agent_start", task="Say hello.", model="scenario:echo", idempotency_key="key of a finished job"
         )
-        assert again.content == {"job_id": job_id, "status": "completed"}
+        assert (again["job_id"], again["status"]) == (job_id, "completed")
+        assert again["next_step"] in again.text
 
 
 async def test_starts_at_the_same_time_with_one_key_are_one_job(http: HttpServer, deployment: Deployment) -> None:
@@ -228,26 +232,102 @@ async def test_progress_is_reported_even_though_nothing_changes(http: HttpServer
 
 async def test_a_long_job_is_handed_over_when_the_wait_is_over(deployment: Deployment, tmp_path: Path) -> None:
     """A13: the call returns the job id and what to call next; the run goes on."""
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        pass
+
     async with (
         HttpServer(deployment.settings(AGENT_MCP_WAIT="1s"), tmp_path) as server,
         server.session() as session,
     ):
-        reply = await session.call("gpt5_agent", task="Think.", model="scenario:think?seconds=4")
+        reply = await session.call("gpt5_agent", note, task="Think.", model="scenario:think?seconds=4")
         assert reply["status"] in ("queued", "running")
         assert (reply["output"], reply.is_error) == (None, False)
         assert "gpt5_agent_poll" in reply.text
         assert (await session.ended(reply["job_id"]))["status"] == "completed"
 
 
+@pytest.mark.parametrize("mode", [MODERN, LEGACY])
+async def test_a_client_that_asks_for_no_progress_waits_for_a_shorter_time(
+    deployment: Deployment, tmp_path: Path, mode: str
+) -> None:
+    """Several such clients give up after 20 s; those that ask for progress wait for longer."""
+    told: list[str] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    settings = deployment.settings(AGENT_MCP_WAIT_WITHOUT_PROGRESS="1s")
+    async with HttpServer(settings, tmp_path) as server, server.session(mode=mode) as session:
+        handed_over = await session.call("gpt5_agent", task="Think.", model="scenario:think?seconds=4")
+        done = await session.call("gpt5_agent", note, task="Think.", model="scenario:think?seconds=4")
+    assert handed_over["status"] in ("queued", "running")
+    assert f'"{handed_over["job_id"]}"' in handed_over["next_step"]
+    assert done["status"] == "completed"
+    assert told
+
+
+async def test_a_hidden_answer_is_in_nothing_that_a_client_is_sent(http: HttpServer) -> None:
+    """A23: not in the progress, not in a poll while it is being written, not in the result."""
+    told: list[str] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    async with http.session() as session:
+        arguments = {"model": "scenario:write?words=200&seconds=3", "enable_web_search": False}
+        done = await session.call("gpt5_agent", note, task="Write.", display_in_chat=False, **arguments)
+        job_id = await session.start("Write.", display_in_chat=False, **arguments)
+        while (seen := await session.poll(job_id, wait_seconds=2))["next_poll_ms"]:
+            told += [str(seen.content), seen.text]
+    everything = [*told, str(done.content), done.text, str(seen.content), seen.text]
+    assert done["output_bytes"] > 0
+    assert not any("word1" in text for text in everything)
+    assert done["result_path"] in done["next_step"]
+    assert [link.size for link in done.links] == [done["output_bytes"]]
+
+
+async def test_a_long_answer_comes_with_a_link_to_all_of_it(http: HttpServer) -> None:
+    async with http.session() as session:
+        task = "word " * 5000
+        done = await session.call("gpt5_agent", task=task, model="scenario:echo")
+        [link] = done.links
+        read = await session.client.read_resource(link.uri)
+    assert done["output"] == task
+    assert done["result_uri"] == link.uri
+    assert len(getattr(read.contents[0], "text", "")) > len(task)
+
+
+@pytest.mark.parametrize(("revision", "kinds"), [("2025-03-26", ["text"]), ("2025-06-18", ["text", "resource_link"])])
+async def test_a_client_of_a_revision_without_links_gets_none(
+    http: HttpServer, revision: str, kinds: list[str]
+) -> None:
+    """It would refuse the whole result."""
+    headers = {"Accept": "application/json, text/event-stream"}
+    begin = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "old", "version": "1"}}
+    asked = {"name": "gpt5_agent", "arguments": {"task": "word " * 5000, "model": "scenario:echo"}}
+    async with httpx.AsyncClient(headers=headers, timeout=60, trust_env=False) as client:
+        said = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": begin}
+        first = await client.post(http.url, json=said)
+        client.headers["Mcp-Session-Id"] = first.headers["mcp-session-id"]
+        client.headers["MCP-Protocol-Version"] = revision
+        await client.post(http.url, json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+        answer = await client.post(http.url, json={"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked})
+    [result] = [json.loads(line[6:])["result"] for line in answer.text.splitlines() if line.startswith("data: {")]
+    assert [part["type"] for part in result["content"]] == kinds
+
+
 async def test_a_failed_run_is_an_error_of_the_call_that_waited_for_it(http: HttpServer) -> None:
-    """A15, A25."""
+    """A15, A25: as text alone, error first. A poll that finds it is no failed call, and has the same as a structure."""
     async with http.session() as session:
         failed = await session.call("gpt5_agent", task="Fail.", model="scenario:no_such_scenario")
-        polled = await session.poll(failed["job_id"])
-    assert (failed["status"], failed.is_error) == ("failed", True)
-    assert failed["error"]["http_status"] == 400
-    assert failed["error"]["message"] in failed.text
-    assert not polled.is_error
+        assert failed.failed_job is not None
+        polled = await session.poll(failed.failed_job)
+    assert (polled["status"], polled.is_error) == ("failed", False)
+    assert polled["error"]["http_status"] == 400
+    assert failed.failed_as == polled["error"]["type"]
+    assert failed.text == polled.text
+    assert failed.text.startswith(f"Error: {polled['error']['message']}")
 
 
 async def cancelled_call(session: Session, deployment: Deployment, task: str) -> str:

@@ -155,5 +155,5 @@ async def test_an_unreachable_temporal_is_one_clear_error(fragile: Fragile) -> N
         ]
         await fragile.temporal.start()
         assert (await session.until(job_id, "running"))["response_id"]
-    assert all(reply.is_error and reply["error"] == "unavailable" for reply in replies)
+    assert all(reply.failed_as == "unavailable" for reply in replies)
     assert all("Runs are safe" in reply.text for reply in replies[:3])

@@ -121,7 +121,8 @@ async def test_a_failed_run_is_a_completed_task_with_an_error_in_its_result(http
         await session.ended(task_id)
         task = await ask(session, "tasks/get", taskId=task_id)
     assert (task["status"], task["result"]["isError"]) == ("completed", True)
-    assert task["result"]["structuredContent"]["status"] == "failed"
+    assert "structuredContent" not in task["result"]
+    assert task["result"]["content"][0]["text"].startswith("Error: ")
 
 
 async def test_an_update_of_a_task_that_asked_for_nothing_is_acknowledged(http: HttpServer) -> None:
@@ -143,7 +144,7 @@ async def test_arguments_that_cannot_be_used_make_no_task(http: HttpServer) -> N
     """A23."""
     async with http.session(extensions=[Following()]) as session:
         refused = await session.call("gpt5_agent", task="Think.", max_iterations=99)
-    assert (refused.is_error, refused["error"]) == (True, "invalid_arguments")
+    assert refused.failed_as == "invalid_arguments"
 
 
 async def test_a_client_that_does_not_declare_the_extension_gets_the_classic_answer(server: McpServer) -> None:
@@ -176,6 +177,22 @@ async def test_an_unknown_task_is_an_error_of_the_protocol(http: HttpServer, met
         with pytest.raises(MCPError) as refusal:
             await ask(session, method, taskId="agent-unknown", inputResponses={})
     assert refusal.value.code == INVALID_PARAMS
+
+
+async def test_a_client_of_the_extension_is_told_of_one_tool_alone(server: McpServer) -> None:
+    """A task delivers its result by itself; a model that starts and polls would wait in vain between its turns."""
+    async with server.session(mode="auto", extensions=[Following()]) as session:
+        told = session.client.instructions
+        tools = {tool.name: tool.description or "" for tool in (await session.client.list_tools()).tools}
+    async with server.session(mode="auto") as session:
+        others = session.client.instructions
+    assert told is not None
+    assert others is not None
+    assert "gpt5_agent:" in told
+    assert not any(name in told for name in tools if name != "gpt5_agent")
+    assert "gpt5_agent_poll" not in tools["gpt5_agent"]
+    assert "Call gpt5_agent instead" in tools["gpt5_agent_start"]
+    assert "gpt5_agent_poll" in others
 
 
 async def test_the_extension_is_advertised(server: McpServer) -> None:

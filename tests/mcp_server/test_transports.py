@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -89,6 +90,44 @@ async def test_nothing_but_protocol_is_written_to_standard_output(stdio: StdioSe
     assert process.returncode == 0
 
 
+BROKEN = [
+    ('{"jsonrpc":"2.0","id":%d,"method":"tools/list"', -32700),
+    ('{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":[]}', -32600),
+    ('{"id":%d,"method":"ping"}', -32600),
+    ('[{"jsonrpc":"2.0","id":%d,"method":"ping"}]', -32600),
+    ('{"jsonrpc":"2.0","id":%d,"method":"ping","params":' + '{"a":' * 300 + "1" + "}" * 301, -32600),
+]
+
+
+@pytest.mark.parametrize("opening", [[], [INITIALIZE, INITIALIZED]], ids=["first", "later"])
+async def test_a_request_that_cannot_be_decoded_is_answered_and_the_next_one_served(
+    stdio: StdioServer, opening: list[dict[str, Any]]
+) -> None:
+    """Whoever sent it would wait for ever."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "durable_responses.mcp_server"),
+        env=child_environment(**stdio.settings),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    lines = [json.dumps(message) for message in opening]
+    lines += [line % number for number, (line, _) in enumerate(BROKEN, start=10)]
+    lines += [json.dumps({**INITIALIZE, "id": 99} if not opening else call(99, "gpt5_agent_poll", job_id="unknown"))]
+    process.stdin.write("".join(line + "\n" for line in lines).encode())
+    assert process.stdout is not None
+    answers: dict[int, dict[str, Any]] = {}
+    async with asyncio.timeout(60):
+        while 99 not in answers or len(answers) < len(BROKEN) + 1 + bool(opening):
+            message = json.loads(await process.stdout.readline())
+            answers[message["id"]] = message
+    process.stdin.close()
+    await asyncio.wait_for(process.communicate(), 30)
+    assert [answers[number]["error"]["code"] for number in range(10, 10 + len(BROKEN))] == [code for _, code in BROKEN]
+    assert "result" in answers[99]
+
+
 async def test_the_tools_are_listed_before_temporal_is_there(deployment: Deployment, tmp_path: Path) -> None:
     """Clients give a server seconds to start; the first `temporal` binary may take minutes to build."""
     slow = tmp_path / "temporal"
@@ -143,6 +182,17 @@ async def test_half_a_character_in_an_argument_does_no_harm_over_http(http: Http
         answer = await client.post(http.url, content=json.dumps(said), headers=session)
     assert answer.status_code == 200
     assert "cut \ufffd" in answer.text or "cut \\ufffd" in answer.text
+
+
+@pytest.mark.parametrize(("line", "code"), BROKEN)
+async def test_a_request_that_cannot_be_decoded_is_refused_under_its_id_over_http(
+    http: HttpServer, line: str, code: int
+) -> None:
+    accepting = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    async with httpx.AsyncClient(headers=accepting, timeout=30, trust_env=False) as client:
+        answer = await client.post(http.url, content=line % 7)
+    assert answer.status_code == 400
+    assert (answer.json()["id"], answer.json()["error"]["code"]) == (7, code)
 
 
 @pytest.mark.parametrize("token", [{}, {"AGENT_MCP_TOKEN": "fifteen-letters"}], ids=["none", "short"])

@@ -14,8 +14,9 @@ from mcp.client.extension import ClientExtension
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.dispatcher import ProgressFnT
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, ResourceLink, TextContent
 
+from durable_responses.mcp_server.tools import ERROR_META, JOB_META
 from durable_responses.settings import child_environment
 from tests.support.processes import Process, free_port, port_serves
 
@@ -27,19 +28,31 @@ FINAL = {"completed", "incomplete", "failed", "cancelled"}
 
 @dataclass(frozen=True)
 class Reply:
-    """The result of a tool call: the structured content, and the text beside it."""
+    """The result of a tool call: the structured content, and the text beside it.
+
+    A call that failed has no structured content, but says why in its text and, for programs, in a word.
+    """
 
     content: dict[str, Any]
     text: str
     is_error: bool
+    failed_as: str | None = None
+    failed_job: str | None = None
+    links: tuple[ResourceLink, ...] = ()
 
     @classmethod
     def of(cls, result: CallToolResult) -> Self:
         """What the client received."""
-        assert isinstance(result.structured_content, dict), result
-        [text] = result.content
+        text, *links = result.content
         assert isinstance(text, TextContent)
-        return cls(result.structured_content, text.text, result.is_error)
+        if result.is_error:
+            assert result.structured_content is None
+            assert result.meta is not None
+            return cls({}, text.text, True, str(result.meta[ERROR_META]), result.meta.get(JOB_META))
+        assert isinstance(result.structured_content, dict), result
+        return cls(
+            result.structured_content, text.text, False, links=tuple(x for x in links if isinstance(x, ResourceLink))
+        )
 
     def __getitem__(self, name: str) -> Any:
         return self.content[name]

@@ -1,0 +1,55 @@
+"""What a client should do next, in one sentence. Pure.
+
+It stands in the text of an answer and in its structured content: there are clients that show a model only one of them.
+"""
+
+from urllib.parse import quote
+
+from durable_responses.mcp_server.arguments import LONGEST_WAIT
+
+LONG_OUTPUT = 10_000
+"""Bytes of an output from which on clients are known to cut it: they get the ways to the whole of it as well."""
+
+
+def state_uri(job_id: str) -> str:
+    """The address of a job's state, as a resource."""
+    return f"job://{quote(job_id, safe='')}"
+
+
+def result_uri(job_id: str) -> str:
+    """The address of a job's result, as a resource."""
+    return f"{state_uri(job_id)}/result"
+
+
+def poll(job_id: str) -> str:
+    """The call that looks at a job."""
+    return f'Call gpt5_agent_poll with {{"job_id": "{job_id}"}}'
+
+
+def after_start(job_id: str, *, has_ended: bool) -> str:
+    """What follows on a start."""
+    return f"{poll(job_id)} {'for its result' if has_ended else 'to follow it'}."
+
+
+def while_open(job_id: str, next_poll_ms: int) -> str:
+    """What follows while a job is open."""
+    return (
+        f"{poll(job_id)} in about {next_poll_ms / 1000:.0f} s, or at once with wait_seconds up to {LONGEST_WAIT}; "
+        "gpt5_agent_cancel stops it. Do not start it again: it runs on its own."
+    )
+
+
+def after_cancel(job_id: str) -> str:
+    """What follows on a cancel that is not confirmed yet."""
+    return f"{poll(job_id)} to see it end."
+
+
+def after_end(job_id: str, path: str | None, size: int, *, is_kept_back: bool) -> str | None:
+    """Where the whole of an output is, of `size` bytes, if it is not in the answer or may be cut."""
+    if is_kept_back:
+        return f"The output ({size:,} bytes) is in {path}; it is not shown, because display_in_chat is false."
+    if size < LONG_OUTPUT:
+        return None
+    places = [f"the file {path}"] if path else []
+    places.append(f"the resource {result_uri(job_id)}")
+    return f"The output has {size:,} bytes. If it is cut here, read {' or '.join(places)}."

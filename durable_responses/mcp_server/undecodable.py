@@ -1,0 +1,89 @@
+"""Requests that cannot be decoded. Pure.
+
+The SDK drops them, and whoever waits for the answer waits for ever. Where the id can be found, an error carries it back
+(JSON-RPC 2.0, section 5.1: -32700 for what is not JSON, -32600 for what is not a request).
+"""
+
+import json
+import re
+from typing import Any
+
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCNotification,
+    RequestId,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_ID = re.compile(r'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]{1,100}(?![0-9.eE]))')
+
+
+def refusals(text: str) -> list[JSONRPCError] | None:
+    """None for a message that can be decoded; else the errors to answer with: one for each request in it.
+
+    There is none for what is no request, or has no id that could be found.
+    """
+    try:
+        decoded: Any = jsonrpc_message_adapter.validate_json(text, by_name=False)
+    except ValidationError:
+        decoded = None
+    else:
+        # A number like 7.0 is no id to the SDK: it would take the request for a notification.
+        if not isinstance(decoded, JSONRPCNotification) or '"id"' not in text:
+            return None
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):  # nested too deep, or not JSON
+        names = _outermost(text)
+        if names.get("id") is None or not _asks(names):
+            return []
+        return [_error(names["id"], PARSE_ERROR, "The request is not valid JSON.")]
+    if isinstance(message, dict) and isinstance(decimal := message.get("id"), float) and decimal.is_integer():
+        return [_error(int(decimal), INVALID_REQUEST, "The id is neither a string nor an integer.")]
+    # Batches went with the revision 2025-06-18.
+    several = message if isinstance(message, list) else [message]
+    what = "Batches are not supported." if isinstance(message, list) else "The request is not valid."
+    refused = [_error(each["id"], INVALID_REQUEST, what) for each in several if _is_request(each)]
+    return None if isinstance(decoded, JSONRPCNotification) else refused
+
+
+def _is_request(message: Any) -> bool:
+    return isinstance(message, dict) and type(message.get("id")) in (str, int) and _asks(message)
+
+
+def _asks(message: dict[str, Any]) -> bool:
+    return "method" in message or not message.keys() & {"result", "error"}
+
+
+def _outermost(text: str) -> dict[str, Any]:
+    """The names in the outermost object of a broken JSON text, and the id with its value if that can be used."""
+    found: dict[str, Any] = {}
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        match token[0]:
+            case "{" | "[":
+                depth += 1
+            case "}" | "]":
+                depth -= 1
+            case '"id"' if depth == 1 and (value := _ID.match(text, token.end())):
+                found.setdefault("id", _value(value[1]))
+            case name if depth == 1:
+                found.setdefault(name[1:-1], None)
+    return found
+
+
+def _value(text: str) -> RequestId | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, str | int) else None
+
+
+def _error(number: RequestId, code: int, message: str) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=code, message=message))
