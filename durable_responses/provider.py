@@ -31,6 +31,14 @@ class Provider(BaseModel):
     base_url: str
     websocket_base_url: str
     api_key: SecretStr | None = None
+    organization: str | None = None
+    project: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of each request beside the key: who pays, where a key belongs to several."""
+        named = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
+        return {name: value for name, value in named.items() if value}
 
     @property
     def sentence(self) -> str:
@@ -62,4 +70,11 @@ def find_provider(settings: Settings) -> Provider:
             )
         base_url = stack.emulator_url
     websocket = settings.openai_websocket_base_url or re.sub("^http", "ws", base_url)
-    return Provider(kind=kind, base_url=base_url, websocket_base_url=websocket, api_key=settings.openai_api_key)
+    return Provider(
+        kind=kind,
+        base_url=base_url,
+        websocket_base_url=websocket,
+        api_key=settings.openai_api_key,
+        organization=settings.openai_org_id,
+        project=settings.openai_project_id,
+    )

@@ -16,7 +16,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies_environment
 
 from pydantic import (
@@ -25,6 +25,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -85,7 +86,13 @@ def _is_web_address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
         raise ValueError("must be an address such as https://host/v1")
-    return url.rstrip("/")
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/"))) if parts.query else url.rstrip("/")
+
+
+def _is_header(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("holds characters that an HTTP header cannot have")
+    return text
 
 
 def _split_names(value: Any) -> Any:
@@ -101,6 +108,8 @@ Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 """A folder; relative ones are resolved where the program was started."""
 WebAddress = Annotated[str, AfterValidator(_is_web_address)]
+HeaderText = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_is_header)]
+"""The value of an HTTP header."""
 
 
 def _xdg_folder(variable: str, default: str) -> Path:
@@ -143,6 +152,16 @@ class Settings(BaseSettings):
         None,
         validation_alias=AliasChoices("OPENAI_WEBSOCKET_BASE_URL"),
         description="Its WebSocket URL; derived from the base URL if unset.",
+    )
+    openai_org_id: HeaderText | None = Field(
+        None,
+        validation_alias=AliasChoices("OPENAI_ORG_ID"),
+        description="The organization that pays, for keys of several: sent as `OpenAI-Organization`.",
+    )
+    openai_project_id: HeaderText | None = Field(
+        None,
+        validation_alias=AliasChoices("OPENAI_PROJECT_ID"),
+        description="The project that pays, for keys of several: sent as `OpenAI-Project`.",
     )
 
     model: str = Field("gpt-5.4", description="The model of runs that do not name one.")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from durable_responses.provider import Provider, ProviderKind, ProviderMissing, find_provider
-from durable_responses.settings import Settings
+from durable_responses.settings import Settings, SettingsError
 from tests.support.stack_files import EMULATOR, write_stack_file
 
 
@@ -35,6 +35,31 @@ def test_a_websocket_address_of_its_own_is_taken_as_it_is() -> None:
 
 def test_a_password_in_the_base_url_is_not_told() -> None:
     assert "secret" not in provider(openai_base_url="http://me:secret@host/v1").sentence
+
+
+def test_a_base_url_may_have_a_query() -> None:
+    found = provider(openai_base_url="https://host/v1/?api-version=1&path=/")
+    assert found.base_url == "https://host/v1?api-version=1&path=/"
+    assert found.websocket_base_url == "wss://host/v1?api-version=1&path=/"
+
+
+def test_organization_and_project_are_sent_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For keys that belong to several."""
+    assert provider(openai_api_key="sk-1").headers == {}
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("OPENAI_ORG_ID", " org-1 ")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_1")
+    found = find_provider(Settings.load())
+    assert found.headers == {"OpenAI-Organization": "org-1", "OpenAI-Project": "proj_1"}
+
+
+@pytest.mark.parametrize("value", ["org\n-1", "örg"])
+def test_an_organization_that_no_header_can_hold_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", value)
+    with pytest.raises(SettingsError, match="OPENAI_ORG_ID"):
+        Settings.load()
 
 
 def test_neither_key_nor_base_url_means_the_emulator_of_the_stack(tmp_path: Path) -> None:

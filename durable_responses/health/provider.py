@@ -31,7 +31,7 @@ async def check_provider(settings: Settings) -> list[Check]:
     except ProviderMissing as missing:
         return [problem("provider", "no provider", str(missing).partition(": ")[2].rstrip("."))]
     try:
-        async with ResponsesClient(provider.base_url, provider.api_key) as client:
+        async with ResponsesClient(provider.base_url, provider.api_key, headers=provider.headers) as client:
             return await ask(client, provider)
     except Misconfigured as error:
         return [problem("provider", str(error), "fix OPENAI_BASE_URL or OPENAI_API_KEY")]

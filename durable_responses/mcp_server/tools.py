@@ -77,6 +77,7 @@ the job if there is one. Structured content would be in the way: clients check i
 
 _CANCELLED_BY_CLIENT = "the MCP client cancelled its request"
 RESULT_TYPE = "text/markdown"
+_PATIENCE = 12.0  # seconds at least for Temporal and a worker to be there
 _LONGEST_JOB_ID = 1000  # Temporal's own limit
 
 _CLAUDE_LARGEST = {"anthropic/maxResultSizeChars": 500_000}
@@ -151,7 +152,7 @@ class AgentTools:
         surroundings = await asyncio.to_thread(look_around, self._settings)
         await asyncio.to_thread(check_paths, arguments, surroundings)
         request = agent_input(arguments, surroundings)
-        jobs = await self._backend.to_start(patience=over_at - time.monotonic())
+        jobs = await self._backend.to_start(patience=max(_PATIENCE, over_at - time.monotonic()))
         key = arguments.idempotency_key
         # A start that was sent is waited for: whoever cancels afterwards must find the job.
         with anyio.CancelScope(shield=True):

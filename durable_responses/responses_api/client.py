@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -98,6 +99,7 @@ class ResponsesClient:
         base_url: str,
         api_key: SecretStr | None,
         *,
+        headers: Mapping[str, str] = MappingProxyType({}),
         create_timeout: float = CREATE_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         max_connections: int = 1000,
@@ -110,13 +112,15 @@ class ResponsesClient:
         tls = httpx.create_ssl_context()
         key = _usable_key(api_key)
         self._secrets = Secrets((key, *proxy_secrets(proxy)))
-        headers = {"user-agent": "durable-responses", "accept": "application/json", "accept-encoding": "gzip"}
+        ours = {"user-agent": "durable-responses", "accept": "application/json", "accept-encoding": "gzip", **headers}
         if key:
-            headers["authorization"] = f"Bearer {key}"
+            ours["authorization"] = f"Bearer {key}"
         pooled = pooled_transport(tls, proxy, max_connections, connection_age)
         single = single_use_transport(tls, proxy, max_connections)
-        self._reads = httpx.AsyncClient(base_url=url, headers=headers, transport=TracedTransport(pooled))
-        self._single = httpx.AsyncClient(base_url=url, headers=headers, transport=TracedTransport(single))
+        # httpx would put our paths behind the query of a base URL.
+        query, base = url.params, url.copy_with(query=None, fragment=None)
+        self._reads = httpx.AsyncClient(base_url=base, params=query, headers=ours, transport=TracedTransport(pooled))
+        self._single = httpx.AsyncClient(base_url=base, params=query, headers=ours, transport=TracedTransport(single))
 
     async def __aenter__(self) -> Self:
         return self

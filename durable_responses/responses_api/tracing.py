@@ -57,7 +57,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
         with _tracer.start_as_current_span(
             f"{request.method} {template}",
             kind=SpanKind.CLIENT,
-            attributes={**labels, url_attributes.URL_FULL: str(request.url)},
+            attributes={**labels, url_attributes.URL_FULL: str(request.url.copy_with(query=None))},
             record_exception=False,
             set_status_on_exception=False,
         ) as span:

@@ -88,7 +88,9 @@ async def opened(
 ) -> AsyncIterator[Dependencies]:
     """Build all of it; at the end close the connections and give up the file of ids. Raises `RegistryError`."""
     registry = offered_tools(settings)
-    http = ResponsesClient(provider.base_url, provider.api_key, connection_age=settings.connection_age)
+    http = ResponsesClient(
+        provider.base_url, provider.api_key, headers=provider.headers, connection_age=settings.connection_age
+    )
     with IdFile.claim(settings.state_folder) as ids, ToolLoops() as loops:
         async with http as client, WebSocketPool(socket_options(provider)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
@@ -149,4 +151,4 @@ def socket_options(provider: Provider) -> ConnectOptions:
         allow_plaintext=provider.base_url.startswith("http:"),
         allow_private_network=provider.kind is not ProviderKind.OPENAI,
     )
-    return ConnectOptions(max_retries=0, overrides=overrides)
+    return ConnectOptions(max_retries=0, overrides=overrides, headers=provider.headers)

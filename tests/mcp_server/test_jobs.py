@@ -376,7 +376,12 @@ async def test_a_cancel_is_confirmed_by_the_provider(http: HttpServer, deploymen
     async with http.session() as session:
         job_id = await session.start(model=THINKS_LONG)
         await session.until(job_id, "running")
-        assert (await session.cancel(job_id)).content == {"job_id": job_id, "status": "cancelled", "notices": []}
+        assert (await session.cancel(job_id)).content == {
+            "job_id": job_id,
+            "status": "cancelled",
+            "next_step": None,
+            "notices": [],
+        }
     [response] = await deployment.emulator.control.responses(workflow_id=job_id)
     assert response.status == "cancelled"
 

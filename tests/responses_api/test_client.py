@@ -365,6 +365,30 @@ def test_a_key_that_cannot_be_a_header_is_refused_without_being_shown(key: str) 
     assert "0123456789" not in str(caught.value)
 
 
+@pytest.mark.parametrize("base", ["?api-version=2025-04-01&x=%20", "/?api-version=2025-04-01&x=%20#part"])
+async def test_a_query_of_the_base_url_stays_behind_the_path(provider: Provider, base: str) -> None:
+    """Azure asks for its `api-version` so."""
+    provider.will(answer(QUEUED), answer({"data": [], "has_more": False}), answer(QUEUED))
+    async with ResponsesClient(provider.url + base, KEY) as api:
+        await api.retrieve("resp_1")
+        await api.input_items("resp_1")
+        await api.create(REQUEST)
+    query = "api-version=2025-04-01&x=+"
+    assert [asked.target for asked in provider.asked] == [
+        f"/v1/responses/resp_1?{query}",
+        f"/v1/responses/resp_1/input_items?{query}&order=asc&limit=100",
+        f"/v1/responses?{query}",
+    ]
+
+
+async def test_headers_that_are_given_are_sent_with_every_request(provider: Provider) -> None:
+    provider.will(answer(QUEUED), answer(QUEUED))
+    async with ResponsesClient(provider.url, KEY, headers={"OpenAI-Project": "proj_1"}) as api:
+        await api.retrieve("resp_1")
+        await api.create(REQUEST)
+    assert [asked.headers["openai-project"] for asked in provider.asked] == ["proj_1", "proj_1"]
+
+
 async def test_a_line_break_at_the_end_of_a_key_is_left_out(provider: Provider) -> None:
     provider.will(answer(QUEUED))
     async with ResponsesClient(provider.url + "/", SecretStr(KEY.get_secret_value() + "\n")) as api:

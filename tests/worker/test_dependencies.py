@@ -24,6 +24,12 @@ def test_a_socket_may_go_wherever_requests_of_a_compatible_server_go(base_url: s
     assert prepare(there.websocket_base_url, NO_KEY, socket_options(there))
 
 
+def test_organization_and_project_are_sent_over_a_websocket_too() -> None:
+    there = provider("https://api.example.com/v1").model_copy(update={"organization": "org-1", "project": "proj_1"})
+    headers = prepare(there.websocket_base_url, NO_KEY, socket_options(there)).headers
+    assert (headers["OpenAI-Organization"], headers["OpenAI-Project"]) == ("org-1", "proj_1")
+
+
 @pytest.mark.parametrize("url", ["ws://api.openai.com/v1", "wss://10.0.0.5/v1"])
 def test_a_key_of_openai_goes_nowhere_else(url: str) -> None:
     """W16."""
