@@ -394,7 +394,7 @@ class WebSocketTurn(Record):
 class Waiting(Record):
     """What a run waits for that is not its response, since when, which try failed last and why, when the next one is.
 
-    A clause for readers: "the provider is unreachable".
+    A clause for readers: "the provider is unreachable". `attempt` is 0 where nothing has failed.
     """
 
     what: str

@@ -235,6 +235,8 @@ class AgentWorkflow:
         return result
 
     async def _save(self, options: SaveOptions, agent_input: AgentInput, result: AgentResult) -> None:
+        self._ledger.waits_quietly("the result is being saved", workflow.now())
+        self._changed()
         try:
             saved = await workflow.execute_activity_method(
                 ArtifactActivities.save_artifact,

@@ -183,6 +183,11 @@ class Ledger(BaseModel):
         waiting = Waiting(what=what, since=since, attempt=attempt, next_at=next_at, cause=cause)
         self.state.waiting = rules.fit_waiting(waiting)
 
+    def waits_quietly(self, what: str, now: datetime) -> None:
+        """The same, where nothing has failed; what is known to have failed stays shown."""
+        if self.state.waiting is None:
+            self.state.waiting = Waiting(what=what, since=now, attempt=0)
+
     @property
     def steering_queue(self) -> str | None:
         """The task queue that steering messages for the response under way go to; None if no worker takes any."""

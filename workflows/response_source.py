@@ -49,6 +49,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import summary
 
+_CREATE_WAITS = "the create waits for a free slot or for the provider's answer"
 _EMPTY_PATCH = "empty-output"
 _FAILED_PATCH = "failed-responses-again"
 _LEAVE_PATCH = "given-up-responses"
@@ -96,6 +97,8 @@ class ResponseSource:
         while True:
             self._check_conversation()
             before = len(self.ledger.chain)
+            self.ledger.waits_quietly(_CREATE_WAITS, workflow.now())
+            self.changed()
             try:
                 create = fitting(self._create_request(creates))
                 response = await self._obtain(create)

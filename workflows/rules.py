@@ -649,7 +649,9 @@ def waiting_text(state: AgentState, now: datetime | None = None) -> str | None:
     if waiting is None:
         return None
     seconds = max(int((waiting.since - (state.started_at or waiting.since)).total_seconds()), 0)
-    parts = [f"{waiting.what} since {seconds // 60}:{seconds % 60:02}", f"try {waiting.attempt}"]
+    parts = [f"{waiting.what} since {seconds // 60}:{seconds % 60:02}"]
+    if waiting.attempt:
+        parts.append(f"try {waiting.attempt}")
     if waiting.next_at is not None:
         left = f"in {max(int((waiting.next_at - now).total_seconds()), 0)} s" if now else None
         parts.append(f"next {left or f'at {waiting.next_at:%H:%M:%S} UTC'}")

@@ -291,8 +291,12 @@ def _task_of(view: JobView) -> str:
 
 
 def row_of(view: JobView, now: datetime) -> str:
-    """A job in a list for other programs: fields with tabs between them, times in UTC."""
+    """A job in a list for other programs: fields with tabs between them, times in UTC.
+
+    The last one says what the run waits for, if it is not its response.
+    """
     state = view.state
     started = f"{state.started_at:%Y-%m-%dT%H:%M:%SZ}" if state.started_at else ""
-    fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view)]
+    waiting = " ".join((waiting_text(state, now) or "").split())
+    fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view), waiting]
     return "\t".join(shown(field).replace("\t", " ") for field in fields)

@@ -40,7 +40,15 @@ from durable_responses.jobs.job_view import (
     with_what_was_known,
 )
 from durable_responses.jobs.server_clock import ServerClock
-from durable_responses.jobs.server_records import Records, is_closed, paused_activities, pinned_build
+from durable_responses.jobs.server_records import (
+    Records,
+    is_closed,
+    is_shown,
+    is_unattended,
+    paused_activities,
+    pinned_build,
+    unattended,
+)
 from durable_responses.jobs.starting import MEMO_FINGERPRINT, fingerprint_of, job_id_for, static_details_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
@@ -282,9 +290,9 @@ class Jobs:
             result = full_result(await self._records.outcome(described), state)
             state = closed_state(state, result, described.close_time)
         elif answer.state is not None:
-            state = await self._while_open(answer.state, described)
+            state = await self._with_wait(await self._while_open(answer.state, described), described)
         else:
-            state = await self._records.state(described)
+            state = await self._with_wait(await self._records.state(described), described)
         return JobView(
             job_id=described.id,
             run_id=described.run_id,
@@ -312,6 +320,17 @@ class Jobs:
             response_status = heartbeat.response_status or state.response_status
             return state.model_copy(update={"preview": preview, "response_status": response_status})
         return state
+
+    async def _with_wait(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
+        """With what only the server knows: that no worker has taken the run's next step yet."""
+        waiting = state.waiting
+        if not is_unattended(described) and (waiting is None or waiting.attempt):
+            return state
+        now = await self._clock.now()
+        if waiting is None or not waiting.attempt:
+            waiting = unattended(described, now) or waiting
+        shown = waiting if waiting is not None and is_shown(waiting, now) else None
+        return state.model_copy(update={"waiting": shown})
 
     async def _closing(self, described: WorkflowExecutionDescription) -> WorkflowExecutionDescription:
         """A run that calls itself ended closes in a moment: look again, so that its status comes with its result."""

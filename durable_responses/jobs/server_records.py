@@ -4,14 +4,14 @@ Open runs: the description, the heartbeats of pending activities, the newest eve
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ValidationError
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload, WorkflowExecution
-from temporalio.api.enums.v1 import TaskQueueType, VersioningBehavior
+from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType, VersioningBehavior
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkflowExecutionHistoryReverseRequest
@@ -23,6 +23,7 @@ from durable_responses.activities.messages import (
     AwaitResponse,
     CreateResponse,
     ProgressReport,
+    Waiting,
 )
 from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
 from durable_responses.jobs.job_view import with_live_text
@@ -236,6 +237,46 @@ def _failed_outcome(cause: BaseException) -> AgentResult:
 
 def _failed(kind: str, message: str) -> AgentResult:
     return AgentResult(status=AgentStatus.FAILED, error=AgentError(type=kind, message=message))
+
+
+_SOON = timedelta(seconds=2)  # a step that a worker has not taken by then is shown to wait
+_STEPS = {
+    **dict.fromkeys(TRANSPORT_OF_ACTIVITY, "the create"),
+    ActivityName.AWAIT_RESPONSE: "the wait for the response",
+    ActivityName.CALL_TOOL: "the function calls",
+    ActivityName.CANCEL_RESPONSE: "the cancel",
+    ActivityName.SAVE_ARTIFACT: "saving the result",
+}
+
+
+def is_unattended(described: WorkflowExecutionDescription) -> bool:
+    """Whether an open run has activities to be executed, and no worker executes any of them at the moment."""
+    pending = described.raw_description.pending_activities
+    scheduled = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    return bool(pending) and all(each.state == scheduled and not each.paused for each in pending)
+
+
+def unattended(described: WorkflowExecutionDescription, now: datetime) -> Waiting | None:
+    """That a run waits for a worker, or for a free slot of one. `now` is the server's time."""
+    if not is_unattended(described):
+        return None
+    first = min(described.raw_description.pending_activities, key=lambda each: _time(each.scheduled_time))
+    step = _STEPS.get(first.activity_type.name, first.activity_type.name)
+    due = _time(first.scheduled_time)
+    if first.attempt > 1 and due > now:
+        return Waiting(
+            what=f"{step} is to be tried again",
+            since=_time(first.last_started_time),
+            attempt=first.attempt - 1,
+            next_at=due,
+            cause=first.last_failure.message or None,
+        )
+    return Waiting(what=f"no free slot for {step}", since=due, attempt=0) if now - due >= _SOON else None
+
+
+def is_shown(waiting: Waiting, now: datetime) -> bool:
+    """Whether a wait is worth showing: each create waits a moment."""
+    return waiting.attempt > 0 or now - waiting.since >= _SOON
 
 
 def paused_activities(described: WorkflowExecutionDescription) -> list[str]:

@@ -108,6 +108,7 @@ class JobSummary(Answer):
     started_at: datetime | None
     updated_at: datetime | None
     result_path: str | None
+    waiting: str | None = None
 
 
 class ListAnswer(Answer):
@@ -210,6 +211,7 @@ def list_answer(views: list[JobView], asked: JobView | None) -> ListAnswer:
             started_at=view.state.started_at,
             updated_at=view.state.updated_at,
             result_path=view.result.artifact_path if view.result else None,
+            waiting=redact(waiting) if (waiting := waiting_text(view.state)) else None,
         )
         for view in views
     ]

@@ -286,7 +286,13 @@ def test_a_list_has_a_line_for_the_job_and_one_for_its_task() -> None:
 
 def test_a_list_for_programs_has_tabs_between_its_fields() -> None:
     row = row_of(view_of(summary="Count\tthe\nfiles"), NOW)
-    assert row.split("\t") == ["running", "2026-03-01T12:00:00Z", "0:41", "agent-1", "Count the files"]
+    assert row.split("\t") == ["running", "2026-03-01T12:00:00Z", "0:41", "agent-1", "Count the files", ""]
+
+
+def test_a_list_for_programs_says_what_a_job_waits_for() -> None:
+    waiting = Waiting(what="no free slot for the create", since=NOW - timedelta(seconds=29), attempt=0)
+    row = row_of(view_of(waiting=waiting), NOW)
+    assert row.split("\t")[-1] == "no free slot for the create since 0:12"
 
 
 def test_what_others_wrote_has_no_control_characters_anywhere() -> None:

@@ -18,7 +18,7 @@ from temporalio.service import RetryConfig
 from temporalio.worker import Worker
 
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import Script, Text
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.jobs.job_errors import (
     InvalidInput,
     JobExists,
@@ -31,6 +31,7 @@ from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.jobs.jobs import Jobs, next_pause
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
+from durable_responses.worker.queues import Queue
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
@@ -228,6 +229,47 @@ async def test_a_workflow_of_another_type_is_not_found_and_not_touched(jobs: Job
 async def test_an_input_that_is_too_large_is_refused_before_anything_starts(jobs: Jobs) -> None:
     with pytest.raises(InvalidInput, match="files"):
         await jobs.start(AgentInput(task="x" * 3_000_000))
+
+
+# --- what a run waits for ----------------------------------------------------------------------------------------
+
+
+async def test_a_run_without_a_free_slot_says_so_everywhere(
+    client: Client, provider: Provider, settings: Settings
+) -> None:
+    one = settings.model_copy(update={"max_responses_in_flight": 1})
+    async with working(client, provider, one):
+        jobs = Jobs(client, settings.task_queue)
+        first = await jobs.start(asks("think?seconds=60"))
+        await seen(jobs, first, lambda view: view.state.response_id)
+        second = await jobs.start(asks("echo"))
+        view = await seen(jobs, second, lambda view: view.state.waiting)
+        listed = {view.job_id: view for view in await jobs.recent()}
+        state = await client.get_workflow_handle(second).query("progress", result_type=AgentState)
+        assert state.waiting is not None
+        assert state.waiting.what == "the create waits for a free slot or for the provider's answer"
+        for waiting in (view.state.waiting, listed[second].state.waiting):
+            assert waiting is not None
+            assert (waiting.what, waiting.attempt) == ("no free slot for the create", 0)
+        assert (view.state.status, listed[first].state.waiting) == (AgentStatus.QUEUED, None)
+        await jobs.cancel(first)
+        assert (await jobs.result(second)).status is AgentStatus.COMPLETED
+        assert (await jobs.state(second)).state.waiting is None
+
+
+async def test_a_call_that_no_worker_takes_is_said_to_wait(
+    client: Client, provider: Provider, settings: Settings, emulator: RunningEmulator
+) -> None:
+    call = FunctionCallStep(name="add", arguments={"a": 1, "b": 2})
+    await emulator.control.add_scenario(Scenario(name="calling", responses=[Script(output=[call])]))
+    others = [queue for queue in Queue if queue is not Queue.TOOLS]
+    async with working(client, provider, settings, queues=others):
+        jobs = Jobs(client, settings.task_queue)
+        job_id = await jobs.start(asks("calling"))
+        view = await seen(jobs, job_id, lambda view: view.state.waiting)
+        assert view.state.waiting is not None
+        assert view.state.waiting.what == "no free slot for the function calls"
+        await jobs.cancel(job_id)
 
 
 # --- without a worker --------------------------------------------------------------------------------------------

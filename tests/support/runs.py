@@ -1,7 +1,7 @@
 """Agent runs under test: started, looked at, waited for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -87,11 +87,13 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
 
 
 @asynccontextmanager
-async def working(client: Client, provider: Provider, settings: Settings) -> AsyncIterator[None]:
-    """A worker in this process that serves all queues."""
+async def working(
+    client: Client, provider: Provider, settings: Settings, queues: Sequence[Queue] = tuple(Queue)
+) -> AsyncIterator[None]:
+    """A worker in this process, of all queues unless some are named."""
     stop = asyncio.Event()
     at_once = ShutdownTimeouts(polls=timedelta(0))
-    serving = asyncio.create_task(run_worker(client, provider, settings, list(Queue), stop, at_once))
+    serving = asyncio.create_task(run_worker(client, provider, settings, list(queues), stop, at_once))
     try:
         yield
     finally:

@@ -435,7 +435,7 @@ async def test_a_run_that_is_turned_away_says_so_until_it_is_not(agents: Agents,
     busy = Answer(status=429, code="rate_limit_exceeded", message="Not now.", headers={"retry-after": "3"})
     await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=busy))
     run = await agents.start(asks("echo", transport))
-    waiting = (await reached(run, lambda state: state.waiting is not None)).waiting
+    waiting = (await reached(run, lambda state: state.waiting is not None and state.waiting.attempt > 0)).waiting
     assert waiting is not None
     assert (waiting.what, waiting.attempt) == ("the provider is busy", 1)
     assert waiting.next_at is not None
@@ -448,7 +448,7 @@ async def test_a_run_whose_response_cannot_be_read_says_so_until_it_can(agents: 
     broken = Answer(status=503, message="Not now.", headers={"retry-after": "3"})
     await agents.emulator.control.add_fault(Fault(operation=Operation.RETRIEVE, effect=broken))
     run = await agents.start(asks("think?seconds=1"))
-    state = await reached(run, lambda state: state.waiting is not None)
+    state = await reached(run, lambda state: state.waiting is not None and state.waiting.attempt > 0)
     assert state.waiting is not None
     assert state.waiting.what == "the response cannot be read"
     assert (await result_of(run)).status is AgentStatus.COMPLETED
