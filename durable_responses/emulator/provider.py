@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from durable_responses.emulator.faults import Answer, Effect, End, FinishFirst, Operation, RejectChain, Stuck
 from durable_responses.emulator.model.conversation import Conversation, check_calls, tokens_of_items, tokens_of_options
 from durable_responses.emulator.model.item_events import Moment
+from durable_responses.emulator.model.scenarios import MODEL_PREFIX
 from durable_responses.emulator.model.script import Script, within
-from durable_responses.emulator.objects.answer_bodies import CompactedResponse, usage
-from durable_responses.emulator.objects.api_errors import ApiError, ErrorBody, invalid, model_not_found
+from durable_responses.emulator.objects.answer_bodies import CompactedResponse, ModelObject, usage
+from durable_responses.emulator.objects.api_errors import ApiError, ErrorBody, invalid, item_not_found, model_not_found
 from durable_responses.emulator.objects.request_bodies import (
     CompactBody,
     CreateBody,
     Item,
     ModelInput,
     input_items,
+    is_reference,
     listed_item,
 )
 from durable_responses.emulator.objects.request_checks import check_model, check_verified
@@ -25,6 +27,7 @@ from durable_responses.emulator.state.lifecycle import Stop, StoredResponse, Tra
 from durable_responses.emulator.state.memory import State
 
 UNKNOWN_MODEL_PREFIX = "unknown-"
+PLAIN_MODEL = "emulated"
 # Seconds; more than the rounding of times, less than anyone notices.
 AFTER_WHAT_WAS_SENT = 1e-5
 
@@ -95,7 +98,7 @@ class Provider:
     def conversation(self, request: CreateBody, cached: StoredResponse | None = None) -> Conversation:
         """A request in its context, checked. Raises: ApiError 400."""
         before = self.state.store.context(cached) if cached else self._before(request.previous_response_id)
-        conversation = Conversation(request, before, input_items(request.input))
+        conversation = Conversation(request, before, self._items(request))
         check_calls(conversation)
         return conversation
 
@@ -147,12 +150,12 @@ class Provider:
         """How many tokens a request would give to the model. Raises: ApiError 400."""
         previous = request.previous_response_id
         before = self.state.store.previous(previous, self.state.clock.now()).context_tokens if previous else 0
-        return before + tokens_of_items(input_items(request.input)) + tokens_of_options(request)
+        return before + tokens_of_items(self._items(request)) + tokens_of_options(request)
 
     def compact(self, request: CompactBody) -> CompactedResponse:
         """A conversation in short: the user's messages and one item for all the rest. Raises: ApiError 400."""
         before = self._before(request.previous_response_id)
-        items = [*before, *input_items(request.input)]
+        items = [*before, *self._items(request)]
         key = secrets.token_hex(24)
         kept = [listed_item(item, f"{key}{at:02x}") for at, item in enumerate(items) if item.get("role") == "user"]
         compaction = {"type": "compaction", "id": f"cmp_{key}", "encrypted_content": secrets.token_urlsafe(32)}
@@ -165,6 +168,29 @@ class Provider:
         return CompactedResponse(
             id=f"resp_{key}", created_at=int(self.state.clock.now()), output=[*kept, compaction], usage=cost
         )
+
+    def _items(self, request: ModelInput | CompactBody) -> list[Item]:
+        """The input, with the items that it only names. Raises: ApiError 404 for those that were never stored."""
+        items = self.state.store.resolved(input_items(request.input), self.state.clock.now())
+        stored = not isinstance(request, CreateBody) or request.is_stored
+        for item in items:
+            unread = item.get("type") == "reasoning" and item.get("id") and not item.get("encrypted_content")
+            if is_reference(item) or (unread and self.state.store.item(item["id"], self.state.clock.now()) is None):
+                raise item_not_found(item["id"], stored=stored)
+        return items
+
+    def models(self) -> list[ModelObject]:
+        """Some of the models that may be asked for: the plain one, and one for each scenario."""
+        return [
+            ModelObject(id=name)
+            for name in (PLAIN_MODEL, *(f"{MODEL_PREFIX}{name}" for name in self.state.scenarios.names()))
+        ]
+
+    def model(self, name: str) -> ModelObject:
+        """Any model: the emulator takes all names but those of models that do not exist. Raises: ApiError 404."""
+        if name.startswith(UNKNOWN_MODEL_PREFIX):
+            raise model_not_found(name)
+        return ModelObject(id=name)
 
     def _before(self, previous_response_id: str | None) -> list[Item]:
         if previous_response_id is None:

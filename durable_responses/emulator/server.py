@@ -14,11 +14,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import WebSocketRoute
 
+from durable_responses.emulator.http.asgi_answers import no_websocket, refuse_url
 from durable_responses.emulator.http.breakable_connections import BreakableProtocol
 from durable_responses.emulator.http.control import control_routes
 from durable_responses.emulator.http.endpoints import ResponsesApi
 from durable_responses.emulator.model.library import BUILT_IN, DEFAULT
 from durable_responses.emulator.model.scenarios import Scenario, ScenarioBook
+from durable_responses.emulator.objects.api_errors import ApiError
 from durable_responses.emulator.provider import Provider
 from durable_responses.emulator.socket.endpoint import WebSocketEndpoint
 from durable_responses.emulator.state.journal import Journal
@@ -57,7 +59,9 @@ def build_provider(options: EmulatorOptions) -> Provider:
         book.register(_scenario(path))
     journal = Journal(options.state_file) if options.state_file else None
     try:
-        return Provider(State(book, journal=journal), pace=options.pace, verified=not options.unverified)
+        state = State(book, journal=journal)
+        _check_scenario(book)
+        return Provider(state, pace=options.pace, verified=not options.unverified)
     except RuntimeError:
         if journal is not None:
             journal.close()
@@ -71,15 +75,24 @@ def _scenario(path: Path) -> Scenario:
         raise RuntimeError(f"The scenario file {path} cannot be used: {error}") from error
 
 
+def _check_scenario(book: ScenarioBook) -> None:
+    try:
+        book.check()
+    except ApiError as error:
+        raise RuntimeError(f"--scenario {book.default!r} cannot be used: {error}") from error
+
+
 def create_app(provider: Provider, api_key: str | None = None, allowed_hosts: Collection[str] = ()) -> Starlette:
     """The emulator as an ASGI application: HTTP, WebSocket and control endpoints on one port."""
     return Starlette(
         routes=[
             *ResponsesApi(provider, api_key).routes(),
             WebSocketRoute("/v1/responses", WebSocketEndpoint(provider, api_key)),
+            WebSocketRoute("/{path:path}", no_websocket),
             *control_routes(provider.state),
         ],
         middleware=[Middleware(HostCheck, allowed=allowed_hosts)],
+        exception_handlers={404: refuse_url, 405: refuse_url},
     )
 
 

@@ -47,7 +47,7 @@ async def test_input_items_are_listed_in_full(official: AsyncOpenAI) -> None:
         {"role": "user", "content": [image]},
         {"role": "developer", "content": "Be brief."},
         {"role": "assistant", "content": "Yes?"},
-        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAA"},
     ]
     response = await official.responses.create(model="scenario:no_output", input=asked)
     raw = await official.responses.input_items.with_raw_response.list(response.id)

@@ -81,6 +81,15 @@ async def test_a_scenario_that_cannot_be_used_is_named(emulator_with: Emulator, 
     assert "Traceback" not in process.output
 
 
+@pytest.mark.parametrize(("name", "said"), [("ehco", "There are: agent,"), ("think?second=1", "parameter 'second'")])
+async def test_an_unknown_scenario_is_refused_at_the_start(emulator_with: Emulator, name: str, said: str) -> None:
+    process = await emulator_with("--port", "0", "--scenario", name).start()
+    assert await process.wait() == 1
+    assert f"--scenario {name!r} cannot be used" in process.output
+    assert said in process.output
+    assert "Traceback" not in process.output
+
+
 async def test_a_taken_port_is_one_clear_error(emulator_with: Emulator) -> None:
     first = await emulator_with("--port", "0").start()
     port = (await first.wait_for_line(LISTENING))[2]

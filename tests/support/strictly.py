@@ -16,7 +16,15 @@ from pydantic import BaseModel, TypeAdapter
 
 Model = TypeVar("Model", bound=BaseModel)
 # The API sends them; its published types forget them.
-_UNPUBLISHED = frozenset({"Response.store", "Response.billing", "ResponseCustomToolCall.status"})
+_UNPUBLISHED = frozenset(
+    {
+        "Response.store",
+        "Response.billing",
+        "Response.frequency_penalty",
+        "Response.presence_penalty",
+        "ResponseCustomToolCall.status",
+    }
+)
 _EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
 _SERVER_EVENT: TypeAdapter[ResponsesServerEvent] = TypeAdapter(ResponsesServerEvent)
 _ENDS_A_TURN = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})

@@ -7,12 +7,21 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response as HttpAnswer
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from durable_responses.emulator.faults import BreakStream, StreamBreak
 from durable_responses.emulator.http import breakable_connections
-from durable_responses.emulator.objects.api_errors import ApiError, ErrorAnswer, wrong_api_key
+from durable_responses.emulator.objects.api_errors import (
+    ApiError,
+    ErrorAnswer,
+    no_such_url,
+    wrong_api_key,
+    wrong_method,
+)
 from durable_responses.emulator.provider import Sent
 
 JSON = "application/json"
@@ -40,6 +49,20 @@ def json_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | Non
 def error_answer(error: ApiError) -> HttpAnswer:
     """An error of the API."""
     return json_answer(ErrorAnswer(error=error.error).model_dump_json().encode(), error.status, error.headers)
+
+
+async def refuse_url(request: Request, error: Exception) -> HttpAnswer:
+    """Where nothing is served, or not for this method."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    refusal = (wrong_method if status == 405 else no_such_url)(request.method, request.url.path)
+    answer = error_answer(refusal)
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
+
+
+async def no_websocket(websocket: WebSocket) -> None:
+    """Where no WebSocket is served: the upgrade gets the same answer as any other request."""
+    await websocket.send_denial_response(error_answer(no_such_url("GET", websocket.url.path)))
 
 
 async def connection_reset(scope: Scope, receive: Receive, _: Send) -> None:

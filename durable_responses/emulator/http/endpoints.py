@@ -16,7 +16,7 @@ from durable_responses.emulator.http.asgi_answers import (
     no_answer,
     unless_gone,
 )
-from durable_responses.emulator.objects.answer_bodies import Deletion, InputTokens, item_list
+from durable_responses.emulator.objects.answer_bodies import Deletion, InputTokens, ModelList, item_list
 from durable_responses.emulator.objects.api_errors import ApiError
 from durable_responses.emulator.objects.request_bodies import (
     CompactBody,
@@ -36,7 +36,7 @@ Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class ResponsesApi:
-    """The endpoints under `/v1/responses`."""
+    """The endpoints under `/v1`."""
 
     def __init__(self, provider: Provider, api_key: str | None = None) -> None:
         self._provider = provider
@@ -54,6 +54,8 @@ class ResponsesApi:
             self._route(f"{one}/input_items", self.input_items, "GET"),
             self._route("/v1/responses/input_tokens", self.input_tokens, "POST"),
             self._route("/v1/responses/compact", self.compact, "POST"),
+            self._route("/v1/models", self.models, "GET"),
+            self._route("/v1/models/{id:path}", self.model, "GET"),
         ]
 
     async def create(self, request: Request) -> ASGIApp:
@@ -126,6 +128,14 @@ class ResponsesApi:
         """POST /responses/compact."""
         compacted = self._provider.compact(parse(CompactBody, await request.body()))
         return json_answer(compacted.model_dump_json().encode())
+
+    async def models(self, _: Request) -> ASGIApp:
+        """GET /models."""
+        return json_answer(ModelList(data=self._provider.models()).model_dump_json().encode())
+
+    async def model(self, request: Request) -> ASGIApp:
+        """GET /models/{id}."""
+        return json_answer(self._provider.model(request.path_params["id"]).model_dump_json().encode())
 
     # --- answering -----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from durable_responses.emulator.model.script import tokens_of
+from durable_responses.emulator.model.tool_choice import ToolChoice
 from durable_responses.emulator.objects.api_errors import invalid
 from durable_responses.emulator.objects.request_bodies import CALL_OUTPUTS, CreateBody, Item, ModelInput
 
@@ -66,19 +67,9 @@ class Conversation:
 
     @property
     def functions(self) -> dict[str, dict[str, Any]]:
-        """The JSON schema of the parameters of each function that is offered, by name."""
-        if self.request.tool_choice == "none":
-            return {}
-        tools = self.request.tools or []
+        """The JSON schema of the parameters of each function that may be called, by name."""
+        tools = ToolChoice.of(self.request).tools
         return {tool["name"]: tool.get("parameters") or {} for tool in tools if tool.get("type") == "function"}
-
-    @property
-    def forced_function(self) -> str | None:
-        """The function that `tool_choice` says must be called."""
-        choice = self.request.tool_choice
-        if isinstance(choice, dict):
-            return choice["name"] if choice.get("type") == "function" else None
-        return next(iter(self.functions), None) if choice == "required" else None
 
 
 def check_calls(conversation: Conversation) -> None:

@@ -2,12 +2,14 @@
 
 It lists the files, reads the most promising ones side by side, searches for a word of the task, writes a report when
 the task asks for one, and then says what it found. Any tools will do: their names and parameters say what they are for.
+Every other tool that is offered is called once, with arguments made from its schema, so that one sees it work; not
+those whose names say that they change, send or fetch something, unless the task names them.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +46,18 @@ _VERBS = {
 _PATH = re.compile(r"(?<![\w:/.-])(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.[A-Za-z]\w{0,7}(?![\w/])")
 _NOT_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".zip", ".gz", ".pyc", ".db", ".ico")
 _WANTS_REPORT = re.compile(r"\b(write|save|report|summary file)\b", re.IGNORECASE)
+# A tool with one of these in its name does more than look: it is not called merely because it is there.
+_ACTS = re.compile(
+    "add|apply|approve|bash|book|buy|cancel|clear|close|commit|copy|create|delete|deploy|do|drop|edit|exec|execute|fetch"
+    "|input|insert|install|kill|mail|merge|modify|move|order|patch|pay|post|publish|purge|push|put|remove|rename|reset"
+    "|restart|run|save|send|set|shell|shutdown|sign|spawn|start|stop|submit|terminate|transfer|trigger|update|upload"
+    "|write"
+)
+MOST_CALLS_AT_ONCE = 8
+NO_MODEL = (
+    "No model has read this: the emulator wrote it, without a model. "
+    "Set `OPENAI_API_KEY` (or `OPENAI_BASE_URL`) to ask a real one."
+)
 _COMMON_WORDS = re.compile(
     "about|after|answer|every|files|folder|found|other|please|report|search|summari[sz]e"
     "|their|there|these|those|which|where|while|workspace|would|write"
@@ -54,10 +68,7 @@ def agent(conversation: Conversation, _: Parameters) -> Script:
     """The next response: more calls, or the answer."""
     hands = Hands.of(conversation.functions)
     found = Findings.of(conversation, hands)
-    if forced := conversation.forced_function:
-        thought, calls = f"**Using {forced}**\n\nI was told to.", [hands.call(forced)]
-    else:
-        thought, calls = _next_calls(conversation, hands, found)
+    thought, calls = _next_calls(conversation, hands, found)
     think = SECONDS_OF_THOUGHT[conversation.request.effort]
     if calls:
         return Script(think=think, summary=[thought], output=calls)
@@ -81,13 +92,25 @@ class Hands:
         """Recognise them by the words of their names and by having a path (or a query) among their parameters."""
         found: dict[str, str] = {}
         for name, schema in functions.items():
-            words = set(re.split(r"[_\W]+", name.lower()))
+            words = _name_words(name)
             names = set(schema.get("properties", {}))
             for verb, verbs in _VERBS.items():
                 wanted = _QUERY_NAMES if verb == "search" else _PATH_NAMES
                 if words & verbs and "url" not in names and names & set(wanted):
                     found.setdefault(verb, name)
         return cls(functions, **found)
+
+    @property
+    def others(self) -> Sequence[str]:
+        """Functions that are good for something else and only look, by their names and parameters."""
+        files = {self.list, self.read, self.search, self.write}
+        return [
+            name
+            for name, schema in self.schemas.items()
+            if name not in files
+            and not any(map(_ACTS.fullmatch, _name_words(name)))
+            and "url" not in schema.get("properties", {})
+        ]
 
     def call(self, name: str | None, **hints: Any) -> Step:
         """A call of a function with arguments that fit its schema. Hints: path, query, content, url."""
@@ -160,6 +183,9 @@ def _next_calls(conversation: Conversation, hands: Hands, found: Findings) -> tu
         url = re.search(r"https?://\S+", task)
         thought = f"**Using {name}**\n\nThe task asks for it by name."
         return thought, [hands.call(name, **({"url": url.group()} if url else {}))]
+    if others := [name for name in hands.others if not found.called[name]][:MOST_CALLS_AT_ONCE]:
+        thought = "**Trying the other tools**\n\nEach is called once, with arguments made from its schema."
+        return thought, [hands.call(name) for name in others]
     return "", []
 
 
@@ -171,12 +197,12 @@ def _report_path(task: str, found: Findings) -> str:
 def _answer(conversation: Conversation, text: str) -> list[Step]:
     tools = conversation.request.tools or []
     if not any(str(tool.get("type")).startswith("web_search") for tool in tools):
-        return [Text(text=text, phase="final_answer")]
+        return [Text(text=f"{text}\n\n{NO_MODEL}", phase="final_answer")]
     query = " ".join(_words(conversation.task)[:6])
     url = "https://example.com/emulated-search"
     quote = f"An emulated web search for “{query}” found one page."
     cited = Text(
-        text=f"{text}\n\n{quote}",
+        text=f"{text}\n\n{quote}\n\n{NO_MODEL}",
         citations=[Citation(url=url, title="An emulated page", quote=quote)],
         phase="final_answer",
     )
@@ -198,6 +224,8 @@ def report(task: str, found: Findings) -> str:
     parts += [_about_search(word, output) for word, output in found.searches.items()]
     parts += [f"The report is in `{path}`." for path in found.written]
     parts += [f"`{name}` returned: {_first_line(output)}" for name, output in found.others]
+    if found.others:
+        parts.append("The arguments of these calls were made from the schemas of the tools.")
     return "\n\n".join(parts)
 
 
@@ -240,6 +268,11 @@ def _word_to_search(task: str, found: Findings) -> str | None:
     words = [word for word in _words(task) if word in known]
     words = words or [word for text in found.texts.values() for word in _words(_first_line(text))]
     return max(words, key=len, default=None)
+
+
+def _name_words(name: str) -> set[str]:
+    """The words of a name, in snake case, kebab case or camel case."""
+    return set(re.split(r"[_\W]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()))
 
 
 def _words(text: str) -> list[str]:

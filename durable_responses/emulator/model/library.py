@@ -1,5 +1,6 @@
 """The built-in scenarios."""
 
+import json
 from typing import Any
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from durable_responses.emulator.model.script import (
     Text,
     WebSearchStep,
 )
+from durable_responses.emulator.objects.json_values import value_for
 
 
 class Think(Parameters):
@@ -38,13 +40,14 @@ def think(_: Conversation, given: Think) -> Script:
 class Calls(Parameters):
     """`iterations` rounds of `parallel` calls of `tool` with `arguments` (JSON), each after `think` seconds.
 
+    Arguments that are not given are made from the schema of the tool.
     `{iteration}` and `{call}` in the arguments become the numbers, from 1. The last round answers with `text`.
     """
 
     iterations: int = Field(1, ge=0)
     parallel: int = Field(1, ge=1)
     tool: str = ""
-    arguments: str = "{}"
+    arguments: str | None = None
     think: float = Field(0.0, ge=0)
     text: str = "All calls are answered."
 
@@ -55,9 +58,14 @@ def calls(conversation: Conversation, given: Calls) -> Script:
     if iteration > given.iterations:
         return Script(think=given.think, write=0, output=[Text(text=given.text)])
     tool = given.tool or next(iter(conversation.functions), "no_such_tool")
+    made = json.dumps(value_for(conversation.functions.get(tool) or {"type": "object"}, {}))
     output: list[Step] = []
     for call in range(1, given.parallel + 1):
-        arguments = given.arguments.replace("{iteration}", str(iteration)).replace("{call}", str(call))
+        arguments = (
+            (made if given.arguments is None else given.arguments)
+            .replace("{iteration}", str(iteration))
+            .replace("{call}", str(call))
+        )
         output.append(FunctionCallStep(name=tool, arguments=arguments))
     return Script(think=given.think, write=0, output=output)
 

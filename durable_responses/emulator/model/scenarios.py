@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from durable_responses.emulator.model.conversation import Conversation
 from durable_responses.emulator.model.script import Script, Scripted, Step, Text
+from durable_responses.emulator.model.tool_choice import ToolChoice
 from durable_responses.emulator.objects.api_errors import invalid
 from durable_responses.emulator.objects.json_values import value_for
 from durable_responses.emulator.objects.request_bodies import CreateBody, TextFormat
@@ -92,12 +93,24 @@ class ScenarioBook:
 
     def respond(self, conversation: Conversation) -> Script:
         """The script of the next response. Raises: ApiError 400 for an unknown scenario or parameter."""
+        request = conversation.request
+        return ToolChoice.of(request).applied(self._scripted(conversation), request, conversation.task)
+
+    def check(self) -> None:
+        """Whether the default scenario can be used. Raises: ApiError 400 for an unknown scenario or parameter."""
+        request = CreateBody(model="default", input="")
+        self._scripted(Conversation(request, [], []))
+
+    def names(self) -> list[str]:
+        """The scenarios that there are."""
+        return sorted({*self.registered, *self._built_in})
+
+    def _scripted(self, conversation: Conversation) -> Script:
         name, _, query = self.name_for(conversation.request).partition("?")
         if name in self.registered:
             return self.registered[name].respond(conversation)
         if name not in self._built_in:
-            known = ", ".join(sorted({*self.registered, *self._built_in}))
-            raise invalid(f"There is no scenario '{name}'. There are: {known}.", "metadata.scenario")
+            raise invalid(f"There is no scenario '{name}'. There are: {', '.join(self.names())}.", "metadata.scenario")
         return self._built_in[name].respond(conversation, query)
 
 

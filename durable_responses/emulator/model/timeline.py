@@ -3,6 +3,8 @@
 Nothing here waits or remembers. A response that was read, cut off or restarted gives the same events again.
 """
 
+import base64
+import hashlib
 import json
 from copy import copy
 from functools import cached_property
@@ -39,7 +41,9 @@ from durable_responses.responses_api.models import (
 class Timeline:
     """A script laid out in time. `key` makes ids: the same key gives the same ids. A queue of None never ends."""
 
-    def __init__(self, script: Script, key: str, *, background: bool, reasons: bool, shows_summary: bool) -> None:
+    def __init__(
+        self, script: Script, key: str, *, background: bool, reasons: bool, shows_summary: bool, encrypted: bool = False
+    ) -> None:
         self.script = script
         self.background = background
         self.started = float("inf") if script.queue is None else script.queue
@@ -47,6 +51,7 @@ class Timeline:
         self.finished = self.thought + script.writing
         self._key = key
         self._reasons = reasons
+        self._encrypted = encrypted
         self._summary = script.summary if shows_summary else []
 
     def output(self, elapsed: float) -> list[OutputItem]:
@@ -117,7 +122,12 @@ class Timeline:
         return f"{prefix}_{self._key}{index:02x}"
 
     def _reasoning(self) -> Reasoning:
-        return Reasoning(id=self._id("rs", 0), summary=[SummaryText(text=text) for text in self._summary])
+        reasoning = Reasoning(id=self._id("rs", 0), summary=[SummaryText(text=text) for text in self._summary])
+        if not self._encrypted:
+            return reasoning
+        # Opaque to everybody; the same for the same response, however often it is read.
+        content = base64.urlsafe_b64encode(hashlib.sha512(self._key.encode()).digest()).decode()
+        return Reasoning.model_validate({**reasoning.model_dump(), "encrypted_content": f"gAAAAA{content}"})
 
     def _item(self, step: Step, index: int) -> OutputItem:
         call_id = f"call_{self._key[:20]}{index:02x}"

@@ -27,10 +27,12 @@ class ResponseObject(ApiModel):
     status: ResponseStatus
     background: bool
     error: ErrorDetail | None = None
+    frequency_penalty: float = 0.0
     incomplete_details: IncompleteDetails | None = None
     model: str
     output: list[Item] = Field(default_factory=list)
     usage: Usage | None = None
+    presence_penalty: float = 0.0
     previous_response_id: str | None = None
     store: bool
     metadata: dict[str, str]
@@ -79,6 +81,22 @@ class InputTokens(ApiModel):
     input_tokens: int
 
 
+class ModelObject(ApiModel):
+    """A model that may be asked for."""
+
+    id: str
+    object: str = "model"
+    created: int = 1767225600
+    owned_by: str = "emulator"
+
+
+class ModelList(ApiModel):
+    """The models that there are."""
+
+    object: str = "list"
+    data: list[ModelObject]
+
+
 class Deletion(ApiModel):
     """The answer to a deletion."""
 
@@ -119,6 +137,8 @@ def response_object(request: CreateBody, **state: Any) -> ResponseObject:
         background=bool(request.background),
         store=request.is_stored,
         metadata=request.metadata or {},
+        frequency_penalty=request.frequency_penalty or 0.0,
+        presence_penalty=request.presence_penalty or 0.0,
         instructions=request.instructions,
         max_output_tokens=request.max_output_tokens,
         max_tool_calls=request.max_tool_calls,

@@ -73,6 +73,28 @@ def model_not_found(model: str) -> ApiError:
     return ApiError(404, ErrorBody(message=message, param="model", code="model_not_found"))
 
 
+def item_not_found(item_id: str, *, stored: bool) -> ApiError:
+    """404: an item is only named, and was never stored."""
+    message = f"Item with id '{item_id}' not found."
+    if not stored:
+        message += (
+            " Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this "
+            "item from your input."
+        )
+    return ApiError(404, ErrorBody(message=message, param="input"))
+
+
+def no_such_url(method: str, path: str) -> ApiError:
+    """404: nothing is served there."""
+    return ApiError(404, ErrorBody(message=f"Invalid URL ({method} {path})"))
+
+
+def wrong_method(method: str, path: str) -> ApiError:
+    """405: something is served there, for other methods."""
+    message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
+    return ApiError(405, ErrorBody(message=message, code="method_not_supported"))
+
+
 def wrong_api_key() -> ApiError:
     """401: the key is missing or not ours. The key itself is not repeated."""
     return ApiError(401, ErrorBody(message="Incorrect API key provided.", code="invalid_api_key"))

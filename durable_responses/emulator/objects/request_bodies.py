@@ -12,6 +12,16 @@ MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 Item = dict[str, Any]
 Body = TypeVar("Body", bound=BaseModel)
+Include = Literal[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
 
 CALL_OUTPUTS = {"function_call_output": "function_call", "custom_tool_call_output": "custom_tool_call"}
 
@@ -102,7 +112,7 @@ class CreateBody(ModelInput):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    include: list[str] | None = None
+    include: list[Include] | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
     prompt: Item | None = None
     prompt_cache_key: str | None = None
@@ -114,6 +124,10 @@ class CreateBody(ModelInput):
     access_programs: Item | None = None
     image: Item | None = None
     user: str | None = None
+    # In no reference, but real: Codex sends the first one, and every response has the other two.
+    client_metadata: Item | None = None
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
 
     @property
     def is_stored(self) -> bool:
@@ -124,6 +138,11 @@ class CreateBody(ModelInput):
     def effort(self) -> ReasoningEffort:
         """How hard the model thinks; medium when not said."""
         return (self.reasoning and self.reasoning.effort) or ReasoningEffort.MEDIUM
+
+    @property
+    def wants_encrypted_reasoning(self) -> bool:
+        """Whether reasoning items shall carry what a stateless client must send back."""
+        return "reasoning.encrypted_content" in (self.include or [])
 
     @property
     def wants_summary(self) -> bool:
@@ -168,6 +187,11 @@ def input_items(given: str | list[Item] | None) -> list[Item]:
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
     return [{"type": "message", **item} if "role" in item else item for item in given]
+
+
+def is_reference(item: Item) -> bool:
+    """Whether an item only names another."""
+    return bool(item.get("type", "item_reference") == "item_reference")
 
 
 _ID_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fc", "reasoning": "rs"}

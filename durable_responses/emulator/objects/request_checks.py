@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from durable_responses.emulator.objects.api_errors import invalid
+from durable_responses.emulator.objects.api_errors import ApiError, invalid
 from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items, parse
 from durable_responses.responses_api.models import ReasoningEffort
 
@@ -20,15 +20,20 @@ INPUT_ITEM_TYPES = frozenset(
 )  # fmt: skip
 INCOMING_ROLES = frozenset({"user", "assistant", "system", "developer"})
 REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "item_reference": {"id": str},
     "message": {"content": (str, list)},
     "function_call": {"call_id": str, "name": str, "arguments": str},
     "custom_tool_call": {"call_id": str, "name": str, "input": str},
     "function_call_output": {"call_id": str, "output": (str, list)},
     "custom_tool_call_output": {"call_id": str, "output": (str, list)},
 }
+CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
-
+SCHEMA_TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
+NOT_IN_STRICT_MODE = frozenset(
+    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
+)
 EFFORTLESS_MODEL_PREFIX = "plain-"
 NOT_WITH_MINIMAL_EFFORT = frozenset({"web_search", "web_search_preview", "code_interpreter", "image_generation"})
 
@@ -92,9 +97,14 @@ def check_model(request: CreateBody) -> None:
 
 def _check_format(request: CreateBody) -> None:
     form = request.text.format if request.text else None
-    if form is not None and form.type == "json_schema" and form.strict:
-        strict = _Strict(f"response_format '{form.name}'", "text.format.schema", "invalid_json_schema")
-        strict.check(form.json_schema, ())
+    if form is None or form.type != "json_schema":
+        return
+    for name, value in (("name", form.name), ("schema", form.json_schema)):
+        if value is None:
+            param = f"text.format.{name}"
+            raise invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+    rules = _Schema(f"response_format '{form.name}'", "text.format.schema", "invalid_json_schema", bool(form.strict))
+    rules.check_root(form.json_schema)
 
 
 def _check_item(item: Item, param: str) -> None:
@@ -116,10 +126,34 @@ def _check_tool_choice(request: CreateBody) -> None:
     choice = request.tool_choice
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
         raise invalid(f"Invalid value: '{choice}' for 'tool_choice'.", "tool_choice", "invalid_value")
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        names = [tool.get("name") for tool in request.tools or []]
-        if choice.get("name") not in names:
-            raise invalid(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", "tool_choice")
+    if choice == "required" and not request.tools:
+        raise invalid("Tool choice 'required' must be specified with 'tools' parameter.", "tool_choice")
+    if not isinstance(choice, dict):
+        return
+    named = [choice]
+    if choice.get("type") == "allowed_tools":
+        if choice.get("mode") not in ("auto", "required"):
+            raise invalid("Invalid value for 'tool_choice.mode'.", "tool_choice.mode", "invalid_value")
+        named = choice["tools"] if isinstance(choice.get("tools"), list) else []
+        if not named:
+            raise invalid(
+                "Missing required parameter: 'tool_choice.tools'.", "tool_choice.tools", "missing_required_parameter"
+            )
+    for one in named:
+        if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+            raise invalid(
+                "Missing required parameter: 'tool_choice.type'.", "tool_choice", "missing_required_parameter"
+            )
+        if not any(is_named(tool, one) for tool in request.tools or []):
+            name = one.get("name", one["type"])
+            raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+
+
+def is_named(tool: Item, by: Item) -> bool:
+    """Whether an offered tool is the one that a `tool_choice` names: by its kind, and by its name where it has one."""
+    name = "server_label" if tool["type"] == "mcp" else "name"
+    named = tool["type"] in CLIENTS_TOOLS or name in by
+    return bool(tool["type"] == by["type"] and (not named or tool.get(name) == by.get(name)))
 
 
 def _check_tool(tool: Item, param: str) -> None:
@@ -131,31 +165,58 @@ def _check_tool(tool: Item, param: str) -> None:
     if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
         raise invalid(f"Invalid '{param}.name': expected 1 to 64 of a-z, A-Z, 0-9, '_', '-'.", f"{param}.name")
     if tool.get("strict"):
-        strict = _Strict(f"function '{name}'", f"{param}.parameters", "invalid_function_parameters")
-        strict.check(tool.get("parameters"), ())
+        rules = _Schema(f"function '{name}'", f"{param}.parameters", "invalid_function_parameters", strict=True)
+        rules.check(tool.get("parameters"), ())
 
 
 @dataclass(frozen=True)
-class _Strict:
-    """The rules of strict mode: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
+class _Schema:
+    """The rules of schemas, and those of strict mode:
+    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
 
     what: str
     param: str
     code: str
+    strict: bool
+
+    def check_root(self, schema: Any) -> None:
+        """Raises: ApiError 400 for a schema that cannot be that of an answer."""
+        kind = schema.get("type") if isinstance(schema, dict) else None
+        if kind != "object":
+            shown = "None" if kind is None else kind
+            raise self._invalid(f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{shown}\"'.")
+        self.check(schema, ())
 
     def check(self, schema: Any, context: tuple[str, ...]) -> None:
-        """Raises: ApiError 400 for a schema, or a part of one, that strict mode does not take."""
+        """Raises: ApiError 400 for a schema, or a part of one, that is none, or that strict mode does not take."""
         if isinstance(schema, list):
             for member in schema:
                 self.check(member, context)
         if not isinstance(schema, dict):
             return
+        kinds = schema.get("type", [])
+        for kind in kinds if isinstance(kinds, list) else [kinds]:
+            if kind not in SCHEMA_TYPES:
+                raise self._invalid(f"In context={context}, {kind!r} is not valid under any of the given schemas.")
+        if self.strict:
+            self._check_strict(schema, context)
+        for key, value in schema.items():
+            if key in ("enum", "const", "default", "examples"):  # values, no schemas
+                continue
+            named = key in ("properties", "$defs", "definitions") and isinstance(value, dict)
+            for inner, member in value.items() if named else [(key, value)]:
+                self.check(member, (*context, inner))
+
+    def _check_strict(self, schema: Item, context: tuple[str, ...]) -> None:
+        if refused := sorted(NOT_IN_STRICT_MODE & set(schema)):
+            raise self._invalid(f"In context={context}, '{refused[0]}' is not permitted.")
+        if schema.get("type") == "array" and "items" not in schema:
+            raise self._invalid(f"In context={context}, array schema missing items.")
         if schema.get("type") == "object":
             self._check_object(schema, context)
-        for key, value in schema.items():
-            members = value.items() if key in ("properties", "$defs") and isinstance(value, dict) else [(key, value)]
-            for inner, member in members:
-                self.check(member, (*context, inner))
+
+    def _invalid(self, problem: str) -> ApiError:
+        return invalid(f"Invalid schema for {self.what}: {problem}", self.param, self.code)
 
     def _check_object(self, schema: Item, context: tuple[str, ...]) -> None:
         properties = set(schema.get("properties", {}))
@@ -168,4 +229,4 @@ class _Strict:
                 f"Missing '{missing[0]}'."
             )
         if fault:
-            raise invalid(f"Invalid schema for {self.what}: In context={context}, {fault}", self.param, self.code)
+            raise self._invalid(f"In context={context}, {fault}")

@@ -103,6 +103,7 @@ class StoredResponse:
             background=bool(request.background),
             reasons=generate and request.effort is not ReasoningEffort.NONE,
             shows_summary=request.wants_summary,
+            encrypted=request.wants_encrypted_reasoning,
         )
         self._bodies: dict[str, bytes] = {}
         self._moments: list[Moment] | None = None

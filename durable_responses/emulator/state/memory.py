@@ -132,7 +132,7 @@ class State:
     def _response(self, created: Created) -> StoredResponse:
         request = created.request
         previous = self.store.all[request.previous_response_id] if request.previous_response_id else None
-        items = input_items(request.input)
+        items = self.store.resolved(input_items(request.input), created.at)
         cached = previous.context_tokens if previous else 0
         return StoredResponse(
             created.id,

@@ -1,7 +1,7 @@
 """Responses by id: those that can be read, and those that can be continued."""
 
 from durable_responses.emulator.objects.api_errors import invalid, previous_response_not_found, response_not_found
-from durable_responses.emulator.objects.request_bodies import Item
+from durable_responses.emulator.objects.request_bodies import Item, is_reference
 from durable_responses.emulator.state.lifecycle import StoredResponse, conversation_locked
 from durable_responses.responses_api.models import UNFINISHED, ResponseStatus
 
@@ -46,6 +46,23 @@ class Store:
             chain.append(response)
             response = response.previous
         return [item for link in reversed(chain) for item in (*link.items, *link.output_items)]
+
+    def resolved(self, items: list[Item], now: float) -> list[Item]:
+        """Items with those in the place of references that these name, as far as they can be read."""
+        return [(self.item(item["id"], now) or item) if is_reference(item) else item for item in items]
+
+    def item(self, item_id: str, now: float) -> Item | None:
+        """An item of a stored response, input or output, by its id."""
+        # The ids that are made here say to which response they belong; others are looked for.
+        key = item_id.partition("_")[2][:-2]
+        likely = self.all.get(f"resp_{key}")
+        for response in [likely] if likely else reversed(list(self.all.values())):
+            if response.is_kept(now) and response.request.is_stored:
+                own = response.output_items if response.status(now) not in UNFINISHED else []
+                for item in (*own, *response.input_items):
+                    if item.get("id") == item_id:
+                        return item
+        return None
 
     def clear(self) -> None:
         """Forget all."""

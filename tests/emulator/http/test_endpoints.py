@@ -1,11 +1,13 @@
 """The endpoints over HTTP: what no single response can show."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
-from openai import APITimeoutError, AsyncOpenAI, AuthenticationError, BadRequestError
+from openai import APITimeoutError, AsyncOpenAI, AuthenticationError, BadRequestError, NotFoundError
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from durable_responses.emulator.server import EmulatorOptions
 from durable_responses.emulator.state.billing import BilledResponse
@@ -134,6 +136,146 @@ async def test_a_client_that_waits_too_long_is_told_nothing(emulator: RunningEmu
     with pytest.raises(APITimeoutError):
         await official.with_options(timeout=0.1).responses.create(model=SLOW, input="Hi.")
     await the_one_response(emulator, "cancelled")
+
+
+async def test_what_is_not_served_is_refused_in_the_form_of_the_api(emulator: RunningEmulator) -> None:
+    asked = [
+        ("GET", "/", 404, None),
+        ("GET", "/v1", 404, None),
+        ("POST", "/v1/chat/completions", 404, None),
+        ("GET", "/v1/responses/resp_1/nothing", 404, None),
+        ("GET", "/v1/models/unknown-model", 404, "model_not_found"),
+        ("GET", "/v1/responses", 405, "method_not_supported"),
+        ("PUT", "/v1/responses/resp_1", 405, "method_not_supported"),
+        ("DELETE", "/v1/models", 405, "method_not_supported"),
+    ]
+    root = emulator.base_url.removesuffix("/v1")
+    async with httpx.AsyncClient(verify=False) as http:
+        answers = [await http.request(method, root + path) for method, path, _, _ in asked]
+    shown = [(answer.status_code, answer.json()["error"]["code"]) for answer in answers]
+    assert shown == [(status, code) for _, _, status, code in asked]
+    assert all("x-request-id" in answer.headers for answer in answers)
+
+
+async def test_a_websocket_elsewhere_is_refused_in_the_form_of_the_api(emulator: RunningEmulator) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(emulator.base_url.replace("http", "ws") + "/realtime", proxy=None)
+    assert refused.value.response.status_code == 404
+    assert b'"Invalid URL (GET /v1/realtime)"' in (refused.value.response.body or b"")
+
+
+async def test_models_are_listed_and_shown(official: AsyncOpenAI) -> None:
+    listed = [model.id async for model in official.models.list()]
+    assert "scenario:echo" in listed
+    assert (await official.models.retrieve("gpt-5.4/of-some-gateway")).id == "gpt-5.4/of-some-gateway"
+    with pytest.raises(NotFoundError) as refused:
+        await official.models.retrieve("unknown-model")
+    assert refused.value.code == "model_not_found"
+
+
+async def test_what_codex_sends_beside_the_published_fields_is_accepted(official: AsyncOpenAI) -> None:
+    extra = {"client_metadata": {"x-codex-turn-metadata": '{"turn_id": "1"}'}}
+    answer = await official.responses.create(model="scenario:echo", input="Hi.", extra_body=extra)
+    assert answer.output_text == "Hi."
+
+
+async def test_penalties_are_in_every_response(official: AsyncOpenAI) -> None:
+    plain = await official.responses.create(model="scenario:echo", input="Hi.")
+    extra = {"frequency_penalty": 0.5, "presence_penalty": -1}
+    asked = await official.responses.create(model="scenario:echo", input="Hi.", extra_body=extra)
+    assert [(it.model_extra or {})["frequency_penalty"] for it in (plain, asked)] == [0, 0.5]
+    assert [(it.model_extra or {})["presence_penalty"] for it in (plain, asked)] == [0, -1]
+
+
+async def test_reasoning_is_encrypted_where_that_is_included(official: AsyncOpenAI) -> None:
+    plain = await official.responses.create(model="scenario:echo", input="Hi.")
+    asked = await official.responses.create(
+        model="scenario:echo", input="Hi.", include=["reasoning.encrypted_content"], store=False
+    )
+    encrypted = [[it.encrypted_content for it in at.output if it.type == "reasoning"] for at in (plain, asked)]
+    assert encrypted[0] == [None]
+    [content] = encrypted[1]
+    assert content
+    full = [*[it.model_dump(exclude_none=True) for it in asked.output], {"role": "user", "content": "Go on."}]
+    again = await official.responses.create(model="scenario:echo", input=cast("Any", full), store=False)
+    assert again.output_text == "Go on."
+
+
+async def test_an_include_that_there_is_not_is_refused(official: AsyncOpenAI) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        await official.responses.create(model="m", input="Hi.", include=cast("Any", ["reasoning.plain_text"]))
+    assert refused.value.param == "include[0]"
+
+
+async def test_a_reference_stands_for_an_item_of_a_stored_response(official: AsyncOpenAI) -> None:
+    called = await official.responses.create(model="scenario:calls?tool=f", input="Go.")
+    [call] = [item for item in called.output if item.type == "function_call"]
+    given: Any = [
+        {"role": "user", "content": "Go."},
+        *({"type": "item_reference", "id": item.id} for item in called.output),
+        {"type": "function_call_output", "call_id": call.call_id, "output": "ok"},
+    ]
+    answer = await official.responses.create(model="scenario:calls?tool=f", input=given)
+    assert answer.output_text == "All calls are answered."
+    listed = [item.type async for item in await official.responses.input_items.list(answer.id, order="asc")]
+    assert listed == ["message", "reasoning", "function_call", "function_call_output"]
+
+
+@pytest.mark.parametrize(
+    "item", [{"type": "item_reference", "id": "msg_1"}, {"type": "reasoning", "id": "rs_1", "summary": []}]
+)
+@pytest.mark.parametrize(("store", "said"), [(True, "not found."), (False, "`store` is set to false")])
+async def test_a_reference_to_what_was_never_stored_is_refused(
+    official: AsyncOpenAI, item: dict[str, Any], store: bool, said: str
+) -> None:
+    given: Any = [item, {"role": "user", "content": "Hi."}]
+    with pytest.raises(NotFoundError, match=f"Item with id '{item['id']}'") as refused:
+        await official.responses.create(model="m", input=given, store=store)
+    assert said in refused.value.message
+
+
+async def test_an_item_that_was_not_stored_cannot_be_referred_to(official: AsyncOpenAI) -> None:
+    unstored = await official.responses.create(model="scenario:echo", input="Hi.", store=False)
+    given: Any = [{"type": "item_reference", "id": unstored.output[-1].id}]
+    with pytest.raises(NotFoundError, match="not found"):
+        await official.responses.create(model="m", input=given)
+
+
+OF_NO_TYPE = {"type": "object", "properties": {"a": {"type": "text"}}}
+
+
+def _format(**fields: Any) -> dict[str, Any]:
+    return {"text": {"format": {"type": "json_schema", "name": "answer", **fields}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        (_format(), "text.format.schema", "Missing required parameter"),
+        ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name", "Missing required parameter"),
+        (_format(name="two words", schema={"type": "object"}), "text.format.name", "pattern"),
+        (_format(schema={"type": "string"}), "text.format.schema", "got 'type: \"string\"'"),
+        (_format(schema={}), "text.format.schema", "got 'type: \"None\"'"),
+        (_format(schema={"anyOf": [{"type": "object"}]}), "text.format.schema", "got 'type: \"None\"'"),
+        (_format(schema=OF_NO_TYPE), "text.format.schema", "'text' is not"),
+        ({"text": {"format": {"type": "yaml"}}}, "text.format.type", "Supported values are"),
+        ({"text": {"format": {"type": "text", "shape": 1}}}, "text.format.shape", "Unknown parameter"),
+    ],
+)
+async def test_a_text_format_that_is_not_valid_is_refused_as_by_the_api(
+    official: AsyncOpenAI, fields: dict[str, Any], param: str, said: str
+) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        await official.responses.create(**{"model": "m", "input": "Hi.", **fields})
+    assert (refused.value.param, said in refused.value.message) == (param, True), refused.value.message
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "oneOf", "not", "if", "patternProperties", "dependentRequired"])
+async def test_a_keyword_that_strict_mode_does_not_know_is_refused(official: AsyncOpenAI, keyword: str) -> None:
+    inner = {"type": "string", keyword: [{"type": "string"}]}
+    schema = {"type": "object", "properties": {"a": inner}, "required": ["a"], "additionalProperties": False}
+    with pytest.raises(BadRequestError, match=f"'{keyword}' is not permitted"):
+        await official.responses.create(**{"model": "m", "input": "Hi.", **_format(schema=schema, strict=True)})
 
 
 BARE = {"type": "object", "properties": {"a": {"type": "string"}}}

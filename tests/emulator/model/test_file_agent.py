@@ -105,8 +105,30 @@ async def test_it_calls_another_tool_when_the_task_names_it() -> None:
     assert [call.arguments for call in called(scripts[0])] == [{"url": "https://example.com/a"}]
 
 
-async def test_it_leaves_other_tools_alone() -> None:
-    assert len(await run("Say hello.", tools=[function("send_email", "to")])) == 1
+async def test_it_calls_every_other_tool_once_with_arguments_of_its_schema() -> None:
+    tools = [function("count_words", "text"), function("getWeather", "city"), function("my-lookup", "id")]
+    scripts = await run("Say hello.", tools=tools)
+    made = [[(call.name, call.arguments) for call in called(script)] for script in scripts]
+    arguments = {"count_words": {"text": "text"}, "getWeather": {"city": "city"}, "my-lookup": {"id": "id"}}
+    assert made == [list(arguments.items()), []]
+    assert "made from the schemas of the tools" in said(scripts[-1])
+
+
+@pytest.mark.parametrize("name", ["send_email", "deleteFile", "run-shell", "write_note", "exec_command", "fetch_page"])
+async def test_it_leaves_tools_alone_that_do_more_than_look(name: str) -> None:
+    assert len(await run("Say hello.", tools=[function(name, "to")])) == 1
+
+
+async def test_many_tools_are_called_a_few_at_a_time() -> None:
+    scripts = await run("Say hello.", tools=[function(f"look_{number}", "at") for number in range(20)])
+    assert [len(called(script)) for script in scripts] == [8, 8, 4, 0]
+
+
+async def test_the_answer_ends_by_saying_that_no_model_has_read_it() -> None:
+    [script] = await run("Say hello.")
+    last = said(script).splitlines()[-1]
+    assert last.startswith("No model has read this")
+    assert "`OPENAI_API_KEY`" in last
 
 
 async def test_it_calls_nothing_when_told_not_to(ours: OurTools) -> None:

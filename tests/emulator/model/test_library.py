@@ -30,6 +30,12 @@ def test_calls_take_the_first_tool_that_is_offered() -> None:
     assert call.name == "g"
 
 
+def test_calls_without_arguments_fill_the_schema_of_the_tool() -> None:
+    tool = {"type": "function", "name": "g", "parameters": SCHEMA, "strict": True}
+    [call] = called(book().respond(conversation(model="scenario:calls", tools=[tool])))
+    assert call.arguments == '{"answer": "answer", "score": 1}'
+
+
 def test_a_long_text_has_as_many_words_as_asked_for() -> None:
     script = book().respond(conversation(model="scenario:write?words=300&seconds=2"))
     assert len(said(script).split()) == 300

@@ -4,6 +4,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
+import jsonschema  # type: ignore[import-untyped]  # has no types; comes with the MCP SDK
+import pytest
 from pydantic import BaseModel, Field
 
 from durable_responses.emulator.objects.json_values import value_for
@@ -73,3 +75,59 @@ def test_plain_values() -> None:
         ({"allOf": [{"type": "integer"}, {"minimum": 2}]}, 2),
     ]
     assert [(schema, value_for(schema, {})) for schema, _ in cases] == cases
+
+
+TEXT = {"type": "string"}
+STEP = {"type": "object", "properties": {"say": TEXT}, "required": ["say"], "additionalProperties": False}
+
+
+NODE = {
+    "type": "object",
+    "properties": {"next": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+    "required": ["next"],
+    "additionalProperties": False,
+}
+
+
+def _strict(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _strict(a=TEXT, b={"type": "integer"}, c={"type": "number"}, d={"type": "boolean"}, e={"type": "null"}),
+        _strict(colour={"type": "string", "enum": ["red", "blue"]}, size={"enum": [3, "large", None]}),
+        _strict(outer=_strict(middle=_strict(inner=TEXT))),
+        _strict(steps={"type": "array", "items": STEP, "minItems": 3, "maxItems": 5}),
+        _strict(pair={"type": "array", "prefixItems": [TEXT, {"type": "integer"}], "items": False, "minItems": 2}),
+        _strict(few={"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 2, "uniqueItems": True}),
+        _strict(ids={"type": "array", "items": {"type": "integer"}, "minItems": 3, "uniqueItems": True}),
+        _strict(note={"anyOf": [TEXT, {"type": "null"}]}, either={"anyOf": [STEP, {"type": "integer", "minimum": 4}]}),
+        _strict(kind={"const": "oak"}, height={"type": ["integer", "null"]}, text={"type": ["string", "integer"]}),
+        _strict(**{form: {"type": "string", "format": form} for form in ("date", "date-time", "time", "duration")}),
+        _strict(**{form: {"type": "string", "format": form} for form in ("email", "hostname", "ipv4", "ipv6", "uuid")}),
+        _strict(low={"type": "number", "minimum": 0.2, "maximum": 0.4}, high={"type": "number", "maximum": -1.5}),
+        _strict(open={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, one={"type": "integer"}),
+        _strict(page={"type": "integer", "minimum": 1, "exclusiveMinimum": 1, "multipleOf": 5}),
+        _strict(whole={"type": "integer", "minimum": 0.5}, short={"type": "string", "minLength": 9, "maxLength": 12}),
+        {**_strict(leaf={"$ref": "#/$defs/leaf"}), "$defs": {"leaf": STEP}},
+        {**_strict(leaf={"$ref": "#/definitions/leaf", "description": "One."}), "definitions": {"leaf": STEP}},
+        {**_strict(value=TEXT, children={"type": "array", "items": {"$ref": "#"}})},
+        {**_strict(value=TEXT, next={"anyOf": [{"$ref": "#"}, {"type": "null"}]})},
+        {**_strict(head={"$ref": "#/$defs/node"}), "$defs": {"node": NODE}},
+        {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2},
+        {"type": "object", "required": ["unlisted"]},
+        {"allOf": [_strict(a=TEXT) | {"additionalProperties": True}, {"properties": {"b": TEXT}, "required": ["b"]}]},
+        {"type": "object", "properties": {"anything": True}, "required": ["anything"]},
+        {},
+    ],
+)  # fmt: skip
+def test_a_value_is_valid_by_the_reference_implementation(schema: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator
+    validator(schema, format_checker=validator.FORMAT_CHECKER).validate(value_for(schema, {}))

@@ -63,6 +63,11 @@ async def test_stream_is_implied_and_may_be_said(socket: RawSocket) -> None:
     assert (await socket.answer(stream=True, background=False))["status"] == "completed"
 
 
+async def test_what_codex_sends_beside_the_published_fields_is_accepted(socket: RawSocket) -> None:
+    answer = await socket.answer(client_metadata={"x-codex-turn-metadata": '{"turn_id": "1"}'}, frequency_penalty=0.5)
+    assert (answer["status"], answer["frequency_penalty"]) == ("completed", 0.5)
+
+
 async def test_a_message_of_three_megabytes_is_accepted(socket: RawSocket) -> None:
     response = await socket.answer(said="x" * 3 * 2**20)
     assert response["usage"]["input_tokens"] > 700_000
