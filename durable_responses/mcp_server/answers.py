@@ -154,13 +154,14 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
     path = result.artifact_path if result else None
     size = len(result.output_text.encode()) if result else None
     poll_ms = next_poll_ms(view, now)
+    continues = state.response_id if state.status is AgentStatus.COMPLETED else None
     return JobAnswer(
         job_id=view.job_id,
         status=state.status,
         next_step=(
             next_steps.while_open(view.job_id, poll_ms)
             if poll_ms
-            else next_steps.after_end(view.job_id, path, size or 0, is_kept_back=is_kept_back(view))
+            else next_steps.after_end(view.job_id, path, size or 0, continues, is_kept_back=is_kept_back(view))
         ),
         error=_redacted(state.error) if state.error else None,
         incomplete_reason=result.incomplete_reason if result else None,

@@ -44,8 +44,17 @@ def after_cancel(job_id: str) -> str:
     return f"{poll(job_id)} to see it end."
 
 
-def after_end(job_id: str, path: str | None, size: int, *, is_kept_back: bool) -> str | None:
-    """Where the whole of an output is, of `size` bytes, if it is not in the answer or may be cut."""
+def after_end(job_id: str, path: str | None, size: int, continues: str | None, *, is_kept_back: bool) -> str | None:
+    """Where the whole of an output is, of `size` bytes, if it is not in the answer or may be cut, and how to continue.
+
+    `continues`: the response that a next job may continue from, if there is one.
+    """
+    further = continues and f'To continue from here, pass {{"previous_response_id": "{continues}"}} to gpt5_agent.'
+    whole = _whole(job_id, path, size, is_kept_back=is_kept_back)
+    return " ".join(filter(None, [whole, further])) or None
+
+
+def _whole(job_id: str, path: str | None, size: int, *, is_kept_back: bool) -> str | None:
     if is_kept_back:
         return f"The output ({size:,} bytes) is in {path}; it is not shown, because display_in_chat is false."
     if size < LONG_OUTPUT:

@@ -1,6 +1,7 @@
 """What the tools return, as text for people and models. Pure: answers in, text out."""
 
 from durable_responses.mcp_server.answers import CancelAnswer, CancelStatus, JobAnswer, ListAnswer, StartAnswer
+from durable_responses.mcp_server.next_steps import LONG_OUTPUT
 from durable_responses.workflows.contract import AgentError, AgentUsage
 
 _PREVIEW_TAIL = 200
@@ -18,7 +19,8 @@ def job_text(answer: JobAnswer) -> str:
     if answer.next_poll_ms is not None:
         return _open_text(answer)
     # What is wrong, and where the rest is, comes first: clients cut the end of what is long.
-    parts = [_error(answer.error), answer.next_step, answer.output, _facts(answer)]
+    is_long = answer.output is None or len(answer.output.encode()) >= LONG_OUTPUT
+    parts = [_error(answer.error), answer.next_step if is_long else None, answer.output, _facts(answer)]
     return "\n\n".join(filter(None, [*parts, *answer.notices]))
 
 

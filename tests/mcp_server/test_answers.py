@@ -183,12 +183,20 @@ def test_a_long_output_comes_with_the_ways_to_all_of_it() -> None:
     assert (told.output_bytes, told.result_uri) == (100_000, "job://agent-1/result")
     assert told.next_step == (
         "The output has 100,000 bytes. If it is cut here, read the file /out/a.md or the resource job://agent-1/result."
+        ' To continue from here, pass {"previous_response_id": "resp_2"} to gpt5_agent.'
     )
     assert job_text(told).startswith(told.next_step)
     assert list(told.model_dump())[-1] == "output"
     [_, link] = job_result(long).content
     assert isinstance(link, ResourceLink)
     assert (link.uri, link.size) == ("job://agent-1/result", 100_000)
+
+
+@pytest.mark.parametrize("status", [status for status in AgentStatus if status.is_final])
+def test_how_to_continue_a_completed_job_is_in_the_structured_content(status: AgentStatus) -> None:
+    """The text of the facts says it, too; other jobs have no response that could be continued from."""
+    step = answer(view(status)).next_step
+    assert ("previous_response_id" in (step or "")) is (status is AgentStatus.COMPLETED)
 
 
 def test_a_short_output_comes_without_a_link() -> None:
