@@ -12,6 +12,7 @@ from temporalio.worker import Interceptor, WorkflowInterceptorClassInput
 from durable_responses.activities.messages import REPORT_PROGRESS
 from durable_responses.telemetry.activities import ActivityTelemetry
 from durable_responses.telemetry.export import Content
+from durable_responses.telemetry.foreign_headers import ReadableHeaders
 from durable_responses.telemetry.instruments import SCOPE
 from durable_responses.telemetry.runs import RunInbound
 
@@ -67,6 +68,12 @@ def tracing_plugin(content: Content) -> SimplePlugin:
     runner = OpenTelemetryPlugin().workflow_runner  # lets the sandbox use OpenTelemetry as it is
     return SimplePlugin(
         "durable_responses.telemetry",
-        interceptors=[ClientSpans(), OpenTelemetryInterceptor(), RunTelemetry(content), ActivityTelemetry(content)],
+        interceptors=[
+            ClientSpans(),
+            ReadableHeaders(),
+            OpenTelemetryInterceptor(),
+            RunTelemetry(content),
+            ActivityTelemetry(content),
+        ],
         workflow_runner=runner,
     )
