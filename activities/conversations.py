@@ -257,7 +257,7 @@ class _Reading:
         self._own_items = own_items
         self._converter = converter
         self._items: list[bytes] = []
-        self._outputs: dict[str, list[bytes]] = {}
+        self._outputs: dict[str, list[list[bytes]]] = {}
         self._kinds: dict[int, str] = {}
         self.start: ConversationStart | None = None
 
@@ -281,11 +281,22 @@ class _Reading:
 
     def until(self, conversation: Conversation, chained_from: str | None = None) -> list[bytes]:
         """The items of this history that come before a create with this conversation. Raises `ConversationLost`."""
-        outputs = self._outputs.get(conversation.after or chained_from or "", [])
-        own = conversation.before.count - self._before - len(outputs)
-        if own < 0:
+        said = self._outputs.get(conversation.after or chained_from or "", [[]])
+        found: list[list[bytes]] = []
+        for outputs in reversed(said):
+            own = conversation.before.count - self._before - len(outputs)
+            if own < 0:
+                continue
+            found.append([*self._items[:own], *outputs])
+            if after(self._start_point, found[-1]) == conversation.before:  # servers use ids again
+                return found[-1]
+        if not found:
             raise ConversationLost("there are fewer items than expected")
-        return [*self._items[:own], *outputs]
+        return found[0]
+
+    @property
+    def _start_point(self) -> ConversationPoint:
+        return self.start.conversation.before if self.start else START
 
     @property
     def _before(self) -> int:
@@ -306,7 +317,7 @@ class _Reading:
             case _:
                 return
         if record.replayable:
-            self._outputs[record.id] = [encoded(item) for item in output_items(record)]
+            self._outputs.setdefault(record.id, []).append([encoded(item) for item in output_items(record)])
 
     async def _decoded(self, payloads: Payloads, kind: type[T]) -> T | None:
         try:

@@ -19,11 +19,13 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _UNSUPPORTED = re.compile(
-    r"unsupported|not (?:yet )?support|does(?:n't| not) support|unknown|unrecognized|invalid value|cannot be used"
-    r"|not (?:permitted|allowed|available)|must be verified|not verified",
+    r"unsupported|(?:not|no|without) (?:yet )?support|does(?:n't| not) support|unknown|unrecognized|invalid value"
+    r"|cannot be used|not (?:permitted|allowed|available|implemented|possible)|extra (?:inputs|fields)"
+    r"|must be verified|not verified",
     re.IGNORECASE,
 )
 _SUPPORTED = re.compile(r"(?:supported|allowed|valid) values(?: are| include)?:?(.*)", re.IGNORECASE | re.DOTALL)
+_STREAMS = re.compile(r"\bstream(?:s|ed|ing)?\b", re.IGNORECASE)
 FORMAT_NAME = "answer"  # of a schema that a caller gave without a format around it
 _BAD_SCHEMA = "invalid_json_schema"
 _EFFORTS = list(ReasoningEffort)
@@ -70,6 +72,14 @@ def _without_include(request: CreateRequest) -> CreateRequest | None:
     return request.model_copy(update={"include": None}) if request.include else None
 
 
+def _without_stream(request: CreateRequest) -> CreateRequest | None:
+    return request.model_copy(update={"stream": False}) if request.stream and not request.background else None
+
+
+def _without_store(request: CreateRequest) -> CreateRequest | None:
+    return request.model_copy(update={"store": None}) if request.store and not request.background else None
+
+
 def _without_strictness(request: CreateRequest) -> CreateRequest | None:
     """Only where strictness is our default: a caller who asks for it gets it, or the refusal."""
     text = request.text
@@ -84,6 +94,8 @@ NO_VERBOSITY = Cure("text.verbosity was left out", _without_verbosity)
 NO_METADATA = Cure("metadata was left out", _without_metadata)
 NO_INCLUDE = Cure("include was left out, so the model's reasoning is not sent again", _without_include)
 NOT_STRICT = Cure("text.format is not strict", _without_strictness)
+NO_STREAM = Cure("stream was left out, so nothing is seen before the answer is there", _without_stream)
+NO_STORE = Cure("store was left out", _without_store)
 NO_PREVIEW = Cure("stream was left out, so there is no live preview", _without_preview)
 
 
@@ -113,7 +125,8 @@ def cure_for(request: CreateRequest, refusal: GiveUp) -> Cure | None:
     """The one change that cures a refusal, None if none is known. It changes this request."""
     text = str(refusal)
     if not _UNSUPPORTED.search(text) and refusal.code != _BAD_SCHEMA:
-        return None
+        # Whatever its words are, a server that speaks of streams refuses this one.
+        return NO_PREVIEW if _STREAMS.search(text) and _without_preview(request) else None
     return next((cure for cure in _candidates(request, refusal, text) if cure.make(request) is not None), None)
 
 
@@ -131,14 +144,18 @@ def _candidates(request: CreateRequest, refusal: GiveUp, text: str) -> list[Cure
         found.append(NO_VERBOSITY)
     if "web_search_preview" in listed and (param.startswith("tools") or "web_search" in text):
         found.append(other_search_tool("web_search_preview"))
-    if re.search(r"\breasoning\b(?![._ ]effort)", about) and not found:
+    if re.search(r"\breasoning\b(?![._ ]effort)|\bthinking\b", about) and not found:
         found.append(NO_REASONING)
     if param == "metadata" or re.search(r"(?:parameter|field|argument)s?:? ['\"`]?metadata\b", text):
         found.append(NO_METADATA)
-    if param == "stream" or "verified to stream" in text:
+    if param == "store" or re.search(r"(?:parameter|field|argument)s?:? ['\"`]?store\b", text):
+        found.append(NO_STORE)
+    if param in ("stream", "background") or (not param and _STREAMS.search(text)):
         found.append(NO_PREVIEW)
     if param.startswith("include") or re.search(r"['\"`]include\b|encrypted[_ ]content", text):
         found.append(NO_INCLUDE)
+    if param == "stream" or (not param and _STREAMS.search(text)):
+        found.append(NO_STREAM)
     return found
 
 

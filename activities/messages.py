@@ -32,6 +32,8 @@ PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500
 MOST_CALLS = 128  # of one response; a worker's setting may be another
 REPORT_PROGRESS = "report_progress"
+NO_BACKGROUND = "no_background"
+"""The code of the failure of a create whose server has no background responses. Nothing was created."""
 
 
 class Record(BaseModel):
@@ -205,8 +207,8 @@ class CreateResponse(Record):
     """Ask for the next response of a run.
 
     `lost_response_id` and `warm_up` are for a WebSocket: a response to be read by its id before anything is created,
-    and whether tools and instructions are sent ahead. `effort_asked`: whether the caller gave a reasoning effort; older
-    histories do not tell.
+    and whether tools and instructions are sent ahead. `effort_asked`: whether the caller gave a reasoning effort,
+    `transport_asked`: whether the caller chose the transport; older histories do not tell.
     """
 
     options: ModelOptions
@@ -221,6 +223,7 @@ class CreateResponse(Record):
     lost_response_id: str | None = None
     warm_up: bool = False
     effort_asked: bool = True
+    transport_asked: bool | None = None
     save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
     conversation: Conversation | None = None

@@ -33,13 +33,16 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.activities.metrics import polled
 from durable_responses.activities.records import record_of, unfinished_record
+from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import (
     AnswerTooLarge,
+    BadRequest,
     MalformedAnswer,
     NoSuchEndpoint,
     NotFound,
     ResponsesError,
+    ServerFailed,
 )
 from durable_responses.responses_api.models import Response, ResponseStatus
 
@@ -185,6 +188,7 @@ class Reads:
     created_at: float
     cadence: "Cadence"
     random: Random = _RANDOM
+    capabilities: Capabilities | None = None
     found: bool = False
     record: ResponseRecord | None = None
     failures: int = 0
@@ -220,6 +224,8 @@ class Reads:
             return None
         self.failures, self.last_error, self._strange, self._not_found = 0, None, 0, 0
         self._asked_to_wait = retrieved.poll_after or 0.0
+        if not self.found and self.capabilities is not None:
+            self.capabilities.learned(Capability.RETRIEVE, True)
         self.found = True
         self.record = record
         if record is not None and record.is_too_large:  # only its beginning was read, so it may be running
@@ -275,10 +281,20 @@ class Reads:
                 return False
             case NoSuchEndpoint() | MalformedAnswer():
                 return self._strange <= _STRANGE_ANSWERS
+            case ServerFailed() if self._never_succeeds(error, now):
+                return False
             case NotFound():
                 return self._not_found < _NOT_FOUND_AT_ALL or self._is_new(now)
             case _:
                 return error.retry_read
+
+    def _never_succeeds(self, error: ResponsesError, now: float) -> bool:
+        """Whether the server fails at every GET, and has never answered one: gateways without GET say 500."""
+        if self.found or (error.status or 0) < 500 or self.capabilities is None:
+            return False
+        if now - self._asked_since(now) < _NO_ENDPOINT_YET:
+            return False
+        return self.capabilities.can(Capability.RETRIEVE) is not True
 
     def _is_new(self, now: float) -> bool:
         """Whether it need not be found yet: a moment after its create, or after we began to ask for it."""
@@ -290,6 +306,13 @@ class Reads:
     def _failure(self, error: ResponsesError) -> Exception:
         if isinstance(error, NotFound):
             return lost_response(self.response_id, f"the provider no longer knows it. {error}")
+        if isinstance(error, BadRequest):
+            return lost_response(self.response_id, f"the provider cannot read it by this id. {error}")
+        if isinstance(error, ServerFailed | NoSuchEndpoint):
+            if self.capabilities is not None and not self.found:
+                self.capabilities.learned(Capability.RETRIEVE, False, str(error))
+            why = f"The provider has answered no GET of {self.response_id} in {_NO_ENDPOINT_YET:.0f} seconds: {error}"
+            return failed_read(NoSuchEndpoint(why) if isinstance(error, ServerFailed) else error, self.response_id)
         return failed_read(error, self.response_id)
 
 

@@ -10,6 +10,13 @@ from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.artifacts import keep_whole_text
+from durable_responses.activities.background import (
+    first_stage,
+    learn_of_background,
+    names_background,
+    no_background,
+    refuse_without_background,
+)
 from durable_responses.activities.cancelling import CANCEL_PATIENCE, Cancelling
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.clocks import Clock, server_clock
@@ -32,10 +39,10 @@ from durable_responses.activities.polling import Cadence, GetBudget, Reads, Resp
 from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.stream import PreviewFeed, StreamTurn, after_broken_stream, events_of, read_after_cut
+from durable_responses.capabilities import Capability
 from durable_responses.responses_api.bodies import BeforeEnd
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
-from durable_responses.responses_api.errors import ResponsesError
-from durable_responses.responses_api.events import ResponseEvent
+from durable_responses.responses_api.errors import GiveUp, ResponsesError
 from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
 
 
@@ -74,6 +81,8 @@ class ResponsesActivities:
             created = CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
             await conversation.tell(created, conversation.named(None))
             return created
+        capabilities = self.requests.capabilities
+        refuse_without_background(capabilities, create)
         sending = Sending(claim, create.deadline, self.clock(), earlier_heartbeat(), self.patience)
         async with Heartbeats(lambda: sending.heartbeat) as heartbeats:
             live, told = create.options.live_preview, (conversation, sending.fetching)
@@ -82,6 +91,7 @@ class ResponsesActivities:
             post = partial(self._create, before_end=sending.before_end)
             send = partial(conversation.sent, partial(self.requests.cures.sent, request, post))
             response, changes = await sending.until_taken(lambda: sending.answered(send()), heartbeats)
+            changes += learn_of_background(capabilities, response)
             self.in_flight.started(response.id)
             sending.heartbeat = HeartbeatDetails(
                 phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status
@@ -106,13 +116,19 @@ class ResponsesActivities:
         return created
 
     async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:
-        if not request.stream:
-            return await self.client.create(request, before_end=before_end, within=self.answer_within)
-        async with self.client.stream(request, silence=self.first_event, before_end=before_end) as events:
-            async for event in events:
-                if isinstance(event, ResponseEvent):
-                    return event.response
-        raise AssertionError("a stream that ends without its terminal event raises")
+        capabilities = self.requests.capabilities
+        has_background = capabilities.can(Capability.BACKGROUND)
+        within = CREATE_TIMEOUT if has_background else self.answer_within
+        try:
+            if not request.stream:
+                return await self.client.create(request, before_end=before_end, within=within)
+            silence = self.first_event if has_background else max(self.first_event, self.answer_within)
+            async with self.client.stream(request, silence=silence, before_end=before_end) as events:
+                return await first_stage(events, has_background=has_background or False)
+        except GiveUp as refused:
+            if not request.stream and names_background(refused):
+                raise no_background(capabilities, refused) from None
+            raise
 
     @activity.defn
     async def await_response(self, wait: AwaitResponse) -> ResponseRecord:
@@ -191,4 +207,12 @@ class ResponsesActivities:
 
     def _reads(self, response_id: str, created_at: float, keep: Keep | None, *, chained: bool) -> Reads:
         """The GETs of a response created at that time, in seconds since the epoch."""
-        return Reads(self.client, response_id, created_at, self.cadence, keep=keep, chained=chained)
+        return Reads(
+            self.client,
+            response_id,
+            created_at,
+            self.cadence,
+            capabilities=self.requests.capabilities,
+            keep=keep,
+            chained=chained,
+        )

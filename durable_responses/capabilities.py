@@ -40,6 +40,11 @@ class Capability(StrEnum):
     REASONING = "reasoning"
 
 
+# Of OpenAI itself nothing of this need be learned: a failure there is a failure.
+_OPENAI = "https://api.openai.com/v1"
+_OF_OPENAI = (Capability.BACKGROUND, Capability.RETRIEVE, Capability.CANCEL, Capability.STREAM)
+
+
 class Finding(BaseModel):
     """Whether a server can do something, since when that is known (seconds since the epoch), and what told us so."""
 
@@ -68,7 +73,9 @@ class Capabilities:
     def can(self, capability: Capability) -> bool | None:
         """Whether the server can do this; None where it is not known, or no longer."""
         finding = self.table().get(capability)
-        return None if finding is None else finding.can
+        if finding is None:
+            return True if capability in _OF_OPENAI and self.server == _OPENAI else None
+        return finding.can
 
     def table(self) -> Mapping[Capability, Finding]:
         """All that is known now."""

@@ -117,6 +117,7 @@ class Ledger(BaseModel):
     last_text: str = ""
     most_calls: int | None = None
     conversation: ConversationSoFar | None = None
+    no_background: bool = Field(False, description="Whether the server was found to have no background responses.")
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
     _text_before_last: str = PrivateAttr("")
@@ -256,7 +257,8 @@ class Ledger(BaseModel):
 
     def unchain(self, response_id: str) -> None:
         """The next response does not continue from this one, although it could."""
-        self.chain = [each for each in self.chain if each != response_id]
+        if self.chain and self.chain[-1] == response_id:  # an earlier one may have the same id
+            self.chain.pop()
 
     def response_lost(self, response_id: str | None) -> None:
         """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""

@@ -20,6 +20,7 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.conversations import ConversationActivities
     from durable_responses.activities.messages import (
+        NO_BACKGROUND,
         AwaitResponse,
         CancelResponse,
         ConversationStart,
@@ -41,7 +42,13 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.json_text import json_bytes
     from durable_responses.responses_api.models import Response, ResponseStatus
     from durable_responses.workflows import activity_errors, interruptions, rules
-    from durable_responses.workflows.contract import AgentError, AgentInput, ConversationChoice, TaskQueue
+    from durable_responses.workflows.contract import (
+        AgentError,
+        AgentInput,
+        ConversationChoice,
+        TaskQueue,
+        TransportChoice,
+    )
     from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import IN_FULL, Ledger
     from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
@@ -165,7 +172,7 @@ class ResponseSource:
         return True
 
     async def _obtain(self, create: CreateResponse) -> ResponseRecord:
-        match rules.transport_for(self.request):
+        match rules.transport_for(self.request, has_background=not self.ledger.no_background):
             case Transport.BACKGROUND:
                 return await self._wait_for(await self._create(create), create)
             case Transport.STREAM:
@@ -193,6 +200,7 @@ class ResponseSource:
             warm_up=self.request.warm_up and not (ledger.chain or rebuilds or ledger.sends_all),
             save=None if ledger.chain or rebuilds else self.request.save,
             effort_asked=self.request.effort_asked,
+            transport_asked=self.request.transport is not TransportChoice.AUTO,
             save_whole_text=self.request.save,
             conversation=ledger.conversation.told(chained=chained) if ledger.conversation and not rebuilds else None,
         )
@@ -451,6 +459,8 @@ class ResponseSource:
 
     async def _after_failed_create(self, error: ActivityError, creates: CreateHistory) -> None:
         """Note what became of the create, and return when the response is to be created again."""
+        if self._goes_on_without_background(error):
+            return
         failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
         decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
         if failure is FailureType.CREATE_AMBIGUOUS or activity_errors.detail_of(error).may_still_run:
@@ -473,6 +483,16 @@ class ResponseSource:
             pause = activity_errors.delay_asked_for(error) or timedelta(seconds=creates.pause)
             why = activity_errors.error_of(error).message
             await self._pause(pause, "the provider did not take the create", creates.turned_away, why)
+
+    def _goes_on_without_background(self, error: ActivityError) -> bool:
+        """Whether nothing was created because the server has no background, and the choice is ours: then by stream."""
+        lacks_it = activity_errors.detail_of(error).code == NO_BACKGROUND and not self.ledger.no_background
+        if not lacks_it or self.request.transport is not TransportChoice.AUTO or self.stop.requested:
+            return False
+        self.ledger.no_background = True
+        self.ledger.changed_request("the transport is stream: the server has no background responses")
+        self.changed()
+        return True
 
     async def _pause(self, pause: timedelta, what: str, attempt: int, cause: str | None) -> None:
         """Wait before a create is sent again. Raises `Stopped`, `DeadlinePassed`."""

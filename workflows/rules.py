@@ -65,6 +65,7 @@ _LIMITS = {
 }
 # The names of the tools travel with every call.
 _MOST_TOOLS, _LONGEST_NAME = 128, 256
+_LONGEST_ID = 4096  # characters: gateways put more than a name into theirs
 _NAME_BYTES = 255
 _SHOWN_PROBLEMS, _LONGEST_REFUSAL = 10, 2000
 
@@ -104,9 +105,9 @@ def out_of_bounds(request: AgentInput) -> list[str]:
     if any(len(name) > _LONGEST_NAME for name in request.tools or []):
         problems.append(f"tools: at most {_LONGEST_NAME} characters each")
     problems += [
-        f"{name}: at most {_LONGEST_NAME} characters"
-        for name in ("model", "previous_response_id")
-        if len(getattr(request, name) or "") > _LONGEST_NAME
+        f"{name}: at most {longest} characters"
+        for name, longest in (("model", _LONGEST_NAME), ("previous_response_id", _LONGEST_ID))
+        if len(getattr(request, name) or "") > longest
     ]
     if request.text_format is not None and (problem := text_formats.problem_of(request.text_format)):
         problems.append(f"text_format.{problem}")
@@ -166,8 +167,8 @@ ITERATIONS_BY_EFFORT = {
 _FAR_AWAY = timedelta(days=3650)  # for runs that have begun with a longer deadline; a datetime cannot hold much more
 
 
-def transport_for(request: AgentInput) -> Transport:
-    """The transport of every iteration: the caller's, or by effort and web search.
+def transport_for(request: AgentInput, *, has_background: bool = True) -> Transport:
+    """The transport of every iteration: the caller's, or by effort and web search, and by what the server has.
 
     Where it may be a WebSocket it is one for runs with function tools, whose many short responses it is there for.
     """
@@ -178,7 +179,7 @@ def transport_for(request: AgentInput) -> Transport:
     slow = effort >= _EFFORTS.index(ReasoningEffort.HIGH)
     searches = request.enable_web_search and effort >= _EFFORTS.index(ReasoningEffort.MEDIUM)
     if stored and (slow or searches):
-        return Transport.BACKGROUND
+        return Transport.BACKGROUND if has_background else Transport.STREAM
     has_functions = request.tools is None or bool(request.tools)
     return Transport.WEBSOCKET if request.allow_websocket and has_functions else Transport.STREAM
 
@@ -344,6 +345,9 @@ _PASSES = re.compile(
     r"server_error|internal_(server_)?error|api_error|overload|unavailable|slow_down|time_?out|capacity|408|5\d\d",
     re.IGNORECASE,
 )
+_TOO_LONG = re.compile(
+    r"context[_ ](?:length|window|size|is full)|maximum context|exceeds? the (?:context|max)", re.IGNORECASE
+)
 _RATE_LIMIT = re.compile(r"rate_?limit|too_many_requests|429", re.IGNORECASE)
 _PASSES_IN_WORDS = re.compile(r"overloaded|server had an error|try again (later|in )|rate limit", re.IGNORECASE)
 
@@ -356,6 +360,8 @@ def may_succeed_later(response: Response) -> bool:
     """
     error = response.error
     if response.status != ResponseStatus.FAILED or error is None or is_quota_exhausted(error):
+        return False
+    if _TOO_LONG.search(f"{error.code} {error.type} {error.message}"):  # some servers call that their own failure
         return False
     name = error.code or error.type
     if name is None:
@@ -544,7 +550,7 @@ _SHORTEST_ANSWER = 60  # bytes: room for a note that something was cut
 
 # --- what activities report --------------------------------------------------------------------------------------
 
-_LONGEST_REPORTED = 1000  # characters of an id, a status, the name of a queue
+_LONGEST_REPORTED = _LONGEST_ID  # characters of an id, a status, the name of a queue
 
 
 def parse_report(report: object) -> ProgressReport:

@@ -26,7 +26,7 @@ from durable_responses.activities.tools import ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
 from durable_responses.capabilities import Capabilities
 from durable_responses.provider import Provider, ProviderKind
-from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
 from durable_responses.responses_api.redaction import Secrets
 from durable_responses.responses_api.websocket_pool import WebSocketPool
@@ -46,8 +46,8 @@ class ShutdownTimeouts:
     """How long a worker lets its work finish at its shutdown.
 
     `polls`: polls for another create. Under load each brings one sooner; without load none comes at that
-    moment. `creates`: a POST takes 30 s at most; cut off earlier, the provider would finish it anyway. `tools`:
-    function calls, and the short activities on the queue of workflows.
+    moment. `creates`: a POST takes 30 s at most, unless it brings the whole answer; cut off earlier, the provider would
+    finish it anyway. `tools`: function calls, and the short activities on the queue of workflows.
     """
 
     polls: timedelta = timedelta(seconds=2)
@@ -119,12 +119,19 @@ async def opened(
                 in_flight=in_flight,
                 create_slots=AdmissionSlots(in_flight),
                 socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
-                responses=ResponsesActivities(client, requests, in_flight, budget, cadence, claims=claims),
+                responses=ResponsesActivities(
+                    client, requests, in_flight, budget, cadence, claims=claims, answer_within=answer_within(provider)
+                ),
                 websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
                 tools=ToolActivities(registry, context, claims, loops, secrets=Secrets(settings.secrets())),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 artifacts=ArtifactActivities(outputs),
             )
+
+
+def answer_within(provider: Provider) -> float:
+    """Seconds that the answer to a create may take: other servers than OpenAI may answer with the whole response."""
+    return SILENCE_LIMIT if provider.kind is ProviderKind.COMPATIBLE else CREATE_TIMEOUT
 
 
 def tool_context(settings: Settings) -> ToolContext:

@@ -26,6 +26,7 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, Waiters
 from durable_responses.activities.records import record_of
+from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.emulator.faults import BreakStream, Delay, Fault, Operation
 from durable_responses.responses_api.client import ResponsesClient, Retrieved
 from durable_responses.responses_api.models import CreateRequest, Response
@@ -425,7 +426,7 @@ PASSING: dict[str, Answer] = {
 FINAL: dict[str, tuple[Answer, FailureType]] = {
     "401": (answer({}, 401), FailureType.AUTHENTICATION_FAILED),
     "403": (answer({}, 403), FailureType.AUTHENTICATION_FAILED),
-    "400": (answer({}, 400), FailureType.BAD_REQUEST),
+    "400": (answer({}, 400), FailureType.RESPONSE_LOST),
     "405": (answer({}, 405), FailureType.UNSUPPORTED_BY_PROVIDER),
 }
 
@@ -452,6 +453,32 @@ async def test_a_failure_that_does_not_pass_ends_the_wait(
     provider.will(said)
     error = await failure_of(reads)
     assert (error.type, error.non_retryable) == (kind, True)
+
+
+async def test_a_server_that_fails_at_every_get_for_two_minutes_has_none(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    """LiteLLM in front of a chat model."""
+    provider.rule = lambda _: answer({"error": {"message": "GET is not supported"}}, 500)
+    capabilities = Capabilities(provider.url)
+    reads = Reads(api, "resp_1", CREATED_AT, STEADY, capabilities=capabilities)
+    for age in (0, 60, 119):
+        assert await reads.read(CREATED_AT + age) is None
+    error = await failure_of(reads, age=120)
+    assert (error.type, error.non_retryable) == (FailureType.UNSUPPORTED_BY_PROVIDER, True)
+    assert "GET is not supported" in error.message
+    assert capabilities.can(Capability.RETRIEVE) is False
+
+
+async def test_an_outage_of_a_server_that_has_answered_a_get_is_waited_for(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    capabilities = Capabilities(provider.url)
+    provider.will(answer(UNDER_WAY))
+    await Reads(api, "resp_1", CREATED_AT, STEADY, capabilities=capabilities).read(CREATED_AT)
+    provider.rule = lambda _: answer({}, 502)
+    reads = Reads(api, "resp_2", CREATED_AT, STEADY, capabilities=capabilities)
+    assert [await reads.read(CREATED_AT + age) for age in (0, 120, 3600)] == [None] * 3
 
 
 @pytest.mark.parametrize("age", [0, 29])
