@@ -37,9 +37,9 @@ def well_formed(text: str) -> str:
 
 
 def mended_json(data: str | bytes) -> str:
-    """A JSON text without bytes that are not UTF-8, and without escapes that spell lone surrogates."""
+    """A JSON text without bytes that are not UTF-8, a byte-order mark, and escapes that spell lone surrogates."""
     text = data.decode(errors="replace") if isinstance(data, bytes) else well_formed(data)
-    return _ESCAPE.sub(_mended_escape, text)
+    return _ESCAPE.sub(_mended_escape, text.removeprefix("\ufeff"))
 
 
 def _mended_escape(escape: re.Match[str]) -> str:

@@ -45,6 +45,7 @@ def test_half_characters_are_replaced_and_halves_that_meet_are_joined(text: str,
         (b'"\xed\xa0\xbd"', "\ufffd\ufffd\ufffd"),
         (b'"\xff"', "\ufffd"),
         ('"\ud83d"', "\ufffd"),
+        (b'\xef\xbb\xbf"text"', "text"),
     ],
 )
 def test_json_with_half_characters_is_read(data: str | bytes, expected: str) -> None:

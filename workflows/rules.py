@@ -67,6 +67,7 @@ _LIMITS = {
 _MOST_TOOLS, _LONGEST_NAME = 128, 256
 _LONGEST_ID = 4096  # characters: gateways put more than a name into theirs
 _NAME_BYTES = 255
+_METADATA_NAME, _METADATA_VALUE = 64, 512  # characters: those of the Responses API
 _SHOWN_PROBLEMS, _LONGEST_REFUSAL = 10, 2000
 
 
@@ -109,6 +110,12 @@ def out_of_bounds(request: AgentInput) -> list[str]:
         for name, longest in (("model", _LONGEST_NAME), ("previous_response_id", _LONGEST_ID))
         if len(getattr(request, name) or "") > longest
     ]
+    problems += [
+        f"metadata.{name[:_METADATA_NAME]}: a name has 1 to {_METADATA_NAME} characters, "
+        f"a value at most {_METADATA_VALUE}"
+        for name, value in request.metadata.items()
+        if not 0 < len(name) <= _METADATA_NAME or len(value) > _METADATA_VALUE
+    ]
     if request.text_format is not None and (problem := text_formats.problem_of(request.text_format)):
         problems.append(f"text_format.{problem}")
     if request.conversation is ConversationChoice.FULL:
@@ -146,10 +153,38 @@ def unusable_input(*problems: str) -> ValueError:
 
 
 def _problem(error: ErrorDetails) -> str:
-    field = ".".join(str(part)[:_LONGEST_NAME] for part in error["loc"])
+    field = place_of(error)
     if error["type"] == "extra_forbidden":
         return f"{field} is not a field of AgentInput"
-    return f"{field}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{field}: {what_is_expected(error)}"
+
+
+def place_of(error: ErrorDetails) -> str:
+    """Where the value stands that pydantic refuses: `files[0].path`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part[:_LONGEST_NAME]}" for part in error["loc"]]
+    return "".join(parts).removeprefix(".")
+
+
+def what_is_expected(error: ErrorDetails) -> str:
+    """What would be taken in place of a value that pydantic refuses, in words for callers of any language."""
+    return _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+
+
+# pydantic speaks Python, callers speak JSON.
+_EXPECTED = {
+    "missing": "is required",
+    "dict_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+}
 
 
 # --- before the first iteration ----------------------------------------------------------------------------------

@@ -49,7 +49,13 @@ from durable_responses.jobs.server_records import (
     pinned_build,
     unattended,
 )
-from durable_responses.jobs.starting import MEMO_FINGERPRINT, fingerprint_of, job_id_for, static_details_of
+from durable_responses.jobs.starting import (
+    MEMO_FINGERPRINT,
+    check_job_id,
+    fingerprint_of,
+    job_id_for,
+    static_details_of,
+)
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -111,6 +117,8 @@ class Jobs:
         """
         try:
             request = parse_input(request)
+            if job_id is not None:
+                check_job_id(job_id)
         except ValueError as error:
             raise InvalidInput(str(error)) from None
         shared = idempotency_key is not None

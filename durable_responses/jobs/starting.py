@@ -5,6 +5,7 @@ import json
 
 from pydantic import BaseModel
 
+from durable_responses.shown_text import is_name
 from durable_responses.workflows.contract import AgentInput
 from durable_responses.workflows.rules import transport_for
 from durable_responses.workflows.web_ui import DETAILS_BYTES, fit, task_text
@@ -13,11 +14,20 @@ MEMO_FINGERPRINT = "arguments"
 """Key of the workflow's memo: what was asked for with an idempotency key, as a hash."""
 
 _TASK_CHARACTERS = 4000
+_LONGEST_JOB_ID = 1000  # Temporal's limit of ids
+
+
+def check_job_id(job_id: str) -> None:
+    """Raise ValueError, one sentence, for an id that Temporal or a terminal cannot hold."""
+    if not is_name(job_id):
+        raise ValueError("The job id contains line breaks, control characters or half a character: choose another id.")
+    if len(job_id.encode()) > _LONGEST_JOB_ID:
+        raise ValueError(f"The job id has more than {_LONGEST_JOB_ID} bytes: choose a shorter one.")
 
 
 def job_id_for(idempotency_key: str) -> str:
     """The job id of an idempotency key: the same for the same key, and 128 bits like any other."""
-    return f"agent-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
+    return f"agent-{hashlib.sha256(idempotency_key.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
 def fingerprint_of(arguments: BaseModel, *, without: str = "") -> str:

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from durable_responses.activities.messages import ArtifactFormat
 from durable_responses.json_text import mended_json, read_json
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
+from durable_responses.workflows.rules import place_of, what_is_expected
 
 LONGEST_WAIT = 20
 MOST_JOBS = 50
@@ -246,11 +247,11 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _problem(problem: ErrorDetails) -> str:
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    name = place_of(problem)
     match problem["type"]:
         case "extra_forbidden":
             return f"there is no argument {name[:80]!r}"
         case "missing":
             return f"{name} is missing"
         case _:
-            return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
+            return f"{name}: {what_is_expected(problem)}"

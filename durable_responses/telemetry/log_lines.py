@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import opentelemetry.trace
 from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError
 
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, masked
 from durable_responses.shown_text import shown
@@ -93,6 +94,16 @@ class SaidOnce(logging.Filter):
         return is_new
 
 
+def without_what_is_named(record: logging.LogRecord) -> bool:
+    """A filter that keeps every record; of an error that has a name its sentence says it all, and where it was raised
+    nothing. The SDK logs both of every activity that fails, whatever a provider or a caller has sent.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name == "temporalio.activity" and isinstance(error, ApplicationError) and error.type:
+        record.msg, record.args, record.exc_info = f"{error}: {record.getMessage()}", (), None
+    return True
+
+
 class TextFormatter(logging.Formatter):
     """One line of text with the ids at its end; a traceback follows below."""
 
@@ -143,6 +154,7 @@ def log_handler(format: LogFormat, secrets: Secrets = NO_SECRETS) -> logging.Han
 
     handler = logging.StreamHandler()
     handler.addFilter(SaidOnce())
+    handler.addFilter(without_what_is_named)
     handler.addFilter(remember_ids)
     handler.setFormatter(JsonFormatter(mask) if format is LogFormat.JSON else TextFormatter(mask))
     return handler

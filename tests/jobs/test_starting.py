@@ -1,6 +1,8 @@
 """A run's id, and what Temporal's UI shows of it from the first moment."""
 
-from durable_responses.jobs.starting import job_id_for, static_details_of
+import pytest
+
+from durable_responses.jobs.starting import check_job_id, job_id_for, static_details_of
 from durable_responses.workflows.contract import AgentInput
 
 
@@ -8,6 +10,21 @@ def test_the_id_of_a_key_is_as_long_as_any_other() -> None:
     """A14: 128 bits, derived."""
     assert job_id_for("one") == job_id_for("one") != job_id_for("two")
     assert len(job_id_for("one").removeprefix("agent-")) == 32
+
+
+@pytest.mark.parametrize("job_id", ["two\nlines", "\x1b[31m", "\u202eten", "half \ud83d", "j" * 1001])
+def test_an_id_that_temporal_or_a_terminal_cannot_hold_is_refused(job_id: str) -> None:
+    with pytest.raises(ValueError, match="choose "):
+        check_job_id(job_id)
+
+
+def test_any_other_id_is_taken() -> None:
+    for job_id in ("my-job", "Größe 1/2", "j" * 1000):
+        check_job_id(job_id)
+
+
+def test_a_key_may_hold_half_a_character() -> None:
+    assert job_id_for("\ud83d") != job_id_for("?")
 
 
 def test_the_details_of_a_run_name_what_was_asked_for_and_stay_short() -> None:

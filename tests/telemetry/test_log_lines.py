@@ -10,6 +10,7 @@ from io import StringIO
 import opentelemetry.context
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from temporalio.exceptions import ApplicationError
 
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.responses_api.redaction import Secrets
@@ -45,6 +46,31 @@ def test_a_complaint_of_an_exporter_is_shown_once_until_it_has_not_been_made_for
     for now[0] in (0, 60, 3600, 7199, 7199 + 3600):
         shown.append(once.filter(complaint("Transient error %s, retrying in %.2fs.", 503, 1.5 + now[0])))
     assert shown == [True, False, False, False, True]
+
+
+def failed_activity(error: Exception) -> str:
+    """What a handler writes of an activity that the SDK says has failed."""
+    handler = log_handler(LogFormat.TEXT)
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written := StringIO())
+    logger = logging.Logger("temporalio.activity")
+    logger.addHandler(handler)
+    try:
+        raise error
+    except Exception:
+        logger.warning("Completing activity as failed", exc_info=True)
+    return written.getvalue()
+
+
+def test_a_failure_with_a_name_is_one_line_in_the_log() -> None:
+    """What a provider or a caller has sent is no fault in the code."""
+    line = failed_activity(ApplicationError("files[0].path: does not exist", type="invalid_input"))
+    assert "invalid_input: files[0].path: does not exist: Completing activity as failed" in line
+    assert line.count("\n") == 1
+
+
+def test_a_failure_without_a_name_is_logged_with_its_traceback() -> None:
+    assert "Traceback" in failed_activity(KeyError("a"))
 
 
 def test_another_complaint_is_shown_beside_the_first() -> None:
