@@ -38,7 +38,7 @@ from durable_responses.workflows.contract import (
 )
 from durable_responses.workflows.ledger import Ledger
 from durable_responses.workflows.rules import max_iterations_for
-from durable_responses.workflows.web_ui import MEMO_TASK
+from durable_responses.workflows.web_ui import MEMO_TASK, summary
 
 _NEWEST_EVENTS = 200  # of an execution: more than one iteration has, unless the model asks for dozens of calls at once
 _UNREADABLE = "The result cannot be read: it is not an agent's, or this process lacks the codec that encoded it."
@@ -67,7 +67,7 @@ class Records:
         if (given := await _readable(described.static_summary())) is not None:
             return given
         if isinstance(task := (await self.memo(described)).get(MEMO_TASK), str):
-            return task
+            return summary(task)  # whoever started the run may have written a whole book there
         if first_run in ("", described.run_id):
             return None
         try:

@@ -231,6 +231,33 @@ async def test_an_input_that_is_too_large_is_refused_before_anything_starts(jobs
         await jobs.start(AgentInput(task="x" * 3_000_000))
 
 
+@pytest.mark.parametrize(
+    ("memo", "shown"),
+    [
+        ({"task": "Read this. " * 100_000}, "Read this. Read this."),
+        ({"task": {"a": ["deep"]}}, None),
+        ({"\x1b[31m": 1, "task": "\x1b[31mred"}, "red"),
+        ({"task": ENCRYPTED, "fingerprint": ENCRYPTED}, None),
+    ],
+)
+async def test_a_memo_of_others_may_hold_anything(
+    jobs: Jobs, client: Client, settings: Settings, memo: dict[str, Any], shown: str | None
+) -> None:
+    job_id = f"agent-{secrets.token_hex(8)}"
+    request = asks("echo").model_dump(mode="json")
+    await client.start_workflow("AgentWorkflow", request, id=job_id, task_queue=settings.task_queue, memo=memo)
+    view = await jobs.state(job_id)
+    assert (view.summary or "").startswith(shown or "")
+    assert len(view.summary or "") <= 200
+    assert await jobs.recent(limit=1)
+    await client.get_workflow_handle(job_id).terminate()
+
+
+async def test_a_memo_that_is_too_large_is_refused_by_name(jobs: Jobs) -> None:
+    with pytest.raises(TemporalRefused, match="Memo size"):
+        await jobs.start(asks("echo"), memo={"notes": "x" * 3_000_000})
+
+
 # --- what a run waits for ----------------------------------------------------------------------------------------
 
 
