@@ -129,7 +129,7 @@ class ResponseWait:
     def _show(self, response: Response) -> None:
         news = response.status != self._heartbeat.response_status
         self._heartbeat.response_status = response.status
-        text = response.all_text
+        text = self.reads.client.secrets.mask_beginning(response.all_text)
         self._tell(self._take(text[-PREVIEW_CHARACTERS:], len(text)) or news)
 
     def show_text(self, end: str, characters: int) -> None:

@@ -43,7 +43,16 @@ from durable_responses.responses_api.errors import (
     ResponsesError,
 )
 from durable_responses.responses_api.events import Event, EventType, ResponseEvent, TextDelta
-from durable_responses.responses_api.models import CreateRequest, Response, ResponseStatus
+from durable_responses.responses_api.models import (
+    CreateRequest,
+    FunctionCall,
+    Message,
+    OutputItem,
+    OutputText,
+    Response,
+    ResponseStatus,
+)
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +67,7 @@ _LET_IT_END = 0.5  # for a response that was left, so that its usage is known
 _LOOK_AGAIN = 0.1
 _AFTER_A_CUT = 15.0  # in which a response may still finish whose stream was cut
 _BEFORE_RESUMING = 1.0
+_LONGEST_SECRET = 4096  # characters
 
 
 # --- a response that lives by its stream -------------------------------------------------------------------------
@@ -82,7 +92,7 @@ class StreamTurn:
     texts_taken_at: Callable[[], str | None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.streamed = StreamedResponse()
+        self.streamed = StreamedResponse(secrets=self.client.secrets)
         self._sending = Sending(self.claim, self.deadline, self.now, earlier_heartbeat())
         self._reports = RunReports(self.now())
         self._taken_at: float | None = None
@@ -281,10 +291,11 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float], *, if
 
 @dataclass
 class StreamedResponse:
-    """What a stream has said about its response so far."""
+    """What a stream has said about its response so far. `secrets` may be spread over several of its events."""
 
     response: Response | None = None
     continues_from: str | None = None
+    secrets: Secrets = NO_SECRETS
     _pieces: list[str] = field(default_factory=list)
 
     def take(self, event: Event) -> None:
@@ -294,6 +305,8 @@ class StreamedResponse:
         if isinstance(event, ResponseEvent):
             self.response = event.response
             self.continues_from = event.response.previous_response_id or self.continues_from
+            if self.response.is_finished:  # its output may have been put together from what was streamed
+                self.response.output = [_masked(item, self.secrets) for item in self.response.output]
 
     @property
     def has_text(self) -> bool:
@@ -303,8 +316,25 @@ class StreamedResponse:
     @property
     def text(self) -> str:
         """The text so far."""
-        self._pieces = ["".join(self._pieces)]
-        return self._pieces[0]
+        before, *news = self._pieces or [""]
+        known = max(0, len(before) - _LONGEST_SECRET)  # which need not be looked through again
+        text = before[:known] + self.secrets.mask(before[known:] + "".join(news))
+        self._pieces = [text]
+        return text[:-_LONGEST_SECRET] + self.secrets.mask_beginning(text[-_LONGEST_SECRET:])
+
+
+def _masked(item: OutputItem, secrets: Secrets) -> OutputItem:
+    """An item without our secrets in what it says."""
+    match item:
+        case FunctionCall():
+            return item.model_copy(update={"arguments": secrets.mask(item.arguments)})
+        case Message():
+            parts = [
+                part.model_copy(update={"text": secrets.mask(part.text)}) if isinstance(part, OutputText) else part
+                for part in item.content
+            ]
+            return item.model_copy(update={"content": parts})
+    return item
 
 
 def text_in(event: Event) -> str:
@@ -327,6 +357,7 @@ class PreviewFeed:
         self._client = client
         self._response_id = response_id
         self._on_text = on_text
+        self._secrets = client.secrets
         self._end = ""
         self._characters = 0
         self._seen: int | None = None
@@ -353,6 +384,6 @@ class PreviewFeed:
                 if event.sequence_number is not None:
                     self._seen = event.sequence_number
                 if text := text_in(event):
-                    self._end = (self._end + text)[-PREVIEW_CHARACTERS:]
+                    self._end = self._secrets.mask(self._end + text)[-PREVIEW_CHARACTERS:]
                     self._characters += len(text)
-                    self._on_text(self._end, self._characters)
+                    self._on_text(self._secrets.mask_beginning(self._end), self._characters)

@@ -122,6 +122,11 @@ class ResponsesClient:
         self._reads = httpx.AsyncClient(base_url=base, params=query, headers=ours, transport=TracedTransport(pooled))
         self._single = httpx.AsyncClient(base_url=base, params=query, headers=ours, transport=TracedTransport(single))
 
+    @property
+    def secrets(self) -> Secrets:
+        """What no answer may repeat. Each event is masked; a text that is put together from several has to be, too."""
+        return self._secrets
+
     async def __aenter__(self) -> Self:
         return self
 

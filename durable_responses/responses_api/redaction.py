@@ -29,6 +29,8 @@ MAX_TEXT_BYTES = 2048
 SHORTEST_SECRET = 8
 """Characters. Shorter values are not looked for: they are words that stand in any text."""
 
+_SHORTEST_PART = 4  # characters: fewer of a secret tell nothing
+
 _LOOKS_SECRET = (
     (re.compile(r"\bsk-[\w*.-]{6,}"), f"sk-{MASK}"),
     (re.compile(r"\b(bearer|basic)\s+(?=\S{16}|\S*\d)[^\s\"',;]+", re.IGNORECASE), rf"\1 {MASK}"),
@@ -80,6 +82,15 @@ class Secrets:
     def mask_refusal(self, text: Text) -> Text:
         """The same for the text of an error, where placeholders go as well."""
         return _substituted(text, self._any)
+
+    def mask_beginning(self, text: str) -> str:
+        """The same for a text that is still being written: without an end that may become one of the values."""
+        text = self.mask(text)
+        for value in self._secret.values:
+            for length in range(min(len(value) - 1, len(text)), _SHORTEST_PART - 1, -1):
+                if text.endswith(value[:length]):
+                    return text[:-length]
+        return text
 
     @cached_property
     def _any(self) -> "_Spellings":

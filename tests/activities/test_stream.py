@@ -2,11 +2,12 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
@@ -458,3 +459,47 @@ async def test_a_response_is_not_streamed_beyond_five_minutes(provider: Provider
     """The provider would refuse it."""
     assert await followed(api, age=RESUMABLE_FOR) == []
     assert provider.asked == []
+
+
+# --- the key, spread over several events -------------------------------------------------------------------------
+
+KEY = "a-key-of-no-known-form-7f3a9c"
+
+
+def spread(text: str) -> list[str]:
+    return [text[:20], text[20:35], text[35:]]
+
+
+@pytest.fixture
+async def keyed(provider: Provider) -> AsyncIterator[ResponsesClient]:
+    async with ResponsesClient(provider.url, SecretStr(KEY)) as client:
+        yield client
+
+
+SAID = f"The key is {KEY}, as you said."
+
+
+async def test_a_key_that_is_spread_over_several_deltas_is_in_no_preview(
+    provider: Provider, keyed: ResponsesClient
+) -> None:
+    provider.will(event_stream(*(numbered(number, text) for number, text in enumerate(spread(SAID))), END))
+    shown = [text for text, _ in await followed(keyed)]
+    assert shown == ["The key is ", "The key is ", "The key is ***, as you said."]
+
+
+async def test_a_key_that_is_spread_over_several_deltas_is_in_no_answer(
+    provider: Provider, keyed: ResponsesClient
+) -> None:
+    end = {"type": "response.completed", "sequence_number": 9, "response": RUNNING | {"status": "completed"}}
+    provider.will(event_stream(CREATED, *(delta(text) for text in spread(SAID)), end))
+    attempt = Attempt()
+    record = await stream(keyed, attempt)
+    assert record.output_text == "The key is ***, as you said."
+    assert not any(part in str(attempt.told) for part in (KEY, KEY[:9]))
+
+
+async def test_text_that_only_looks_like_the_beginning_of_a_key_is_shown_when_it_goes_on(
+    provider: Provider, keyed: ResponsesClient
+) -> None:
+    provider.will(event_stream(numbered(1, "I have a-key"), numbered(2, " ring."), END))
+    assert [text for text, _ in await followed(keyed)] == ["I have ", "I have a-key ring."]
