@@ -147,12 +147,16 @@ class ConversationFiles:
             return []
         names = []
         for page in pages_of(items):
-            [payload] = await converter.encode([[json.loads(item) for item in page]])
-            data = payload.SerializeToString()
             names.append(hashlib.sha256(b"".join(page)).hexdigest())
-            await asyncio.to_thread(self._write, names[-1], data)
+            await self.write_page(names[-1], page, converter)
         await asyncio.to_thread(self._forget_old)
         return names
+
+    async def write_page(self, name: str, items: Sequence[bytes], converter: DataConverter) -> None:
+        """Write one page under a name. Raises `OSError`."""
+        if self.folder is not None:
+            [payload] = await converter.encode([[json.loads(item) for item in items]])
+            await asyncio.to_thread(self._write, name, payload.SerializeToString())
 
     async def read(self, names: Sequence[str], converter: DataConverter) -> list[bytes] | None:
         """The items of these pages; None if one of them is not here."""
@@ -200,7 +204,7 @@ def pages_of(items: Sequence[bytes], largest: int = LARGEST_PAGE) -> list[list[b
 # --- in histories ------------------------------------------------------------------------------------------------
 
 OwnItems = Callable[[CreateResponse], Awaitable[list[Any]]]
-"""The items that a create adds to its conversation: the opening is read from files again."""
+"""The items that a create adds to its conversation; the files of an opening are read anew."""
 
 
 @dataclass
@@ -218,7 +222,7 @@ class RecordedConversation:
         parts: list[list[bytes]] = []
         wanted = conversation
         while True:
-            reading = _Reading(self.own_items, self.client.data_converter)
+            reading = _Reading(self._own_items, self.client.data_converter)
             try:
                 async for event in self.client.get_workflow_handle(
                     self.workflow_id, run_id=histories[-1]
@@ -249,11 +253,29 @@ class RecordedConversation:
             )
         return items
 
+    async def _own_items(self, create: CreateResponse) -> list[bytes]:
+        if reads_files(create):  # they may have changed since they were sent
+            page = page_of_opening(self.workflow_id, create)
+            if (known := await self.files.read([page], self.client.data_converter)) is not None:
+                return known
+        return [encoded(item) for item in await self.own_items(create)]
+
+
+def reads_files(create: CreateResponse) -> bool:
+    """Whether a create sends what is in files."""
+    return create.opening is not None and bool(create.opening.files)
+
+
+def page_of_opening(workflow_id: str, create: CreateResponse) -> str:
+    """The page that holds the opening of a run as it was sent."""
+    opening = create.opening.model_dump_json() if create.opening else ""
+    return "opening-" + hashlib.sha256(f"{workflow_id}\n{opening}".encode()).hexdigest()
+
 
 class _Reading:
     """What one history says of a conversation, event by event. Positions count from the beginning of the run."""
 
-    def __init__(self, own_items: OwnItems, converter: DataConverter) -> None:
+    def __init__(self, own_items: Callable[[CreateResponse], Awaitable[list[bytes]]], converter: DataConverter) -> None:
         self._own_items = own_items
         self._converter = converter
         self._items: list[bytes] = []
@@ -272,7 +294,7 @@ class _Reading:
                 create = await self._decoded(scheduled.input, CreateResponse)
                 if create is not None and create.conversation is not None:
                     known = self.until(create.conversation, create.previous_response_id)
-                    self._items = [*known, *(encoded(item) for item in await self._own_items(create))]
+                    self._items = [*known, *await self._own_items(create)]
         elif event.HasField("activity_task_completed_event_attributes"):
             completed = event.activity_task_completed_event_attributes
             kind = _RESULT_TYPES.get(self._kinds.get(completed.scheduled_event_id, ""))
@@ -343,6 +365,16 @@ class Conversations:
         """What a create has to do with the conversation of its run."""
         return ConversationTurn(self, create, own_items)
 
+    async def keep_opening(self, create: CreateResponse, items: Sequence[bytes]) -> None:
+        """Keep what was read from files, which may have changed when it is to be sent again."""
+        if self.capabilities.can(Capability.CHAIN) is True:
+            return
+        try:
+            name = page_of_opening(activity.info().workflow_id or "", create)
+            await self.files.write_page(name, items, activity.client().data_converter)
+        except OSError as error:
+            logger.warning("The files of the task cannot be kept: %s", error)
+
     def learn_that_it_does_not_chain(self) -> None:
         """A finished response has named none that it continues from, although it was asked to."""
         why = "it takes previous_response_id, but does not continue from it"
@@ -400,7 +432,9 @@ class ConversationTurn:
         if conversation is None:
             return own
         self._own = [encoded(item) for item in input_items(own)]
-        if not conversation.in_full or conversation.before.count == 0:
+        if conversation.before.count == 0 and reads_files(self.create):
+            await self._all.keep_opening(self.create, self._own)
+        if not conversation.in_full or self.create.opening is not None:
             return own
         self._before = await self._all.read(conversation, self.own_items, fetching)
         known = [json.loads(item) for item in self._before.items]
@@ -518,5 +552,5 @@ class ConversationActivities:
             try:
                 start.pages = await self.conversations.files.write(items.items, activity.client().data_converter)
             except OSError as error:
-                raise ApplicationError(f"The conversation cannot be written: {error}", type="conversation") from None
+                logger.warning("The conversation cannot be written, so it is read from this history later: %s", error)
             return start

@@ -216,6 +216,9 @@ class Settings(BaseSettings):
         le=1000,
         description="Function calls of one response that are executed; the others are refused.",
     )
+    conversation_memory: int = Field(
+        256, ge=0, description="MiB of conversations that one worker remembers, where they are sent in full."
+    )
     gets_per_second: float = Field(200, gt=0, description="GETs that one worker sends to the provider per second.")
 
     connection_age: float = Field(

@@ -126,9 +126,9 @@ class ResponseSource:
     def _check_conversation(self) -> None:
         """Raise `RunFailed` where the whole conversation is to be sent, and cannot be."""
         conversation = self.ledger.conversation
-        if conversation is None or not conversation.in_full or conversation.point.count == 0:
+        if conversation is None or not conversation.in_full:
             return
-        if self.request.conversation is ConversationChoice.AUTO:
+        if self.request.conversation is ConversationChoice.AUTO and conversation.point.count > 0:
             self.ledger.changed_request(IN_FULL)
         if conversation.lost:
             message = f"The whole conversation cannot be sent: {conversation.lost}."

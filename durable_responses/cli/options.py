@@ -17,7 +17,7 @@ from durable_responses.activities.messages import ArtifactFormat, InputFile
 from durable_responses.cli.output import UsageError
 from durable_responses.json_text import mended_json, nested_too_deep
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
-from durable_responses.workflows.contract import AgentInput, TransportChoice
+from durable_responses.workflows.contract import AgentInput, ConversationChoice, TransportChoice
 from durable_responses.workflows.rules import parse_input
 
 if TYPE_CHECKING:
@@ -144,6 +144,16 @@ class RunOptions:
             metavar="HOW",
         ),
     ] = None
+    conversation: Annotated[
+        ConversationChoice | None,
+        _option(
+            "--conversation",
+            text=f"Who keeps the conversation: {_one_of(ConversationChoice)} (default: auto). full sends all of it "
+            "each time, and stores nothing at the provider.",
+            panel=_LIMITS,
+            metavar="WHO",
+        ),
+    ] = None
     live_preview: Annotated[
         bool | None,
         _option(
@@ -205,6 +215,7 @@ _FIELDS = {
     "deadline": "deadline",
     "tool_timeout": "tool_timeout",
     "transport": "transport",
+    "conversation": "conversation",
     "live_preview": "live_preview",
 }
 

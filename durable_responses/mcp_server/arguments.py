@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from durable_responses.activities.messages import ArtifactFormat
 from durable_responses.json_text import mended_json, read_json
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
+from durable_responses.workflows.contract import ConversationChoice
 from durable_responses.workflows.rules import place_of, what_is_expected
 
 LONGEST_WAIT = 20
@@ -73,6 +74,8 @@ class AgentArguments(ToolArguments):
     """Background for the task."""
     previous_response_id: str | None = None
     """The `response_id` of an earlier, completed run to continue from."""
+    conversation: ConversationChoice = ConversationChoice.AUTO
+    """Who keeps the conversation: `server`; `full`, each request carries all of it and nothing is stored; or `auto`."""
     quality_over_cost: bool = False
     """Allow 64,000 output tokens instead of 32,000."""
     save_to_file: bool = True

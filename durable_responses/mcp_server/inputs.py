@@ -74,6 +74,7 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
         allow_websocket=surroundings.allow_websocket,
         previous_response_id=arguments.previous_response_id,
+        conversation=arguments.conversation,
         files=list(given.values()),
         files_root=str(surroundings.files_root) if given else None,
         save=_save(arguments, surroundings),

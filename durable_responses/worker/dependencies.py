@@ -15,9 +15,11 @@ from durable_responses.activities.artifacts import ArtifactActivities, OutputFol
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.conversations import (
     FOLDER,
+    MEBIBYTE,
     ConversationActivities,
     ConversationFiles,
     Conversations,
+    RememberedConversations,
 )
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
@@ -103,7 +105,11 @@ async def opened(
                 [settings.files_root],
                 outputs=outputs,
                 capabilities=capabilities,
-                conversations=Conversations(capabilities, ConversationFiles(settings.state_folder / FOLDER)),
+                conversations=Conversations(
+                    capabilities,
+                    ConversationFiles(settings.state_folder / FOLDER),
+                    RememberedConversations(settings.conversation_memory * MEBIBYTE),
+                ),
             )
             budget = GetBudget(settings.gets_per_second)
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)

@@ -12,7 +12,7 @@ from durable_responses.cli.options import RunOptions, agent_input
 from durable_responses.cli.output import UsageError
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.settings import Settings
-from durable_responses.workflows.contract import AgentInput, TransportChoice
+from durable_responses.workflows.contract import AgentInput, ConversationChoice, TransportChoice
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def test_a_task_alone_is_enough(settings: Settings, root: Path) -> None:
         ({"deadline": "30m"}, "deadline", 1800),
         ({"tool_timeout": "2m"}, "tool_timeout", 120),
         ({"transport": TransportChoice.STREAM}, "transport", TransportChoice.STREAM),
+        ({"conversation": ConversationChoice.FULL}, "conversation", ConversationChoice.FULL),
         ({"live_preview": True}, "live_preview", True),
     ],
 )

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "system_prompt": None,
     "context": None,
     "previous_response_id": None,
+    "conversation": "auto",
     "quality_over_cost": False,
     "save_to_file": True,
     "save_format": "standard",

@@ -5,7 +5,6 @@ read back. Their model calls `add` as often as `calls` says, each time that it s
 then says what it was given.
 """
 
-import asyncio
 import json
 import re
 import threading
@@ -39,16 +38,20 @@ CHAINLESS = [each for each in Chain if each not in (Chain.ECHOES_ANOTHER, Chain.
 
 @dataclass
 class ChainlessServer:
-    """One server. `asked`: the bodies of all creates; `calls`: how many tool calls its model makes, one a turn."""
+    """One server. `asked`: the bodies of all creates; `calls`: how many tool calls its model makes, one a turn.
+
+    `padding`, `thought`: characters of text, and of reasoning, beside each call.
+    """
 
     chain: Chain
     calls: int = 1
     padding: int = 0
+    thought: int = 0
+    tool: str = "add"
     arguments: str = '{"a": 1, "b": 2}'
     asked: list[dict[str, Any]] = field(default_factory=list)
     gets: int = 0
     base_url: str = ""
-    holds: asyncio.Event | None = None
     _said: dict[str, list[Any]] = field(default_factory=dict)
 
     def answer(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -102,7 +105,8 @@ class ChainlessServer:
         tasks = [item for item in seen if item.get("role") == "user"]
         if asked.get("tools") and tasks and len(outputs) < self.calls:
             number = len(outputs) + 1
-            thought = {"type": "reasoning", "id": f"rs_{number}", "summary": [], "encrypted_content": f"E{number}"}
+            thought = {"type": "reasoning", "id": f"rs_{number}", "summary": []}
+            thought["encrypted_content"] = f"E{number}" + "x" * self.thought
             said = {
                 "type": "message",
                 "id": f"msg_{number}",
@@ -114,7 +118,7 @@ class ChainlessServer:
                 "type": "function_call",
                 "id": f"fc_{number}",
                 "call_id": f"call_{number}",
-                "name": "add",
+                "name": self.tool,
                 "arguments": self.arguments,
                 "status": "completed",
             }

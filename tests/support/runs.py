@@ -57,10 +57,10 @@ class Agents:
         return [item.output for item in items if isinstance(item, FunctionCallOutput)]
 
 
-async def result_of(run: WorkflowHandle[Any, Any]) -> AgentResult:
+async def result_of(run: WorkflowHandle[Any, Any], seconds: float = 30) -> AgentResult:
     """The result of a run, also when it closed as Failed."""
     try:
-        return AgentResult.model_validate(await asyncio.wait_for(run.result(), 30))
+        return AgentResult.model_validate(await asyncio.wait_for(run.result(), seconds))
     except WorkflowFailureError as failure:
         assert isinstance(failure.cause, ApplicationError), failure.cause
         return AgentResult.model_validate(failure.cause.details[0])

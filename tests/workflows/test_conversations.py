@@ -13,7 +13,8 @@ from durable_responses.workflows.contract import AgentInput, ConversationChoice,
 from durable_responses.workflows.ledger import IN_FULL
 from tests.support.chainless_servers import CHAINLESS, Chain, ChainlessServer, kinds, serving
 from tests.support.emulator_control import RunningEmulator
-from tests.support.runs import Agents, progress, result_of, working
+from tests.support.processes import TemporalServer
+from tests.support.runs import Agents, progress, reached, result_of, working
 
 OVER_HTTP = [TransportChoice.STREAM, TransportChoice.BACKGROUND]
 ONE_CALL = ["user", "reasoning", "function_call", "function_call_output"]
@@ -115,6 +116,143 @@ async def test_in_full_nothing_is_stored_and_reasoning_is_given_back_encrypted(
     assert kinds(server.asked[-1]["input"]) == [*ONE_CALL, *ONE_CALL[1:]]
     thoughts = [item["encrypted_content"] for item in server.asked[-1]["input"] if item.get("type") == "reasoning"]
     assert thoughts == ["E1", "E2"]
+
+
+# --- however long it is ------------------------------------------------------------------------------------------
+
+
+def all_given(server: ChainlessServer) -> list[list[str]]:
+    """What each create's input consisted of."""
+    return [["user"] if isinstance(asked["input"], str) else kinds(asked["input"]) for asked in server.asked]
+
+
+def growing(turns: int, said: list[str]) -> list[list[str]]:
+    """What they must consist of: each turn adds what the model said, and the answer to its call."""
+    return [["user", *[*said, "function_call_output"] * number] for number in range(turns + 1)]
+
+
+@pytest.mark.parametrize("memory", [256, 0])
+@pytest.mark.parametrize("fields", [{"conversation": "full"}, {}])
+async def test_what_a_worker_does_not_remember_it_reads_from_the_history_of_the_run(
+    client: Client, emulator: RunningEmulator, settings: Settings, memory: int, fields: dict[str, Any]
+) -> None:
+    (settings.files_root / "notes.txt").write_text("As it was when it was sent.")
+    with serving(ChainlessServer(Chain.IGNORED, calls=5)) as server:
+        forgetful = settings.model_copy(update={"conversation_memory": memory})
+        async with agents_at(server, client, emulator, forgetful) as agents:
+            files = [{"path": "notes.txt"}]
+            run = await agents.start(asks(files=files, files_root=str(settings.files_root), **fields))
+            await reached(run, lambda state: state.iteration > 1)
+            (settings.files_root / "notes.txt").write_text("Changed.")
+            result = await result_of(run)
+    assert (result.status, result.error) == ("completed", None)
+    given = [each for asked, each in zip(server.asked, all_given(server), strict=True) if not is_chained(asked)]
+    assert given == growing(5, ["reasoning", "function_call"])
+    assert "As it was when it was sent." in server.asked[-1]["input"][0]["content"]
+
+
+def is_chained(asked: dict[str, Any]) -> bool:
+    return "previous_response_id" in asked
+
+
+async def test_history_stays_flat_while_the_conversation_grows(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    """30 turns with 4 KB each: what a turn adds to history does not depend on those before it."""
+    with serving(ChainlessServer(Chain.REFUSED_BY_NAME, calls=30, padding=4000)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks(conversation="full"))
+            result = await result_of(run)
+    assert result.iterations == 31
+    assert len(server.asked[-1]["input"]) == 1 + 30 * 4
+    costs = [0]
+    async for event in run.fetch_history_events():
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "stream_response":
+            costs.append(0)
+        costs[-1] += event.ByteSize()
+    middle = costs[2:-1]
+    print(f"\n{max(middle)} bytes of history for a turn of 4 KB")
+    assert max(middle) < 4000 + 5000
+    assert sum(middle[-10:]) < sum(middle[:10]) * 1.25
+
+
+@pytest.fixture(scope="module")
+async def short_histories(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
+    """A server that suggests a continue-as-new early."""
+    server = await TemporalServer.on(tmp_path_factory.mktemp("short-histories"))
+    for limit in ("historySize.suggestContinueAsNew=400000", "historyCount.suggestContinueAsNew=60"):
+        server.command += ["--dynamic-config-value", f"limit.{limit}"]
+    async with server:
+        yield server
+
+
+KEPT = {"in memory": (256, True), "in pages": (0, True), "in the histories before": (0, False)}
+
+
+@pytest.mark.parametrize(("memory", "has_folder"), KEPT.values(), ids=KEPT)
+async def test_a_conversation_of_megabytes_survives_new_histories(
+    short_histories: TemporalServer, emulator: RunningEmulator, settings: Settings, memory: int, has_folder: bool
+) -> None:
+    """6 MB, over two continue-as-news: more than one payload holds."""
+    client = await short_histories.client()
+    if not has_folder:
+        settings.state_folder.mkdir()
+        (settings.state_folder / "conversations").touch()
+    with serving(ChainlessServer(Chain.REFUSED_BY_NAME, calls=25, padding=300_000)) as server:
+        forgetful = settings.model_copy(update={"conversation_memory": memory})
+        async with agents_at(server, client, emulator, forgetful) as agents:
+            run = await agents.start(asks(conversation="full"))
+            result = await result_of(run, 120)
+    assert (result.status, result.error) == ("completed", None)
+    assert all_given(server) == growing(25, ["reasoning", "assistant", "function_call"])
+    assert len(str(server.asked[-1]["input"])) > 6_000_000
+    runs = [found async for found in client.list_workflows(f"WorkflowId = '{run.id}'")]
+    assert len(runs) >= 3
+    assert (settings.state_folder / "conversations").is_dir() is has_folder
+
+
+@pytest.mark.parametrize("memory", [256, 0])
+async def test_a_small_conversation_travels_with_the_run(
+    short_histories: TemporalServer, emulator: RunningEmulator, settings: Settings, memory: int
+) -> None:
+    client = await short_histories.client()
+    with serving(ChainlessServer(Chain.REFUSED_BY_NAME, calls=40)) as server:
+        forgetful = settings.model_copy(update={"conversation_memory": memory})
+        async with agents_at(server, client, emulator, forgetful) as agents:
+            run = await agents.start(asks(conversation="full"))
+            result = await result_of(run, 120)
+    assert (result.status, result.error) == ("completed", None)
+    assert all_given(server) == growing(40, ["reasoning", "function_call"])
+    assert len([found async for found in client.list_workflows(f"WorkflowId = '{run.id}'")]) > 1
+    assert not (settings.state_folder / "conversations").exists()
+
+
+async def test_a_chain_that_breaks_after_a_new_history_is_replaced_from_the_one_before(
+    short_histories: TemporalServer, emulator: RunningEmulator, settings: Settings
+) -> None:
+    """The server has continued from its responses until it forgot them, and they cannot be read back."""
+    client = await short_histories.client()
+    with serving(ChainlessServer(Chain.CONTINUED, calls=12)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks())
+            chain = client.get_workflow_handle(run.id)
+            await reached(chain, lambda state: state.iteration > 8)
+            server.chain = Chain.REFUSED_BY_CODE
+            result = await result_of(run, 60)
+    assert (result.status, result.error) == ("completed", None)
+    assert all_given(server)[-1] == growing(12, ["reasoning", "function_call"])[-1]
+    assert IN_FULL in result.request_changes
+
+
+async def test_an_item_that_no_payload_holds_ends_the_run_by_name(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    with serving(ChainlessServer(Chain.REFUSED_BY_NAME, thought=2_000_000)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(conversation="full"))
+    assert result.error is not None
+    assert (result.status, result.error.type) == ("failed", "conversation_lost")
+    assert "too large to be sent again" in result.error.message
 
 
 @pytest.mark.parametrize(
