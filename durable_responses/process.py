@@ -1,9 +1,12 @@
 """What a program does at its start and at its end: logs, traces and metrics, and leaving with an exit code."""
 
+import asyncio
 import logging
 import os
 import sys
-from typing import NoReturn
+import traceback
+from collections.abc import Coroutine
+from typing import Any, NoReturn
 
 from durable_responses.responses_api.redaction import Secrets
 from durable_responses.settings import OtelSettings, Settings, SettingsError
@@ -50,6 +53,26 @@ def end_telemetry() -> None:
     """Export what has not been exported yet; takes a few seconds at most."""
     if providers := sys.modules.get("durable_responses.telemetry.providers"):  # never set up: nothing to export
         providers.end()
+
+
+def run_main(program: Coroutine[Any, Any, object]) -> NoReturn:
+    """Run a coroutine as a whole program, and end the process: `asyncio.run` and `leave` in one.
+
+    The exit code is 0, what `SystemExit` says, 130 after Ctrl-C, or 1 after any other exception, whose traceback is
+    printed. What was registered with `atexit` is not called.
+    """
+    try:
+        asyncio.run(program)
+    except KeyboardInterrupt:
+        leave(130)
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            leave(end.code or 0)
+        leave(1, end.code)
+    except Exception:
+        traceback.print_exc()
+        leave(1)
+    leave(0)
 
 
 def leave(code: int, last_words: str = "") -> NoReturn:

@@ -151,3 +151,4 @@ async def test_the_python_program_of_the_readme_prints_an_answer(temporal: Tempo
         )
         printed, _ = await asyncio.wait_for(program.communicate(), 60)
         assert "Say hello." in printed.decode()
+        assert program.returncode == 0
