@@ -16,7 +16,7 @@ from durable_responses.responses_api.errors import GiveUp, NoSuchEndpoint, Respo
 from durable_responses.responses_api.events import Event, ResponseEvent
 from durable_responses.responses_api.models import Response, ResponseStatus
 
-IGNORED = "background was ignored: the answer came with the create, and a crash before it would have lost it"
+IGNORED = "background was ignored, so an answer comes with its create, and a crash before it loses it"
 _NAMED = re.compile(r"\bbackground\b", re.IGNORECASE)
 _REFUSES_FIELDS = (400, 404, 405, 422, 501)
 

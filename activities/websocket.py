@@ -48,6 +48,7 @@ from durable_responses.responses_api.errors import (
     LossCause,
     NotConnected,
     NotProcessed,
+    NotSent,
     ResponsesError,
     TurnLost,
 )
@@ -289,7 +290,7 @@ class SocketTurn:
                     self._ended.append(event.response)
                 yield event
         except ResponsesError as error:
-            if isinstance(error, TurnLost) and error.loss not in _LEFT_BY_US:
+            if isinstance(error, NotSent) or (isinstance(error, TurnLost) and error.loss not in _LEFT_BY_US):
                 self.sockets.cool_down.failed()
             steering.lose()
             raise

@@ -34,6 +34,7 @@ from durable_responses.responses_api.bodies import TooLarge
 from durable_responses.responses_api.errors import (
     InvalidFrame,
     LossCause,
+    NotSent,
     OutcomeUnknown,
     ResponsesError,
     TurnLost,
@@ -223,7 +224,7 @@ class TurnState:
 
     After FINISHED, `response` is the end; its status may be `failed` or `incomplete`. After REJECTED, `error` says why,
     and nothing was generated. After LOST, `loss` says why, and if `response_id` is known, `GET` it before anything is
-    created again.
+    created again; unless it is `unsent`: the last byte of its frame was not sent, so it may be sent again.
     """
 
     stream_id: str | None = None
@@ -234,6 +235,7 @@ class TurnState:
     error: ErrorEvent | None = None
     loss: LossCause | None = None
     close: Close | None = None
+    unsent: bool = False
     _assembly: Assembly = field(default_factory=Assembly)
     _steers_unanswered: int = 0
     _steers_accepted: set[str | None] = field(default_factory=set)
@@ -254,6 +256,8 @@ class TurnState:
             return error_for_event(self.error, self.response_id)
         if self.loss is None:
             return None
+        if self.unsent:
+            return NotSent("The connection broke before the request was sent to its end.")
         text = f"The turn was lost after it was sent: {_WHAT_HAPPENED[self.loss]}"
         if self.close is not None:
             text += f" (close code {self.close.code}{', ' + self.close.reason if self.close.reason else ''})"

@@ -202,7 +202,7 @@ class ResponsesWebSocket:
         """Send one event, as one text frame.
 
         Raises NotConnected ("Cannot send …") unless the connection is open, ValueError for what JSON cannot hold, and
-        ConnectionLost if the connection closes while it is being sent.
+        NotSent (a create) or NotConnected if the connection closes before its last byte is sent.
         """
         if self._session is None or not self._session.is_open:
             raise NotConnected(f"Cannot send {event.type}: the connection is {self.state}.")

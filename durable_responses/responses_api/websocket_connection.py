@@ -6,6 +6,7 @@ stay connected, use `websocket.py`; for one response after the other, use `webso
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeVar
@@ -53,6 +54,7 @@ from durable_responses.responses_api.protocol import (
     TurnState,
 )
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
+from durable_responses.responses_api.transport import UPLOAD_BUFFER
 
 # At level DEBUG the library writes every header of the handshake, the key among them, and every frame.
 _library_log = logging.getLogger(f"{__name__}.websockets")
@@ -122,11 +124,15 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class SocketClosed(Exception):
-    """The socket is closed; nothing more comes and nothing can be sent."""
+    """The socket is closed; nothing more comes and nothing can be sent.
 
-    def __init__(self, close: Close) -> None:
+    `unsent`: the last byte of the message was not sent, so that nobody can have taken it.
+    """
+
+    def __init__(self, close: Close, *, unsent: bool = False) -> None:
         super().__init__(close)
         self.close = close
+        self.unsent = unsent
 
 
 class Socket(Protocol):
@@ -137,7 +143,7 @@ class Socket(Protocol):
         """Whether a message may be sent."""
 
     async def send(self, text: str) -> None:
-        """Send one text message. Raises SocketClosed, in which case it may or may not have arrived."""
+        """Send one text message. Raises SocketClosed: it may or may not have arrived, unless that says `unsent`."""
 
     async def receive(self) -> str | bytes:
         """The next message, text or binary. Raises SocketClosed."""
@@ -167,11 +173,14 @@ class LibrarySocket:
         return self._connection.state is State.OPEN
 
     async def send(self, text: str) -> None:
-        """Send one text message."""
+        """Send one text message. Returns once the system has taken its last byte: nothing waits in a buffer of ours.
+
+        So what the library raises is about a message that was not sent to its end.
+        """
         try:
             await self._connection.send(text)
         except ConnectionClosed as closed:
-            raise SocketClosed(self._close_of(closed)) from closed
+            raise SocketClosed(self._close_of(closed), unsent=True) from closed
 
     async def receive(self) -> str | bytes:
         """The next message, without our secrets. Fragments have been put together."""
@@ -265,12 +274,15 @@ async def open_socket(handshake: Handshake) -> LibrarySocket:
             ping_interval=options.ping_interval,
             ping_timeout=options.ping_timeout,
             max_size=options.max_message_bytes,
+            write_limit=0,
             logger=_library_log,
             create_connection=_Connection,
             **{name: value for name, value in (tls | names).items() if value is not None},
         )
     except (OSError, InvalidHandshake) as failure:
         raise error_for_handshake(failure, handshake) from failure
+    # As for uploads over HTTP: the system takes little in advance, lest a message look sent long before it is.
+    connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UPLOAD_BUFFER)
     return LibrarySocket(connection, handshake.secrets)
 
 
@@ -392,11 +404,18 @@ class Connection:
         return self.conversation.dispatch(event)
 
     async def write(self, outgoing: Outgoing) -> None:
-        """Write a dispatched event as one text frame. Raises ConnectionLost: it may or may not have arrived."""
+        """Write a dispatched event as one text frame.
+
+        Raises ConnectionLost: it may or may not have arrived; NotSent or NotConnected: it has not.
+        """
         try:
             await self._socket.send(outgoing.text)
         except SocketClosed as closed:
             await self.wait_closed()
+            if closed.unsent and outgoing.turn is None:
+                raise NotConnected("The connection closed before the event was sent to its end.") from closed
+            if closed.unsent and outgoing.turn is not None:
+                outgoing.turn.unsent = True
             lost = outgoing.turn and outgoing.turn.failure()
             raise lost or ConnectionLost("The connection closed while an event was being sent.") from closed
         self._tap.frame(Direction.OUTBOUND, outgoing.text)

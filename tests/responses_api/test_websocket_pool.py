@@ -16,6 +16,7 @@ from durable_responses.responses_api.errors import (
     Misconfigured,
     NotConnected,
     NotProcessed,
+    NotSent,
     RetriesExhausted,
     ServerFailed,
     TurnLost,
@@ -907,3 +908,26 @@ async def test_many_sessions_at_once_lose_and_double_nothing(pools: Pools, pool:
     heard = [create["input"] for peer in server.peers for create in peer.heard]
     assert sorted(heard) == sorted(f"{n}/{m}" for n in range(50) for m in range(10))
     assert len(server.peers) == 50
+
+
+async def test_a_frame_whose_last_byte_was_not_sent_was_not_taken(
+    pools: Pools, pool: WebSocketPool, server: Server
+) -> None:
+    """It may be sent again, over HTTP if need be: no ambiguous create for a line that broke in the upload."""
+    accepted, begun = asyncio.Event(), asyncio.Event()
+
+    async def deaf(peer: Peer) -> None:
+        peer.connection.transport.pause_reading()
+        accepted.set()
+        await begun.wait()
+        peer.abort()
+
+    server.will(deaf)
+    async with pools.lease(pool) as lease:
+        await accepted.wait()
+        turn = lease.turn(CreateRequest(model="gpt-5.4", input="x" * 2**25))
+        sending = asyncio.ensure_future(anext(turn))
+        await asyncio.wait((sending,), timeout=0.5)
+        begun.set()
+        with pytest.raises(NotSent):
+            await sending
