@@ -28,7 +28,7 @@ PROGRAM := .venv/bin/durable-responses
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down mcp stack test test-stack fuzz check bench screenshots temporal lock clean
+.PHONY: help setup run up down mcp stack test test-stack test-servers test-traces fuzz check bench screenshots temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -96,6 +96,12 @@ test: $(READY_TO_TEST) temporal ## Run the tests: make test TESTS=tests/test_set
 
 test-stack: $(READY_TO_TEST) ## Run 200 agents on `make stack` while its parts are killed (minutes)
 	@$(IN_VENV) pytest -s tests/stack_lane.py
+
+test-servers: $(READY_TO_TEST) ## Run agents on servers of others, and write the table of docs/servers.md (minutes): SERVERS=litellm
+	@$(IN_VENV) pytest -s tests/servers_lane.py -k "$(SERVERS)"
+
+test-traces: $(READY_TO_TEST) ## Look at a run's trace in Arize Phoenix, and take its picture (minutes)
+	@$(IN_VENV) pytest -s tests/traces_lane.py
 
 fuzz: $(READY_TO_TEST) ## Try mutations of real answers, more than `make test` does: make fuzz EXAMPLES=5000
 	@$(IN_VENV) pytest --timeout 0 tests/fuzz --examples $(EXAMPLES)

@@ -38,6 +38,9 @@ USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 
 # --- content: only where it is asked for ---------------------------------------------------------------------------
 
+# Those of OpenInference, too: the lists of Arize Phoenix show nothing of the messages.
+INPUT_VALUE: Final = "input.value"
+OUTPUT_VALUE: Final = "output.value"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"

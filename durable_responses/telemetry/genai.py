@@ -53,6 +53,7 @@ def of_run(workflow_id: str, request: AgentInput | None, content: Content) -> At
             attributes[gen_ai.REQUEST_MODEL] = request.model
         if content is Content.SPANS:
             attributes[gen_ai.INPUT_MESSAGES] = _as_json([_task_message(request.task, request.context)])
+            attributes[gen_ai.INPUT_VALUE] = _task_text(request.task)
             attributes |= _instructions(request.instructions)
     return attributes
 
@@ -85,6 +86,7 @@ def of_result(result: AgentResult, content: Content) -> Attributes:
         attributes[ERROR_TYPE] = result.error.code or result.error.type
     if content is Content.SPANS:
         attributes[gen_ai.OUTPUT_MESSAGES] = _as_json([_assistant_message([_text(result.output_text)], _why(result))])
+        attributes[gen_ai.OUTPUT_VALUE] = result.output_text
     return attributes
 
 
@@ -213,8 +215,12 @@ def _input_messages(create: CreateResponse) -> list[Mapping[str, object]]:
 
 
 def _task_message(task: str | list[dict[str, Any]], context: str | None) -> Mapping[str, object]:
-    texts = [task if isinstance(task, str) else _as_json(task), context]
+    texts = [_task_text(task), context]
     return {"role": "user", "parts": [_text(text) for text in texts if text]}
+
+
+def _task_text(task: str | list[dict[str, Any]]) -> str:
+    return task if isinstance(task, str) else _as_json(task)
 
 
 def _instructions(text: str | None) -> Attributes:

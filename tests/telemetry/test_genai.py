@@ -85,6 +85,7 @@ def test_a_run_shows_its_task_and_its_instructions_on_request_only() -> None:
     asked = AgentInput(task="Is it open?", context="It is Sunday.", instructions="Be brief.")
     hidden = genai.of_run("run-1", asked, Content.NONE)
     shown = genai.of_run("run-1", asked, Content.SPANS)
+    assert shown.pop("input.value") == "Is it open?"
     assert {name: json.loads(str(shown[name])) for name in shown.keys() - hidden.keys()} == {
         "gen_ai.input.messages": [
             {
@@ -109,6 +110,7 @@ def test_a_run_shows_its_task_and_its_instructions_on_request_only() -> None:
 def test_a_run_shows_its_answer_on_request_only(fields: dict[str, Any], reason: str) -> None:
     result = AgentResult(output_text="It is.", **fields)
     assert "gen_ai.output.messages" not in genai.of_result(result, Content.NONE)
+    assert genai.of_result(result, Content.SPANS)["output.value"] == "It is."
     assert json.loads(str(genai.of_result(result, Content.SPANS)["gen_ai.output.messages"])) == [
         {"role": "assistant", "parts": [{"type": "text", "content": "It is."}], "finish_reason": reason}
     ]
@@ -126,7 +128,7 @@ def test_a_response_says_what_it_continues_and_whether_it_streams(transport: Tra
 
 
 def test_names_are_those_of_the_conventions() -> None:
-    """None of ours is among them, and none stands there twice."""
+    """None of ours is among them, none stands there twice, and the two of OpenInference are for the run alone."""
     names = [value for name, value in vars(genai_attributes).items() if name.isupper()]
-    assert all(name.startswith(("gen_ai.", "openai.")) for name in names)
+    assert all(name.startswith(("gen_ai.", "openai.", "input.value", "output.value")) for name in names)
     assert len(names) == len(set(names))

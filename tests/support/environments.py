@@ -1,0 +1,86 @@
+"""Programs of others, each in an environment of its own, pinned: for the slow lanes.
+
+They are kept in `lanes` below the cache folder. Nothing of them gets into `.venv`, and nothing of ours into them.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from durable_responses.settings import Settings, child_environment
+
+_READY = ".ready"
+_PATIENCE = 1800.0
+
+
+class CannotBeInstalled(Exception):
+    """Some program is not to be had on this machine; the message says which, and why."""
+
+
+async def python_environment(name: str, *requirements: str, at_least: tuple[int, int] = (3, 11)) -> Path:
+    """The folder of a virtual environment with these packages. Raises `CannotBeInstalled`."""
+    folder = _folder(name, requirements)
+    if (folder / _READY).exists():
+        return folder
+    python = await _python(name, at_least)
+    shutil.rmtree(folder, ignore_errors=True)
+    await _run(name, str(python), "-m", "venv", str(folder))
+    pip = (str(folder / "bin" / "python"), "-m", "pip")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{child_environment()['PATH']}")
+    install = (uv, "pip", "install", "--python", pip[0]) if uv else (*pip, "install")
+    await _run(name, *install, "--quiet", *requirements)
+    (folder / _READY).touch()
+    return folder
+
+
+async def node_environment(name: str, *packages: str) -> Path:
+    """The folder whose `node_modules` has these packages. Raises `CannotBeInstalled`."""
+    folder = _folder(name, packages)
+    if (folder / _READY).exists():
+        return folder
+    if shutil.which("npm", path=child_environment()["PATH"]) is None:
+        raise CannotBeInstalled(f"{name} cannot be installed: there is no npm.")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "package.json").write_text(json.dumps({"private": True}))
+    await _run(name, "npm", "install", "--silent", "--no-audit", "--no-fund", *packages, at=folder)
+    (folder / _READY).touch()
+    return folder
+
+
+def _folder(name: str, packages: Sequence[str]) -> Path:
+    pinned = hashlib.sha256(json.dumps(packages).encode()).hexdigest()[:8]
+    return Settings().cache_folder / "lanes" / f"{name}-{pinned}"
+
+
+async def _python(name: str, at_least: tuple[int, int]) -> Path:
+    """A Python that is new enough: ours, or the oldest that is."""
+    if sys.version_info >= at_least:
+        return Path(sys.executable)
+    for minor in range(at_least[1], 20):
+        if found := shutil.which(f"python3.{minor}", path=child_environment()["PATH"]):
+            # The stand-in of a version manager is there for each version that it knows of, and works for some.
+            script = "import sys; print(sys.base_prefix + '/bin/python3')"
+            told = await asyncio.create_subprocess_exec(
+                found, "-c", script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            path, _ = await told.communicate()
+            if told.returncode == 0:
+                return Path(path.decode().strip())
+    raise CannotBeInstalled(f"{name} cannot be installed: it needs Python 3.{at_least[1]}.")
+
+
+async def _run(name: str, *command: str, at: Path | None = None) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=at, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), _PATIENCE)
+    if process.returncode != 0:
+        said = output.decode(errors="replace").strip() or "no reason was given"
+        raise CannotBeInstalled(f"{name} cannot be installed: {said[-600:]}")
