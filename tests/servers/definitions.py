@@ -110,7 +110,12 @@ def _litellm(environment: Path, place: Place, parameters: Mapping[str, str]) -> 
     path = place.folder / "config.yaml"
     path.write_text(json.dumps({"model_list": [{"model_name": "scripted", "litellm_params": dict(parameters)}]}))
     command = [str(environment / "bin" / "litellm"), "--host", "127.0.0.1", "--port", str(place.port)]
-    variables = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "HOME": str(place.folder)}
+    variables = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it is fetched otherwise
+        "LITELLM_TELEMETRY": "False",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # on a port of this machine
+        **_at_home(place),
+    }
     return Program([*command, "--config", str(path)], variables=variables)
 
 
@@ -197,6 +202,21 @@ def _ogx(environment: Path, place: Place) -> Program:
     return Program([str(environment / "bin" / "ogx"), "run", str(path), "--insecure"], variables=_at_home(place))
 
 
+# --- llama.cpp: random weights, made on the spot -------------------------------------------------------------------
+
+_LLAMA = "2026.10.11549"
+
+
+async def _llama_installed() -> Path:
+    return await python_environment("llama", f"xllamacpp=={_LLAMA}", "gguf==0.19.0", "numpy==2.4.6")
+
+
+def _llama(environment: Path, place: Place) -> Program:
+    return Program(
+        [str(environment / "bin" / "python"), str(HERE / "llama_server.py"), str(place.port), str(place.folder)]
+    )
+
+
 def _at_home(place: Place) -> dict[str, str]:
     return {"HOME": str(place.folder)}
 
@@ -206,5 +226,6 @@ SERVERS = [
     Server("azure-ai-agentserver-responses", _AZURE, _azure_installed, _azure),
     Server("LiteLLM, bridge to a chat model", _LITELLM, _litellm_installed, _litellm_bridge),
     Server("LiteLLM, in front of the Responses API", _LITELLM, _litellm_installed, _litellm_native),
+    Server("llama.cpp, by xllamacpp", _LLAMA, _llama_installed, _llama, follows_words=False),
     Server("OGX", _OGX, _ogx_installed, _ogx, model="vllm/scripted"),
 ]

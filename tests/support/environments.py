@@ -63,16 +63,17 @@ async def _python(name: str, at_least: tuple[int, int]) -> Path:
     """A Python that is new enough: ours, or the oldest that is."""
     if sys.version_info >= at_least:
         return Path(sys.executable)
+    path = child_environment()["PATH"]
     for minor in range(at_least[1], 20):
-        if found := shutil.which(f"python3.{minor}", path=child_environment()["PATH"]):
-            # The stand-in of a version manager is there for each version that it knows of, and works for some.
-            script = "import sys; print(sys.base_prefix + '/bin/python3')"
-            told = await asyncio.create_subprocess_exec(
-                found, "-c", script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        found = shutil.which(f"python3.{minor}", path=path)
+        # A stand-in of pyenv is there for each version that it has, and works for the one that was chosen.
+        beside = Path(found).parent.parent.glob(f"versions/3.{minor}.*/bin/python3") if found else ()
+        for python in filter(None, [found, *map(str, sorted(beside))]):
+            tried = await asyncio.create_subprocess_exec(
+                python, "-c", "import venv", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-            path, _ = await told.communicate()
-            if told.returncode == 0:
-                return Path(path.decode().strip())
+            if await tried.wait() == 0:
+                return Path(python)
     raise CannotBeInstalled(f"{name} cannot be installed: it needs Python 3.{at_least[1]}.")
 
 
