@@ -10,7 +10,14 @@ from collections.abc import AsyncIterator
 
 from temporalio.exceptions import ApplicationError
 
-from durable_responses.activities.messages import NO_BACKGROUND, CreateResponse, FailureDetail, FailureType
+from durable_responses.activities.cures import NO_REASONING, NO_STREAM
+from durable_responses.activities.messages import (
+    NO_BACKGROUND,
+    CreateResponse,
+    FailureDetail,
+    FailureType,
+    ResponseRecord,
+)
 from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.errors import GiveUp, NoSuchEndpoint, ResponsesError
 from durable_responses.responses_api.events import Event, ResponseEvent
@@ -61,6 +68,17 @@ def learn_of_background(capabilities: Capabilities, response: Response) -> list[
         return []
     capabilities.learned(Capability.BACKGROUND, False, "it answered the create with the finished response")
     return [IGNORED]
+
+
+def learn_of_stream(capabilities: Capabilities, streamed: ResponseRecord) -> None:
+    """Remember what a response that was to be streamed shows."""
+    changes, usage = streamed.changes or [], streamed.usage
+    streams = NO_STREAM.name not in changes
+    capabilities.learned(Capability.STREAM, streams, None if streams else "it refused to stream")
+    if NO_REASONING.name in changes:
+        capabilities.learned(Capability.REASONING, False, f"{streamed.model or 'the model'} refused it")
+    elif usage is not None and usage.output_tokens_details.reasoning_tokens:
+        capabilities.learned(Capability.REASONING, True)
 
 
 async def first_stage(events: AsyncIterator[Event], *, has_background: bool) -> Response:

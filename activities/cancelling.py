@@ -13,6 +13,7 @@ from durable_responses.responses_api.client import FINISHED_OR_GONE, ResponsesCl
 from durable_responses.responses_api.errors import (
     ConnectionLost,
     GiveUp,
+    NoSuchEndpoint,
     NotFound,
     OutcomeUnknown,
     ResponsesError,
@@ -28,7 +29,10 @@ _SHORTEST_TRY = 1.0  # seconds, for an attempt that begins when the time is near
 
 @dataclass
 class Cancelling:
-    """One cancel of one response. `patience`: seconds from the first try, in which it may fail."""
+    """One cancel of one response. `patience`: seconds from the first try, in which it may fail.
+
+    `is_possible`: whether the server has shown that it can cancel, or by `refusal` that it cannot; None: neither.
+    """
 
     client: ResponsesClient
     response_id: str
@@ -39,6 +43,8 @@ class Cancelling:
         earlier = earlier_heartbeat()
         waiting = earlier.waiting if earlier else None
         self.heartbeat = HeartbeatDetails(response_id=self.response_id, waiting=waiting)
+        self.is_possible: bool | None = None
+        self.refusal: str | None = None
         self._reports = WaitingReports(waiting, self.response_id)
         self._asked_at = activity.info().scheduled_time.timestamp()
         self._began = waiting.since.timestamp() if waiting else self.now()
@@ -70,8 +76,12 @@ class Cancelling:
 
     async def _cancelled(self) -> Response:
         try:
-            return await self.client.cancel(self.response_id)
+            response = await self.client.cancel(self.response_id)
+            self.is_possible, self.refusal = True, None
+            return response
         except (GiveUp, OutcomeUnknown) as refused:
+            if isinstance(refused, NoSuchEndpoint):
+                self.is_possible, self.refusal = False, str(refused)
             if refused.status not in FINISHED_OR_GONE:  # a GET shows which
                 raise
             return (await self.client.retrieve(self.response_id)).response
@@ -84,6 +94,8 @@ class Cancelling:
             raise failed_read(error, self.response_id) from None
         pause = error.retry_after or pause
         if pause >= self._left:
+            if (error.status or 0) >= 500:
+                self.is_possible, self.refusal = False, str(error)
             raise may_still_run(error, self.response_id, self.patience) from None
         unreachable = "the provider is unreachable" if isinstance(error, Unreachable) else "the provider does not do it"
         what = f"the response is to be cancelled, and {unreachable}"

@@ -13,6 +13,7 @@ from durable_responses.activities.artifacts import keep_whole_text
 from durable_responses.activities.background import (
     first_stage,
     learn_of_background,
+    learn_of_stream,
     names_background,
     no_background,
     refuse_without_background,
@@ -163,7 +164,11 @@ class ResponsesActivities:
         """Stop a response at the provider and return what it has become: cancelled, or finished before that."""
         cancelling = Cancelling(self.client, cancel.response_id, self.clock(), self.cancel_within)
         async with leaving_no_orphan(self.client, cancel.response_id), Heartbeats(lambda: cancelling.heartbeat):
-            response = await cancelling.until_it_is_told()
+            try:
+                response = await cancelling.until_it_is_told()
+            finally:
+                if cancelling.is_possible is not None:
+                    self.requests.capabilities.learned(Capability.CANCEL, cancelling.is_possible, cancelling.refusal)
         record = record_of(response)
         if record.is_finished:
             self.in_flight.ended(cancel.response_id)
@@ -191,7 +196,9 @@ class ResponsesActivities:
         stream = partial(events_of, self.client, silence=self.silence, before_end=before_end)
         turn = StreamTurn(claim, self.client, stream, build, conversation, self.requests.cures, create.deadline, now)
         try:
-            return await turn.run()
+            record = await turn.run()
+            learn_of_stream(self.requests.capabilities, record)
+            return record
         except ResponsesError as error:
             response = turn.streamed.response
             if response is None:

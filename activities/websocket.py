@@ -40,12 +40,14 @@ from durable_responses.activities.polling import Cadence, Reads
 from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.stream import StreamTurn, after_broken_stream, events_of, read_after_cut
+from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     ConnectionLost,
     GiveUp,
     LossCause,
+    NoSuchEndpoint,
     NotConnected,
     NotProcessed,
     NotSent,
@@ -194,6 +196,7 @@ class RunSockets:
     url: str
     api_key: SecretStr | None
     cool_down: CoolDown
+    capabilities: Capabilities = field(default_factory=Capabilities)
     _steering: dict[str, Steering] = field(default_factory=dict)
 
     async def lease(self, session: str, lifetime: AsyncExitStack) -> Lease | None:
@@ -201,16 +204,20 @@ class RunSockets:
 
         Raises `AuthenticationFailed`: the key is no better over HTTP.
         """
-        if self.cool_down.is_on:
+        if self.cool_down.is_on or self.capabilities.can(Capability.WEBSOCKET) is False:
             return None
         try:
-            return await lifetime.enter_async_context(self.pool.lease(session, api_key=self.api_key, url=self.url))
+            lease = await lifetime.enter_async_context(self.pool.lease(session, api_key=self.api_key, url=self.url))
         except AuthenticationFailed:
             raise
         except (NotProcessed, GiveUp) as error:
             self.cool_down.failed(error.retry_after)
+            if isinstance(error, NoSuchEndpoint):
+                self.capabilities.learned(Capability.WEBSOCKET, False, str(error))
             logger.warning("No WebSocket to %s, so HTTP is used for a while: %s", self.url, error)
             return None
+        self.capabilities.learned(Capability.WEBSOCKET, True)
+        return lease
 
     def steering_of(self, session: str | None) -> Steering | None:
         """Where steering messages go for the turn that is under way on a run's socket; None if there is none."""

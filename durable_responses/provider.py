@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from durable_responses.settings import OPENAI_BASE_URL, Settings, SetupError
 from durable_responses.stack_file import StackFile
 
+# A WebSocket is not opened without a key; a server that takes requests without one does not look at it.
+NO_KEY = SecretStr("none")
+
 
 class ProviderMissing(SetupError):
     """Nothing serves the Responses API: no key, no base URL, and no emulator is running."""

@@ -1,6 +1,8 @@
 """`doctor`, `up` and `down`: what runs need, and the embedded stack, which has it all."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from durable_responses.cli.command import command
 from durable_responses.cli.output import ExitCode, Output
@@ -10,14 +12,23 @@ if TYPE_CHECKING:
 
 
 @command("doctor")
-async def doctor(settings: "Settings", output: Output) -> ExitCode:
+async def doctor(
+    settings: "Settings",
+    output: Output,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Also ask the provider for all that it can do, with a few small requests that are paid for."
+        ),
+    ] = False,
+) -> ExitCode:
     """Check everything that runs need.
 
     That is Temporal, workers, the provider, its key, the clock and the disk. Each line says ok, or what to do.
     """
     from durable_responses.health.doctor import examine
 
-    report = await examine(settings)
+    report = await examine(settings, output.say if deep else None)
     if output.as_json:
         output.object(report)
     else:

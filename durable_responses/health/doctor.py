@@ -1,12 +1,14 @@
 """`durable-responses doctor`: check everything that agents need, in the order in which one would fix things."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from durable_responses.capabilities import Capabilities
 from durable_responses.connection import TemporalUnreachable, connect
+from durable_responses.health.capabilities import check_deeply, notice, summary
 from durable_responses.health.checks import Check, Report, note, ok, problem
 from durable_responses.health.disk import check_disk, check_workspace
 from durable_responses.health.provider import check_provider
@@ -18,15 +20,32 @@ from durable_responses.health.temporal import (
 )
 from durable_responses.jobs.attribute_registration import Key, look_up, type_of
 from durable_responses.jobs.server_clock import server_is_ahead_by
+from durable_responses.provider import ProviderMissing, find_provider
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.search_attributes import KEYS
 
 
-async def examine(settings: Settings) -> Report:
-    """Run all checks. Takes a few seconds at most. Raises `SettingsError` if Temporal's settings are wrong."""
+async def examine(settings: Settings, announce: Callable[[str], None] | None = None) -> Report:
+    """Run all checks. Takes a few seconds at most. Raises `SettingsError` if Temporal's settings are wrong.
+
+    With `announce` the provider is also asked for all that it can do, which costs a little and may take minutes:
+    `announce` is told so before anything is sent.
+    """
     about_temporal, about_provider = await asyncio.gather(_temporal(settings), check_provider(settings))
-    return Report(checks=[*about_temporal, *about_provider, check_workspace(settings), *check_disk(settings)])
+    checks = [*about_temporal, *about_provider, *await _capabilities(settings, announce)]
+    return Report(checks=[*checks, check_workspace(settings), *check_disk(settings)])
+
+
+async def _capabilities(settings: Settings, announce: Callable[[str], None] | None) -> list[Check]:
+    try:
+        provider = find_provider(settings)
+    except ProviderMissing:
+        return []
+    if announce is None:
+        return [summary(Capabilities(provider.base_url, settings.state_folder))]
+    announce(notice(provider))
+    return await check_deeply(settings, provider)
 
 
 async def _temporal(settings: Settings) -> list[Check]:

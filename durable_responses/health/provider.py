@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 
+from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.health.checks import Check, note, ok, problem
 from durable_responses.provider import Provider, ProviderMissing, find_provider
 from durable_responses.responses_api.client import ResponsesClient
@@ -15,6 +16,7 @@ from durable_responses.responses_api.errors import (
     NotFound,
     QuotaExhausted,
     ResponsesError,
+    ServerFailed,
     Unreachable,
 )
 from durable_responses.settings import Settings
@@ -32,13 +34,13 @@ async def check_provider(settings: Settings) -> list[Check]:
         return [problem("provider", "no provider", str(missing).partition(": ")[2].rstrip("."))]
     try:
         async with ResponsesClient(provider.base_url, provider.api_key, headers=provider.headers) as client:
-            return await ask(client, provider)
+            return await ask(client, provider, Capabilities(provider.base_url, settings.state_folder))
     except Misconfigured as error:
         return [problem("provider", str(error), "fix OPENAI_BASE_URL or OPENAI_API_KEY")]
 
 
-async def ask(client: ResponsesClient, provider: Provider) -> list[Check]:
-    """GET a response that does not exist, and judge the answer."""
+async def ask(client: ResponsesClient, provider: Provider, capabilities: Capabilities | None = None) -> list[Check]:
+    """GET a response that does not exist, and judge the answer; with what is known of the provider, if it is given."""
     address = httpx.URL(provider.base_url).netloc.decode()
     answers, accepted = ok("provider", f"{address} answers ({provider.kind})"), ok("key", _key_of(provider))
     try:
@@ -68,6 +70,10 @@ async def ask(client: ResponsesClient, provider: Provider) -> list[Check]:
                 "provider", f"{address} does not answer: {error}", "check the network, the proxy and OPENAI_BASE_URL"
             )
         ]
+    except ServerFailed as error:
+        if capabilities is not None and capabilities.can(Capability.RETRIEVE) is False:
+            return [note("provider", f"{address} answers, but not a GET: {error}", "nothing to do: agents stream")]
+        return [problem("provider", str(error), "check the provider's status page, or OPENAI_BASE_URL")]
     except ResponsesError as error:
         return [problem("provider", str(error), "check the provider's status page, or OPENAI_BASE_URL")]
     return [answers, accepted]

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from durable_responses.capabilities import Capabilities
 from durable_responses.health import provider as providers
 from durable_responses.health.checks import Check, Report, ok, problem
 from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of
@@ -44,6 +45,7 @@ class Readiness:
     provider: Provider
     workflows: Collection[str]
     activities: Collection[str]
+    capabilities: Capabilities | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _ahead: timedelta | None = None
     _last: Report | None = None
@@ -52,9 +54,12 @@ class Readiness:
     async def report(self) -> Report:
         """The report of now, or of a moment ago."""
         if self._last is None or time.monotonic() - self._looked_at > _SECONDS_KEPT or not self._last.is_well:
-            self._last = Report(checks=[await self._polls(), *await providers.ask(self.responses, self.provider)])
+            self._last = Report(checks=[await self._polls(), *await self._provider()])
             self._looked_at = time.monotonic()
         return self._last
+
+    async def _provider(self) -> list[Check]:
+        return await providers.ask(self.responses, self.provider, self.capabilities)
 
     async def _polls(self) -> Check:
         if self._ahead is None:

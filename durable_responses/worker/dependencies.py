@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pydantic import SecretStr
 from temporalio.client import Client
 
 from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
@@ -27,7 +26,7 @@ from durable_responses.activities.responses import ResponsesActivities
 from durable_responses.activities.tools import ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
 from durable_responses.capabilities import Capabilities
-from durable_responses.provider import Provider, ProviderKind
+from durable_responses.provider import NO_KEY, Provider, ProviderKind
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
 from durable_responses.responses_api.redaction import Secrets
@@ -37,8 +36,6 @@ from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import ToolContext
 from durable_responses.worker.offered_tools import offered_tools
 
-# A WebSocket is not opened without a key; a server that takes requests without one does not look at it.
-NO_KEY = SecretStr("none")
 # On the queue of a worker's own sockets, beside as many turns as there may be responses in flight.
 ROOM_FOR_TEXTS = 50
 
@@ -114,7 +111,7 @@ async def opened(
             budget = GetBudget(settings.gets_per_second)
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
             context, claims = tool_context(settings), Claims()
-            sockets, queue = run_sockets(provider, pool), own_queue(settings)
+            sockets, queue = run_sockets(provider, pool, capabilities), own_queue(settings)
             yield Dependencies(
                 temporal=temporal,
                 provider=provider,
@@ -152,10 +149,10 @@ def own_queue(settings: Settings) -> str:
     return f"{settings.task_queue}-socket-{secrets.token_hex(8)}"
 
 
-def run_sockets(provider: Provider, pool: WebSocketPool) -> RunSockets:
+def run_sockets(provider: Provider, pool: WebSocketPool, capabilities: Capabilities) -> RunSockets:
     """The sockets of the worker to its provider, one for each run."""
     url = responses_url(provider.websocket_base_url)
-    return RunSockets(pool, url, provider.api_key or NO_KEY, CoolDown(time.monotonic))
+    return RunSockets(pool, url, provider.api_key or NO_KEY, CoolDown(time.monotonic), capabilities)
 
 
 def socket_options(provider: Provider) -> ConnectOptions:

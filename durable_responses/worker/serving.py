@@ -95,6 +95,7 @@ async def health_of(workers: Sequence[Worker], dependencies: Dependencies) -> As
         dependencies.provider,
         queues & {of_workflows},
         queues - {of_workflows},
+        dependencies.capabilities,
     )
     async with serving_health(readiness, settings.health_host, settings.health_port) as url:
         logger.info("Health at %s/livez and %s/readyz.", url, url)

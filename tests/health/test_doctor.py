@@ -34,7 +34,7 @@ async def test_it_finds_a_whole_deployment_well(temporal: TemporalServer, tmp_pa
         code, printed = await doctor(worker.env, "--json")
     found = {check["name"]: check["verdict"] for check in json.loads(printed)["checks"]}
     queues = [f"queue {queue['AGENT_TASK_QUEUE']}{kind}" for kind in ("", "-create", "-waiting", "-tools")]
-    checks = ("clock", "provider", "key", "workspace", "disk")
+    checks = ("clock", "provider", "key", "capabilities", "workspace", "disk")
     assert set(found) == {"temporal", "namespace", "search attributes", *queues, *checks}
     assert {name for name, verdict in found.items() if verdict != "ok"} <= {"search attributes"}
     assert code == HEALTHY
@@ -50,3 +50,21 @@ async def test_every_problem_comes_with_what_to_do_and_an_exit_code(tmp_path: Pa
     problems = [place for place, line in enumerate(lines) if line.startswith("problem")]
     assert [lines[place].split()[1] for place in problems] == ["temporal", "provider"]
     assert all(lines[place + 1].strip().startswith("→ ") for place in problems)
+
+
+async def test_deep_says_so_and_asks_what_the_provider_can_do(tmp_path: Path) -> None:
+    async with EmulatorProcess(tmp_path / "emulator") as emulator:
+        environment = child_environment(
+            TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}",
+            AGENT_STATE_FOLDER=str(tmp_path),
+            OPENAI_API_KEY="sk-test",
+            OPENAI_BASE_URL=emulator.base_url,
+            AGENT_MODEL="scenario:echo",
+        )
+        _, printed = await doctor(environment, "--deep")
+        _, afterwards = await doctor(environment)
+    assert printed.startswith(f"Asking {emulator.base_url} with up to 6 small requests, which are paid for")
+    said = {line.split()[2]: line.split()[3] for line in printed.splitlines() if line.split()[1:2] == ["can"]}
+    everything = ("background", "retrieve", "cancel", "chain", "stream", "websocket", "reasoning")
+    assert said == dict.fromkeys(everything, "yes")
+    assert ", ".join(f"{capability} yes" for capability in everything) in afterwards

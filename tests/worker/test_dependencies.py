@@ -2,10 +2,10 @@
 
 import pytest
 
-from durable_responses.provider import Provider, ProviderKind
+from durable_responses.provider import NO_KEY, Provider, ProviderKind
 from durable_responses.responses_api.errors import Misconfigured
 from durable_responses.responses_api.handshake import prepare
-from durable_responses.worker.dependencies import NO_KEY, socket_options
+from durable_responses.worker.dependencies import socket_options
 
 
 def provider(base_url: str, kind: ProviderKind = ProviderKind.COMPATIBLE) -> Provider:

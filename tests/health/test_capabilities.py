@@ -1,0 +1,97 @@
+"""What a few small requests show of servers that have only a part of the API."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from durable_responses.capabilities import Capabilities, Capability
+from durable_responses.health.capabilities import MOST_REQUESTS, Probe, summary, table
+from durable_responses.health.checks import Verdict
+from durable_responses.provider import Provider as Known
+from durable_responses.provider import ProviderKind
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import AuthenticationFailed
+from tests.support.provider import Answer, Asked, Provider, answer, event_stream, running
+
+DONE: dict[str, Any] = {"id": "resp_1", "status": "completed", "output": []}
+NOT_FOUND = answer({"error": {"message": "Not found"}}, 404)
+ALL = list(Capability)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Provider]:
+    async with running(Provider()) as provider:
+        yield provider
+
+
+async def found(server: Provider) -> Capabilities:
+    capabilities = Capabilities(server.url)
+    provider = Known(kind=ProviderKind.COMPATIBLE, base_url=server.url, websocket_base_url=server.url)
+    async with ResponsesClient(server.url, None) as client:
+        await Probe(client, provider, capabilities, "m").ask()
+    return capabilities
+
+
+def refusing(*fields: str) -> Callable[[Asked], Answer]:
+    """A server with all there is but WebSockets, that refuses a create with one of these fields."""
+
+    def rule(asked: Asked) -> Answer:
+        if asked.method == "GET" and "upgrade" in asked.headers:
+            return answer(b"", 403)
+        if asked.method == "GET" or asked.target.endswith("/cancel"):
+            return answer(DONE)
+        given = asked.json
+        for field in fields:
+            if given.get(field):
+                return answer({"error": {"message": f"Unsupported parameter: {field}", "param": field}}, 400)
+        response = DONE | {name: given.get(name) for name in ("background", "previous_response_id")}
+        if given.get("stream"):
+            return event_stream({"type": "response.completed", "response": response})
+        return answer(response)
+
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("refused", "lacks"),
+    [
+        ((), set()),
+        (("background",), {Capability.BACKGROUND}),
+        (("previous_response_id",), {Capability.CHAIN}),
+        (("stream",), {Capability.STREAM}),
+        (("reasoning",), {Capability.REASONING}),
+        (
+            ("stream", "reasoning", "background"),
+            {Capability.STREAM, Capability.REASONING, Capability.BACKGROUND},
+        ),
+    ],
+)
+async def test_what_is_refused_is_not_there(server: Provider, refused: tuple[str, ...], lacks: set[Capability]) -> None:
+    server.rule = refusing(*refused)
+    capabilities = await found(server)
+    without = {capability for capability in Capability if capabilities.can(capability) is False}
+    assert without == lacks | {Capability.WEBSOCKET}
+    creates = [asked for asked in server.asked if (asked.method, asked.target) == ("POST", "/v1/responses")]
+    assert len(creates) <= MOST_REQUESTS
+
+
+async def test_what_is_ignored_is_not_there_either(server: Provider) -> None:
+    """llama.cpp, Ollama: the finished answer, whatever was asked for, and nothing by id."""
+    server.rule = lambda asked: answer(DONE) if asked.target == "/v1/responses" else NOT_FOUND
+    capabilities = await found(server)
+    for capability in (Capability.BACKGROUND, Capability.RETRIEVE, Capability.CHAIN):
+        assert capabilities.can(capability) is False
+    lines = {check.name: check for check in table(capabilities)}
+    assert len(lines) == len(ALL)
+    assert lines["can background"].verdict is Verdict.NOTE
+    assert lines["can background"].found.startswith("no (seen just now): ")
+    assert lines["can cancel"].found == "not known"
+    assert "background no, retrieve no" in summary(capabilities).found
+
+
+async def test_a_wrong_key_shows_nothing(server: Provider) -> None:
+    server.rule = lambda _: answer({"error": {"message": "Wrong key."}}, 401)
+    with pytest.raises(AuthenticationFailed):
+        await found(server)
+    assert len(server.asked) == 1
