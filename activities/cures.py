@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from durable_responses.responses_api.errors import GiveUp
 from durable_responses.responses_api.models import CreateRequest, HostedTool, ReasoningEffort
@@ -27,6 +27,7 @@ _UNSUPPORTED = re.compile(
 _SUPPORTED = re.compile(r"(?:supported|allowed|valid) values(?: are| include)?:?(.*)", re.IGNORECASE | re.DOTALL)
 _STREAMS = re.compile(r"\bstream(?:s|ed|ing)?\b", re.IGNORECASE)
 FORMAT_NAME = "answer"  # of a schema that a caller gave without a format around it
+_CONTAINER = re.compile(r"\bcntr_\w+")
 _BAD_SCHEMA = "invalid_json_schema"
 _EFFORTS = list(ReasoningEffort)
 _MOST_CHANGES = 5  # of one request
@@ -121,9 +122,35 @@ def other_search_tool(name: str) -> Cure:
     return Cure(f"the tool web_search is called {name}", make)
 
 
+def without_container(container: str | None) -> Cure:
+    """Without the calls of the code interpreter in a container that is gone, of any one if it is not named."""
+
+    def make(request: CreateRequest) -> CreateRequest | None:
+        items = [item for item in request.input if not isinstance(item, dict) or not _is_of(item, container)]
+        return request.model_copy(update={"input": items}) if len(items) < len(request.input) else None
+
+    return Cure("code_interpreter_call was left out, as its container is gone", make)
+
+
+def _is_of(item: dict[str, Any], container: str | None) -> bool:
+    return item.get("type") == "code_interpreter_call" and container in (None, item.get("container_id"))
+
+
+def _gone_container(request: CreateRequest, refusal: GiveUp) -> Cure | None:
+    """Containers expire after 20 minutes; a conversation that is sent in full names them for ever."""
+    text = f"{refusal} {refusal.param or ''}"
+    if "container" not in text.lower():
+        return None
+    named = _CONTAINER.search(text)
+    found = (without_container(named[0]) if named else None, without_container(None))
+    return next((cure for cure in found if cure is not None and cure.make(request) is not None), None)
+
+
 def cure_for(request: CreateRequest, refusal: GiveUp) -> Cure | None:
     """The one change that cures a refusal, None if none is known. It changes this request."""
     text = str(refusal)
+    if (cure := _gone_container(request, refusal)) is not None:
+        return cure
     if not _UNSUPPORTED.search(text) and refusal.code != _BAD_SCHEMA:
         # Whatever its words are, a server that speaks of streams refuses this one.
         return NO_PREVIEW if _STREAMS.search(text) and _without_preview(request) else None

@@ -215,3 +215,40 @@ async def test_a_change_that_has_cured_is_kept_whatever_is_refused_later() -> No
         await taken(cures, wanted(), refuse)
     assert await taken(cures, wanted(), refuser.take) == ("taken", named)
     assert len(refuser.asked) == 4
+
+
+# --- containers that are gone ------------------------------------------------------------------------------------
+
+CODE = [{"type": "code_interpreter_call", "id": f"ci_{name}", "container_id": f"cntr_{name}"} for name in ("a", "b")]
+USER = {"role": "user", "content": "Hi."}
+
+
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        ("Container 'cntr_a' not found or expired.", [USER, CODE[1]]),
+        ("Expected container_id: the container has expired.", [USER]),
+        ("Container 'cntr_c' not found.", [USER]),
+    ],
+)
+def test_what_ran_in_a_container_that_is_gone_is_not_sent_again(message: str, left: list[dict[str, str]]) -> None:
+    """A conversation that is sent in full would be refused for ever."""
+    given = wanted(input=[USER, *CODE])
+    cure = cure_for(given, refusal(message))
+    assert cure is not None
+    changed = cure.make(given)
+    assert changed is not None
+    assert changed.input == left
+
+
+def test_a_container_that_the_conversation_does_not_name_is_no_matter_of_it() -> None:
+    assert cure_for(wanted(), refusal("Container 'cntr_a' not found.")) is None
+
+
+def test_a_server_that_does_not_know_include_is_asked_without() -> None:
+    asked = wanted(include=["reasoning.encrypted_content"])
+    cure = cure_for(asked, refusal("Unknown parameter: 'include'.", "include"))
+    assert cure is not None
+    changed = cure.make(asked)
+    assert changed is not None
+    assert "include" not in changed.body()

@@ -40,18 +40,20 @@ CHAINLESS = [each for each in Chain if each not in (Chain.ECHOES_ANOTHER, Chain.
 class ChainlessServer:
     """One server. `asked`: the bodies of all creates; `calls`: how many tool calls its model makes, one a turn.
 
-    `padding`, `thought`: characters of text, and of reasoning, beside each call.
+    `padding`, `thought`: characters of text, and of reasoning, beside each call. `queues`: it has background responses.
     """
 
     chain: Chain
     calls: int = 1
     padding: int = 0
     thought: int = 0
+    queues: bool = False
     tool: str = "add"
     arguments: str = '{"a": 1, "b": 2}'
     asked: list[dict[str, Any]] = field(default_factory=list)
     gets: int = 0
     base_url: str = ""
+    stored: dict[str, dict[str, Any]] = field(default_factory=dict)
     _said: dict[str, list[Any]] = field(default_factory=dict)
 
     def answer(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -146,6 +148,10 @@ def serving(server: ChainlessServer) -> Iterator[ChainlessServer]:
 
         def do_GET(self) -> None:
             server.gets += 1
+            stored = server.stored.get(self.path.rpartition("/")[2])
+            if stored is not None:
+                self._say(200, json.dumps(stored).encode())
+                return
             self._say(404, json.dumps(_error("Not found.", code=404)).encode())
 
         def do_POST(self) -> None:
@@ -155,6 +161,11 @@ def serving(server: ChainlessServer) -> Iterator[ChainlessServer]:
                 return
             asked = json.loads(body)
             status, answer = server.answer(asked)
+            if status == 200 and asked.get("background") and server.queues:
+                server.stored[answer["id"]] = answer
+                queued = answer | {"status": "queued", "output": [], "previous_response_id": None}
+                self._say(200, json.dumps(queued).encode())
+                return
             if status != 200 or not asked.get("stream"):
                 self._say(status, json.dumps(answer).encode())
                 return

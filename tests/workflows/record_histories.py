@@ -257,7 +257,19 @@ async def named_and_continued_as_new(agents: Agents) -> WorkflowHandle[Any, Any]
     return await continued_as_new(agents)
 
 
+async def in_full(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The whole conversation is sent with each create."""
+    return await _finished(await agents.start(asks(TOOL, conversation="full")))
+
+
+async def in_full_after_a_refusal(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """What `refused_chain` was before runs knew their conversation."""
+    return await refused_chain(agents)
+
+
 SCENARIOS: list[Scenario] = [
+    in_full,
+    in_full_after_a_refusal,
     background,
     stream,
     slow_stream_with_reports,

@@ -77,6 +77,17 @@ async def test_what_one_run_has_learned_the_next_one_knows(
     assert [asked.get("previous_response_id") for asked in server.asked] == [None, None]
 
 
+@pytest.mark.parametrize(("chain", "changes"), [(Chain.IGNORED, [IN_FULL]), (Chain.CONTINUED, [])])
+async def test_a_background_response_is_judged_by_its_end(
+    client: Client, emulator: RunningEmulator, settings: Settings, chain: Chain, changes: list[str]
+) -> None:
+    """While it is queued, this server names no response yet."""
+    with serving(ChainlessServer(chain, queues=True)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(TransportChoice.BACKGROUND))
+    assert (result.output_text, result.request_changes) == ("I was given: " + ", ".join(ONE_CALL), changes)
+
+
 @pytest.mark.parametrize("chain", [Chain.CONTINUED, Chain.ECHOES_ANOTHER])
 async def test_a_server_that_continues_is_sent_what_is_new(
     client: Client, emulator: RunningEmulator, settings: Settings, chain: Chain
@@ -116,6 +127,32 @@ async def test_in_full_nothing_is_stored_and_reasoning_is_given_back_encrypted(
     assert kinds(server.asked[-1]["input"]) == [*ONE_CALL, *ONE_CALL[1:]]
     thoughts = [item["encrypted_content"] for item in server.asked[-1]["input"] if item.get("type") == "reasoning"]
     assert thoughts == ["E1", "E2"]
+
+
+@pytest.mark.parametrize("transport", [TransportChoice.STREAM, TransportChoice.WEBSOCKET])
+async def test_in_full_over_each_transport_the_model_has_all_answers(
+    agents: Agents, transport: TransportChoice
+) -> None:
+    """The emulator answers when its model has seen the output of every call."""
+    scenario = 'calls?iterations=3&parallel=2&tool=add&arguments={"a":1,"b":2}'
+    run = await agents.start(asks(transport, conversation="full", metadata={"scenario": scenario}))
+    result = await result_of(run)
+    assert (result.status, result.output_text) == ("completed", "All calls are answered.")
+    assert [bill.previous_response_id for bill in await agents.responses(run)] == [None] * 4
+
+
+async def test_a_steering_message_stands_in_the_conversation_from_then_on(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    with serving(ChainlessServer(Chain.IGNORED, calls=6)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks(conversation="full"), start_signal="steer", start_signal_args=["Be brief."])
+            result = await result_of(run)
+    assert result.status == "completed"
+    said = {"role": "user", "content": "Be brief."}
+    places = [asked["input"].index(said) for asked in server.asked if said in asked["input"]]
+    assert len(places) >= 6
+    assert len(set(places)) == 1
 
 
 # --- however long it is ------------------------------------------------------------------------------------------
