@@ -187,7 +187,7 @@ class ResponsesActivities:
         earlier = response_of_earlier_attempt()
         if earlier is not None:
             reads = self._reads(earlier, now(), conversation.keep, chained=conversation.is_chained)
-            record = await read_after_cut(reads, "the worker that followed it was lost", now)
+            record = await read_after_cut(reads, "the worker that followed it was lost", now, deadline=create.deadline)
             await conversation.tell(record, record.continues)
             return record
         build = partial(self.requests.build, create, conversation, background=False, stream=True)
@@ -204,7 +204,7 @@ class ResponsesActivities:
             if response is None:
                 raise failed_create(error) from None
             reads = self._reads(response.id, now(), conversation.keep, chained=conversation.is_chained)
-            record = await after_broken_stream(reads, error, turn.streamed.text, now)
+            record = await after_broken_stream(reads, error, turn.streamed.text, now, create.deadline)
             await conversation.tell(record, record.continues)
             return record
 

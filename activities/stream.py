@@ -65,6 +65,7 @@ _BEAT_EVERY = 0.5  # seconds, as below
 _SHORT = 0.2  # a response that ends sooner needs no report of its id, which comes with its end
 _LET_IT_END = 0.5  # for a response that was left, so that its usage is known
 _LOOK_AGAIN = 0.1
+_LAST_LOOK = 0.5  # for a response whose stream was cut when the run's time was up
 _AFTER_A_CUT = 15.0  # in which a response may still finish whose stream was cut
 _BEFORE_RESUMING = 1.0
 _LONGEST_SECRET = 4096  # characters
@@ -236,19 +237,27 @@ async def _whole(
 
 
 async def after_broken_stream(
-    reads: Reads, error: ResponsesError, text: str, now: Callable[[], float]
+    reads: Reads, error: ResponsesError, text: str, now: Callable[[], float], deadline: datetime | None
 ) -> ResponseRecord:
     """What has become of a response whose stream broke, with its text until then.
 
-    An error event says that it has failed, unless it can be read and says otherwise. Raises as `read_after_cut()`.
+    An error event says that it has failed, unless it can be read and says otherwise. An answer of which only the last
+    event is missing is used where the response cannot be read. Raises as `read_after_cut()`.
     """
-    if not isinstance(error, EndedByError):
-        return await read_after_cut(reads, str(error), now)
+    is_ended = isinstance(error, EndedByError)
+    is_known = is_ended or error.answer is not None
     try:
-        record = await read_after_cut(reads, str(error), now, if_found=True)
-    except ApplicationError:
-        record = unfinished_record(reads.response_id, text, ResponseStatus.FAILED)
-    if record.status == ResponseStatus.FAILED and record.error is None:
+        record = await read_after_cut(reads, str(error), now, if_found=is_known, deadline=deadline)
+    except ApplicationError as lost:
+        if is_ended:
+            record = unfinished_record(reads.response_id, text, ResponseStatus.FAILED)
+        elif lost.type == FailureType.RESPONSE_LOST and error.answer is not None:
+            return record_of(error.answer)
+        elif lost.type == FailureType.RESPONSE_LOST and deadline is not None and now() >= deadline.timestamp():
+            return unfinished_record(reads.response_id, text, ResponseStatus.IN_PROGRESS)
+        else:
+            raise
+    if isinstance(error, EndedByError) and record.status == ResponseStatus.FAILED and record.error is None:
         record.error = error_record(error.detail)
     return record
 
@@ -257,8 +266,15 @@ async def after_broken_stream(
 _ABOUT_US = (FailureType.AUTHENTICATION_FAILED, FailureType.QUOTA_EXHAUSTED)
 
 
-async def read_after_cut(reads: Reads, why: str, now: Callable[[], float], *, if_found: bool = False) -> ResponseRecord:
-    """Read by id a response whose stream broke: if it finishes anyway, it is used.
+async def read_after_cut(
+    reads: Reads,
+    why: str,
+    now: Callable[[], float],
+    *,
+    if_found: bool = False,
+    deadline: datetime | None = None,
+) -> ResponseRecord:
+    """Read by id a response whose stream broke: if it finishes anyway, before the run's deadline, it is used.
 
     `if_found`: do not wait for one that the provider does not find. Raises `ApplicationError` of type `response_lost`,
     also where the provider cannot read responses by their ids.
@@ -267,12 +283,16 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float], *, if
         lambda: HeartbeatDetails(phase=CreatePhase.CREATED, response_id=reads.response_id)
     ) as heartbeats:
         heartbeats.heartbeat()
-        while now() - reads.created_at < _AFTER_A_CUT:
+        until = reads.created_at + _AFTER_A_CUT
+        if deadline is not None:
+            until = min(until, max(deadline.timestamp(), now() + _LAST_LOOK))
+        while now() < until:
             try:
                 await reads.read(now())
             except ApplicationError as error:
                 if error.type in _ABOUT_US:
                     raise
+                await reads.leave()
                 raise lost_response(reads.response_id, f"{why}; and it cannot be read: {error.message}") from None
             if reads.finished is not None:
                 if reads.finished.status == ResponseStatus.CANCELLED:
@@ -280,7 +300,7 @@ async def read_after_cut(reads: Reads, why: str, now: Callable[[], float], *, if
                 return reads.finished
             if if_found and reads.is_not_found:
                 break
-            await asyncio.sleep(reads.wait(now(), 0.0))
+            await asyncio.sleep(max(0.0, min(reads.wait(now(), 0.0), until - now())))
         else:
             await reads.leave()
     raise lost_response(reads.response_id, f"it did not finish after its stream broke: {why}")

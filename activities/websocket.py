@@ -389,7 +389,7 @@ class WebSocketActivities:
             if response is None:
                 raise failed_create(error) from None
             reads = self._reads(response.id, turn.conversation, now)
-            record = await after_broken_stream(reads, error, turn.streamed.text, now)
+            record = await after_broken_stream(reads, error, turn.streamed.text, now, turn.deadline)
             await turn.conversation.tell(record, record.continues)
             return way.result(_not_steered(record))
 

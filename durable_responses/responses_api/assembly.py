@@ -124,6 +124,18 @@ class Assembly:
         items = self._items.values()
         return bool(items) and all(item.is_done for item in items)
 
+    @property
+    def answer(self) -> Response | None:
+        """The response of a stream that broke behind its answer: all items are done, and the last one is the answer."""
+        streamed = self._streamed
+        last = streamed[-1] if streamed else None
+        if not isinstance(last, Message) or not last.text.strip() or last.phase == "commentary":
+            return None
+        if any(isinstance(item, FunctionCall) for item in streamed):
+            return None
+        ended = self.end()
+        return None if ended is None else ended.response
+
     def end(self) -> ResponseEvent | None:
         """The last event of a stream that ends, with a mark of its end but without that event; None if it broke."""
         if (self.response is not None and self.response.is_finished) or not self.is_whole:

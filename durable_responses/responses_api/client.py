@@ -519,15 +519,24 @@ async def _follow(answer: httpx.Response, silence: float, secrets: Secrets) -> A
                 yield event
                 if event.is_terminal:
                     return
+        nameless = assembly.answer if assembly.response is None else None
+        if nameless is not None:  # there is no id to read it by
+            yield ResponseEvent(type=EventType.DONE, response=nameless)
+            return
         raise ConnectionLost(f"The stream of {_asked(answer.request)} ended before the response did.")
     except ResponsesError as error:
-        error.response_id = assembly.response.id if assembly.response else None
+        _tell_what_came(error, assembly)
         raise
     except FAILURES as failure:
         too_late = f"The stream of {_asked(answer.request)} was silent for {silence:g} seconds."
         raised = _error_for(failure, answer.request, too_late, secrets)
-        raised.response_id = assembly.response.id if assembly.response else None
+        _tell_what_came(raised, assembly)
         raise raised from failure
+
+
+def _tell_what_came(error: ResponsesError, assembly: Assembly) -> None:
+    error.response_id = assembly.response.id if assembly.response else None
+    error.answer = assembly.answer
 
 
 def _event_in(message: ServerSentEvent, secrets: Secrets) -> Event:

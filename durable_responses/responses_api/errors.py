@@ -43,17 +43,19 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from durable_responses.responses_api.events import ErrorEvent
-from durable_responses.responses_api.models import ErrorDetail, read_json
+from durable_responses.responses_api.models import ErrorDetail, Response, read_json
 from durable_responses.responses_api.redaction import MAX_TEXT_BYTES, redact
 
 
 class ResponsesError(Exception):
     """Any failure of a request. `str()` gives the text with status, code and request id, fit to be shown and stored.
 
-    `retry_after` is in seconds; `response_id` is set if a stream named it before it failed.
+    `retry_after` is in seconds; `response_id` is set if a stream named it before it failed, `answer` if nothing but the
+    last event of the stream is missing.
     """
 
     retry_read: ClassVar[bool] = False
+    answer: Response | None = None
 
     def __init__(
         self,

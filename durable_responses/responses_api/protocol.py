@@ -261,7 +261,9 @@ class TurnState:
         text = f"The turn was lost after it was sent: {_WHAT_HAPPENED[self.loss]}"
         if self.close is not None:
             text += f" (close code {self.close.code}{', ' + self.close.reason if self.close.reason else ''})"
-        return TurnLost(text, loss=self.loss, response_id=self.response_id)
+        lost = TurnLost(text, loss=self.loss, response_id=self.response_id)
+        lost.answer = self._assembly.answer
+        return lost
 
     def _lose(self, cause: LossCause, close: Close | None = None) -> None:
         self.phase, self.loss, self.close = TurnPhase.LOST, cause, close

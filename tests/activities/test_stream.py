@@ -246,6 +246,68 @@ async def test_partial_text_is_never_a_completed_answer(provider: Provider, api:
     assert error.type == FailureType.RESPONSE_LOST
 
 
+ITEM_DONE = {"type": "response.output_item.done", "sequence_number": 2, "output_index": 0, "item": MESSAGE}
+
+
+@pytest.mark.parametrize("then", [Then.CLOSE, Then.RESET])
+async def test_an_answer_that_lacks_only_the_last_event_is_used_where_it_cannot_be_read(
+    provider: Provider, api: ResponsesClient, then: Then
+) -> None:
+    """Its item was done: another create would be paid for, and say the same."""
+    provider.will(event_stream(CREATED, delta("Hello."), ITEM_DONE, then=then), UNKNOWN)
+    record = await stream(api)
+    assert (record.id, record.status, record.output_text) == ("resp_1", "completed", "Hello.")
+    assert [asked.method for asked in provider.asked] == ["POST", "GET"]
+
+
+async def test_what_the_provider_knows_of_a_broken_stream_counts_more(provider: Provider, api: ResponsesClient) -> None:
+    known = DONE | {"output": [MESSAGE, MESSAGE]}
+    provider.will(event_stream(CREATED, ITEM_DONE, then=Then.CLOSE), answer({}, 500), answer(known))
+    assert (await stream(api)).output_text == "Hello.Hello."
+
+
+async def test_an_answer_whose_stream_broke_before_it_named_its_response_is_used(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    provider.will(event_stream(ITEM_DONE, then=Then.CLOSE), UNKNOWN)
+    assert (await stream(api)).output_text == "Hello."
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        MESSAGE | {"phase": "commentary"},
+        {"type": "reasoning", "summary": []},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+    ],
+    ids=lambda item: str(item["type"]),
+)
+async def test_a_stream_that_broke_before_the_answer_is_lost(
+    provider: Provider, api: ResponsesClient, item: dict[str, Any]
+) -> None:
+    provider.will(event_stream(CREATED, ITEM_DONE | {"item": item}, then=Then.CLOSE), *[UNKNOWN] * 20)
+    assert (await failure(api, clock=lambda: jumping(5))).type == FailureType.RESPONSE_LOST
+
+
+async def test_the_deadline_ends_the_reads_after_a_cut_with_the_text_so_far(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    provider.will(event_stream(CREATED, delta("Half a sen"), then=Then.CLOSE), *[answer(RUNNING)] * 50)
+    deadline = datetime.now(UTC) + timedelta(seconds=1)
+    async with asyncio.timeout(10):
+        record = await stream(api, wanted=asks(deadline=deadline))
+    assert (record.status, record.output_text) == ("in_progress", "Half a sen")
+    assert provider.asked[-1].target.endswith("/cancel")
+
+
+async def test_a_response_that_cannot_be_read_after_a_cut_is_told_to_stop(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    provider.will(event_stream(CREATED, then=Then.CLOSE), answer({"error": {"message": "No."}}, 400), answer(DONE))
+    assert (await failure(api)).type == FailureType.RESPONSE_LOST
+    assert provider.asked[-1].target.endswith("/cancel")
+
+
 async def test_an_error_in_mid_stream_is_looked_up(provider: Provider, api: ResponsesClient) -> None:
     """A27: whatever the error says, the response has an id."""
     refused = {"type": "error", "code": "rate_limit_exceeded", "message": "Slow down."}
