@@ -1,7 +1,8 @@
 """Responses whose run is gone: an operator terminated, deleted or reset it, so no step of the run stops them.
 
-Whoever holds such a response cancels it at the provider. A run that closed by itself has decided what becomes of its
-responses. A reset goes on under the same workflow id: where its history knows the response, it waits for it.
+Whoever holds such a response cancels it at the provider. A run that closed by itself has decided what becomes of the
+responses that it knows: those that its history names. A reset goes on under the same workflow id: where its history
+knows the response, it waits for it.
 """
 
 import asyncio
@@ -47,17 +48,20 @@ class RunAtTemporal:
                 return False
             return waits or not await self._knows(self.run_id, response_id)
         if own is not None and own.status not in _CLOSED_FROM_OUTSIDE:
-            return False
+            return not waits and not await self._knows(self.run_id, response_id)
         return not await self._has_successor_with(response_id)
 
     async def was_ended_without(self, response_id: str) -> bool:
-        """Whether the execution was closed from outside, and none that runs now knows the response.
+        """Whether the execution was closed from outside, and none that runs now knows the response; or whether it has
+        closed without having heard of it, because an operator ended its create.
 
         An execution that is not found proves nothing: it may belong to another server or namespace.
         """
         own = await self._described(self.run_id)
-        if own is None or own.status not in _CLOSED_FROM_OUTSIDE:
+        if own is None or own.status is WorkflowExecutionStatus.RUNNING:
             return False
+        if own.status not in _CLOSED_FROM_OUTSIDE:
+            return not await self._knows(self.run_id, response_id)
         return not await self._has_successor_with(response_id)
 
     async def _described(self, run_id: str | None) -> WorkflowExecutionDescription | None:

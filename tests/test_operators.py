@@ -275,6 +275,66 @@ async def test_a_reset_in_the_middle_of_a_create_leaves_one_response(operated: D
     await until(lambda: are_over(run))
 
 
+async def test_a_run_that_is_reset_after_its_response_was_cancelled_says_so(operated: Deployment) -> None:
+    """After an accidental terminate: a new response is only paid for where a reset to before the create asks for it."""
+    run = await operated.start("terminated", [ENDLESS], transport=BACKGROUND)
+    await until(lambda: run.heartbeat_of(ActivityName.AWAIT_RESPONSE))
+    await terminate(operated, run)
+    await until(lambda: are_over(run))
+    await reset(operated, run, "LastWorkflowTask")
+    result = await now(operated, run).result()
+    assert (result.status, result.error and result.error.type) == (AgentStatus.FAILED, "response_cancelled")
+    assert len(await run.responses()) == 1
+    await reset(operated, run, "FirstWorkflowTask")
+
+    async def is_created_again() -> bool:
+        return len(await run.responses()) == 2
+
+    await until(is_created_again)
+    await run.handle.signal("cancel")
+    assert (await now(operated, run).result()).status is AgentStatus.CANCELLED
+
+
+@pytest.mark.parametrize("to", ["LastWorkflowTask", "FirstWorkflowTask"])
+async def test_a_reset_while_a_tool_runs_repeats_what_comes_after_its_point(operated: Deployment, to: str) -> None:
+    name = f"tool-{to}"
+    scripts = [Script(output=[calls("look", name)]), SHORT] * 2
+    run = await operated.start(name, scripts, transport=BACKGROUND)
+    await until(operated.gate(name).has_begun)
+    await reset(operated, run, to)
+    operated.gate(name).open()
+    result = await now(operated, run).result()
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Done.")
+    creates = len(await run.responses())
+    assert creates == (2 if to == "LastWorkflowTask" else 3)
+    assert operated.gate(name).runs == 2
+
+
+async def test_a_batch_of_resets_and_one_of_deletions_leave_nothing_running(operated: Deployment) -> None:
+    runs = [await waiting(operated, f"batch-{number}") for number in range(3)]
+    query = f'TaskQueue = "{operated.task_queue}" AND ExecutionStatus = "Running"'
+
+    async def are_listed() -> bool:
+        return (await operated.client.count_workflows(query)).count == len(runs)
+
+    await until(are_listed)
+    reason = ["--reason", "a test", "--yes"]
+    await temporal_cli(operated, "workflow", "reset", "--query", query, "--type", "FirstWorkflowTask", *reason)
+
+    async def were_reset() -> bool:
+        responses = [await run.responses() for run in runs]
+        return all(
+            [response.status for response in each] == [ResponseStatus.CANCELLED, ResponseStatus.IN_PROGRESS]
+            for each in responses
+        )
+
+    await until(were_reset)
+    await until(are_listed)
+    await temporal_cli(operated, "workflow", "delete", "--query", query, *reason)
+    for run in runs:
+        assert len(await until(partial(are_over, run))) == 2
+
+
 async def test_a_reset_of_a_cancelled_run_cancels_it_again_unless_signals_are_excluded(operated: Deployment) -> None:
     script = Script(output=[Text(text="Done.")], think=3, write=0)
     runs = []
@@ -338,6 +398,97 @@ async def test_a_wait_that_an_operator_interrupts_goes_on_with_the_same_response
     result = await run.result()
     assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Waited for.")
     assert (await run.bill()).counts.creates_accepted == 1
+
+
+async def of_activity(deployment: Deployment, run: Run, name: str, *words: str) -> None:
+    """`temporal activity …` on the run's pending activity of this name."""
+    pending = (await run.handle.describe()).raw_description.pending_activities
+    [activity] = [each for each in pending if each.activity_type.name == name]
+    which = ["--workflow-id", run.handle.id, "--activity-id", activity.activity_id]
+    await temporal_cli(deployment, "activity", words[0], *which, *words[1:])
+
+
+ENDED_BY_HAND = {
+    "fail": ["fail", "--reason", "a test"],
+    "complete-with-nonsense": ["complete", "--result", '"nonsense"'],
+    "complete-with-null": ["complete", "--result", "null"],
+}
+CREATING = {
+    "creating": ActivityName.CREATE_RESPONSE,
+    "streaming": ActivityName.STREAM_RESPONSE,
+    "on-a-socket": ActivityName.WEBSOCKET_TURN,
+}
+
+
+@pytest.mark.parametrize("how", ENDED_BY_HAND)
+@pytest.mark.parametrize("phase", CREATING)
+async def test_a_create_that_an_operator_ends_leaves_no_response_running(
+    operated: Deployment, phase: str, how: str
+) -> None:
+    run = await PHASES[phase](operated, f"{how}-{phase}")
+    await of_activity(operated, run, CREATING[phase], *ENDED_BY_HAND[how])
+    result = await run.result()
+    assert (result.status, result.ambiguous_creates) == (AgentStatus.FAILED, 0)
+    [response] = await until(lambda: are_over(run))
+    assert response.status == ResponseStatus.CANCELLED
+
+
+INTERRUPTED = {
+    "unpause": [["pause"], ["unpause"]],
+    "reset": [["reset"]],
+    "update-options": [["update-options", "--heartbeat-timeout", "6s"]],
+}
+
+
+@pytest.mark.parametrize("how", INTERRUPTED)
+@pytest.mark.parametrize("phase", CREATING)
+async def test_a_create_that_an_operator_interrupts_leaves_one_response(
+    operated: Deployment, phase: str, how: str
+) -> None:
+    run = await PHASES[phase](operated, f"{how}-{phase}-interrupted")
+    for words in INTERRUPTED[how]:
+        await of_activity(operated, run, CREATING[phase], *words)
+
+    async def one_is_left() -> bool:
+        statuses = [response.status for response in await run.responses()]
+        return statuses.count(ResponseStatus.IN_PROGRESS) == 1 and set(statuses[:-1]) <= {ResponseStatus.CANCELLED}
+
+    await until(one_is_left)
+    creates = len(await run.responses())
+    await run.handle.signal("cancel")
+    result = await run.result()
+    assert result.status is AgentStatus.CANCELLED
+    assert len(result.responses) + result.ambiguous_creates >= creates  # each one is told of
+    await until(lambda: are_over(run))
+
+
+@pytest.mark.parametrize("how", ENDED_BY_HAND)
+async def test_a_call_that_an_operator_ends_is_told_to_the_model(operated: Deployment, how: str) -> None:
+    run = await in_a_tool(operated, f"call-{how}")
+    await of_activity(operated, run, ActivityName.CALL_TOOL, *ENDED_BY_HAND[how])
+    operated.gate(f"call-{how}").open()
+    result = await run.result()
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Done.")
+    assert [call.status for call in (await run.progress()).function_calls] == ["unknown"]
+
+
+async def test_a_call_is_given_the_result_that_an_operator_completes_it_with(operated: Deployment) -> None:
+    run = await in_a_tool(operated, "call-completed")
+    answer = '{"call_id": "any", "output": "By hand."}'
+    await of_activity(operated, run, ActivityName.CALL_TOOL, "complete", "--result", answer)
+    operated.gate("call-completed").open()
+    assert (await run.result()).status is AgentStatus.COMPLETED
+    assert [call.status for call in (await run.progress()).function_calls] == ["succeeded"]
+
+
+@pytest.mark.parametrize("how", INTERRUPTED)
+async def test_a_call_that_an_operator_interrupts_is_answered(operated: Deployment, how: str) -> None:
+    run = await in_a_tool(operated, f"call-{how}")
+    for words in INTERRUPTED[how]:
+        await of_activity(operated, run, ActivityName.CALL_TOOL, *words)
+    operated.gate(f"call-{how}").open()
+    assert (await run.result()).status is AgentStatus.COMPLETED
+    assert [call.status for call in (await run.progress()).function_calls] == ["succeeded"]
 
 
 # --- what status says --------------------------------------------------------------------------------------------
