@@ -57,6 +57,7 @@ _STRANGE_ANSWERS = 20  # in a row, about eight minutes
 _NO_ENDPOINT_YET = 120.0  # seconds in which a server that never found a response may deny that it can be read at all
 _LONGEST_WAIT = 300.0  # seconds between two GETs, whatever the server asks for: a header may be in other units
 _LEAVE_WITHIN = 5.0  # seconds
+_LAST_READ = 5.0  # seconds for the GET at the deadline
 _NO_SUCH_METHOD = (405, 501)
 _RANDOM = Random()  # one for all: the state of each takes 2.5 KB
 
@@ -117,7 +118,10 @@ class ResponseWait:
 
     async def _look(self) -> ResponseRecord | None:
         """GET the response and report on it; returns it once it is finished."""
-        response = await self.reads.read(self.now())
+        response = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._time_for_a_read()):
+                response = await self.reads.read(self.now())
         failed_before = self._heartbeat.failed_reads
         self._heartbeat.failed_reads, self._heartbeat.read_error = self.reads.failures or None, self.reads.last_error
         if response is not None and not response.is_finished:
@@ -125,6 +129,10 @@ class ResponseWait:
         elif self._heartbeat.failed_reads != failed_before:
             self._tell(news=True)
         return self.reads.finished
+
+    def _time_for_a_read(self) -> float | None:
+        """Seconds that a GET may take. It has a limit of its own, unless the answer goes on and on."""
+        return None if self._deadline is None else max(0.0, self._deadline - self.now()) + _LAST_READ
 
     def _show(self, response: Response) -> None:
         news = response.status != self._heartbeat.response_status

@@ -33,7 +33,7 @@ from durable_responses.responses_api.models import CreateRequest, Response
 from tests.responses_api.conftest import KEY
 from tests.support.attempts import Attempt, Reports, activities_of
 from tests.support.emulator_control import RunningEmulator
-from tests.support.provider import Answer, Provider, Then, answer
+from tests.support.provider import Answer, Provider, Then, answer, event_stream
 
 RUNNING: dict[str, Any] = {"id": "resp_1", "status": "in_progress", "output": []}
 MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]}
@@ -224,6 +224,14 @@ async def test_a_last_get_at_the_deadline_finds_an_answer_that_is_ready(
     record = await wait(api, wanted(deadline=seconds_from_now(0.4)), cadence=RARELY)
     assert (record.status, record.output_text) == ("completed", "Hello.")
     assert 0.35 < time.monotonic() - since < 2
+
+
+async def test_an_answer_without_an_end_does_not_outlast_the_deadline(provider: Provider, api: ResponsesClient) -> None:
+    """A server that was not asked for a stream sends one, and signs of life for ever."""
+    provider.will(event_stream(": ping\n\n", then=Then.DRIP))
+    async with asyncio.timeout(60):
+        record = await wait(api, wanted(deadline=seconds_from_now(-1)))
+    assert (record.id, record.status) == ("resp_1", "in_progress")
 
 
 async def test_a_deadline_that_is_over_leaves_time_for_one_get(provider: Provider, api: ResponsesClient) -> None:
