@@ -226,12 +226,20 @@ class CallStatus(StrEnum):
 
 
 class CallRecord(BaseModel):
-    """One function call as seen from outside."""
+    """One function call as seen from outside.
+
+    `argument`: the one that tells most, such as a path. `seconds`: how long the call took, once it has ended. `reason`:
+    why it failed, or why its outcome is unknown.
+    """
 
     call_id: str
     name: str
     iteration: int
     status: CallStatus
+    argument: str | None = None
+    started_at: datetime | None = None
+    seconds: float | None = None
+    reason: str | None = None
 
 
 class AgentError(BaseModel):
@@ -274,6 +282,7 @@ class AgentState(BaseModel):
     request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
     error: AgentError | None = None
     started_at: datetime | None = None
+    deadline: datetime | None = Field(None, description="When the run must have ended.")
     updated_at: datetime | None = None
 
 

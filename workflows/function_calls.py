@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.interruptions import Stopped, StopRequest, time_left
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
-    from durable_responses.workflows.web_ui import call_summary
+    from durable_responses.workflows.web_ui import call_summary, main_argument, reason_of
 
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five losses are no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
@@ -47,6 +47,8 @@ class FunctionCalls:
         """
         left = time_left(self.ledger.deadline)
         records = self.ledger.calls_started(calls)
+        for call, record in zip(calls, records, strict=True):
+            record.argument, record.started_at = main_argument(call), workflow.now()
         self.changed()
         most = self._most(calls)
         running = [
@@ -66,9 +68,17 @@ class FunctionCalls:
         return most if len(calls) > most and workflow.patched(_LIMIT_PATCH) else len(calls)
 
     def _refuse(self, call: FunctionCall, record: CallRecord, most: int) -> ToolResult:
-        record.status = CallStatus.FAILED
         output = f"Error: too many calls: only the first {most} of a response are executed. Call {call.name} again."
-        return ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.FAILED)
+        result = ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.FAILED)
+        self._ended(record, result)
+        return result
+
+    def _ended(self, record: CallRecord, result: ToolResult) -> None:
+        record.status = CallStatus(result.outcome.value)
+        if record.started_at is not None:
+            record.seconds = (workflow.now() - record.started_at).total_seconds()
+        if record.status is not CallStatus.SUCCEEDED:
+            record.reason = reason_of(result.output)
 
     def _start(
         self, call: FunctionCall, position: int, calls: int, left: timedelta | None
@@ -103,7 +113,7 @@ class FunctionCalls:
         if not handle.done():
             await _cancel(handle)
         result = await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
-        record.status = CallStatus(result.outcome.value)
+        self._ended(record, result)
         self.changed()
         return result.model_copy(update={"call_id": call.call_id})
 

@@ -131,6 +131,7 @@ class Ledger(BaseModel):
         if request.conversation is not ConversationChoice.SERVER and request.previous_response_id is None:
             in_full = request.conversation is ConversationChoice.FULL
             self.conversation = ConversationSoFar(in_full=in_full, store=not in_full)
+        self.state.deadline = self.deadline
 
     def begin_iteration(self) -> None:
         """A further response is wanted; the one before stays shown until its id is known."""

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -155,7 +156,8 @@ def unusable_input(*problems: str) -> ValueError:
 def _problem(error: ErrorDetails) -> str:
     field = place_of(error)
     if error["type"] == "extra_forbidden":
-        return f"{field} is not a field of AgentInput"
+        near = get_close_matches(field, AgentInput.model_fields, n=1)
+        return f"{field} is not a field of AgentInput" + (f" (did you mean {near[0]}?)" if near else "")
     return f"{field}: {what_is_expected(error)}"
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
-from durable_responses.responses_api.redaction import names_a_secret
+from durable_responses.responses_api.redaction import names_a_secret, redact
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentUsage, CallStatus
 from durable_responses.workflows.rules import waiting_text
@@ -22,6 +22,7 @@ _LAST_LINES = 3
 _LONGEST_LINE = 200
 _LONGEST_ERROR = 2000
 _NAMED_CALLS = 10
+_LONGEST_ARGUMENT, _LONGEST_REASON = 120, 200  # bytes, in the state of a run
 _CUT = "…"
 
 # --- the panel ---------------------------------------------------------------------------------------------------
@@ -91,6 +92,17 @@ def call_summary(call: FunctionCall) -> str:
     """One line for a function call: the tool, and the argument that tells most (`read_file docs/x.md`)."""
     argument = _main_argument(call.arguments)
     return summary(f"{call.name} {argument}" if argument else call.name)
+
+
+def main_argument(call: FunctionCall) -> str | None:
+    """The argument that tells most of a function call, on one line (`docs/x.md`); None if it has none."""
+    return redact(" ".join(_main_argument(call.arguments).split()), limit=_LONGEST_ARGUMENT) or None
+
+
+def reason_of(output: str) -> str:
+    """Why a call failed, on one line, from the answer that the model reads."""
+    line = " ".join(output[: 4 * _LONGEST_REASON].split()).removeprefix("Error: ")
+    return redact(line, limit=_LONGEST_REASON)
 
 
 def _main_argument(arguments: str) -> str:

@@ -2,8 +2,8 @@
 
 entry.py       which command is meant: a table of all, in the standard library alone
 command.py     how a function becomes a command, and what it is handed
-runs.py        run, start, watch, result          with options.py and following.py
-jobs.py        status, cancel, list
+runs.py        run, start, watch, result          with options.py, sources.py and following.py
+jobs.py        status, show, cancel, list         with telling.py
 stack.py       doctor, up, down                   with checks.py
 output.py      streams, errors, exit codes
 reports.py     what --json prints

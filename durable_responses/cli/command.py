@@ -1,7 +1,7 @@
 """How a function becomes a command: what it takes from the command line, what it is handed, how the process ends.
 
     @command("status")
-    async def status(connection: "Connection", output: Output, job_id: JobId) -> ExitCode:
+    async def status(connection: "Connection", output: Output, job: JobId = None) -> ExitCode:
         "What `durable-responses status --help` says."
 
 `output`, `settings` and `connection` are handed to a function that has parameters of these names. Its other parameters
@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 import inspect
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from durable_responses.cli.entry import loading
-from durable_responses.cli.output import ExitCode, Output, complain, exit_code_of_error
+from durable_responses.cli.entry import did_you_mean, loading
+from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of_error
 
 # What imports Temporal's client is imported where it is used: the help of a command is to be there at once.
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ class Connection:
 
     jobs: "Jobs"
     stack: "StackFile | None"
+
+    async def find(self, said: str | None) -> str:
+        """The id of the job that is meant, which is said where it was not typed. Raises `JobError`."""
+        job_id = await self.jobs.find(said)
+        if said is None:
+            complain(f"The newest run: {job_id}")
+        return job_id
 
     def web_ui(self, job_id: str) -> str | None:
         """The page of a job; None if no Web UI is known."""
@@ -114,7 +122,7 @@ def _parser(name: str, work: Work, *, prints_json: bool) -> typer.Typer:
         output = Output(as_json=said.pop("as_json", False))
         if options is not None:
             said = {"options": options(**said)}
-        raise typer.Exit(_execute(work, said, output))
+        raise typer.Exit(_execute(name, work, said, output))
 
     # typer reads what a command takes from these two.
     main.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -134,20 +142,35 @@ def _run(parser: typer.Typer, name: str, arguments: Sequence[str]) -> int:
     try:
         return int(parser(args=arguments, prog_name=f"durable-responses {name}", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        complain(f"{_sentence(error)} See `durable-responses {name} --help`.")
+        complain(f"{_sentence(error)} {_help_of(name)}")
         return ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.LEFT
 
 
 def _sentence(error: typer.TyperException) -> str:
-    return error.format_message().replace("Value error, ", "").rstrip(".") + "."
+    told = error.format_message().replace("Value error, ", "").rstrip(".") + "."
+    return f"{told}{_nearest_choice(told)}"
+
+
+_CHOICES = re.compile(r"'(?P<said>[^']*)' is not one of (?P<choices>.*)\.$")
+
+
+def _nearest_choice(told: str) -> str:
+    """` Did you mean 'high'?` for a value that is not among those that an option takes."""
+    if not (refused := _CHOICES.search(told)):
+        return ""
+    return did_you_mean(refused["said"], re.findall(r"'([^']*)'", refused["choices"]))
+
+
+def _help_of(name: str) -> str:
+    return f"See `durable-responses {name} --help`."
 
 
 # --- the work ----------------------------------------------------------------------------------------------------
 
 
-def _execute(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
+def _execute(name: str, work: Work, said: dict[str, Any], output: Output) -> ExitCode:
     """Do the work of a command. Problems are reported in one sentence on standard error."""
     with loading():
         from durable_responses.process import end_telemetry, setup_export
@@ -159,7 +182,7 @@ def _execute(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
         code = exit_code_of_error(error)
         if code is None:
             raise
-        problem = str(error)
+        problem = f"{error} {_help_of(name)}" if isinstance(error, UsageError) else str(error)
     finally:
         end_telemetry()
     if output.as_json:

@@ -6,7 +6,7 @@ first answer, a person for the help. So this module imports the standard library
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
@@ -30,6 +30,7 @@ GROUPS = {
         "watch": Command("Follow a run to its end.", "durable_responses.cli.runs", "watch"),
         "result": Command("Print the answer of a run, once it has ended.", "durable_responses.cli.runs", "result"),
         "status": Command("Show the state of a run.", "durable_responses.cli.jobs", "status"),
+        "show": Command("Show what happened in a run.", "durable_responses.cli.jobs", "show"),
         "list": Command("List the latest runs.", "durable_responses.cli.jobs", "list_jobs"),
         "cancel": Command("Cancel a run, at the provider too.", "durable_responses.cli.jobs", "cancel"),
     },
@@ -61,8 +62,17 @@ def main() -> NoReturn:
         sys.stdout.write(f"durable-responses {_version()}\n")
         sys.exit(0)
     kind = "option" if name.startswith("-") else "command"
-    sys.stderr.write(f"No such {kind}: {name}. See `durable-responses --help`.\n")
+    near = did_you_mean(name, [*COMMANDS, "--help", "--version"])
+    sys.stderr.write(f"No such {kind}: {name}.{near} See `durable-responses --help`.\n")
     sys.exit(2)
+
+
+def did_you_mean(said: str, right: Iterable[str]) -> str:
+    """` Did you mean 'status'?`, with a space before it; empty if nothing is near to what was said."""
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(said.lower(), list(right), n=1, cutoff=0.6)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 @contextmanager

@@ -192,7 +192,7 @@ async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> Jo
 
 async def _show_all(jobs: Jobs, job_id: str, display: Display) -> JobView:
     view: JobView | None = None
-    async for view in jobs.watch(job_id):
+    async for view in jobs.watch(job_id, signs_of_life=True):
         display.show(view)
     assert view is not None, "watching gives at least one view"
     return view

@@ -1,4 +1,4 @@
-"""`status`, `cancel` and `list`: look at runs, and stop one."""
+"""`status`, `show`, `cancel` and `list`: look at runs, and stop one."""
 
 import sys
 from datetime import UTC, datetime
@@ -8,19 +8,48 @@ import typer
 
 from durable_responses.cli.command import Connection, command
 from durable_responses.cli.options import JobId
-from durable_responses.cli.output import ExitCode, Output, complain
+from durable_responses.cli.output import ExitCode, Output, UsageError, complain
 
 if TYPE_CHECKING:
     from durable_responses.jobs.job_view import JobView
 
 
 @command("status")
-async def status(connection: Connection, output: Output, job_id: JobId) -> ExitCode:
+async def status(connection: Connection, output: Output, job: JobId = None) -> ExitCode:
     """Show the state of a run.
 
     Works without a worker too.
     """
-    _show(await connection.jobs.state(job_id), connection, output)
+    _show(await connection.jobs.state(await connection.find(job)), connection, output)
+    return ExitCode.COMPLETED
+
+
+@command("show")
+async def show(
+    connection: Connection,
+    output: Output,
+    job: JobId = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print all texts in full, as Markdown.")] = False,
+) -> ExitCode:
+    """Show what happened in a run.
+
+    That is every response and function call, with arguments, answer or error, tokens and time. Works without a worker
+    too.
+    """
+    from durable_responses.cli.telling import JobStory, lines_of, markdown_of
+
+    job_id = await connection.find(job)
+    view, story = await connection.jobs.state(job_id), await connection.jobs.story(job_id)
+    web_ui, now = connection.web_ui(job_id), datetime.now(UTC)
+    if output.as_json:
+        from durable_responses.cli.reports import JobReport
+
+        report = JobReport.of(view, web_ui)
+        output.object(JobStory(job=report, result=view.result, **dict(story)))
+    elif markdown:
+        output.answer(markdown_of(view, story, now))
+    else:
+        output.report_all(lines_of(view, story, web_ui, now))
     return ExitCode.COMPLETED
 
 
@@ -28,7 +57,7 @@ async def status(connection: Connection, output: Output, job_id: JobId) -> ExitC
 async def cancel(
     connection: Connection,
     output: Output,
-    job_id: JobId,
+    job: JobId = None,
     reason: Annotated[
         str | None, typer.Option("--reason", help="Kept with the run.", metavar="TEXT", show_default=False)
     ] = None,
@@ -37,7 +66,7 @@ async def cancel(
 
     The text that it has written so far is kept.
     """
-    _show(await connection.jobs.cancel(job_id, reason), connection, output)
+    _show(await connection.jobs.cancel(await connection.find(job), reason), connection, output)
     return ExitCode.COMPLETED
 
 
@@ -62,6 +91,8 @@ async def list_jobs(
     attributes, such as StartTime, and over AgentStatus, AgentModel, AgentIteration and AgentTenant if the namespace has
     them.
     """
+    if where is not None and not where.strip():
+        raise UsageError("--where is empty.")
     conditions = [*(['ExecutionStatus = "Running"'] if is_open else []), *([f"({where})"] if where else [])]
     _show_list(await connection.jobs.recent(limit=limit, where=" AND ".join(conditions) or None), connection, output)
     return ExitCode.COMPLETED
@@ -74,13 +105,14 @@ def _show(view: "JobView", connection: Connection, output: Output) -> None:
         return output.object(JobReport.of(view, connection.web_ui(view.job_id)))
     from rich.text import Text
 
-    from durable_responses.cli.screen import head_of, particulars
+    from durable_responses.cli.screen import head_of, ids_of, particulars
     from durable_responses.shown_text import shown
 
     facts = particulars(view.result) if view.result else []
-    output.say_all([*head_of(view, connection.web_ui(view.job_id), datetime.now(UTC)), *facts])
+    output.report_all([*head_of(view, datetime.now(UTC)), *facts])
     if not view.is_closed and view.state.preview:
-        output.say(Text(shown(view.state.preview).strip("\n"), style="dim"))
+        output.report(Text(shown(view.state.preview).strip("\n"), style="dim"))
+    output.report_all(ids_of(view, connection.web_ui(view.job_id)))
     return None
 
 
@@ -89,11 +121,11 @@ def _show_list(views: "list[JobView]", connection: Connection, output: Output) -
         from durable_responses.cli.reports import JobList, JobReport
 
         return output.object(JobList(jobs=[JobReport.of(view, connection.web_ui(view.job_id)) for view in views]))
-    from durable_responses.cli.screen import LIST_HEADER, entry_of, no_worker, row_of
+    from durable_responses.cli.screen import list_of, no_worker, row_of
 
     now = datetime.now(UTC)
-    if output.is_screen:
-        output.say_all([LIST_HEADER, *(line for view in views for line in entry_of(view, now))])
+    if output.reports_on_screen:
+        output.report_all(list_of(views, now, output.width))
     else:
         sys.stdout.writelines(f"{row_of(view, now)}\n" for view in views)
     waiting = [view for view in views if not view.is_closed and not view.worker_running and view.absent_build is None]

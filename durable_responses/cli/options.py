@@ -4,7 +4,6 @@ Options win over the JSON object of `--input`. Files are checked here already: a
 not be started.
 """
 
-import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,8 +14,10 @@ from pydantic_core import from_json
 
 from durable_responses.activities.messages import ArtifactFormat, InputFile
 from durable_responses.cli.output import UsageError
+from durable_responses.cli.sources import STANDARD_INPUT, is_piped, text_of
 from durable_responses.json_text import mended_json, nested_too_deep
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
+from durable_responses.workflows import text_formats
 from durable_responses.workflows.contract import AgentInput, ConversationChoice, TransportChoice
 from durable_responses.workflows.rules import parse_input
 
@@ -35,7 +36,12 @@ def _one_of(choices: type[StrEnum]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job id of the run.", show_default=False)]
+JobId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="JOB", help="The job id of the run, or the beginning of it (default: the newest).", show_default=False
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,16 @@ class RunOptions:
     """What a person can say of a run on the command line; None: not said. Everything else goes by `--input`."""
 
     task: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="What the agent should do.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="TASK",
+            help="What the agent should do; - reads it from standard input, and so does a pipe without it.",
+            show_default=False,
+        ),
+    ] = None
+    task_file: Annotated[
+        str | None,
+        _option("--task-file", text="Read the task from a file, or from standard input (-).", metavar="FILE|-"),
     ] = None
     input: Annotated[
         str | None,
@@ -80,7 +95,10 @@ class RunOptions:
     context: Annotated[
         str | None,
         _option(
-            "--context", text="Background information, given to the model after the task.", panel=_MODEL, metavar="TEXT"
+            "--context",
+            text="Background information, given to the model after the task; - reads it from standard input.",
+            panel=_MODEL,
+            metavar="TEXT|-",
         ),
     ] = None
     web_search: Annotated[bool | None, _option("--web-search", text="Let the model search the web.", panel=_MODEL)] = (
@@ -89,6 +107,15 @@ class RunOptions:
     code_interpreter: Annotated[
         bool | None,
         _option("--code-interpreter", text="Let the model run code at the provider.", panel=_MODEL),
+    ] = None
+    schema: Annotated[
+        str | None,
+        _option(
+            "--schema",
+            text="A file with the JSON schema that the answer must follow, or with a text.format of the API.",
+            panel=_MODEL,
+            metavar="FILE|-",
+        ),
     ] = None
     tool: Annotated[
         list[str] | None,
@@ -196,9 +223,12 @@ class RunOptions:
     ] = None
 
 
+_NO_TASK = (
+    "TASK is missing: say what the agent should do, in quotes, with --task-file, by a pipe, or in the JSON of --input."
+)
+
 # How an option is called in AgentInput.
 _FIELDS = {
-    "task": "task",
     "model": "model",
     "effort": "reasoning_effort",
     "verbosity": "verbosity",
@@ -225,11 +255,16 @@ def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> 
 
     Raises `UsageError` for whatever cannot be used.
     """
-    given = _json_object(options.input) if options.input else {}
+    _check_readers(options)
+    given = _json_object(options.input, "--input", _LIKE_AN_INPUT) if options.input is not None else {}
     given = {name: value for name, value in given.items() if value is not None}
     given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}
+    if (task := _task(options, given)) is not None:
+        given["task"] = task
     if "task" not in given:
-        raise UsageError("TASK is missing: say what the agent should do, or pass its input as JSON with --input.")
+        raise UsageError(_NO_TASK)
+    if options.schema is not None:
+        given["text_format"] = _text_format(options.schema)
     if options.file:
         given["files"] = [_input_file(said, settings.files_root, started_in) for said in options.file]
     if given.get("files"):
@@ -244,24 +279,68 @@ def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> 
         raise UsageError(str(error)) from None
 
 
-def _json_object(source: str) -> dict[str, Any]:
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--input {source!r} cannot be read: {_reason(error)}.") from None
+def _check_readers(options: RunOptions) -> None:
+    """Standard input can be read once, and a task given once. Raises `UsageError`."""
+    if options.task is not None and options.task_file is not None:
+        raise UsageError("TASK and --task-file both say what the agent should do: use one of them.")
+    said = {"TASK": options.task, "--task-file": options.task_file, "--input": options.input}
+    said |= {"--context": options.context, "--schema": options.schema}
+    readers = [name for name, value in said.items() if value == STANDARD_INPUT]
+    if len(readers) > 1:
+        raise UsageError(f"{' and '.join(readers)} cannot both read standard input.")
+
+
+def _task(options: RunOptions, given: dict[str, Any]) -> str | None:
+    """The task of the options, or of a pipe that nothing else reads; None if there is none.
+
+    A pipe beside a task is left alone: scripts and schedulers leave theirs open, and nobody meant it.
+    """
+    if options.task == STANDARD_INPUT:
+        return _filled("TASK", STANDARD_INPUT)
+    if options.task_file is not None:
+        return _filled("--task-file", options.task_file)
+    is_read = options.input is not None or STANDARD_INPUT in (options.context, options.schema)
+    if options.task is not None or "task" in given or is_read:
+        return options.task
+    return text_of(STANDARD_INPUT, "TASK").strip() or None if is_piped() else None
+
+
+def _filled(said_by: str, source: str) -> str:
+    if not (text := text_of(source, said_by).strip()):
+        place = "standard input" if source == STANDARD_INPUT else repr(source)
+        raise UsageError(f"{said_by}: {place} is empty.")
+    return text
+
+
+_LIKE_AN_INPUT, _LIKE_A_SCHEMA = '{"task": "…"}', '{"type": "object", "properties": {…}}'
+
+
+def _text_format(source: str) -> dict[str, Any]:
+    schema = _json_object(source, "--schema", _LIKE_A_SCHEMA)
+    if not schema:
+        raise UsageError(f"--schema {source!r} is empty: an answer is an object, such as {_LIKE_A_SCHEMA}.")
+    if problem := text_formats.problem_of(schema):
+        raise UsageError(f"--schema {source!r} is not a schema that an answer can follow: {problem}.")
+    return schema
+
+
+def _json_object(source: str, said_by: str, example: str) -> dict[str, Any]:
+    text = text_of(source, said_by)
     try:
         value = from_json(mended_json(text))
     except ValueError as error:
         part = nested_too_deep(text)
         why = f"is not valid JSON: {error}" if part is None else f"cannot be read: {part} is nested too deep"
-        raise UsageError(f"--input {source!r} {why}.") from None
+        raise UsageError(f"{said_by} {source!r} {why}.") from None
     if not isinstance(value, dict):
-        raise UsageError(f'--input {source!r} must contain one JSON object, such as {{"task": "…"}}.')
+        raise UsageError(f"{said_by} {source!r} must contain one JSON object, such as {example}.")
     return value
 
 
 def _said(options: RunOptions, option: str) -> Any:
     value = getattr(options, option)
+    if option == "context" and value == STANDARD_INPUT:
+        return _filled("--context", STANDARD_INPUT)
     return (
         _seconds(f"--{option.replace('_', '-')}", value) if option in ("deadline", "tool_timeout") and value else value
     )
@@ -301,7 +380,3 @@ def _save(options: RunOptions, given: Any) -> Any:
     if not said and not options.save:
         return given
     return {**(given if isinstance(given, dict) else {}), **said}
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -36,6 +36,10 @@ class ExitCode(IntEnum):
     """Nobody reads standard output any more; a shell says the same of a process that SIGPIPE ended."""
 
 
+_MOST_RENDERED = 50_000
+"""Characters of an answer that are rendered; more would keep the reader waiting."""
+
+
 class UsageError(Exception):
     """The command line cannot be used. One sentence that names the option."""
 
@@ -47,11 +51,11 @@ def exit_code_of(status: "AgentStatus") -> ExitCode:
 
 def exit_code_of_error(error: Exception) -> ExitCode | None:
     """How a command ends that met an error of which the user is told in one sentence; None for any other error."""
-    from durable_responses.jobs.job_errors import InvalidInput, JobError, JobExists, JobNotFound
+    from durable_responses.jobs.job_errors import InvalidInput, JobError, JobExists, JobNotFound, NoJobs, SeveralJobs
     from durable_responses.settings import SettingsError, SetupError
 
     match error:
-        case UsageError() | SettingsError() | JobNotFound() | JobExists() | InvalidInput():
+        case UsageError() | SettingsError() | JobNotFound() | NoJobs() | SeveralJobs() | JobExists() | InvalidInput():
             return ExitCode.USAGE
         case SetupError() | JobError():
             return ExitCode.UNAVAILABLE
@@ -64,49 +68,95 @@ def complain(sentence: str) -> None:
 
 
 class Output:
-    """The two streams. With `--json` standard output has one JSON object, and lines for people go to standard error."""
+    """The two streams: what was asked for goes to standard output, what is said beside it to standard error.
+
+    What was asked for is the answer of a run, its id, a list, a report. With `--json` it is one object. So a shell can
+    take it (`run "…" > answer.md`), whatever else there is to say.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._lines = sys.stderr if as_json else sys.stdout
 
     @cached_property
     def console(self) -> "Console":
-        """Where lines for people go, for what is drawn or has a style."""
-        # Only here: a command that writes plain lines starts a third sooner without it.
-        from rich.console import Console
+        """Standard error, for what is drawn or has a style."""
+        return _console(stderr=True)
 
-        return Console(stderr=self.as_json, highlight=False, markup=False, emoji=False)
+    @cached_property
+    def _asked_for(self) -> "Console":
+        return _console(stderr=False)
 
     @property
     def is_screen(self) -> bool:
-        """Whether lines for people go to a terminal that can be drawn on."""
-        return self._lines.isatty() and not self.console.is_dumb_terminal
+        """Whether what is said beside the answer goes to a terminal that can be drawn on."""
+        return sys.stderr.isatty() and not self.console.is_dumb_terminal
+
+    @property
+    def reports_on_screen(self) -> bool:
+        """Whether what was asked for goes to a terminal that can show styles."""
+        return sys.stdout.isatty() and not self._asked_for.is_dumb_terminal
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that shows what was asked for."""
+        return self._asked_for.width
 
     @property
     def asks(self) -> bool:
         """Whether there is somebody to ask."""
-        return self.is_screen and sys.stdin.isatty()
+        return self.is_screen and sys.stdin is not None and sys.stdin.isatty()
 
     def say(self, line: "str | Text") -> None:
-        """A line for people."""
+        """A line beside what was asked for."""
         if isinstance(line, str):
-            self._lines.write(f"{shown(line)}\n")
-            self._lines.flush()
+            complain(line)
+            sys.stderr.flush()
         else:
-            self.console.print(line, soft_wrap=True)
+            self.console.print(line, soft_wrap=not (line.no_wrap and self.is_screen))
 
     def say_all(self, lines: "Sequence[str | Text]") -> None:
-        """Lines for people."""
+        """Lines beside what was asked for."""
         for line in lines:
             self.say(line)
 
-    def answer(self, text: str) -> None:
-        """The text of a model: as it is for a file or a pipe, without control characters for a terminal."""
-        if sys.stdout.isatty():
-            text = shown(text)
-        sys.stdout.write(f"{text}\n")
+    def report(self, line: "str | Text") -> None:
+        """A line of what was asked for."""
+        if isinstance(line, str):
+            sys.stdout.write(f"{shown(line)}\n")
+            sys.stdout.flush()
+        else:
+            self._asked_for.print(line, soft_wrap=not (line.no_wrap and self.reports_on_screen))
+
+    def report_all(self, lines: "Sequence[str | Text]") -> None:
+        """Lines of what was asked for."""
+        for line in lines:
+            self.report(line)
+
+    def answer(self, text: str, *, is_markdown: bool = True) -> None:
+        """The text of a model: as it is for a file or a pipe, rendered and without control characters on a terminal."""
+        end = "" if text.endswith("\n") else "\n"
+        if not sys.stdout.isatty():
+            sys.stdout.write(text + end)
+        elif is_markdown and self.reports_on_screen and len(text) <= _MOST_RENDERED:
+            self._render(shown(text))
+        else:
+            sys.stdout.write(shown(text) + end)
+        sys.stdout.flush()
 
     def object(self, model: "BaseModel") -> None:
         """The one JSON object."""
         sys.stdout.write(f"{model.model_dump_json()}\n")
+        sys.stdout.flush()
+
+    def _render(self, text: str) -> None:
+        from rich.markdown import Markdown
+
+        # A link shows where it leads: its text may be chosen to mislead.
+        self._asked_for.print(Markdown(text, hyperlinks=False))
+
+
+def _console(*, stderr: bool) -> "Console":
+    # Only here: a command that writes plain lines starts a third sooner without it.
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 async def run(settings: "Settings", output: Output, options: RunOptions) -> ExitCode:
     """Start a run and follow it to its end.
 
-    Whatever it needs that is neither configured nor running is started in the background.
+    The answer goes to standard output, everything else to standard error. Whatever the run needs that is neither
+    configured nor running is started in the background.
     """
     connection, job_id = await _started(options, settings, output)
     return await _follow(connection, job_id, output)
@@ -26,35 +27,44 @@ async def run(settings: "Settings", output: Output, options: RunOptions) -> Exit
 
 @command("start")
 async def start(settings: "Settings", output: Output, options: RunOptions) -> ExitCode:
-    """Start a run and print its job id."""
+    """Start a run and print its job id.
+
+    Nothing else goes to standard output.
+    """
     connection, job_id = await _started(options, settings, output)
+    await connection.jobs.until_listed(job_id)
     web_ui = connection.web_ui(job_id)
     if output.as_json:
         from durable_responses.cli.reports import StartedJob
 
         output.object(StartedJob(job_id=job_id, web_ui=web_ui))
     else:
-        output.say_all([*filter(None, [web_ui]), f"Follow it with: durable-responses watch {job_id}"])
+        output.report(job_id)
+    output.say_all([*filter(None, [web_ui]), f"Follow it with: durable-responses watch {job_id}"])
     return ExitCode.COMPLETED
 
 
 @command("watch")
-async def watch(connection: Connection, output: Output, job_id: JobId) -> ExitCode:
-    """Follow a run to its end."""
-    return await _follow(connection, job_id, output)
+async def watch(connection: Connection, output: Output, job: JobId = None) -> ExitCode:
+    """Follow a run to its end.
+
+    The answer goes to standard output, everything else to standard error.
+    """
+    return await _follow(connection, await connection.find(job), output)
 
 
 @command("result")
-async def result(connection: Connection, output: Output, job_id: JobId) -> ExitCode:
+async def result(connection: Connection, output: Output, job: JobId = None) -> ExitCode:
     """Print the answer of a run, once it has ended.
 
     Nothing else goes to standard output.
     """
+    job_id = await connection.find(job)
     outcome = await connection.jobs.result(job_id)
     if output.as_json:
         _print_result(outcome, job_id, connection, output)
-    elif outcome.output_text:
-        output.answer(outcome.output_text)
+    else:
+        _print_answer(outcome, output)
     code = exit_code_of(outcome.status)
     if code is not ExitCode.COMPLETED:
         from durable_responses.cli.screen import particulars, status_of
@@ -97,26 +107,29 @@ async def _follow(connection: Connection, job_id: str, output: Output) -> ExitCo
 
 
 def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCode:
-    from durable_responses.cli.screen import head_of, particulars
+    from rich.text import Text
+
+    from durable_responses.cli.screen import head_of, ids_of, particulars
+    from durable_responses.shown_text import shown
 
     assert view.result is not None, "a run is followed until it is closed"
     if output.as_json:
         _print_result(view.result, view.job_id, connection, output)
     else:
-        _show_answer(view.result, output)
-    output.say_all([*head_of(view, connection.web_ui(view.job_id), datetime.now(UTC)), *particulars(view.result)])
+        if view.result.reasoning_summary:
+            output.say(Text(f"{shown(view.result.reasoning_summary)}", style="dim"))
+        air = [""] if view.result.output_text and output.is_screen else []
+        output.say_all(air)
+        _print_answer(view.result, output)
+        output.say_all(air)
+    output.say_all([*head_of(view, datetime.now(UTC)), *particulars(view.result)])
+    output.say_all(ids_of(view, connection.web_ui(view.job_id)))
     return exit_code_of(view.result.status)
 
 
-def _show_answer(outcome: "AgentResult", output: Output) -> None:
-    from rich.text import Text
-
-    from durable_responses.shown_text import shown
-
-    if outcome.reasoning_summary:
-        output.say(Text(f"\n{shown(outcome.reasoning_summary)}", style="dim"))
+def _print_answer(outcome: "AgentResult", output: Output) -> None:
     if outcome.output_text:
-        output.answer(f"\n{outcome.output_text.strip()}\n")
+        output.answer(outcome.output_text, is_markdown=outcome.structured_output is None)
 
 
 def _print_result(outcome: "AgentResult", job_id: str, connection: Connection, output: Output) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from durable_responses.jobs.job_view import JobView, Source
-from durable_responses.shown_text import shown
+from durable_responses.shown_text import shown, shown_on_one_line
 from durable_responses.workflows.contract import (
     AgentError,
     AgentResult,
@@ -27,6 +27,7 @@ from durable_responses.workflows.rules import waiting_text
 _FRESH = timedelta(seconds=60)  # a worker that polled so recently may only be slow
 _TASK_ATTEMPTS = 3  # a workflow task whose worker was killed is tried once or twice more
 _PREVIEW_LINES = 12
+_SHOWN_CALLS, _SHOWN_FAILURES = 5, 2
 _STYLES = {
     AgentStatus.QUEUED: "yellow",
     AgentStatus.RUNNING: "cyan",
@@ -65,6 +66,22 @@ def calls_line(calls: Sequence[CallRecord]) -> str:
     for call in calls:
         signs[call.name] = signs.get(call.name, "") + _CALL_SIGNS[call.status]
     return shown(", ".join(f"{name} {_counted_signs(row)}" for name, row in signs.items()))
+
+
+def call_line(call: CallRecord, now: datetime | None = None) -> str:
+    """A function call: `read_file docs/x.md ✓ 0.2 s`; one that has failed says why. `now`: for how long it has run."""
+    argument = f" {call.argument}" if call.argument else ""
+    seconds = call.seconds
+    if seconds is None and now is not None and call.started_at is not None:
+        seconds = max((now - call.started_at).total_seconds(), 0)
+    took = f" {seconds_in_words(seconds)}" if seconds is not None else ""
+    why = f": {call.reason}" if call.reason else ""
+    return shown_on_one_line(f"{call.name}{argument} {_CALL_SIGNS[call.status]}{took}{why}")
+
+
+def seconds_in_words(seconds: float) -> str:
+    """`0.2 s`, and from a minute on `1:05`."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(timedelta(seconds=seconds))
 
 
 def _counted_signs(row: str) -> str:
@@ -149,7 +166,7 @@ def changes(before: JobView | None, view: JobView, now: datetime) -> list[str]:
     lines = []
     if before is None or _place(before) != _place(view):
         lines.append(f"{view.state.status}: {', '.join(_place_parts(view))}")
-    lines += [f"call {shown(call.name)}: {call.status}" for call in _moved_calls(before, view)]
+    lines += [call_line(call) for call in _moved_calls(before, view)]
     known, told = notices(before, now) if before else {}, notices(view, now)
     lines += [notice for subject, notice in told.items() if subject not in known]
     over = {"temporal": "Temporal is back.", "worker": "A worker is running."}
@@ -184,18 +201,44 @@ def _moved_calls(before: JobView | None, view: JobView) -> Iterable[CallRecord]:
 # --- one job, on a terminal --------------------------------------------------------------------------------------
 
 
-def head_of(view: JobView, web_ui: str | None, now: datetime) -> list[Text]:
+def head_of(view: JobView, now: datetime) -> list[Text]:
     """The state of a run, line by line; the first line is its status."""
     status, *rest = standing(view, now)
+    rest += time_left(view, now)
     lines = [_one_line(Text(" · ").join([Text(status, style=_STYLES[view.state.status]), *map(Text, rest)]))]
-    lines.append(Text(shown(view.job_id), style="dim", overflow="fold"))
-    if web_ui:
-        lines.append(Text(web_ui, style=f"dim link {web_ui}", overflow="fold"))
-    if told := response_line(view):
+    if task := shown_on_one_line(_task_of(view)):
+        lines.append(_one_line(Text(task)))
+    if told := response_line(view, now):
         lines.append(_one_line(Text(told)))
     if view.state.function_calls:
         lines.append(_one_line(Text(calls_line(view.state.function_calls))))
+    lines += [_one_line(Text(line)) for line in _calls_that_matter(view, now)]
     return lines + [Text(notice, style="yellow") for notice in notices(view, now).values()]
+
+
+def ids_of(view: JobView, web_ui: str | None) -> list[Text]:
+    """Where a run is found again: its id, its response, its page."""
+    ids = " · ".join(filter(None, [view.job_id, view.state.response_id]))
+    lines = [Text(shown(ids), style="dim", overflow="fold")]
+    return [*lines, Text(web_ui, style=f"dim link {web_ui}", overflow="fold")] if web_ui else lines
+
+
+def time_left(view: JobView, now: datetime) -> list[str]:
+    """How long a run has until its deadline: `29:19 left`; nothing where there is none, or the run has ended."""
+    if view.state.deadline is None or view.is_closed:
+        return []
+    left = view.state.deadline - now
+    return [f"{duration(left)} left"] if left > timedelta(0) else ["past its deadline"]
+
+
+def _calls_that_matter(view: JobView, now: datetime) -> list[str]:
+    """The calls that are running, and the newest that have failed, each with its argument."""
+    calls = view.state.function_calls
+    running = [call for call in calls if call.status is CallStatus.RUNNING]
+    failed = [call for call in calls if call.status in (CallStatus.FAILED, CallStatus.UNKNOWN)]
+    more = [f"and {len(running) - _SHOWN_CALLS} more calls …"] if len(running) > _SHOWN_CALLS else []
+    told = [*failed[-_SHOWN_FAILURES:], *running[:_SHOWN_CALLS]]
+    return [*(f"  {call_line(call, None if view.is_closed else now)}" for call in told), *more]
 
 
 @dataclass
@@ -210,12 +253,13 @@ class RunScreen:
     now: Callable[[], datetime]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        head = head_of(self.view, self.web_ui, self.now())
-        yield from head
-        used = sum(len(console.render_lines(line, options, pad=False)) for line in head)
+        head, ids = head_of(self.view, self.now()), ids_of(self.view, self.web_ui)
+        used = sum(len(console.render_lines(line, options, pad=False)) for line in [*head, *ids])
         text = Text(shown(self.view.state.preview).strip("\n"), style="dim")
         room = min(max(console.height - used - 2, 3), _PREVIEW_LINES)
-        yield from text.wrap(console, options.max_width)[-room:]
+        yield from head
+        yield from text.wrap(console, options.max_width)[-room:] if text else []
+        yield from ids
 
 
 def _one_line(text: Text) -> Text:
@@ -223,11 +267,15 @@ def _one_line(text: Text) -> Text:
     return text
 
 
-def response_line(view: JobView) -> str:
-    """`resp_1 in_progress · gpt-5.4`; empty before the first response."""
+def response_line(view: JobView, now: datetime) -> str:
+    """`gpt-5.4 · response in_progress · last sign of life 3 s ago`; empty before the first response."""
     state = view.state
-    response = f"{state.response_id} {state.response_status or ''}".strip() if state.response_id else ""
-    return shown(" · ".join(filter(None, [response, state.model if response else None])))
+    response = f"response {state.response_status}" if state.response_id and state.response_status else None
+    sign = None
+    if not view.is_closed and (seen_at := view.last_sign) is not None:
+        seconds = max(int((now - seen_at).total_seconds()), 0)
+        sign = f"last sign of life {seconds} s ago" if seconds < 60 else f"last sign of life {age(seen_at, now)}"
+    return shown_on_one_line(" · ".join(filter(None, [state.model if state.response_id else None, response, sign])))
 
 
 # --- after the end -----------------------------------------------------------------------------------------------
@@ -260,30 +308,74 @@ def error_line(error: AgentError) -> str:
 # --- many jobs ---------------------------------------------------------------------------------------------------
 
 
-LIST_HEADER = Text(f"{'status':10}  {'start':6} {'time':>8} {'tokens':>9}  job", style="dim")
+_NARROW_TASK = 24  # columns; with less than this the task has a line of its own
 
 
-def entry_of(view: JobView, now: datetime) -> list[Text]:
-    """A job in a list on a terminal: one line of columns under `LIST_HEADER`, one with the task.
+def list_of(views: Sequence[JobView], now: datetime, width: int) -> list[Text]:
+    """Jobs on a terminal of so many columns: a line each, or two where there is no room for the task.
 
-    A third says what the run waits for, if it is not its response.
+    One more line says what a run waits for, if it is not its response.
     """
-    state = view.state
-    tokens_used = f"{state.usage.total_tokens:,}" if state.usage.total_tokens else ""
-    columns = f"{_when(state.started_at, now):6} {duration(view.elapsed(now)):>8} {tokens_used:>9}  {view.job_id}"
-    first = Text.assemble((f"{state.status:10}", _STYLES[state.status]), "  ", shown(columns))
-    lines = [first, _one_line(Text(f"            {shown(_task_of(view))}", style="dim"))]
-    if waiting := waiting_text(state, now):
-        lines.append(_one_line(Text(f"            {shown(f'Waiting: {waiting}')}", style="yellow")))
+    rows = [_cells(view, now) for view in views]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    room = width - sum(widths) - len(_GAP) * len(widths)
+    is_wide = room >= _NARROW_TASK
+    header = _row(_HEADINGS, widths, is_wide=is_wide) + (f"{_GAP}task" if is_wide else "")
+    lines = [Text(header, style="dim")]
+    for view, cells in zip(views, rows, strict=True):
+        row = _row(cells, widths, is_wide=is_wide)
+        task = shown(_task_of(view))
+        line = Text.assemble((row[: widths[0]], _STYLES[view.state.status]), row[widths[0] :])
+        if is_wide:
+            line = _one_line(Text.assemble(line, _GAP, (task, "dim")))
+        lines.append(line)
+        if not is_wide:
+            told = " · ".join(filter(None, [task, shown(view.state.model or "")]))
+            lines.append(_one_line(Text(f"{'':{widths[0]}}{_GAP}{told}", style="dim")))
+        if waiting := waiting_text(view.state, now):
+            lines.append(_one_line(Text(f"{'':{widths[0]}}{_GAP}{shown(f'Waiting: {waiting}')}", style="yellow")))
     return lines
 
 
-def _when(moment: datetime | None, now: datetime) -> str:
-    """The local time of a moment of today, the date of an earlier one."""
+_HEADINGS = ("status", "started", "iteration", "tokens", "model", "job")
+_TO_THE_RIGHT = {"iteration", "tokens"}
+_MODEL_COLUMN = _HEADINGS.index("model")
+_GAP = "  "
+
+
+def _cells(view: JobView, now: datetime) -> tuple[str, ...]:
+    state = view.state
+    iteration = f"{state.iteration}/{state.max_iterations}" if state.max_iterations else str(state.iteration or "")
+    tokens_used = f"{state.usage.total_tokens:,}" if state.usage.total_tokens else ""
+    told = (str(state.status), age(state.started_at, now), iteration, tokens_used, state.model or "", view.job_id)
+    return tuple(shown(cell) for cell in told)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], *, is_wide: bool) -> str:
+    padded = [
+        f"{cell:>{width}}" if heading in _TO_THE_RIGHT else f"{cell:{width}}"
+        for heading, cell, width in zip(_HEADINGS, cells, widths, strict=True)
+    ]
+    if not is_wide:  # the model stands on the second line then
+        del padded[_MODEL_COLUMN]
+        padded[-1] = padded[-1].rstrip()
+    return _GAP.join(padded)
+
+
+def age(moment: datetime | None, now: datetime) -> str:
+    """How long ago something was, in words: `just now`, `12 minutes ago`, `3 days ago`; a date after a month."""
     if moment is None:
         return ""
-    local = moment.astimezone()
-    return f"{local:%H:%M}" if local.date() == now.astimezone().date() else f"{local:%b %d}"
+    seconds = int((now - moment).total_seconds())
+    if seconds < 10:
+        return "just now"
+    for unit, size, end in _AGES:
+        if seconds < end:
+            return f"{counted(seconds // size, unit)} ago"
+    return f"{moment.astimezone():%Y-%m-%d}"
+
+
+_AGES = (("second", 1, 60), ("minute", 60, 3600), ("hour", 3600, 86400), ("day", 86400, 30 * 86400))
 
 
 def _task_of(view: JobView) -> str:
@@ -298,5 +390,6 @@ def row_of(view: JobView, now: datetime) -> str:
     state = view.state
     started = f"{state.started_at:%Y-%m-%dT%H:%M:%SZ}" if state.started_at else ""
     waiting = " ".join((waiting_text(state, now) or "").split())
-    fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view), waiting]
+    fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view)]
+    fields += [state.model or "", str(state.iteration), str(state.usage.total_tokens or ""), waiting]
     return "\t".join(shown(field).replace("\t", " ") for field in fields)

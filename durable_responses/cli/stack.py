@@ -34,7 +34,7 @@ async def doctor(
     else:
         from durable_responses.cli.checks import lines_of
 
-        output.say_all(lines_of(report))
+        output.report_all(lines_of(report))
     return ExitCode.COMPLETED if report.is_well else ExitCode.UNAVAILABLE
 
 
@@ -46,7 +46,7 @@ async def up(settings: "Settings", output: Output) -> ExitCode:
     """
     from durable_responses import embedded
 
-    await embedded.up(settings, output.say)
+    await embedded.up(settings, output.report)
     return ExitCode.COMPLETED
 
 
@@ -58,6 +58,6 @@ async def down(settings: "Settings", output: Output) -> ExitCode:
     """
     from durable_responses import embedded
 
-    if not await embedded.stop(settings, output.say):
-        output.say("Nothing was running.")
+    if not await embedded.stop(settings, output.report):
+        output.report("Nothing was running.")
     return ExitCode.COMPLETED

@@ -1,7 +1,7 @@
 """What goes wrong with a job, in one sentence for the user; Temporal's errors become these at one boundary."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from temporalio.service import RPCError, RPCStatusCode
@@ -10,6 +10,8 @@ _PATIENCE = 2.5  # seconds for one question to the Temporal server
 
 # JobError
 # ├── JobNotFound
+# ├── NoJobs
+# ├── SeveralJobs
 # ├── JobExists
 # ├── InvalidInput
 # │   └── KeyReused
@@ -22,12 +24,27 @@ class JobError(Exception):
 
 
 class JobNotFound(JobError):
-    """No agent run has this id: it never existed, or its retention is over."""
+    """No agent run has this id: it never existed, or its retention is over. `nearest`: an id that is like it."""
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, nearest: str | None = None) -> None:
+        near = f" Did you mean {nearest!r}?" if nearest else ""
         super().__init__(
-            f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention has ended."
+            f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention has ended.{near}"
         )
+
+
+class NoJobs(JobError):
+    """The newest agent run was asked for, and there is none."""
+
+    def __init__(self) -> None:
+        super().__init__("There are no agent runs yet: start one with `durable-responses run`.")
+
+
+class SeveralJobs(JobError):
+    """The beginning of an id is that of several agent runs."""
+
+    def __init__(self, beginning: str, job_ids: Sequence[str]) -> None:
+        super().__init__(f"Several agent runs begin with {beginning!r}: {', '.join(job_ids)}. Type more of the id.")
 
 
 class JobExists(JobError):
@@ -80,6 +97,11 @@ def _meaning(error: RPCError | TimeoutError, job_id: str | None) -> JobError:
         unknown = error.status in _NO_SUCH_ID and "namespace" not in error.message.lower()
         return JobNotFound(job_id) if job_id is not None and unknown else _refusal(error)
     return TemporalNotAnswering("Temporal is not responding. Runs are safe and resume when it is back.")
+
+
+def is_misunderstanding(error: TemporalRefused) -> bool:
+    """Whether the server refused a request for its form."""
+    return isinstance(error.__cause__, RPCError) and error.__cause__.status is RPCStatusCode.INVALID_ARGUMENT
 
 
 def _refusal(error: RPCError) -> TemporalRefused:

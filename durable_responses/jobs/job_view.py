@@ -26,7 +26,7 @@ class JobView(BaseModel):
     source is not the worker, tokens and function calls of an open run are not known. `task_attempt`: a workflow task
     that is tried again and again means that the worker cannot carry on with the run. `memo`: as given to `start`.
     `paused`: the activities that an operator has paused, by name. `absent_build`: the build that the run is pinned
-    to, if no worker of it answers.
+    to, if no worker of it answers. `last_sign`: when anything was last heard of an open run.
     """
 
     job_id: str
@@ -42,6 +42,7 @@ class JobView(BaseModel):
     memo: Mapping[str, Any] = {}
     paused: list[str] = []
     absent_build: str | None = None
+    last_sign: datetime | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -54,8 +55,9 @@ class JobView(BaseModel):
 
 
 def is_news(view: JobView, before: JobView) -> bool:
-    """Whether anything has changed, except that a worker has polled again."""
-    return view.model_copy(update={"worker_seen_at": before.worker_seen_at}) != before
+    """Whether anything has changed, except that a worker has polled again, or that there was a sign of life."""
+    same = {"worker_seen_at": before.worker_seen_at, "last_sign": before.last_sign}
+    return view.model_copy(update=same) != before
 
 
 def with_what_was_known(view: JobView, before: JobView) -> JobView:

@@ -22,13 +22,16 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.jobs.attribute_registration import says_unregistered
+from durable_responses.jobs.finding import AGENT_RUNS, job_of, newest_job, until_listed
 from durable_responses.jobs.job_errors import (
     InvalidInput,
     JobExists,
     JobNotFound,
     KeyReused,
     TemporalNotAnswering,
+    TemporalRefused,
     asking_temporal,
+    is_misunderstanding,
 )
 from durable_responses.jobs.job_view import (
     JobView,
@@ -45,6 +48,7 @@ from durable_responses.jobs.server_records import (
     is_closed,
     is_shown,
     is_unattended,
+    last_heartbeat,
     paused_activities,
     pinned_build,
     unattended,
@@ -54,8 +58,10 @@ from durable_responses.jobs.starting import (
     check_job_id,
     fingerprint_of,
     job_id_for,
+    new_job_id,
     static_details_of,
 )
+from durable_responses.jobs.story import Story, story_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -65,11 +71,10 @@ from durable_responses.workflows.contract import (
     AgentState,
     AgentStatus,
     TaskQueue,
-    agent_workflow_id,
 )
 from durable_responses.workflows.rules import parse_input
 from durable_responses.workflows.search_attributes import search_attributes_of
-from durable_responses.workflows.web_ui import MEMO_TASK, summary_of
+from durable_responses.workflows.web_ui import MEMO_TASK, summary_of, task_text
 
 _QUERY_TIMEOUT = timedelta(seconds=2)  # without a worker the server would answer after 29 s
 _START_TIMEOUT = 15.0  # seconds
@@ -122,7 +127,8 @@ class Jobs:
         except ValueError as error:
             raise InvalidInput(str(error)) from None
         shared = idempotency_key is not None
-        chosen = job_id_for(idempotency_key) if idempotency_key is not None else job_id or agent_workflow_id()
+        named = job_id_for(idempotency_key) if idempotency_key is not None else job_id
+        chosen = named or new_job_id(task_text(request))
         if shared:
             fingerprint = fingerprint or fingerprint_of(request)
             memo = {**(memo or {}), MEMO_FINGERPRINT: fingerprint}
@@ -130,6 +136,8 @@ class Jobs:
             async with asking_temporal(seconds=_START_TIMEOUT):
                 await self._start(request, chosen, memo=memo)
         except WorkflowAlreadyStartedError:
+            if named is None:  # other characters, then
+                return await self.start(request, memo=memo)
             if not shared:
                 raise JobExists(chosen) from None
             await self._check_fingerprint(chosen, fingerprint)
@@ -139,6 +147,19 @@ class Jobs:
             ) from error
         return chosen
 
+    async def find(self, said: str | None) -> str:
+        """The id of the job that a person means: by its id, or the beginning of it, or the newest for None.
+
+        Raises `JobNotFound`, `NoJobs`, `SeveralJobs`.
+        """
+        if said is None:
+            return await newest_job(self._client, self._task_queue)
+        return await job_of(self._client, self._records, said)
+
+    async def until_listed(self, job_id: str) -> None:
+        """Wait a moment until lists, and `find`, know a job that was started just now."""
+        await until_listed(self._client, job_id)
+
     async def state(self, job_id: str) -> JobView:
         """The job now. Answers within 5 s, worker or not. Raises `JobNotFound`."""
         described = await self._records.describe(job_id)
@@ -146,6 +167,10 @@ class Jobs:
         if answer.state is not None and answer.state.status.is_final and not is_closed(described):
             described = await self._closing(described)
         return await self._view(described, answer)
+
+    async def story(self, job_id: str) -> Story:
+        """Every response and function call of the job so far; no worker is asked. Raises `JobNotFound`."""
+        return await story_of(self._client, await self._records.describe(job_id))
 
     async def result(self, job_id: str) -> AgentResult:
         """Wait until the run has closed, and return its result, whatever its status. Raises `JobNotFound`."""
@@ -175,18 +200,27 @@ class Jobs:
     async def recent(self, *, limit: int = 20, where: str | None = None) -> list[JobView]:
         """The newest jobs, open ones first, as the server's records tell them; no worker is asked.
 
-        `where` is a condition in Temporal's list filter language.
+        `where` is a condition in Temporal's list filter language. Raises `InvalidInput` if the server does not
+        understand it.
         """
-        condition = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"'
-        query = f"{condition} AND ({where})" if where else condition
-        async with asking_temporal():
-            ids = [execution.id async for execution in self._client.list_workflows(query, limit=limit)]
+        query = f"{AGENT_RUNS} AND ({where})" if where else AGENT_RUNS
+        try:
+            async with asking_temporal():
+                ids = [execution.id async for execution in self._client.list_workflows(query, limit=limit)]
+        except TemporalRefused as error:
+            if where is None or not is_misunderstanding(error):
+                raise
+            raise InvalidInput(f"The filter {where!r} is not understood: {error}") from None
         answer, room = await self._look_for_worker(), asyncio.Semaphore(_READS_AT_ONCE)
         views = await asyncio.gather(*(self._recorded(job_id, answer, room) for job_id in dict.fromkeys(ids)))
         return [view for view in views if view is not None]
 
-    async def watch(self, job_id: str, *, patience: float = 120.0) -> AsyncGenerator[JobView, None]:
+    async def watch(
+        self, job_id: str, *, patience: float = 120.0, signs_of_life: bool = False
+    ) -> AsyncGenerator[JobView, None]:
         """The job now, then each time something has changed, until its end; continue-as-new is followed.
+
+        With `signs_of_life` a heartbeat of the run is a change, too.
 
         While the server does not answer, the last view comes again with source `earlier`; after `patience` seconds of
         silence `TemporalNotAnswering` is raised. Raises `JobNotFound`.
@@ -206,7 +240,7 @@ class Jobs:
                 seen = view.model_copy(update={"source": Source.EARLIER})
             changed = is_news(seen, view)
             pause = next_pause(pause, changed=changed)
-            if changed:
+            if changed or (signs_of_life and seen.last_sign != view.last_sign):
                 view = seen
                 yield view
 
@@ -315,6 +349,7 @@ class Jobs:
             memo=await self._records.memo(described),
             paused=paused_activities(described),
             absent_build=None if answer.worker_running else pinned_build(described),
+            last_sign=None if result else max(filter(None, [last_heartbeat(described), state.updated_at])),
         )
 
     async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:

@@ -37,7 +37,7 @@ from durable_responses.workflows.contract import (
     AgentStatus,
 )
 from durable_responses.workflows.ledger import Ledger
-from durable_responses.workflows.rules import max_iterations_for
+from durable_responses.workflows.rules import absolute_deadline, max_iterations_for
 from durable_responses.workflows.web_ui import MEMO_TASK, summary
 
 _NEWEST_EVENTS = 200  # of an execution: more than one iteration has, unless the model asks for dozens of calls at once
@@ -90,7 +90,7 @@ class Records:
         )
         async with asking_temporal():
             answer = await self._client.workflow_service.describe_task_queue(request)
-        return max((_time(poller.last_access_time) for poller in answer.pollers), default=None)
+        return max((time_of(poller.last_access_time) for poller in answer.pollers), default=None)
 
     async def outcome(self, described: WorkflowExecutionDescription) -> AgentResult:
         """The result of a closed execution. One that was closed from outside has little more than a status.
@@ -121,7 +121,7 @@ class Records:
     async def heartbeats(self, described: WorkflowExecutionDescription) -> list[ProgressReport]:
         """What the pending activities told of their responses in their last heartbeats."""
         told = [
-            await _decoded(described, pending.heartbeat_details.payloads, ProgressReport)
+            await decoded(described, pending.heartbeat_details.payloads, ProgressReport)
             for pending in described.raw_description.pending_activities
             if pending.activity_type.name in {*TRANSPORT_OF_ACTIVITY, ActivityName.AWAIT_RESPONSE}
         ]
@@ -133,13 +133,14 @@ class Records:
         async with asking_temporal(described.id):
             started = await anext(handle.fetch_history_events(page_size=1))
         arguments = started.workflow_execution_started_event_attributes.input.payloads
-        if carried := await _decoded(described, arguments[1:], Ledger):
+        if carried := await decoded(described, arguments[1:], Ledger):
             return carried.state
         state = AgentState(started_at=described.start_time)
-        request = await _decoded(described, arguments, AgentInput)
+        request = await decoded(described, arguments, AgentInput)
         if request is None:  # the run will fail and say so as soon as there is a worker
             return state
-        return state.model_copy(update={"model": request.model, "max_iterations": max_iterations_for(request)})
+        asked = {"model": request.model, "max_iterations": max_iterations_for(request)}
+        return state.model_copy(update={**asked, "deadline": absolute_deadline(request, described.start_time)})
 
     async def _newest_events(self, described: WorkflowExecutionDescription) -> Sequence[HistoryEvent]:
         request = GetWorkflowExecutionHistoryReverseRequest(
@@ -166,10 +167,10 @@ async def _read_events(
             continue
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == ActivityName.AWAIT_RESPONSE:
-            waits = await _decoded(described, scheduled.input.payloads, AwaitResponse)
+            waits = await decoded(described, scheduled.input.payloads, AwaitResponse)
             response_id = response_id or (waits.response_id if waits else None)
         if scheduled.activity_type.name in TRANSPORT_OF_ACTIVITY:
-            create = await _decoded(described, scheduled.input.payloads, CreateResponse)
+            create = await decoded(described, scheduled.input.payloads, CreateResponse)
             if create is not None:
                 iteration = iteration or create.iteration
                 state.model = state.model or create.options.model
@@ -182,11 +183,11 @@ async def _read_events(
 
 async def _id_in(described: WorkflowExecutionDescription, result: Sequence[Payload]) -> str | None:
     """The response id in the result of an activity that created one: a `CreatedResponse`, or the response itself."""
-    content = await _decoded(described, result, dict) or {}
+    content = await decoded(described, result, dict) or {}
     return content.get("response_id") or content.get("id")
 
 
-async def _decoded(described: WorkflowExecutionDescription, payloads: Sequence[Payload], kind: type[T]) -> T | None:
+async def decoded(described: WorkflowExecutionDescription, payloads: Sequence[Payload], kind: type[T]) -> T | None:
     """The first value; None where there is none of this kind. A run can be started with anything, or with nothing."""
     if not payloads:
         return None
@@ -215,8 +216,13 @@ def _read_heartbeat(state: AgentState, heartbeat: ProgressReport) -> None:
 
 
 def _last_change(described: WorkflowExecutionDescription, newest_first: Sequence[HistoryEvent]) -> datetime:
-    heartbeats = [_time(pending.last_heartbeat_time) for pending in described.raw_description.pending_activities]
-    return max([described.start_time, *heartbeats, *(_time(event.event_time) for event in newest_first[:1])])
+    return max([last_heartbeat(described), *(time_of(event.event_time) for event in newest_first[:1])])
+
+
+def last_heartbeat(described: WorkflowExecutionDescription) -> datetime:
+    """When an activity of the run last sent a heartbeat; without one, when the execution started."""
+    heartbeats = [time_of(pending.last_heartbeat_time) for pending in described.raw_description.pending_activities]
+    return max([described.start_time, *heartbeats])
 
 
 def _failed_outcome(cause: BaseException) -> AgentResult:
@@ -301,5 +307,6 @@ def is_closed(described: WorkflowExecutionDescription) -> bool:
     return described.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
 
 
-def _time(stamp: Timestamp) -> datetime:
+def time_of(stamp: Timestamp) -> datetime:
+    """A moment of Temporal's records, in UTC."""
     return stamp.ToDatetime(UTC)

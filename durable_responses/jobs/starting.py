@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import re
+import secrets
+import unicodedata
 
 from pydantic import BaseModel
 
+from durable_responses.responses_api.redaction import redact
 from durable_responses.shown_text import is_name
 from durable_responses.workflows.contract import AgentInput
 from durable_responses.workflows.rules import transport_for
@@ -15,6 +19,34 @@ MEMO_FINGERPRINT = "arguments"
 
 _TASK_CHARACTERS = 4000
 _LONGEST_JOB_ID = 1000  # Temporal's limit of ids
+_SLUG_CHARACTERS = 24
+_READ_CHARACTERS = 400  # of a task, for its slug
+_NAMELESS = "agent"  # for a task without a word in Latin letters
+
+
+def slug_of(task: str) -> str:
+    """The first words of a task, as the beginning of an id: lower-case Latin letters and digits, with hyphens."""
+    # A key in a task is to stand in no address.
+    letters = unicodedata.normalize("NFKD", redact(task[:_READ_CHARACTERS])).replace("'", "").replace("’", "")
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    words = re.findall(r"[a-z0-9]+", re.sub(r"[^\x00-\x7f]+", " ", plain).lower())
+    slug = ""
+    for word in words:
+        longer = f"{slug}-{word}" if slug else word
+        if len(longer) > _SLUG_CHARACTERS:
+            break
+        slug = longer
+    return slug or (words[0][:_SLUG_CHARACTERS] if words else _NAMELESS)
+
+
+def new_job_id(task: str) -> str:
+    """A new job id for people: the slug of the task and 6 characters. It may be taken."""
+    return f"{slug_of(task)}-{secrets.token_hex(3)}"
+
+
+def unguessable_job_id(task: str) -> str:
+    """A new job id for clients that share a server: the slug of the task and 128 random bits."""
+    return f"{slug_of(task)}-{secrets.token_hex(16)}"
 
 
 def check_job_id(job_id: str) -> None:

@@ -17,7 +17,7 @@ from mcp_types import Tool as PublishedTool
 from durable_responses.jobs.job_errors import InvalidInput, JobError, JobNotFound
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.jobs.starting import fingerprint_of, job_id_for
+from durable_responses.jobs.starting import fingerprint_of, job_id_for, unguessable_job_id
 from durable_responses.mcp_server import next_steps, wording
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
@@ -52,7 +52,7 @@ from durable_responses.mcp_server.surroundings import look_around
 from durable_responses.settings import Settings, SetupError
 from durable_responses.shown_text import shown
 from durable_responses.tools.registry import RegistryError
-from durable_responses.workflows.contract import AgentStatus, agent_workflow_id
+from durable_responses.workflows.contract import AgentStatus
 
 logger = logging.getLogger("durable_responses.mcp_server")
 
@@ -323,7 +323,9 @@ def now() -> datetime:
 
 def job_id_of(arguments: AgentArguments) -> str:
     """The id of the job that these arguments start, or have started: from their key, or a new one."""
-    return job_id_for(arguments.idempotency_key) if arguments.idempotency_key else agent_workflow_id()
+    if arguments.idempotency_key:
+        return job_id_for(arguments.idempotency_key)
+    return unguessable_job_id(arguments.task)
 
 
 def check_job_id(job_id: str) -> None:

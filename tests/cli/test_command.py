@@ -37,7 +37,14 @@ async def test_an_error_is_an_object_with_json(bare: Shell) -> None:
     [
         (["run"], "TASK"),
         (["run", ""], "task"),
+        (["run", "-"], "empty"),
+        (["run", "--task-file", "missing.md"], "missing.md"),
         (["run", "x", "--effort", "huge"], "--effort"),
+        (["run", "x", "--effort", "hihg"], "Did you mean 'high'? See `durable-responses run --help`."),
+        (["run", "x", "--efort", "high"], "--effort"),
+        (["run", "x", "--deadline", "soon"], "See `durable-responses run --help`."),
+        (["statsu"], "Did you mean 'status'?"),
+        (["--versoin"], "Did you mean '--version'?"),
         (["run", "x", "--transport", "pigeon"], "--transport"),
         (["run", "x", "--max-iterations", "0"], "max_iterations"),
         (["run", "x", "--max-iterations", "many"], "--max-iterations"),
@@ -48,7 +55,7 @@ async def test_an_error_is_an_object_with_json(bare: Shell) -> None:
         (["run", "x", "y"], "y"),
         (["run", "x", "--bogus"], "--bogus"),
         (["fly"], "fly"),
-        (["status"], "JOB"),
+        (["status", "one", "two"], "two"),
         (["list", "--limit", "0"], "--limit"),
     ],
 )

@@ -15,12 +15,12 @@ from tests.support.terminal import CTRL_C
 async def test_without_a_terminal_ctrl_c_leaves_and_says_how_to_come_back(shell: Shell) -> None:
     job_id = await shell.start("think?seconds=60")
     watching = await shell.spawn("watch", job_id)
-    assert watching.stdout is not None
-    await watching.stdout.readline()
+    assert watching.stderr is not None
+    await watching.stderr.readline()
     watching.send_signal(signal.SIGINT)
     done = await ended(watching)
     assert done.code == LEFT
-    assert f"durable-responses watch {job_id}" in done.out
+    assert f"durable-responses watch {job_id}" in done.err
     assert not (await shell.jobs.state(job_id)).is_closed
     await shell.jobs.cancel(job_id)
 

@@ -5,8 +5,9 @@ import secrets
 
 import pytest
 
+from durable_responses.workflows.contract import AgentInput
 from tests.support.runs import until
-from tests.support.shell import COMPLETED, UNAVAILABLE, Shell, has_response
+from tests.support.shell import COMPLETED, USAGE, Shell, has_response
 
 
 async def test_status_shows_an_open_run(shell: Shell) -> None:
@@ -44,8 +45,8 @@ async def test_the_list_is_filtered_by_what_temporal_knows_of_a_run(shell: Shell
 
 async def test_a_filter_that_temporal_does_not_understand_is_refused_in_one_sentence(bare: Shell) -> None:
     done = await bare.run("list", "--where", "AgentTenant is release")
-    assert done.code == UNAVAILABLE
-    assert done.err.startswith("Temporal refused: ")
+    assert (done.code, done.out) == (USAGE, "")
+    assert "AgentTenant is release" in done.err
     assert done.err.count("\n") == 1
 
 
@@ -64,8 +65,50 @@ async def test_without_a_worker_json_says_so(bare: Shell) -> None:
     assert job_id in [job["job_id"] for job in listed]
 
 
+@pytest.mark.parametrize("command", ["status", "cancel", "watch", "result"])
+async def test_a_job_is_meant_by_its_id_or_the_beginning_of_it_or_by_being_the_newest(
+    shell: Shell, command: str
+) -> None:
+    name = f"named-{secrets.token_hex(4)}"
+    for job_id in (f"{name}-one", f"{name}-two"):
+        await shell.jobs.start(AgentInput(task="Say it.", metadata={"scenario": "echo"}), job_id=job_id)
+        await shell.jobs.until_listed(job_id)
+        await shell.jobs.result(job_id)
+    for words, meant in [([f"{name}-one"], "one"), ([f"{name}-o"], "one"), ([], "two")]:
+        done = await shell.run(command, *words, "--json")
+        assert (done.code, done.json["job_id"]) == (COMPLETED, f"{name}-{meant}")
+    assert f"The newest run: {name}-two" in done.err
+    several = await shell.run(command, f"{name}-")
+    assert several.code == USAGE
+    assert f"{name}-one" in several.err
+    assert f"{name}-two" in several.err
+
+
+@pytest.mark.parametrize("said", ["", "'", 'a" OR WorkflowId != "', "no-such-run-", "%", "_"])
+async def test_what_no_id_begins_with_is_an_unknown_job(shell: Shell, said: str) -> None:
+    await shell.jobs.result(await shell.start("echo"))
+    done = await shell.run("cancel", said)
+    assert (done.code, done.out) == (USAGE, "")
+    assert "There is no agent run" in done.err
+
+
+async def test_an_id_that_is_mistyped_names_the_nearest(shell: Shell) -> None:
+    job_id = f"mistyped-{secrets.token_hex(4)}"
+    await shell.jobs.start(AgentInput(task="Say it.", metadata={"scenario": "echo"}), job_id=job_id)
+    await shell.jobs.until_listed(job_id)
+    done = await shell.run("status", job_id.replace("mistyped", "mystiped"))
+    assert done.code == USAGE
+    assert f"Did you mean '{job_id}'?" in done.err
+
+
+async def test_without_any_run_the_newest_is_asked_for_in_vain(bare: Shell) -> None:
+    done = await bare.run("status")
+    assert (done.code, done.err.count("\n")) == (USAGE, 1)
+    assert "no agent runs yet" in done.err
+
+
 async def test_the_list_has_columns_on_a_terminal(bare: Shell) -> None:
     job_id = await bare.start("echo")
     async with bare.on_terminal("list", "--open") as terminal:
         assert await terminal.ended() == COMPLETED
-    assert re.search(rf"queued +\d\d:\d\d +0:\d\d +{job_id}", terminal.text)
+    assert re.search(rf"queued +(just now|\d+ seconds ago) +0/10 +{job_id}", terminal.text)

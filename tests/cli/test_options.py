@@ -136,8 +136,89 @@ def test_json_gives_what_no_option_can_and_options_win(settings: Settings, root:
 
 
 def test_json_is_read_from_standard_input(settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"task": "Piped."}'))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"task": "Piped."}')))
     assert agent_input(RunOptions(input="-"), settings, root).task == "Piped."
+
+
+def test_the_task_is_read_from_a_file(settings: Settings, root: Path) -> None:
+    (root / "task.md").write_bytes("\ufeffZähle die Wörter.\n\nAlle.\n".encode())
+    request = agent_input(RunOptions(task_file=str(root / "task.md")), settings, root)
+    assert request.task == "Zähle die Wörter.\n\nAlle."
+
+
+@pytest.mark.parametrize("said", [{"task": "-"}, {"task_file": "-"}, {"task": "Count.", "context": "-"}])
+def test_a_minus_reads_standard_input(
+    said: dict[str, Any], settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Piped.\n")))
+    request = agent_input(RunOptions(**said), settings, root)
+    assert "Piped." in (request.task, request.context)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"), [(b"", "is empty"), (b" \n", "is empty"), (b"\xff\xfe", "UTF-8"), (b"a" * 5_000_000, "bytes")]
+)
+def test_a_task_that_cannot_be_read_is_refused(content: bytes, named: str, settings: Settings, root: Path) -> None:
+    (root / "task.md").write_bytes(content)
+    with pytest.raises(UsageError, match=rf"--task-file.*{named}"):
+        agent_input(RunOptions(task_file=str(root / "task.md")), settings, root)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"task": "a", "task_file": "b"}, "TASK and --task-file"),
+        ({"task": "-", "input": "-"}, "TASK and --input cannot both read"),
+        ({"task_file": "-", "context": "-"}, "--task-file and --context cannot both read"),
+        ({"task_file": "missing.md"}, "missing.md"),
+        ({"task_file": "."}, "--task-file"),
+        ({"task_file": ""}, "--task-file"),
+        ({"task_file": "a\0b"}, "--task-file"),
+    ],
+)
+def test_a_task_that_is_given_twice_or_not_at_all_is_refused(
+    said: dict[str, Any], named: str, settings: Settings, root: Path
+) -> None:
+    with pytest.raises(UsageError, match=named):
+        agent_input(RunOptions(**said), settings, root)
+
+
+SCHEMA = {"type": "object", "properties": {"owner": {"type": "string"}}, "required": ["owner"]}
+
+
+@pytest.mark.parametrize(
+    "given", [SCHEMA, {"type": "json_object"}, {"type": "json_schema", "name": "a", "schema": SCHEMA}]
+)
+def test_a_schema_in_a_file_is_what_the_answer_must_follow(
+    given: dict[str, Any], settings: Settings, root: Path
+) -> None:
+    (root / "schema.json").write_text(json.dumps(given))
+    request = agent_input(RunOptions(task="Count.", schema=str(root / "schema.json")), settings, root)
+    assert request.text_format == given
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("[]", "one JSON object"),
+        ("{}", "is empty"),
+        ('{"type": "array", "items": {"type": "string"}}', "type: an answer is an object"),
+        ('{"type": "objekt"}', "type: an answer is an object"),
+        ('{"type": "object", "properties": {"a": {"type": "text"}}}', "properties.a.type"),
+        ('{"type": "object", "required": "a"}', "required"),
+        ('{"type": "json_schema", "schema": {"type": "object"}}', "name"),
+        ('{"type": "json_schema", "name": "a"}', "schema"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "nested too deep"),
+    ],
+)
+def test_a_schema_that_no_answer_can_follow_is_refused_before_anything_is_started(
+    content: str, named: str, settings: Settings, root: Path
+) -> None:
+    (root / "schema.json").write_text(content)
+    with pytest.raises(UsageError, match=rf"--schema .*{named}"):
+        agent_input(RunOptions(task="Count.", schema=str(root / "schema.json")), settings, root)
 
 
 def test_files_in_json_are_under_our_root_unless_it_names_one(settings: Settings, root: Path) -> None:

@@ -16,11 +16,17 @@ def test_every_final_status_has_an_exit_code() -> None:
     }
 
 
-def test_with_json_lines_for_people_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    Output(as_json=True).say("Started.")
-    assert capsys.readouterr() == ("", "Started.\n")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_was_asked_for_is_told_from_what_is_said_beside_it(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Output(as_json=as_json)
+    output.say("Started.")
+    output.report("job")
+    assert capsys.readouterr() == ("job\n", "Started.\n")
 
 
-def test_without_it_they_go_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    Output(as_json=False).say("Started.")
-    assert capsys.readouterr() == ("Started.\n", "")
+@pytest.mark.parametrize("text", ["one line", "one line\n"])
+def test_an_answer_ends_with_one_line_end(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=False).answer(text)
+    assert capsys.readouterr().out == "one line\n"

@@ -4,21 +4,22 @@ import re
 import secrets
 from pathlib import Path
 
+import pytest
+
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
 from tests.support.runs import until
 from tests.support.shell import CANCELLED, COMPLETED, FAILED, INCOMPLETE, USAGE, Shell, ended, has_response, scenario
 
 
-async def test_run_prints_plain_lines_and_the_answer(shell: Shell) -> None:
+async def test_run_prints_the_answer_on_standard_output_and_plain_lines_beside_it(shell: Shell) -> None:
     done = await shell.run("run", "Say this.", *scenario("echo"))
-    assert (done.code, done.err) == (COMPLETED, "")
-    assert re.search(r"^Started agent-[0-9a-f]{32}$", done.out, re.MULTILINE)
+    assert (done.code, done.out) == (COMPLETED, "Say this.\n")
+    assert re.search(r"^Started say-this-[0-9a-f]{6}$", done.err, re.MULTILINE)
     assert re.search(
-        r"^\[0:0\d\] completed: iteration 1 of 12, resp_\w+ completed, \d+ tokens$", done.out, re.MULTILINE
+        r"^\[0:0\d\] completed: iteration 1 of 12, resp_\w+ completed, \d+ tokens$", done.err, re.MULTILINE
     )
-    assert "\nSay this.\n" in done.out
-    assert "\x1b" not in done.out
+    assert "\x1b" not in done.err
 
 
 async def test_run_json_is_one_object_on_standard_output(shell: Shell) -> None:
@@ -36,8 +37,41 @@ async def test_start_returns_at_once_and_watch_follows(shell: Shell) -> None:
     watching = await shell.spawn("watch", job_id)
     await shell.control.advance(60)
     watched = await ended(watching)
-    assert watched.code == COMPLETED
-    assert "\nDone thinking.\n" in watched.out
+    assert (watched.code, watched.out) == (COMPLETED, "Done thinking.\n")
+
+
+async def test_start_prints_the_job_id_alone_on_standard_output(shell: Shell) -> None:
+    started = await shell.run("start", "Say this.", *scenario("echo"))
+    job_id = started.out.removesuffix("\n")
+    assert (started.code, (await shell.run("result", job_id)).out) == (COMPLETED, "Say this.\n")
+    assert f"durable-responses watch {job_id}" in started.err
+
+
+async def test_a_run_that_fails_has_nothing_on_standard_output(shell: Shell) -> None:
+    assert (await shell.run("run", "Fail.", *scenario("no_such_scenario"))).out == ""
+
+
+MARKED_UP = "# Title\n\nSome **bold** text, [a link](http://example.com/).\n"
+
+
+async def test_a_terminal_gets_the_answer_rendered_and_a_pipe_as_it_is(shell: Shell) -> None:
+    await shell.control.add_scenario(Scenario(name="marked", responses=[Script(output=[Text(text=MARKED_UP)])]))
+    job_id = await shell.start("marked")
+    assert (await shell.run("result", job_id)).out == MARKED_UP
+    for command in ("result", "watch"):
+        async with shell.on_terminal(command, job_id) as terminal:
+            assert await terminal.ended() == COMPLETED
+        assert "\x1b[1mbold\x1b[0m" in terminal.raw
+        assert "a link (http://example.com/)" in terminal.text
+
+
+async def test_an_answer_that_follows_a_schema_is_never_rendered(shell: Shell) -> None:
+    answer = '{"name": "a*b*c_d_e"}'
+    await shell.control.add_scenario(Scenario(name="object", responses=[Script(output=[Text(text=answer)])]))
+    job_id = await shell.start("object", text_format={"type": "json_object"})
+    async with shell.on_terminal("result", job_id) as terminal:
+        assert await terminal.ended() == COMPLETED
+    assert terminal.text.strip() == answer
 
 
 async def test_start_loads_nothing_that_only_a_worker_or_a_screen_needs(shell: Shell) -> None:
@@ -52,6 +86,20 @@ async def test_result_prints_the_answer_and_nothing_else(shell: Shell) -> None:
     assert (done.code, done.out, done.err) == (COMPLETED, "Done.\n", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "piped", "answer"),
+    [
+        (["run", "-"], "By a minus.\n", "By a minus.\n"),
+        (["run"], "By a pipe.\n", "By a pipe.\n"),
+        (["run", "By words."], "left alone", "By words.\n"),
+        (["run", "--task-file", "-"], "By a file.", "By a file.\n"),
+    ],
+)
+async def test_the_task_comes_from_anywhere(shell: Shell, words: list[str], piped: str, answer: str) -> None:
+    done = await shell.run(*words, *scenario("echo"), piped=piped)
+    assert (done.code, done.out) == (COMPLETED, answer)
+
+
 async def test_a_job_id_of_ones_own_is_used_once(shell: Shell) -> None:
     job_id = f"mine-{secrets.token_hex(4)}"
     assert (await shell.run("start", "One.", "--job-id", job_id)).code == COMPLETED
@@ -63,13 +111,13 @@ async def test_a_job_id_of_ones_own_is_used_once(shell: Shell) -> None:
 async def test_a_failed_run_ends_with_1_and_says_why(shell: Shell) -> None:
     done = await shell.run("run", "Fail.", *scenario("no_such_scenario"))
     assert done.code == FAILED
-    assert re.search(r"^error: .*no_such_scenario", done.out, re.MULTILINE)
+    assert re.search(r"^error: .*no_such_scenario", done.err, re.MULTILINE)
 
 
 async def test_an_incomplete_run_ends_with_3_and_says_why(shell: Shell) -> None:
     done = await shell.run("run", "Call.", "--max-iterations", "1", *scenario("calls?iterations=5"))
     assert done.code == INCOMPLETE
-    assert "incomplete (max_iterations)" in done.out
+    assert "incomplete (max_iterations)" in done.err
 
 
 async def test_a_run_that_is_cancelled_meanwhile_ends_with_4(shell: Shell) -> None:
@@ -79,7 +127,7 @@ async def test_a_run_that_is_cancelled_meanwhile_ends_with_4(shell: Shell) -> No
     assert (cancelled.code, cancelled.json["status"]) == (0, "cancelled")
     done = await ended(watching)
     assert done.code == CANCELLED
-    assert "cancelled (enough)" in done.out
+    assert "cancelled (enough)" in done.err
 
 
 async def test_files_are_relative_to_where_the_command_was_started(shell: Shell) -> None:
@@ -113,4 +161,5 @@ async def test_a_reader_that_goes_away_is_no_error_of_ours(shell: Shell) -> None
     assert process.stdout is not None
     process.stdout._transport.close()  # type: ignore[attr-defined]
     done = await ended(process)
-    assert (done.code, done.err) == (141, "")
+    assert done.code == 141
+    assert "Error" not in done.err

@@ -9,11 +9,14 @@ from rich.console import Console
 from durable_responses.activities.messages import ToolOutcome, Waiting
 from durable_responses.cli.screen import (
     RunScreen,
+    age,
+    call_line,
     calls_line,
     changes,
     duration,
-    entry_of,
     head_of,
+    ids_of,
+    list_of,
     notices,
     particulars,
     row_of,
@@ -38,7 +41,7 @@ NOW = BEGAN + timedelta(seconds=41)
 LINK = "http://127.0.0.1:8233/namespaces/default/workflows/agent-1"
 
 
-_OF_THE_VIEW = {"result", "source", "worker_running", "worker_seen_at", "task_attempt", "summary"}
+_OF_THE_VIEW = {"result", "source", "worker_running", "worker_seen_at", "task_attempt", "summary", "last_sign"}
 
 
 def view_of(**fields: Any) -> JobView:
@@ -186,8 +189,26 @@ def test_nothing_new_is_no_line() -> None:
 def test_each_call_is_a_line_when_it_begins_and_when_it_ends() -> None:
     running = view_of(function_calls=[call("add", CallStatus.RUNNING)])
     ended = view_of(function_calls=[call("add", CallStatus.SUCCEEDED)])
-    assert changes(view_of(), running, NOW) == ["call add: running"]
-    assert changes(running, ended, NOW) == ["call add: succeeded"]
+    assert changes(view_of(), running, NOW) == ["add …"]
+    assert changes(running, ended, NOW) == ["add ✓"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"status": CallStatus.SUCCEEDED, "argument": "a/b.md", "seconds": 0.21}, "read_file a/b.md ✓ 0.2 s"),
+        ({"status": CallStatus.SUCCEEDED, "seconds": 125.0}, "read_file ✓ 2:05"),
+        (
+            {"status": CallStatus.FAILED, "argument": "gone.md", "seconds": 0.01, "reason": "no such file"},
+            "read_file gone.md ✗ 0.0 s: no such file",
+        ),
+        ({"status": CallStatus.RUNNING, "argument": "a.md", "started_at": BEGAN}, "read_file a.md … 41.0 s"),
+        ({"status": CallStatus.SUCCEEDED, "argument": "a\x1b[2J\nb"}, "read_file a b ✓"),
+    ],
+)
+def test_a_call_is_shown_with_its_argument_its_time_and_why_it_failed(fields: dict[str, Any], line: str) -> None:
+    record = CallRecord(call_id="c", name="read_file", iteration=1, **fields)
+    assert call_line(record, NOW) == line
 
 
 def test_a_worker_that_is_lost_and_comes_back_is_two_lines() -> None:
@@ -210,29 +231,50 @@ def test_the_screen_shows_the_run_its_link_and_its_text() -> None:
         response_id="resp_1",
         response_status="in_progress",
         model="gpt-5.4",
-        function_calls=[call("add", CallStatus.SUCCEEDED)],
+        summary="Count the files",
+        deadline=NOW + timedelta(seconds=1759),
+        last_sign=NOW - timedelta(seconds=3),
+        function_calls=[
+            call("add", CallStatus.SUCCEEDED),
+            CallRecord(
+                call_id="2",
+                name="read_file",
+                iteration=2,
+                status=CallStatus.RUNNING,
+                argument="a.md",
+                started_at=BEGAN,
+            ),
+        ],
         preview="Once upon a time",
     )
     assert drawn(view, width=80) == [
-        "running · iteration 2 of 10 · 0:41",
-        "agent-1",
-        LINK,
-        "resp_1 in_progress · gpt-5.4",
-        "add ✓",
+        "running · iteration 2 of 10 · 0:41 · 29:19 left",
+        "Count the files",
+        "gpt-5.4 · response in_progress · last sign of life 3 s ago",
+        "add ✓, read_file …",
+        "  read_file a.md … 41.0 s",
         "Once upon a time",
+        "agent-1 · resp_1",
+        LINK,
     ]
+
+
+def test_a_failed_call_says_why_on_the_screen() -> None:
+    failed = CallRecord(call_id="c", name="add", iteration=1, status=CallStatus.FAILED, reason="no such number")
+    assert "  add ✗: no such number" in drawn(view_of(function_calls=[failed]))
 
 
 @pytest.mark.parametrize("height", [8, 12, 20, 100])
 def test_the_screen_never_fills_the_terminal(height: int) -> None:
     lines = drawn(view_of(preview="word " * 800), height=height)
     assert len(lines) < height
-    assert lines[-1].endswith("word ") or lines[-1].endswith("word")
+    assert lines[-3].strip().endswith("word")
 
 
 def test_the_screen_shows_the_end_of_the_text() -> None:
     lines = drawn(view_of(preview="\n".join(f"line {number}" for number in range(100))))
-    assert lines[-1] == "line 99"
+    assert "line 99" in lines
+    assert "line 50" not in lines
 
 
 def test_the_link_is_never_cut() -> None:
@@ -278,15 +320,44 @@ def test_a_finished_run_says_where_it_was_saved_and_how_to_go_on() -> None:
     ]
 
 
-def test_a_list_has_a_line_for_the_job_and_one_for_its_task() -> None:
-    first, second = entry_of(view_of(summary="Count\tthe\nfiles", usage=AgentUsage(total_tokens=1234)), NOW)
-    assert first.plain.split() == ["running", first.plain.split()[1], "0:41", "1,234", "agent-1"]
-    assert second.plain.strip() == "Count the files"
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "just now"),
+        (9, "just now"),
+        (41, "41 seconds ago"),
+        (60, "1 minute ago"),
+        (7199, "1 hour ago"),
+        (200_000, "2 days ago"),
+        (40 * 86400, "2026-03-01"),
+    ],
+)
+def test_an_age_is_told_in_words(seconds: int, words: str) -> None:
+    assert age(BEGAN, BEGAN + timedelta(seconds=seconds)) == words
+
+
+LISTED = {"summary": "Count\tthe\nfiles", "usage": AgentUsage(total_tokens=1234), "model": "gpt-5.4"}
+
+
+def test_a_list_has_a_line_for_each_job_on_a_wide_terminal() -> None:
+    header, line = list_of([view_of(**LISTED)], NOW, 160)
+    assert header.plain.split() == ["status", "started", "iteration", "tokens", "model", "job", "task"]
+    assert line.plain == "running  41 seconds ago       2/10   1,234  gpt-5.4  agent-1  Count the files"
+
+
+def test_a_list_has_a_second_line_for_the_task_on_a_narrow_terminal() -> None:
+    _, first, second = list_of([view_of(**LISTED)], NOW, 80)
+    assert first.plain.split() == ["running", "41", "seconds", "ago", "2/10", "1,234", "agent-1"]
+    assert second.plain.strip() == "Count the files · gpt-5.4"
+
+
+def test_an_empty_list_has_its_header() -> None:
+    assert len(list_of([], NOW, 80)) == 1
 
 
 def test_a_list_for_programs_has_tabs_between_its_fields() -> None:
     row = row_of(view_of(summary="Count\tthe\nfiles"), NOW)
-    assert row.split("\t") == ["running", "2026-03-01T12:00:00Z", "0:41", "agent-1", "Count the files", ""]
+    assert row.split("\t") == ["running", "2026-03-01T12:00:00Z", "0:41", "agent-1", "Count the files", "", "2", "", ""]
 
 
 def test_a_list_for_programs_says_what_a_job_waits_for() -> None:
@@ -306,7 +377,7 @@ def test_what_others_wrote_has_no_control_characters_anywhere() -> None:
         function_calls=[call(evil, CallStatus.FAILED)],
     )
     result = AgentResult(status=AgentStatus.FAILED, error=AgentError(type=evil, message=evil), artifact_path=evil)
-    texts = [line.plain for line in [*head_of(view, None, NOW), *entry_of(view, NOW)]]
+    texts = [line.plain for line in [*head_of(view, NOW), *ids_of(view, None), *list_of([view], NOW, 80)]]
     texts += [row_of(view, NOW), *changes(None, view, NOW), *particulars(result), *drawn(view)]
     assert "evil" in "".join(texts)
     assert "\x1b[31m" not in "".join(texts)
@@ -318,9 +389,9 @@ def test_a_run_that_waits_for_something_else_than_its_response_says_so_wherever_
     view = view_of(waiting=waiting.model_dump())
     told = "Waiting: the provider is unreachable since 0:12, try 5, next in 8 s: no route"
     assert notices(view, NOW)["waiting"] == told
-    assert told in [line.plain for line in head_of(view, None, NOW)]
+    assert told in [line.plain for line in head_of(view, NOW)]
     assert told in changes(None, view, NOW)
-    assert told in entry_of(view, NOW)[2].plain
+    assert told in list_of([view], NOW, 80)[3].plain
 
 
 def test_what_of_the_request_was_changed_is_said() -> None:

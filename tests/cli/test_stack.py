@@ -24,11 +24,11 @@ async def fresh(bare: Shell) -> AsyncIterator[Shell]:
 async def test_run_starts_what_is_needed_and_down_stops_it(fresh: Shell) -> None:
     """A20: what `run` has started outlives it, until `down`; the finished job is there again after the next start."""
     done = await fresh.run("run", "Say this.", *scenario("echo"), timeout=60)
-    assert done.code == COMPLETED
-    assert "in the background" in done.out
-    assert "the emulator" in done.out
-    job_id = re.findall(r"agent-[0-9a-f]{32}", done.out)[0]
-    assert re.search(rf"^http://127.0.0.1:\d+/namespaces/default/workflows/{job_id}$", done.out, re.MULTILINE)
+    assert (done.code, done.out) == (COMPLETED, "Say this.\n")
+    assert "in the background" in done.err
+    assert "the emulator" in done.err
+    job_id = re.findall(r"say-this-[0-9a-f]{6}", done.err)[0]
+    assert re.search(rf"^http://127.0.0.1:\d+/namespaces/default/workflows/{job_id}$", done.err, re.MULTILINE)
     assert (await fresh.run("result", job_id)).out == "Say this.\n"
     down = await fresh.run("down", timeout=60)
     assert (down.code, "Stopping" in down.out) == (COMPLETED, True)

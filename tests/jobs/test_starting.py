@@ -1,8 +1,17 @@
 """A run's id, and what Temporal's UI shows of it from the first moment."""
 
+import re
+
 import pytest
 
-from durable_responses.jobs.starting import check_job_id, job_id_for, static_details_of
+from durable_responses.jobs.starting import (
+    check_job_id,
+    job_id_for,
+    new_job_id,
+    slug_of,
+    static_details_of,
+    unguessable_job_id,
+)
 from durable_responses.workflows.contract import AgentInput
 
 
@@ -25,6 +34,27 @@ def test_any_other_id_is_taken() -> None:
 
 def test_a_key_may_hold_half_a_character() -> None:
     assert job_id_for("\ud83d") != job_id_for("?")
+
+
+@pytest.mark.parametrize(
+    ("task", "slug"),
+    [
+        ("What is still open before Fernwick 2.0 can ship?", "what-is-still-open"),
+        ("Zähle die Wörter!", "zahle-die-worter"),
+        ("Don't panic", "dont-panic"),
+        ("x" * 100, "x" * 24),
+        ("../../etc/passwd", "etc-passwd"),
+        ("数一数文件", "agent"),
+        ("数 3 个文件", "3"),
+        ("🙂", "agent"),
+        ("-", "agent"),
+        ("Use sk-abcdefghij0123456789 for it", "use-sk-for-it"),
+    ],
+)
+def test_an_id_begins_with_the_first_words_of_the_task(task: str, slug: str) -> None:
+    assert slug_of(task) == slug
+    assert re.fullmatch(rf"{slug}-[0-9a-f]{{6}}", new_job_id(task))
+    assert re.fullmatch(rf"{slug}-[0-9a-f]{{32}}", unguessable_job_id(task))
 
 
 def test_the_details_of_a_run_name_what_was_asked_for_and_stay_short() -> None:

@@ -123,7 +123,7 @@ async def test_job_ids_cannot_be_guessed(http: HttpServer) -> None:
     """A14: at least 128 random bits."""
     async with http.session() as session:
         ids = [await session.start(model="scenario:echo") for _ in range(2)]
-    assert all(re.fullmatch(r"agent-[0-9a-f]{32}", job_id) for job_id in ids)
+    assert all(re.fullmatch(r"[a-z0-9-]+-[0-9a-f]{32}", job_id) for job_id in ids)
     assert len(set(ids)) == 2
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,22 +41,31 @@ class Shell:
     task_queue: str = "agents"
     control: EmulatorControl = field(init=False)
 
-    async def spawn(self, *words: str, **variables: str) -> asyncio.subprocess.Process:
-        """Start a command whose streams are pipes."""
+    async def spawn(
+        self, *words: str, stdin: int = asyncio.subprocess.DEVNULL, **variables: str
+    ) -> asyncio.subprocess.Process:
+        """Start a command whose output streams are pipes."""
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
             *COMMAND,
             *words,
             env=self.env | variables,
             cwd=self.folder,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=pipe,
             stderr=pipe,
         )
 
-    async def run(self, *words: str, timeout: float = 30) -> Ended:
-        """Run a command to its end."""
-        return await ended(await self.spawn(*words), timeout=timeout)
+    async def run(self, *words: str, timeout: float = 30, piped: str | None = None) -> Ended:
+        """Run a command to its end; `piped` comes by a pipe on its standard input."""
+        if piped is None:
+            return await ended(await self.spawn(*words), timeout=timeout)
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "w") as pipe:
+            process = await self.spawn(*words, stdin=reading)
+            os.close(reading)
+            pipe.write(piped)
+        return await ended(process, timeout=timeout)
 
     async def modules_loaded_by(self, *words: str) -> set[str]:
         """The modules that a command loads, which ends well."""

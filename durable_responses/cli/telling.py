@@ -1,0 +1,128 @@
+"""What happened in a run, for `show`: on a terminal and in a pipe, as Markdown, and as one JSON object. Pure."""
+
+import json
+import re
+from datetime import datetime
+
+from pydantic import BaseModel
+from rich.text import Text
+
+from durable_responses.cli.reports import JobReport
+from durable_responses.cli.screen import call_line, head_of, ids_of, particulars, seconds_in_words, tokens
+from durable_responses.jobs.job_view import JobView
+from durable_responses.jobs.story import CallStep, ResponseStep, Story
+from durable_responses.shown_text import shown
+from durable_responses.workflows.contract import AgentInput, AgentResult, CallRecord, CallStatus
+from durable_responses.workflows.web_ui import task_text
+
+_MOST_LINES = 6  # of a text on a terminal; Markdown and JSON have all of it
+_LONGEST_LINE = 300
+_LONG_WAIT = 1.0  # seconds: shorter ones are not worth a word
+
+
+class JobStory(BaseModel):
+    """`show --json`: the state of a job, its result once it has ended, and all of its steps in order."""
+
+    job: JobReport
+    request: AgentInput | None
+    result: AgentResult | None
+    steps: list[ResponseStep | CallStep]
+    is_whole: bool
+
+
+def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> list[Text]:
+    """All steps for a reader; long texts are cut, and say so."""
+    lines = [head_of(view, now)[0], *(Text(line) for line in _cut_lines(_task_of(view, story)))]
+    if not story.is_whole:
+        lines.append(Text(_BEGINNING_IS_GONE, style="yellow"))
+    for step in story.steps:
+        if isinstance(step, ResponseStep):
+            lines += [Text(), Text(_about_response(step), style="bold")]
+            lines += [Text(f"   {line}", style="dim") for line in _cut_lines(step.text)]
+        else:
+            lines.append(Text(f"   {_about_call(step)}"))
+            lines.append(Text(f"     {_cut(step.arguments)}", style="dim"))
+            lines += [Text(f"     → {line}", style="dim") for line in _cut_lines(step.output or "")]
+        lines += [Text(f"   {fact}", style="yellow") for fact in _facts(step)]
+    lines.append(Text())
+    if view.result is not None:
+        lines += [Text(line) for line in particulars(view.result)]
+    return [*lines, *ids_of(view, web_ui)]
+
+
+def markdown_of(view: JobView, story: Story, now: datetime) -> str:
+    """All steps as a Markdown document, with every text in full."""
+    parts = [f"# {view.job_id}", head_of(view, now)[0].plain, shown(_task_of(view, story))]
+    if not story.is_whole:
+        parts.append(_BEGINNING_IS_GONE)
+    for step in story.steps:
+        if isinstance(step, ResponseStep):
+            parts.append(f"## {_about_response(step)}")
+            parts += [shown(text).strip() for text in (step.reasoning_summary, step.text) if text]
+        else:
+            parts += [f"### {_about_call(step)}", _fenced(_pretty(step.arguments), "json")]
+            parts += [_fenced(shown(step.output).strip())] if step.output else []
+        parts += [f"- {fact}" for fact in _facts(step)]
+    if view.result is not None:
+        parts += ["\n".join(f"- {line}" for line in particulars(view.result))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _task_of(view: JobView, story: Story) -> str:
+    return task_text(story.request) if story.request else view.summary or ""
+
+
+_BEGINNING_IS_GONE = "The beginning of the run is no longer kept by Temporal."
+
+
+def _about_response(step: ResponseStep) -> str:
+    parts = [f"{step.iteration or '?'}. {step.response_id or 'response'} {step.status}"]
+    parts += [step.model] if step.model else []
+    parts += [step.transport] if step.transport else []
+    parts += [seconds_in_words(step.seconds)] if step.seconds is not None else []
+    parts += [tokens(step.usage)] if step.usage is not None else []
+    return shown(" · ".join(parts))
+
+
+def _about_call(step: CallStep) -> str:
+    status = CallStatus(step.status) if step.status in set(CallStatus) else CallStatus.UNKNOWN
+    record = CallRecord(call_id=step.call_id, name=step.name, iteration=0, status=status, seconds=step.seconds)
+    return call_line(record)
+
+
+def _facts(step: ResponseStep | CallStep) -> list[str]:
+    """What was unusual: waiting, attempts, errors."""
+    facts = []
+    if step.waited_seconds is not None and step.waited_seconds >= _LONG_WAIT:
+        facts.append(f"waited {seconds_in_words(step.waited_seconds)} before it was begun")
+    if step.retried_because:
+        facts.append(shown(f"begun again: {step.retried_because}"))
+    if step.error:
+        facts.append(shown(f"{step.status}: {step.error}"))
+    return facts
+
+
+def _cut_lines(text: str) -> list[str]:
+    lines = shown(text).strip().splitlines()
+    if len(lines) <= _MOST_LINES + 1:
+        return list(map(_cut, lines))
+    return [*map(_cut, lines[:_MOST_LINES]), f"… {len(lines) - _MOST_LINES} more lines (--markdown has all)"]
+
+
+def _cut(line: str) -> str:
+    line = " ".join(shown(line).split())
+    return line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"
+
+
+def _pretty(arguments: str) -> str:
+    try:
+        return json.dumps(json.loads(arguments), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return shown(arguments)
+
+
+def _fenced(text: str, language: str = "") -> str:
+    """A code block that nothing in the text can end."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -1,0 +1,78 @@
+"""Finding a job by what a person types: its id, the beginning of its id, or nothing for the newest."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from difflib import get_close_matches
+
+from temporalio.client import Client, WorkflowExecution
+
+from durable_responses.jobs.job_errors import JobError, JobNotFound, NoJobs, SeveralJobs, asking_temporal
+from durable_responses.jobs.server_records import Records
+from durable_responses.workflows.contract import WORKFLOW_TYPE
+
+AGENT_RUNS = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"'
+"""The condition of lists: each run once, however often it was continued as new."""
+
+_NAMED_JOBS = 5  # in the error that several fit
+_LISTED = 100
+_QUOTABLE = re.compile(r"[^\"'`\\\x00-\x1f\x7f]+")
+_UNTIL_LISTED = 1.0  # seconds
+_LOOK_AGAIN = 0.05  # seconds
+
+
+async def job_of(client: Client, records: Records, said: str) -> str:
+    """The job with that id, else the only one whose id begins like that. Raises `JobNotFound`, `SeveralJobs`."""
+    try:
+        return (await records.describe(said)).id
+    except JobNotFound:
+        if not _QUOTABLE.fullmatch(said):
+            raise
+    found = await _ids(client, f'{AGENT_RUNS} AND WorkflowId STARTS_WITH "{said}"', _LISTED)
+    fitting = [job_id for job_id in found if job_id.startswith(said)]
+    if not fitting:
+        raise JobNotFound(said, next(iter(get_close_matches(said, await _ids(client, AGENT_RUNS, _LISTED), n=1)), None))
+    if len(fitting) > 1:
+        more = ["…"] if len(fitting) > _NAMED_JOBS else []
+        raise SeveralJobs(said, [*fitting[:_NAMED_JOBS], *more])
+    return fitting[0]
+
+
+async def newest_job(client: Client, task_queue: str) -> str:
+    """The job that was started last on a task queue. Raises `NoJobs`."""
+    # Lists come in no order that can be asked for: open runs first, others by their end.
+    newest: WorkflowExecution | None = None
+    condition = f'{AGENT_RUNS} AND TaskQueue = "{task_queue}"'
+    query = condition
+    while (later := await _first(client, query)) and (newest is None or later.start_time > newest.start_time):
+        newest = later
+        query = f'{condition} AND StartTime > "{_stamp(later.start_time)}"'
+    if newest is None:
+        raise NoJobs
+    return newest.id
+
+
+async def until_listed(client: Client, job_id: str) -> None:
+    """Wait until lists have a job that was started just now, a second at most: the server writes them a bit later."""
+    if not _QUOTABLE.fullmatch(job_id):
+        return
+    try:
+        async with asyncio.timeout(_UNTIL_LISTED):
+            while not await _ids(client, f'WorkflowId = "{job_id}"', 1):  # noqa: ASYNC110 it has no event for it
+                await asyncio.sleep(_LOOK_AGAIN)
+    except (JobError, TimeoutError):  # it has been started, which is what counts
+        return
+
+
+async def _ids(client: Client, query: str, limit: int) -> list[str]:
+    async with asking_temporal():
+        return list(dict.fromkeys([each.id async for each in client.list_workflows(query, limit=limit)]))
+
+
+async def _first(client: Client, query: str) -> WorkflowExecution | None:
+    async with asking_temporal():
+        return await anext(client.list_workflows(query, limit=1), None)
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

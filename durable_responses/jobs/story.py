@@ -1,0 +1,246 @@
+"""What happened in a run, step by step: every response and every function call, from Temporal's history of it.
+
+No worker is asked, so it can be read for as long as the server keeps the run.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowExecutionDescription
+
+from durable_responses.activities.messages import (
+    TRANSPORT_OF_ACTIVITY,
+    ActivityName,
+    CallTool,
+    CreatedResponse,
+    CreateResponse,
+    ResponseRecord,
+    ToolResult,
+    WebSocketTurn,
+)
+from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
+from durable_responses.jobs.server_records import decoded, time_of
+from durable_responses.workflows.contract import AgentInput, AgentUsage
+from durable_responses.workflows.ledger import usage_of
+
+_LONGEST_READING = 60.0  # seconds, for all pages of a history
+
+
+class StepKind(StrEnum):
+    """What a step of a run is."""
+
+    RESPONSE = "response"
+    CALL = "call"
+
+
+class Step(BaseModel):
+    """A response, or a function call, of a run.
+
+    `status`: the response's or the call's; `running` while it is under way. `seconds` from when it was wanted to its
+    end, of which it `waited_seconds` before anything was done. `attempts` counts the times that an activity was begun
+    for it; `retried_because`: why, if more than once. `error`: why there is no result.
+    """
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    kind: StepKind
+    iteration: int | None = None
+    status: str = "running"
+    started_at: datetime
+    seconds: float | None = None
+    waited_seconds: float | None = None
+    attempts: int = 0
+    retried_because: str | None = None
+    error: str | None = None
+
+
+class ResponseStep(Step):
+    """A response: what it said and what it cost."""
+
+    kind: StepKind = StepKind.RESPONSE
+    response_id: str | None = None
+    model: str | None = None
+    transport: str | None = None
+    usage: AgentUsage | None = None
+    text: str = ""
+    reasoning_summary: str = ""
+
+
+class CallStep(Step):
+    """A function call: its arguments as the model wrote them, and the answer that the model was given."""
+
+    kind: StepKind = StepKind.CALL
+    call_id: str
+    name: str
+    arguments: str
+    output: str | None = None
+
+
+class Story(BaseModel):
+    """What a run was asked for, and all of its steps in the order in which they were wanted.
+
+    `request` is None where it cannot be read. `is_whole`: whether the beginning of the run is still kept.
+    """
+
+    request: AgentInput | None = None
+    steps: list[ResponseStep | CallStep] = []
+    is_whole: bool = True
+
+
+async def story_of(client: Client, described: WorkflowExecutionDescription) -> Story:
+    """The steps of a run so far, over all of its executions. Raises `JobError`."""
+    first = described.raw_info.first_run_id or described.run_id
+    try:
+        return await _told_from(first, client, described)
+    except JobNotFound:  # the first execution closed long ago, and its retention is over
+        if first == described.run_id:
+            raise
+    return (await _told_from(described.run_id, client, described)).model_copy(update={"is_whole": False})
+
+
+async def _told_from(run_id: str, client: Client, described: WorkflowExecutionDescription) -> Story:
+    telling = _Telling(described)
+    following: str | None = run_id
+    async with asking_temporal(described.id, seconds=_LONGEST_READING):
+        while following:
+            history = client.get_workflow_handle(described.id, run_id=following).fetch_history_events(page_size=500)
+            telling.begin_execution()
+            following = None
+            async for event in history:
+                await telling.take(event)
+                following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
+    return telling.story
+
+
+class _Telling:
+    """Takes the events of a history, one after the other."""
+
+    def __init__(self, described: WorkflowExecutionDescription) -> None:
+        self.story = Story()
+        self._described = described
+        self._steps: dict[int, ResponseStep | CallStep] = {}
+
+    def begin_execution(self) -> None:
+        """The events of another execution follow; their numbers begin anew."""
+        self._steps = {}
+
+    async def take(self, event: HistoryEvent) -> None:
+        """Take the next event."""
+        match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+                given = event.workflow_execution_started_event_attributes.input.payloads
+                self.story.request = self.story.request or await decoded(self._described, given, AgentInput)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                await self._wanted(event)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+                started = event.activity_task_started_event_attributes
+                if step := self._steps.get(started.scheduled_event_id):
+                    step.attempts += started.attempt
+                    if step.waited_seconds is None:
+                        step.waited_seconds = _between(step.started_at, time_of(event.event_time))
+                    step.retried_because = started.last_failure.message or step.retried_because
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                completed = event.activity_task_completed_event_attributes
+                await self._completed(completed.scheduled_event_id, completed.result.payloads, event)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+                failed = event.activity_task_failed_event_attributes
+                self._ended(failed.scheduled_event_id, event, "failed", failed.failure.message)
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+                late = event.activity_task_timed_out_event_attributes
+                self._ended(
+                    late.scheduled_event_id, event, "failed", late.failure.cause.message or late.failure.message
+                )
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+                cancelled = event.activity_task_canceled_event_attributes
+                self._ended(cancelled.scheduled_event_id, event, "cancelled", "")
+
+    async def _wanted(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_scheduled_event_attributes
+        name, payloads, now = scheduled.activity_type.name, scheduled.input.payloads, time_of(event.event_time)
+        step: ResponseStep | CallStep | None = None
+        if name in TRANSPORT_OF_ACTIVITY:
+            create = await decoded(self._described, payloads, CreateResponse)
+            step = ResponseStep(
+                started_at=now,
+                iteration=create.iteration if create else None,
+                model=create.options.model if create else None,
+                transport=TRANSPORT_OF_ACTIVITY[name],
+            )
+        elif name == ActivityName.CALL_TOOL:
+            call = await decoded(self._described, payloads, CallTool)
+            if call is not None:
+                step = CallStep(
+                    started_at=now,
+                    iteration=call.iteration,
+                    call_id=call.call_id,
+                    name=call.name,
+                    arguments=call.arguments,
+                )
+        elif name in (ActivityName.AWAIT_RESPONSE, ActivityName.CANCEL_RESPONSE):
+            # They go on with the response that was created last.
+            if latest := self._latest_response():
+                self._steps[event.event_id] = latest
+            return
+        if step is not None:
+            self._steps[event.event_id] = step
+            self.story.steps.append(step)
+
+    async def _completed(self, scheduled: int, payloads: Sequence[Payload], event: HistoryEvent) -> None:
+        step = self._steps.get(scheduled)
+        if step is None:
+            return
+        step.seconds = _between(step.started_at, time_of(event.event_time))
+        if isinstance(step, CallStep):
+            answer = await decoded(self._described, payloads, ToolResult)
+            if answer is not None:
+                step.status, step.output = answer.outcome, answer.output
+            return
+        response = await self._response_in(payloads)
+        if isinstance(response, CreatedResponse) and response.finished is None:
+            step.response_id, step.status = response.response_id, response.status
+            step.model = response.model or step.model
+        elif response is not None:
+            record = response.finished if isinstance(response, CreatedResponse) else response
+            assert record is not None, "a response, or what a create has finished"
+            _tell(step, record)
+
+    async def _response_in(self, payloads: Sequence[Payload]) -> CreatedResponse | ResponseRecord | None:
+        content = await decoded(self._described, payloads, dict) or {}
+        kind: type[BaseModel] = ResponseRecord
+        if "response_id" in content:
+            kind = CreatedResponse
+        elif isinstance(content.get("response"), dict):
+            kind = WebSocketTurn
+        elif "id" not in content:
+            return None
+        value = await decoded(self._described, payloads, kind)
+        if isinstance(value, WebSocketTurn):
+            return value.response
+        return value if isinstance(value, CreatedResponse | ResponseRecord) else None
+
+    def _ended(self, scheduled: int, event: HistoryEvent, status: str, why: str) -> None:
+        if step := self._steps.get(scheduled):
+            step.seconds = _between(step.started_at, time_of(event.event_time))
+            step.status, step.error = status, why or step.error
+
+    def _latest_response(self) -> ResponseStep | None:
+        return next((step for step in reversed(self.story.steps) if isinstance(step, ResponseStep)), None)
+
+
+def _tell(step: ResponseStep, record: ResponseRecord) -> None:
+    step.response_id, step.status = record.id, record.status
+    step.model = record.model or step.model
+    step.usage = usage_of(record.usage)
+    step.text, step.reasoning_summary = record.all_text, record.reasoning_summary
+    step.error = record.error.message if record.error else None
+    if record.incomplete_details is not None and record.incomplete_details.reason:
+        step.error = record.incomplete_details.reason
+
+
+def _between(start: datetime, end: datetime) -> float:
+    return round(max((end - start).total_seconds(), 0), 3)

@@ -1,0 +1,64 @@
+"""`show`: what happened in a run, and with what."""
+
+from tests.support.runs import until
+from tests.support.shell import COMPLETED, Shell, has_response
+
+
+async def finished(shell: Shell, scenario: str, **fields: object) -> str:
+    job_id = await shell.start(scenario, **fields)
+    await shell.jobs.result(job_id)
+    return job_id
+
+
+async def test_every_response_and_call_is_shown_with_its_arguments_and_its_answer(shell: Shell) -> None:
+    job_id = await finished(shell, "calls?iterations=2")
+    told = (await shell.run("show", job_id, "--json")).json
+    kinds = [step["kind"] for step in told["steps"]]
+    assert (kinds[0], kinds[-1], kinds.count("response")) == ("response", "response", 3)
+    call = next(step for step in told["steps"] if step["kind"] == "call")
+    assert call["name"]
+    assert call["arguments"].startswith("{")
+    assert call["output"]
+    assert call["seconds"] is not None
+    response = told["steps"][0]
+    assert (response["iteration"], response["status"]) == (1, "completed")
+    assert response["usage"]["total_tokens"] > 0
+    assert told["request"]["task"] == "Do it."
+    assert told["result"]["status"] == "completed"
+
+
+async def test_a_person_reads_it_in_lines_and_a_document_in_markdown(shell: Shell) -> None:
+    job_id = await finished(shell, "calls?iterations=1")
+    lines = await shell.run("show", job_id)
+    assert (lines.code, lines.err) == (COMPLETED, "")
+    assert lines.out.startswith("completed · iteration 2 of 10")
+    assert "→" in lines.out
+    document = await shell.run("show", job_id, "--markdown")
+    assert document.out.startswith(f"# {job_id}\n\ncompleted · ")
+    assert "```json\n{" in document.out
+
+
+async def test_a_call_that_failed_says_why_wherever_it_is_shown(shell: Shell) -> None:
+    job_id = await finished(shell, 'calls?tool=read_file&arguments={"path": "gone.md"}')
+    for words in (["watch", job_id], ["status", job_id], ["show", job_id], ["show", job_id, "--markdown"]):
+        done = await shell.run(*words)
+        assert "read_file gone.md ✗" in done.out + done.err or "gone.md" in done.out, words
+        assert "There is no" in done.out + done.err or "does not exist" in done.out + done.err, words
+
+
+async def test_a_run_under_way_is_shown_so_far(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    await until(lambda: has_response(shell.jobs, job_id))
+    [step] = (await shell.run("show", job_id, "--json")).json["steps"]
+    assert step["status"] in ("queued", "in_progress")
+    assert step["response_id"]
+    await shell.jobs.cancel(job_id)
+    await shell.jobs.result(job_id)
+    [step] = (await shell.run("show", job_id, "--json")).json["steps"]
+    assert step["status"] == "cancelled"
+
+
+async def test_a_run_is_shown_without_a_worker(bare: Shell) -> None:
+    job_id = await bare.start("echo")
+    told = (await bare.run("show", job_id, "--json")).json
+    assert (told["job"]["status"], told["steps"]) == ("queued", [])
