@@ -262,7 +262,7 @@ class Settings(BaseSettings):
         description="The `temporal` binary; found or built if unset.",
     )
     retention: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
-        timedelta(hours=72), ge=timedelta(hours=24), description="How long the embedded Temporal keeps finished runs."
+        timedelta(days=30), ge=timedelta(hours=24), description="How long the embedded Temporal keeps finished runs."
     )
     idle_stop: Annotated[Duration, NOT_OF_THE_WORKER] = Field(
         timedelta(minutes=15),

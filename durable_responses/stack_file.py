@@ -10,10 +10,12 @@ from durable_responses.settings import Settings, SetupError
 
 
 class StackMode(StrEnum):
-    """Whether somebody watches the stack."""
+    """Whether somebody watches the stack, and what it is for."""
 
     FOREGROUND = "foreground"
     BACKGROUND = "background"
+    READING = "reading"
+    """In the background, without a worker: enough to look at runs."""
 
 
 class PartName(StrEnum):
@@ -76,6 +78,12 @@ class StackFile(BaseModel):
     def is_ready(self) -> bool:
         """Whether every part is up."""
         return bool(self.parts) and all(part.status is PartStatus.RUNNING for part in self.parts.values())
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether Temporal answers."""
+        temporal = self.parts.get(PartName.TEMPORAL)
+        return bool(self.parts) and (temporal is None or temporal.status is PartStatus.RUNNING)
 
     def run_url(self, workflow_id: str) -> str | None:
         """The Web UI's page of a run; None when the stack has no Web UI."""

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from durable_responses.cli.entry import COMMANDS
-from durable_responses.embedded import find_temporal_cli
 from durable_responses.provider import Provider, ProviderKind
-from durable_responses.settings import Settings
+from durable_responses.settings import child_environment
 from durable_responses.tools.registry import Registry
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import CHECKOUT, TemporalServer, WorkerProcess
@@ -98,13 +97,14 @@ async def test_the_output_of_the_readme_is_what_is_printed(temporal: TemporalSer
 
 async def test_the_commands_of_temporal_do_what_the_readme_says(temporal: TemporalServer, tmp_path: Path) -> None:
     """Start, query, signal and result, one after the other; then cancel, on a second run of that id."""
-    cli = await find_temporal_cli(Settings(), print)
     section = README.split("## From Temporal")[1].split("\n## ")[0]
-    start, query, signal, cancel, result = re.findall(r"^temporal (.*)$", section, re.MULTILINE)
+    start, query, signal, cancel, result = re.findall(r"^durable-responses (temporal .*)$", section, re.MULTILINE)
 
     async def typed(command: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
-            *(str(cli), *shlex.split(command), "--address", temporal.address),
+            *(sys.executable, "-m", "durable_responses.cli", *shlex.split(command)),
+            env=child_environment(TEMPORAL_ADDRESS=temporal.address, AGENT_STATE_FOLDER=str(tmp_path / "state")),
+            cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

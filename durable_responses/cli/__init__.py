@@ -5,6 +5,8 @@ command.py     how a function becomes a command, and what it is handed
 runs.py        run, start, watch, result          with options.py, sources.py and following.py
 jobs.py        status, show, cancel, list         with telling.py
 stack.py       doctor, up, down                   with checks.py
+temporal.py    temporal
+completion.py  completion
 output.py      streams, errors, exit codes
 reports.py     what --json prints
 screen.py      how a run looks

@@ -49,6 +49,8 @@ class Connection:
 
     jobs: "Jobs"
     stack: "StackFile | None"
+    settings: "Settings"
+    say: Callable[[str], None]
 
     async def find(self, said: str | None) -> str:
         """The id of the job that is meant, which is said where it was not typed. Raises `JobError`."""
@@ -57,12 +59,26 @@ class Connection:
             complain(f"The newest run: {job_id}")
         return job_id
 
+    async def with_worker_for(self, job_id: str) -> "Connection":
+        """A connection to the same runs, with a worker if one is needed: the run is open, and we started none so far.
+
+        Raises `JobError`, `SetupError`.
+        """
+        from durable_responses.stack_file import StackMode
+
+        if self.stack is None or self.stack.mode is not StackMode.READING or not await self.jobs.is_open(job_id):
+            return self
+        from durable_responses.embedded import ensure_running
+
+        await ensure_running(self.settings, self.say)
+        return await connected(self.settings, self.say)
+
     def web_ui(self, job_id: str) -> str | None:
         """The page of a job; None if no Web UI is known."""
         return self.stack.run_url(job_id) if self.stack else None
 
 
-async def connected(settings: "Settings") -> Connection:
+async def connected(settings: "Settings", say: Callable[[str], None]) -> Connection:
     """A connection that gives up soon and keeps quiet. Raises `TemporalUnreachable`, `SettingsError`."""
     with loading():
         from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
@@ -80,7 +96,8 @@ async def connected(settings: "Settings") -> Connection:
         runtime=Runtime(telemetry=TelemetryConfig(logging=quiet)),
         retry_config=RetryConfig(max_elapsed_time_millis=2000),
     )
-    return Connection(Jobs(client, settings.task_queue), None if configured_address() else StackFile.read(settings))
+    stack = None if configured_address() else StackFile.read(settings)
+    return Connection(Jobs(client, settings.task_queue), stack, settings, say)
 
 
 def command(name: str, *, prints_json: bool = True) -> Callable[[Work], Callable[[Sequence[str]], NoReturn]]:
@@ -90,9 +107,15 @@ def command(name: str, *, prints_json: bool = True) -> Callable[[Work], Callable
         def main(arguments: Sequence[str]) -> NoReturn:
             _leave(lambda: _run(_parser(name, work, prints_json=prints_json), name, arguments))
 
+        main.parameters = _parameters_of(work, prints_json=prints_json)  # type: ignore[attr-defined]
         return main
 
     return made
+
+
+def parameters_of(main: object) -> Sequence[inspect.Parameter]:
+    """What a command that was made here takes; nothing for another function."""
+    return getattr(main, "parameters", ())
 
 
 # --- the command line --------------------------------------------------------------------------------------------
@@ -112,11 +135,22 @@ class _PlainCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
+def _own(work: Work) -> list[inspect.Parameter]:
+    return [parameter for parameter in inspect.signature(work).parameters.values() if parameter.name not in _HANDED_IN]
+
+
+def _options_of(work: Work) -> Any:
+    """The dataclass of options that a function takes; None if it takes none."""
+    return next((parameter.annotation for parameter in _own(work) if parameter.name == "options"), None)
+
+
+def _parameters_of(work: Work, *, prints_json: bool) -> list[inspect.Parameter]:
+    parameters = [parameter for parameter in _own(work) if parameter.name != "options"]
+    return [*parameters, *_fields_of(_options_of(work)), *([_AS_JSON] if prints_json else [])]
+
+
 def _parser(name: str, work: Work, *, prints_json: bool) -> typer.Typer:
-    own = [parameter for parameter in inspect.signature(work).parameters.values() if parameter.name not in _HANDED_IN]
-    options = next((parameter.annotation for parameter in own if parameter.name == "options"), None)
-    parameters = [parameter for parameter in own if parameter.name != "options"] + _fields_of(options)
-    parameters += [_AS_JSON] if prints_json else []
+    options, parameters = _options_of(work), _parameters_of(work, prints_json=prints_json)
 
     def main(**said: Any) -> None:
         output = Output(as_json=said.pop("as_json", False))
@@ -200,7 +234,10 @@ async def _work(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
     settings = Settings.load()
     handed_in: dict[str, Any] = {"output": output, "settings": settings}
     if "connection" in wanted:
-        handed_in["connection"] = await connected(settings)
+        from durable_responses.embedded import ensure_readable
+
+        await ensure_readable(settings, output.say)
+        handed_in["connection"] = await connected(settings, output.say)
     return await work(**{name: handed_in[name] for name in wanted}, **said)
 
 

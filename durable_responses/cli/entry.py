@@ -39,6 +39,14 @@ GROUPS = {
         "up": Command("Run Temporal, the emulator and a worker until Ctrl-C.", "durable_responses.cli.stack", "up"),
         "down": Command("Stop what `up` or `run` started.", "durable_responses.cli.stack", "down"),
     },
+    "Around it": {
+        "temporal": Command(
+            "Run Temporal's own command line on the server of the runs.", "durable_responses.cli.temporal", "temporal"
+        ),
+        "completion": Command(
+            "Print what makes a shell complete commands and options.", "durable_responses.cli.completion", "completion"
+        ),
+    },
     "Programs": {
         "worker": Command("Run a worker, which executes agent runs.", "durable_responses.worker.__main__"),
         "emulator": Command("Run an emulator of the Responses API.", "durable_responses.emulator.__main__"),
@@ -89,8 +97,8 @@ def loading() -> Iterator[None]:
 def _help() -> str:
     lines = ["Usage: durable-responses COMMAND [ARGUMENTS]", "", "Long OpenAI agent runs that outlive any process."]
     for title, group in GROUPS.items():
-        lines += ["", f"{title}:", *(f"  {name:10}{command.help}" for name, command in group.items())]
-    lines += ["", "Options:", "  --version Show the version.", "  --help    Show this text; of a command: its own."]
+        lines += ["", f"{title}:", *(f"  {name:12}{command.help}" for name, command in group.items())]
+    lines += ["", "Options:", "  --version   Show the version.", "  --help      Show this text; of a command: its own."]
     return "\n".join(lines) + "\n"
 
 

@@ -66,7 +66,9 @@ async def cancel(
 
     The text that it has written so far is kept.
     """
-    _show(await connection.jobs.cancel(await connection.find(job), reason), connection, output)
+    job_id = await connection.find(job)
+    connection = await connection.with_worker_for(job_id)
+    _show(await connection.jobs.cancel(job_id, reason), connection, output)
     return ExitCode.COMPLETED
 
 

@@ -50,7 +50,8 @@ async def watch(connection: Connection, output: Output, job: JobId = None) -> Ex
 
     The answer goes to standard output, everything else to standard error.
     """
-    return await _follow(connection, await connection.find(job), output)
+    job_id = await connection.find(job)
+    return await _follow(await connection.with_worker_for(job_id), job_id, output)
 
 
 @command("result")
@@ -60,6 +61,7 @@ async def result(connection: Connection, output: Output, job: JobId = None) -> E
     Nothing else goes to standard output.
     """
     job_id = await connection.find(job)
+    connection = await connection.with_worker_for(job_id)
     outcome = await connection.jobs.result(job_id)
     if output.as_json:
         _print_result(outcome, job_id, connection, output)
@@ -79,7 +81,7 @@ async def _started(options: RunOptions, settings: "Settings", output: Output) ->
 
     request = agent_input(options, settings, Path.cwd())
     stack = await ensure_running(settings, output.say)
-    connection = await connected(settings)
+    connection = await connected(settings, output.say)
     if stack is not None:
         output.say(find_provider(settings).sentence)
     job_id = await connection.jobs.start(request, job_id=options.job_id)

@@ -1,6 +1,7 @@
 """The embedded stack: Temporal, emulator and worker as local processes, for users who have not configured their own.
 
-`up` runs it in the foreground, `ensure_running` in the background, `stop` stops it, `running_stack` says where it is.
+`up` runs it in the foreground, `ensure_running` in the background, `ensure_readable` its server alone,
+`stop` stops it, `running_stack` says where it is.
 All state is in the state folder of the settings.
 """
 
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from durable_responses.embedded.parts import PartCannotStart, temporal_command
-    from durable_responses.embedded.stack import StackError, ensure_running, running_stack, stop
+    from durable_responses.embedded.stack import StackError, ensure_readable, ensure_running, running_stack, stop
     from durable_responses.embedded.supervisor import StackRunning, up
     from durable_responses.embedded.temporal_cli import TemporalCliMissing, find_temporal_cli
 
@@ -18,6 +19,7 @@ __all__ = [
     "StackError",
     "StackRunning",
     "TemporalCliMissing",
+    "ensure_readable",
     "ensure_running",
     "find_temporal_cli",
     "running_stack",
@@ -32,6 +34,7 @@ _HOMES = {
     "StackError": "durable_responses.embedded.stack",
     "StackRunning": "durable_responses.embedded.supervisor",
     "TemporalCliMissing": "durable_responses.embedded.temporal_cli",
+    "ensure_readable": "durable_responses.embedded.stack",
     "ensure_running": "durable_responses.embedded.stack",
     "find_temporal_cli": "durable_responses.embedded.temporal_cli",
     "running_stack": "durable_responses.embedded.stack",

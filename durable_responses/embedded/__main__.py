@@ -12,7 +12,7 @@ from durable_responses.embedded.namespace import ensure_namespace
 from durable_responses.embedded.stack import clean
 from durable_responses.embedded.supervisor import StackRunning, up
 from durable_responses.embedded.temporal_cli import find_temporal_cli
-from durable_responses.embedded.topology import ServerTopology
+from durable_responses.embedded.topology import ReadingTopology, ServerTopology
 from durable_responses.process import leave, setup_telemetry
 from durable_responses.settings import Settings, SetupError
 from durable_responses.stack_file import StackMode
@@ -23,6 +23,8 @@ class Command(StrEnum):
 
     BACKGROUND = "background"
     """Run the stack until it is stopped or idle."""
+    READING = "reading"
+    """Run Temporal without a worker until it is stopped or nobody has looked at a run for a while."""
     CLEAN = "clean"
     """Stop what a killed supervisor left behind."""
     TEMPORAL = "temporal"
@@ -37,6 +39,9 @@ async def _run(command: Command, settings: Settings, *, workers: int) -> None:
     match command:
         case Command.BACKGROUND:
             await up(settings, logging.getLogger("durable_responses.embedded").info, mode=StackMode.BACKGROUND)
+        case Command.READING:
+            say = logging.getLogger("durable_responses.embedded").info
+            await up(settings, say, mode=StackMode.READING, topology=ReadingTopology)
         case Command.CLEAN:
             await clean(settings)
         case Command.TEMPORAL:
@@ -70,7 +75,7 @@ def main() -> int:
         asyncio.run(_run(given.command, settings, workers=given.workers))
     except StackRunning as error:
         # Two commands started a stack at the same time: the other one serves both.
-        if given.command is Command.BACKGROUND:
+        if given.command in (Command.BACKGROUND, Command.READING):
             return 0
         _tell(str(error))
         return 1

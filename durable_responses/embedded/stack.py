@@ -51,10 +51,30 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
 
             await find_temporal_cli(settings, say)
     stack = await _ready(settings, folder, say, timeout)
-    if await _is_outdated(stack, settings, say):
+    if stack.mode is StackMode.READING:
+        say("Temporal is running without a worker, for reading; restarting it with one.")
+    if stack.mode is StackMode.READING or await _is_outdated(stack, settings, say):
         prepare_workspace(settings, say)
         await stop(settings, say)
         stack = await _ready(settings, folder, say, timeout)
+    folder.last_use.touch()
+    return stack
+
+
+async def ensure_readable(settings: Settings, say: Say, *, timeout: float = 90) -> StackFile | None:
+    """Make sure that the records of the runs can be read; start Temporal in the background, without a worker, if not.
+
+    Returns the stack; None if Temporal is configured. Raises `StackError`, `TemporalCliMissing`.
+    """
+    if configured_address():
+        return None
+    folder = StateFolder(settings)
+    if not folder.stack_lock.is_held:
+        from durable_responses.embedded.temporal_cli import find_temporal_cli
+
+        folder.make()
+        await find_temporal_cli(settings, say)
+    stack = await _ready(settings, folder, say, timeout, StackMode.READING)
     folder.last_use.touch()
     return stack
 
@@ -107,11 +127,20 @@ async def _has_worker(settings: Settings) -> bool:
     return await readiness.worker_polls(await connect(settings), settings.task_queue, since=since)
 
 
-async def _ready(settings: Settings, folder: StateFolder, say: Say, timeout: float) -> StackFile:
-    """The running stack, started if necessary, once all of its parts are up."""
+_STARTING = {
+    StackMode.BACKGROUND: "Starting Temporal, a worker and everything else that is not configured, in the background.",
+    StackMode.READING: "Starting Temporal in the background, to read its runs.",
+}
+
+
+async def _ready(
+    settings: Settings, folder: StateFolder, say: Say, timeout: float, mode: StackMode = StackMode.BACKGROUND
+) -> StackFile:
+    """The running stack, started if necessary, once it can do what that mode is for."""
+    reads = mode is StackMode.READING
     give_up = time.monotonic() + timeout
     started: int | None = None
-    while not ((stack := running_stack(settings)) and stack.is_ready):
+    while not ((stack := running_stack(settings)) and (stack.can_be_read if reads else stack.is_ready)):
         if time.monotonic() > give_up:
             raise StackError(f"The stack is not ready after {timeout:.0f} s: see the logs in {folder.path / 'logs'}.")
         if started is not None and (code := _exit_code(started)) is not None:
@@ -119,16 +148,16 @@ async def _ready(settings: Settings, folder: StateFolder, say: Say, timeout: flo
             if code:
                 raise StackError(folder.last_words("stack"))
         if started is None and not folder.stack_lock.is_held:
-            say("Starting Temporal, a worker and everything else that is not configured, in the background.")
-            started = _start_in_background(folder)
+            say(_STARTING[mode])
+            started = _start_in_background(folder, mode)
         await asyncio.sleep(0.05)
     return stack
 
 
-def _start_in_background(folder: StateFolder) -> int:
+def _start_in_background(folder: StateFolder, mode: StackMode) -> int:
     # Not `subprocess`: this process ends first, and no object of it must end, or wait for, the stack.
     log = str(folder.log("stack"))
-    command = our_command("durable_responses.embedded", StackMode.BACKGROUND)
+    command = our_command("durable_responses.embedded", mode)
     return os.posix_spawn(
         command[0],
         command,

@@ -56,7 +56,8 @@ async def up(
     """
     folder = StateFolder(settings)
     folder.make()
-    prepare_workspace(settings, say)
+    if mode is not StackMode.READING:
+        prepare_workspace(settings, say)
     lock = await folder.stack_lock.take()
     if lock is None:
         raise StackRunning(_already(settings))
@@ -148,7 +149,7 @@ class _Supervisor:
                 for part in self._parts:
                     group.create_task(part.keep_alive([other for other in self._parts if other.kind in part.after]))
                 await self._announce()
-                if self._mode is StackMode.BACKGROUND:
+                if self._mode is not StackMode.FOREGROUND:
                     await self._until_idle()
                     self._stop()
         except ExceptionGroup as several:
@@ -213,7 +214,7 @@ class _Supervisor:
         while time.monotonic() - since < limit:
             await asyncio.sleep(min(_LOOK_FOR_RUNS, limit / 4))
             now_used = self._folder.last_use.stat().st_mtime
-            if now_used != used or await self._has_open_runs():
+            if now_used != used or (self._mode is StackMode.BACKGROUND and await self._has_open_runs()):
                 used, since = now_used, time.monotonic()
         self._say(f"No run was open for {limit / 60:.0f} minutes.")
 
@@ -231,9 +232,8 @@ class _Supervisor:
             await asyncio.sleep(_LOOK_AT_LOGS)
 
     async def _keep_warden(self) -> None:
-        then = our_command(
-            "durable_responses.embedded", "background" if self._mode is StackMode.BACKGROUND else "clean"
-        )
+        again = "clean" if self._mode is StackMode.FOREGROUND else self._mode.value
+        then = our_command("durable_responses.embedded", again)
         environment = child_environment(AGENT_STATE_FOLDER=str(self._folder.path))
         while True:
             with self._folder.open_log("stack") as log:

@@ -130,6 +130,14 @@ class DevTopology(Topology):
         ]
 
 
+class ReadingTopology(DevTopology):
+    """The dev server alone, for those who only look at runs."""
+
+    async def plans(self, ports: Ports) -> list[PartPlan]:
+        """Temporal and its Web UI."""
+        return await self.temporal(ports)
+
+
 @dataclass(frozen=True)
 class ServerTopology(Topology):
     """The Temporal server on PostgreSQL, its Web UI, and any number of workers, as in docker-compose.yml."""

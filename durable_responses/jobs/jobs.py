@@ -156,6 +156,10 @@ class Jobs:
             return await newest_job(self._client, self._task_queue)
         return await job_of(self._client, self._records, said)
 
+    async def is_open(self, job_id: str) -> bool:
+        """Whether the job has not ended, as the server knows it. Raises `JobNotFound`."""
+        return not is_closed(await self._records.describe(job_id))
+
     async def until_listed(self, job_id: str) -> None:
         """Wait a moment until lists, and `find`, know a job that was started just now."""
         await until_listed(self._client, job_id)

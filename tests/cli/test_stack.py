@@ -35,6 +35,26 @@ async def test_run_starts_what_is_needed_and_down_stops_it(fresh: Shell) -> None
     assert (await fresh.run("down")).out == "Nothing was running.\n"
     assert (await fresh.run("start", "Say that.", timeout=60)).code == COMPLETED
     assert (await fresh.run("result", job_id)).out == "Say this.\n"
+    assert "Say that." in (await fresh.run("show")).out
+
+
+async def test_after_its_end_the_stack_is_started_again_by_whoever_looks_at_runs(fresh: Shell) -> None:
+    """Temporal alone is started to read, and a worker as well for a run that is still open."""
+    done = await fresh.run("run", "Say this.", *scenario("echo"), timeout=60)
+    assert done.code == COMPLETED
+    thinking = await fresh.run("start", "Think on.", *scenario("think?seconds=20"))
+    assert (await fresh.run("down", timeout=60)).code == COMPLETED
+    read = await fresh.run("result", "say-this", timeout=60)
+    assert (read.code, read.out, read.err) == (
+        COMPLETED,
+        "Say this.\n",
+        "Starting Temporal in the background, to read its runs.\n",
+    )
+    listed = await fresh.run("list")
+    assert (len(listed.out.splitlines()), "Starting" in listed.err) == (2, False)
+    watched = await fresh.run("watch", thinking.out.strip(), timeout=120)
+    assert watched.code == COMPLETED
+    assert "with one" in watched.err
 
 
 async def test_up_serves_runs_until_ctrl_c(fresh: Shell) -> None:

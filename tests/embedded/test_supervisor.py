@@ -85,7 +85,7 @@ async def test_finished_runs_are_kept_for_three_days(standing: Stack) -> None:
     client = await connect(standing.settings)
     answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
     kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
-    assert kept == standing.settings.retention == timedelta(hours=72)
+    assert kept == standing.settings.retention == timedelta(days=30)
 
 
 async def test_taken_ports_are_left_to_whoever_has_them(stack: Stack) -> None:
