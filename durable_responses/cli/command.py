@@ -23,6 +23,7 @@ from typer.core import TyperCommand
 
 from durable_responses.cli.entry import did_you_mean, loading
 from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of_error
+from durable_responses.cli.sources import STANDARD_INPUT, text_of
 
 # What imports Temporal's client is imported where it is used: the help of a command is to be there at once.
 if TYPE_CHECKING:
@@ -59,6 +60,24 @@ class Connection:
             complain(f"The newest run: {job_id}")
         return job_id
 
+    async def find_to_tell(self, said: str, text: str | None) -> tuple[str, str]:
+        """The job that is meant, and what it is to be told: the text alone is for the newest. Raises `JobError`."""
+        if text is not None:
+            return await self.find(said), _typed(text)
+        if said == STANDARD_INPUT:
+            return await self.find(None), _typed(said)
+        if not any(map(str.isspace, said)) and (job_id := await self._job_called(said)):
+            raise UsageError(f"What is {job_id} to be told? Type it behind the id, in quotes.")
+        return await self.find(None), said
+
+    async def _job_called(self, said: str) -> str | None:
+        from durable_responses.jobs.job_errors import JobNotFound
+
+        try:
+            return await self.jobs.find(said)
+        except JobNotFound:
+            return None
+
     async def with_worker_for(self, job_id: str) -> "Connection":
         """A connection to the same runs, with a worker if one is needed: the run is open, and we started none so far.
 
@@ -76,6 +95,10 @@ class Connection:
     def web_ui(self, job_id: str) -> str | None:
         """The page of a job; None if no Web UI is known."""
         return self.stack.run_url(job_id) if self.stack else None
+
+
+def _typed(text: str) -> str:
+    return text_of(STANDARD_INPUT, "TEXT").strip() if text == STANDARD_INPUT else text
 
 
 async def connected(settings: "Settings", say: Callable[[str], None]) -> Connection:
@@ -155,7 +178,8 @@ def _parser(name: str, work: Work, *, prints_json: bool) -> typer.Typer:
     def main(**said: Any) -> None:
         output = Output(as_json=said.pop("as_json", False))
         if options is not None:
-            said = {"options": options(**said)}
+            fields = {field.name: said.pop(field.name) for field in dataclasses.fields(options)}
+            said["options"] = options(**fields)
         raise typer.Exit(_execute(name, work, said, output))
 
     # typer reads what a command takes from these two.

@@ -4,9 +4,11 @@ Options win over the JSON object of `--input`. Files are checked here already: a
 not be started.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,6 +42,14 @@ JobId = Annotated[
     str | None,
     typer.Argument(
         metavar="JOB", help="The job id of the run, or the beginning of it (default: the newest).", show_default=False
+    ),
+]
+
+
+JobOrText = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB", help="The run, or the beginning of its id (default: the newest).", show_default=False
     ),
 ]
 
@@ -250,14 +260,23 @@ _FIELDS = {
 }
 
 
-def agent_input(options: RunOptions, settings: "Settings", started_in: Path) -> AgentInput:
+def task_of(options: RunOptions) -> str | None:
+    """The task alone, where no other field of the input is to be read; None if none was given. Raises `UsageError`."""
+    _check_readers(options)
+    return _task(options, {})
+
+
+def agent_input(
+    options: RunOptions, settings: "Settings", started_in: Path, *, fields: Mapping[str, Any] = MappingProxyType({})
+) -> AgentInput:
     """The input of the run that was asked for. Paths are relative to the folder in which the command was started.
 
-    Raises `UsageError` for whatever cannot be used.
+    `fields` of an `AgentInput` hold where neither the options nor the JSON of --input say otherwise. Raises
+    `UsageError` for whatever cannot be used.
     """
     _check_readers(options)
     given = _json_object(options.input, "--input", _LIKE_AN_INPUT) if options.input is not None else {}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {**fields, **{name: value for name, value in given.items() if value is not None}}
     given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}
     if (task := _task(options, given)) is not None:
         given["task"] = task

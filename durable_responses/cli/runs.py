@@ -1,11 +1,14 @@
-"""`run`, `start`, `watch` and `result`: start a run, follow it, print its answer."""
+"""`run`, `start`, `watch`, `continue`, `steer` and `result`: start a run, follow it, print its answer, go on."""
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from durable_responses.cli.command import Connection, command, connected
-from durable_responses.cli.options import JobId, RunOptions, agent_input
+from durable_responses.cli.options import JobId, JobOrText, RunOptions, agent_input, task_of
 from durable_responses.cli.output import ExitCode, Output, complain, exit_code_of
 
 if TYPE_CHECKING:
@@ -54,6 +57,55 @@ async def watch(connection: Connection, output: Output, job: JobId = None) -> Ex
     return await _follow(await connection.with_worker_for(job_id), job_id, output)
 
 
+@command("continue")
+async def continue_run(
+    settings: "Settings",
+    output: Output,
+    options: RunOptions,
+    job: JobOrText,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Tell the model all that was said again, where the provider forgot it.")
+    ] = False,
+) -> ExitCode:
+    """Continue a run that has ended, however it ended, and follow it to its end.
+
+    It is a run of its own with the options of the first one, as far as none are given here. It goes on from the last
+    completed response; function calls that were left open are answered with their results, or as not executed.
+    """
+    from durable_responses.jobs.continuing import MEMO_CONTINUES
+
+    connection = await _with_worker(settings, output)
+    before, text = await connection.find_to_tell(job, task_of(options))
+    fields = await connection.jobs.continued(before, text, rebuild=rebuild)
+    rest = dataclasses.replace(options, task=None, task_file=None)
+    request = agent_input(rest, settings, Path.cwd(), fields=fields)
+    job_id = await connection.jobs.start(request, job_id=options.job_id, memo={MEMO_CONTINUES: before})
+    output.say(f"Started {job_id}, which continues {before}")
+    return await _follow(connection, job_id, output)
+
+
+@command("steer")
+async def steer(
+    connection: Connection,
+    output: Output,
+    job: JobOrText,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to tell it.", show_default=False)] = None,
+) -> ExitCode:
+    """Tell a running run something.
+
+    The model is given it at once where responses come over a WebSocket, else with its next response.
+    """
+    job_id, said = await connection.find_to_tell(job, text)
+    connection = await connection.with_worker_for(job_id)
+    await connection.jobs.steer(job_id, said)
+    if output.as_json:
+        from durable_responses.cli.reports import StartedJob
+
+        output.object(StartedJob(job_id=job_id, web_ui=connection.web_ui(job_id)))
+    output.say(f"Told {job_id}.")
+    return ExitCode.COMPLETED
+
+
 @command("result")
 async def result(connection: Connection, output: Output, job: JobId = None) -> ExitCode:
     """Print the answer of a run, once it has ended.
@@ -75,15 +127,20 @@ async def result(connection: Connection, output: Output, job: JobId = None) -> E
     return code
 
 
-async def _started(options: RunOptions, settings: "Settings", output: Output) -> tuple[Connection, str]:
+async def _with_worker(settings: "Settings", output: Output) -> Connection:
     from durable_responses.embedded import ensure_running
     from durable_responses.provider import find_provider
 
-    request = agent_input(options, settings, Path.cwd())
     stack = await ensure_running(settings, output.say)
     connection = await connected(settings, output.say)
     if stack is not None:
         output.say(find_provider(settings).sentence)
+    return connection
+
+
+async def _started(options: RunOptions, settings: "Settings", output: Output) -> tuple[Connection, str]:
+    request = agent_input(options, settings, Path.cwd())
+    connection = await _with_worker(settings, output)
     job_id = await connection.jobs.start(request, job_id=options.job_id)
     output.say(f"Started {job_id}")
     return connection, job_id
@@ -111,7 +168,7 @@ async def _follow(connection: Connection, job_id: str, output: Output) -> ExitCo
 def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCode:
     from rich.text import Text
 
-    from durable_responses.cli.screen import head_of, ids_of, particulars
+    from durable_responses.cli.screen import head_of, ids_of, particulars, ways_on
     from durable_responses.shown_text import shown
 
     assert view.result is not None, "a run is followed until it is closed"
@@ -125,7 +182,7 @@ def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCo
         _print_answer(view.result, output)
         output.say_all(air)
     output.say_all([*head_of(view, datetime.now(UTC)), *particulars(view.result)])
-    output.say_all(ids_of(view, connection.web_ui(view.job_id)))
+    output.say_all([*ids_of(view, connection.web_ui(view.job_id)), *ways_on(view)])
     return exit_code_of(view.result.status)
 
 

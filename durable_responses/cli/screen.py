@@ -3,6 +3,7 @@
 Text that a model, a tool or a server wrote is never trusted: control characters do not reach the terminal.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,8 @@ from datetime import datetime, timedelta
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from durable_responses.activities.messages import FailureType
+from durable_responses.jobs.continuing import MEMO_CONTINUES
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.shown_text import shown, shown_on_one_line
 from durable_responses.workflows.contract import (
@@ -220,7 +223,19 @@ def ids_of(view: JobView, web_ui: str | None) -> list[Text]:
     """Where a run is found again: its id, its response, its page."""
     ids = " · ".join(filter(None, [view.job_id, view.state.response_id]))
     lines = [Text(shown(ids), style="dim", overflow="fold")]
+    if isinstance(before := view.memo.get(MEMO_CONTINUES), str):
+        lines.insert(0, Text(shown(f"continues {before}"), style="dim", overflow="fold"))
     return [*lines, Text(web_ui, style=f"dim link {web_ui}", overflow="fold")] if web_ui else lines
+
+
+def ways_on(view: JobView) -> list[Text]:
+    """What can be typed next about a run, ready to paste."""
+    job = shlex.quote(shown(view.job_id))
+    ways = {"continue": f'continue {job} "…"', "details": f"show {job}"}
+    if not view.is_closed:
+        ways = {"follow": f"watch {job}", "steer": f'steer {job} "…"', "cancel": f"cancel {job}"}
+    width = max(map(len, ways))
+    return [Text(f"{name:{width}}  durable-responses {typed}", style="dim") for name, typed in ways.items()]
 
 
 def time_left(view: JobView, now: datetime) -> list[str]:
@@ -293,8 +308,10 @@ def particulars(result: AgentResult) -> list[str]:
     if result.artifact_error:
         lines.append(f"not saved: {result.artifact_error}")
     lines += [f"source: {citation.title or ''} {citation.url}" for citation in result.citations]
-    if result.status is AgentStatus.COMPLETED and result.response_id:
-        lines.append(f"continue from it: --previous-response-id {result.response_id}")
+    if result.error is not None and result.error.type == FailureType.CHAIN_REJECTED:
+        lines.append(
+            "The provider has forgotten the conversation: `durable-responses continue --rebuild` tells it again."
+        )
     return [shown(line) for line in lines]
 
 

@@ -14,6 +14,7 @@ _PATIENCE = 2.5  # seconds for one question to the Temporal server
 # ├── SeveralJobs
 # ├── JobExists
 # ├── InvalidInput
+# │   ├── StillRunning
 # │   └── KeyReused
 # ├── TemporalNotAnswering
 # └── TemporalRefused
@@ -56,6 +57,13 @@ class JobExists(JobError):
 
 class InvalidInput(JobError):
     """The input cannot be used, for instance because it does not fit into Temporal's records."""
+
+
+class StillRunning(InvalidInput):
+    """A job that has not ended cannot be continued."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} has not ended yet: steer it, or cancel it first.")
 
 
 class KeyReused(InvalidInput):

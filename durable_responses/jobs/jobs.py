@@ -22,12 +22,14 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.jobs.attribute_registration import says_unregistered
+from durable_responses.jobs.continuing import MEMO_CONTINUES, continued, rebuilt
 from durable_responses.jobs.finding import AGENT_RUNS, job_of, newest_job, until_listed
 from durable_responses.jobs.job_errors import (
     InvalidInput,
     JobExists,
     JobNotFound,
     KeyReused,
+    StillRunning,
     TemporalNotAnswering,
     TemporalRefused,
     asking_temporal,
@@ -65,6 +67,7 @@ from durable_responses.jobs.story import Story, story_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
+    STEER_SIGNAL,
     WORKFLOW_TYPE,
     AgentInput,
     AgentResult,
@@ -72,7 +75,7 @@ from durable_responses.workflows.contract import (
     AgentStatus,
     TaskQueue,
 )
-from durable_responses.workflows.rules import parse_input
+from durable_responses.workflows.rules import parse_input, unusable_steering_message
 from durable_responses.workflows.search_attributes import search_attributes_of
 from durable_responses.workflows.web_ui import MEMO_TASK, summary_of, task_text
 
@@ -82,6 +85,7 @@ _POLL_WINDOW = timedelta(seconds=70)  # a worker polls again after at most 60 s
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 3.0  # seconds between two looks at a run
 _PAUSE_GROWTH = 1.3
 _READS_AT_ONCE = 20  # jobs
+_LONGEST_CHAIN = 50  # jobs, each of which continues the one before
 
 
 class _WorkerAnswer(BaseModel):
@@ -175,6 +179,42 @@ class Jobs:
     async def story(self, job_id: str) -> Story:
         """Every response and function call of the job so far; no worker is asked. Raises `JobNotFound`."""
         return await story_of(self._client, await self._records.describe(job_id))
+
+    async def continued(self, job_id: str, text: str, *, rebuild: bool = False) -> dict[str, Any]:
+        """The fields of an input that continues an ended job with `text`; `rebuild`: without the provider's memory.
+
+        Start it with the memo `continues`. Raises `JobNotFound`, `StillRunning`.
+        """
+        if not text.strip():
+            raise InvalidInput("Nothing is said to continue with: the text is empty.")
+        if await self.is_open(job_id):
+            raise StillRunning(job_id)
+        stories = [await self.story(job_id)]
+        if not rebuild and (fields := continued(stories[0], text)) is not None:
+            return fields
+        while len(stories) < _LONGEST_CHAIN and (before := await self._continued_by(job_id)) is not None:
+            try:
+                stories.insert(0, await self.story(before))
+            except JobNotFound:  # its retention is over
+                break
+            job_id = before
+        return rebuilt(stories, text)
+
+    async def _continued_by(self, job_id: str) -> str | None:
+        before = (await self._records.memo(await self._records.describe(job_id))).get(MEMO_CONTINUES)
+        return before if isinstance(before, str) else None
+
+    async def steer(self, job_id: str, text: str) -> None:
+        """Tell a running job something; the model is given it with its next response at the latest.
+
+        Raises `JobNotFound`, `InvalidInput`.
+        """
+        if problem := unusable_steering_message(text, []):
+            raise InvalidInput(f"The message cannot be sent: {problem}")
+        if not await self.is_open(job_id):
+            raise InvalidInput(f"Job {job_id} has ended: continue it instead.")
+        async with asking_temporal(job_id):
+            await self._client.get_workflow_handle(job_id).signal(STEER_SIGNAL, text)
 
     async def result(self, job_id: str) -> AgentResult:
         """Wait until the run has closed, and return its result, whatever its status. Raises `JobNotFound`."""

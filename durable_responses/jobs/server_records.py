@@ -266,13 +266,13 @@ def unattended(described: WorkflowExecutionDescription, now: datetime) -> Waitin
     """That a run waits for a worker, or for a free slot of one. `now` is the server's time."""
     if not is_unattended(described):
         return None
-    first = min(described.raw_description.pending_activities, key=lambda each: _time(each.scheduled_time))
+    first = min(described.raw_description.pending_activities, key=lambda each: time_of(each.scheduled_time))
     step = _STEPS.get(first.activity_type.name, first.activity_type.name)
-    due = _time(first.scheduled_time)
+    due = time_of(first.scheduled_time)
     if first.attempt > 1 and due > now:
         return Waiting(
             what=f"{step} is to be tried again",
-            since=_time(first.last_started_time),
+            since=time_of(first.last_started_time),
             attempt=first.attempt - 1,
             next_at=due,
             cause=first.last_failure.message or None,

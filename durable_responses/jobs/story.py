@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
@@ -27,6 +27,7 @@ from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
 from durable_responses.jobs.server_records import decoded, time_of
 from durable_responses.workflows.contract import AgentInput, AgentUsage
 from durable_responses.workflows.ledger import usage_of
+from durable_responses.workflows.rules import may_be_continued, unanswerable_calls
 
 _LONGEST_READING = 60.0  # seconds, for all pages of a history
 
@@ -59,8 +60,19 @@ class Step(BaseModel):
     error: str | None = None
 
 
+class WantedCall(BaseModel):
+    """A function call as a response asks for it, whether it was executed or not."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
 class ResponseStep(Step):
-    """A response: what it said and what it cost."""
+    """A response: what it said and what it cost.
+
+    `calls` and `can_be_continued` are for those who continue the run; they are not printed.
+    """
 
     kind: StepKind = StepKind.RESPONSE
     response_id: str | None = None
@@ -69,6 +81,8 @@ class ResponseStep(Step):
     usage: AgentUsage | None = None
     text: str = ""
     reasoning_summary: str = ""
+    calls: list[WantedCall] = Field([], exclude=True)
+    can_be_continued: bool = Field(False, exclude=True)
 
 
 class CallStep(Step):
@@ -237,6 +251,10 @@ def _tell(step: ResponseStep, record: ResponseRecord) -> None:
     step.model = record.model or step.model
     step.usage = usage_of(record.usage)
     step.text, step.reasoning_summary = record.all_text, record.reasoning_summary
+    step.calls = [
+        WantedCall(call_id=call.call_id, name=call.name, arguments=call.arguments) for call in record.function_calls
+    ]
+    step.can_be_continued = may_be_continued(record) and not unanswerable_calls(record)
     step.error = record.error.message if record.error else None
     if record.incomplete_details is not None and record.incomplete_details.reason:
         step.error = record.incomplete_details.reason

@@ -97,7 +97,7 @@ def test_wrong_arguments_of_a_program_are_wrong_usage() -> None:
 
 def test_a_target_of_make_does_what_the_command_of_its_name_does() -> None:
     targets = dict(re.findall(r"^([a-z-]+):.*## (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
-    alike = targets.keys() & COMMANDS.keys()
+    alike = targets.keys() & COMMANDS.keys() - {"temporal"}  # prints where the program is that our command becomes
     assert alike == {"run", "up", "down", "mcp"}
     assert [name for name in alike if not targets[name].startswith(COMMANDS[name].help.rstrip("."))] == []
 

@@ -15,7 +15,8 @@ async def test_status_shows_an_open_run(shell: Shell) -> None:
     await until(lambda: has_response(shell.jobs, job_id))
     done = await shell.run("status", job_id)
     assert done.code == COMPLETED
-    assert re.match(r"running · iteration 1 of 10 · 0:\d\d\n" + job_id, done.out)
+    assert re.match(r"running · iteration 1 of 10 · 0:\d\d\nDo it\.\n", done.out)
+    assert re.search(rf"^{job_id} · resp_\w+$", done.out, re.MULTILINE)
     await shell.jobs.cancel(job_id)
 
 

@@ -316,7 +316,6 @@ def test_a_finished_run_says_where_it_was_saved_and_how_to_go_on() -> None:
         "saved: /out/a.md",
         "not saved: no space",
         "source: Example https://example.com",
-        "continue from it: --previous-response-id resp_2",
     ]
 
 

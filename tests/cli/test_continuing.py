@@ -1,0 +1,97 @@
+"""`continue` and `steer`: going on from a run that has ended, and telling a running one something."""
+
+import pytest
+
+from durable_responses.jobs.continuing import NOT_EXECUTED
+from tests.support.runs import until
+from tests.support.shell import CANCELLED, COMPLETED, INCOMPLETE, USAGE, Shell, has_response, scenario
+
+
+async def test_a_completed_run_is_continued_with_its_options_as_a_run_of_its_own(shell: Shell) -> None:
+    first = await shell.run("run", "One.", "--json", "--tenant", "acme", *scenario("echo"))
+    done = await shell.run("continue", first.json["job_id"], "And two.", "--json")
+    assert (done.code, done.json["output_text"]) == (COMPLETED, "And two.")
+    assert done.json["job_id"] != first.json["job_id"]
+    shown = (await shell.run("show", done.json["job_id"], "--json")).json
+    assert shown["request"]["previous_response_id"] == first.json["response_id"]
+    assert (shown["request"]["tenant"], shown["request"]["reasoning_effort"]) == ("acme", "high")
+    assert f"continues {first.json['job_id']}" in (await shell.run("show", done.json["job_id"])).out
+
+
+async def test_options_can_be_changed_and_the_newest_run_is_continued_without_an_id(shell: Shell) -> None:
+    first = await shell.run("start", "One.", *scenario("echo"))
+    await shell.jobs.result(first.out.strip())
+    done = await shell.run("continue", "And two.", "--effort", "low", "--json")
+    assert done.code == COMPLETED
+    shown = (await shell.run("show", done.json["job_id"], "--json")).json
+    assert shown["request"]["reasoning_effort"] == "low"
+    assert f"continues {first.out.strip()}" in done.err
+
+
+async def test_calls_that_were_left_open_are_answered_as_not_executed(shell: Shell) -> None:
+    first = await shell.run("run", "Call.", "--max-iterations", "1", "--json", *scenario("calls?iterations=1"))
+    assert first.code == INCOMPLETE
+    done = await shell.run("continue", first.json["job_id"], "Go on.", "--max-iterations", "5", "--json")
+    assert done.code == COMPLETED, done.err
+    items = (await shell.run("show", done.json["job_id"], "--json")).json["request"]["task"]
+    assert [item.get("output") for item in items] == [NOT_EXECUTED, None]
+    assert items[-1] == {"role": "user", "content": "Go on."}
+
+
+async def test_a_cancelled_run_without_a_completed_response_is_told_again(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    await until(lambda: has_response(shell.jobs, job_id))
+    await shell.jobs.cancel(job_id)
+    await shell.jobs.result(job_id)
+    done = await shell.run("continue", job_id, "Now.", "--json", *scenario("echo"))
+    assert done.code == COMPLETED
+    shown = (await shell.run("show", done.json["job_id"], "--json")).json
+    assert [item["content"] for item in shown["request"]["task"]] == ["Do it.", "Now."]
+
+
+async def test_a_conversation_can_be_told_again_over_several_runs(shell: Shell) -> None:
+    job_id = await shell.start("calls?iterations=1")
+    await shell.jobs.result(job_id)
+    second = await shell.run("continue", job_id, "Second.", "--json", *scenario("echo"))
+    third = await shell.run("continue", second.json["job_id"], "Third.", "--rebuild", "--json")
+    assert third.code == COMPLETED, third.err
+    items = (await shell.run("show", third.json["job_id"], "--json")).json["request"]["task"]
+    texts = [item["content"] for item in items if "content" in item]
+    assert texts == ["Do it.", "All calls are answered.", "Second.", "Second.", "Third."]
+    assert {item["type"] for item in items if "type" in item} == {"function_call", "function_call_output"}
+
+
+async def test_a_run_that_is_still_running_is_steered_and_not_continued(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    refused = await shell.run("continue", job_id, "More.")
+    assert refused.code == USAGE
+    assert "has not ended yet" in refused.err
+    steered = await shell.run("steer", job_id, "Be brief.")
+    assert (steered.code, steered.out) == (COMPLETED, "")
+    assert [steer.text for steer in (await shell.jobs.state(job_id)).state.steers] == ["Be brief."]
+    await shell.jobs.cancel(job_id)
+
+
+@pytest.mark.parametrize("command", ["continue", "steer"])
+async def test_a_run_that_is_told_nothing_is_left_alone(shell: Shell, command: str) -> None:
+    job_id = await shell.start("echo")
+    await shell.jobs.result(job_id)
+    for words in ([job_id], [job_id, ""], [job_id, "-"]):
+        refused = await shell.run(command, *words)
+        assert (refused.code, refused.out) == (USAGE, ""), words
+
+
+async def test_a_run_that_has_ended_is_not_steered(shell: Shell) -> None:
+    job_id = await shell.start("echo")
+    await shell.jobs.result(job_id)
+    refused = await shell.run("steer", job_id, "Be brief.")
+    assert refused.code == USAGE
+    assert "continue it" in refused.err
+
+
+async def test_the_end_of_a_run_says_how_to_go_on(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    await shell.jobs.cancel(job_id)
+    done = await shell.run("watch", job_id)
+    assert done.code == CANCELLED
+    assert f'durable-responses continue {job_id} "…"' in done.err
