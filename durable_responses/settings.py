@@ -352,6 +352,11 @@ def _first_problem(error: ValidationError) -> str:
     return f"{variable} cannot be used: {problem['msg'].removeprefix('Value error, ')}."
 
 
+def is_set(variable: str) -> bool:
+    """Whether a variable of the environment has a value."""
+    return bool(os.environ.get(variable))
+
+
 def child_environment(**changes: str | None) -> dict[str, str]:
     """This process's environment for a child, with `changes` on top; None removes a variable."""
     environment = {**os.environ, **{name: value for name, value in changes.items() if value is not None}}

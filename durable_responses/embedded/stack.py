@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 
@@ -11,14 +12,33 @@ from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import our_command
-from durable_responses.settings import Settings, SetupError, child_environment, configured_address
+from durable_responses.settings import Settings, SetupError, child_environment, configured_address, is_set
 from durable_responses.stack_file import StackFile, StackMode
 from durable_responses.workspace import prepare_workspace
 
 # A poll for tasks lasts a minute; a worker that has not polled for longer is gone.
 _POLL_SECONDS = 70.0
-# A worker with another key, provider or server would lose the runs that are open.
-_MUST_FIT = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "AGENT_TASK_QUEUE"}
+# A worker with another key, provider or server would lose the runs that are open; one with another workspace would work
+# in another project's folder.
+_MUST_FIT = {
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "TEMPORAL_ADDRESS",
+    "TEMPORAL_NAMESPACE",
+    "AGENT_TASK_QUEUE",
+    "AGENT_WORKSPACE",
+}
+# They follow from the folder that a command is started in: nobody forgets to set them.
+_OF_THE_PLACE = {"AGENT_WORKSPACE", "AGENT_FILES_ROOT", "AGENT_OUTPUT_ROOT"}
+_CHECK_TOOLS = """
+import sys
+from durable_responses.tools.registry import Registry, RegistryError
+sys.path.append("")
+try:
+    Registry.from_modules(sys.argv[1:])
+except RegistryError as error:
+    sys.exit(str(error))
+"""
 
 
 class StackError(SetupError):
@@ -54,7 +74,9 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
     if stack.mode is StackMode.READING:
         say("Temporal is running without a worker, for reading; restarting it with one.")
     if stack.mode is StackMode.READING or await _is_outdated(stack, settings, say):
+        # Whatever is wrong here is found before what works is stopped.
         prepare_workspace(settings, say)
+        await _check_tools(settings)
         await stop(settings, say)
         stack = await _ready(settings, folder, say, timeout)
     folder.last_use.touch()
@@ -183,15 +205,43 @@ async def _is_outdated(stack: StackFile, settings: Settings, say: Say) -> bool:
     if not differing:
         return False
     names = ", ".join(differing)
-    if stack.mode is StackMode.BACKGROUND and await _open_runs(stack, settings) == 0:
+    forgotten = [name for name in differing if name.isupper() and name not in _OF_THE_PLACE and not is_set(name)]
+    is_idle = stack.mode is StackMode.BACKGROUND and await _open_runs(stack, settings) == 0
+    if is_idle and forgotten and (unfit := sorted(_MUST_FIT & set(forgotten))):
+        raise StackError(
+            f"The running stack was started with another {', '.join(unfit)}, which is not set here: set it, "
+            "or run `durable-responses down`."
+        )
+    if is_idle and forgotten == differing:
+        say(f"The running stack was started with another {names}, which is not set here; it is used as it is.")
+        return False
+    if is_idle:
         say(f"The background stack was started with another {names}; restarting it.")
         return True
-    if _MUST_FIT & set(differing):
+    if unfit := sorted(_MUST_FIT & set(differing)):
+        own = " To work here meanwhile, set AGENT_STATE_FOLDER: then this project has a stack of its own."
         raise StackError(
             f"The running stack was started with another {names}: wait for its runs, or run `durable-responses down`."
+            + (own if "AGENT_WORKSPACE" in unfit else "")
         )
     say(f"The running stack was started with another {names}; `durable-responses down` stops it, to use the new one.")
     return False
+
+
+async def _check_tools(settings: Settings) -> None:
+    """Raises `StackError`, which names the module, if a worker could not load the tools."""
+    if not settings.tool_modules:
+        return
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", _CHECK_TOOLS, *settings.tool_modules),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    if process.returncode:
+        lines = told.decode(errors="replace").strip().splitlines() or ["they printed nothing"]
+        raise StackError(f"The tools of AGENT_TOOL_MODULES cannot be loaded, so nothing was changed: {lines[-1]}")
 
 
 async def _open_runs(stack: StackFile, settings: Settings) -> int | None:

@@ -129,6 +129,40 @@ async def test_a_stack_with_open_runs_and_a_small_difference_is_used_with_a_word
     assert standing.said[-1].startswith("The running stack was started with another AGENT_MAX_TOOLS")
 
 
+async def test_a_run_never_works_in_the_folder_of_another_project(
+    standing: Stack, open_run: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H1: it is refused by name before anything is paid, and told what to do."""
+    before = standing.file
+    (tmp_path / "other" / "workspace").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "other")
+    with pytest.raises(StackError, match=r"another AGENT_WORKSPACE.*: wait for its runs.*AGENT_STATE_FOLDER"):
+        await standing.ensure_running()
+    assert standing.file == before
+
+
+async def test_a_variable_that_is_forgotten_in_a_second_terminal_restarts_nothing(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H1"""
+    with monkeypatch.context() as first_terminal:
+        first_terminal.setenv("AGENT_MODEL", "gpt-other")
+        before = await stack.ensure_running()
+    assert await stack.ensure_running() == before
+    assert stack.said[-1].startswith("The running stack was started with another AGENT_MODEL, which is not set here")
+
+
+async def test_a_typo_in_the_tool_modules_is_found_before_a_stack_that_works_is_stopped(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H1"""
+    before = await stack.ensure_running()
+    monkeypatch.setenv("AGENT_TOOL_MODULES", "no_such_module")
+    with pytest.raises(StackError, match=r"AGENT_TOOL_MODULES cannot be loaded.*no_such_module"):
+        await stack.ensure_running()
+    assert stack.file == before
+
+
 async def test_tools_of_the_folder_one_works_in_are_found_and_files_named_like_ours_are_not_run(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
