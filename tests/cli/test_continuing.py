@@ -39,7 +39,7 @@ async def test_calls_that_were_left_open_are_answered_as_not_executed(shell: She
 
 
 async def test_a_cancelled_run_without_a_completed_response_is_told_again(shell: Shell) -> None:
-    job_id = await shell.start("think?seconds=60")
+    job_id = (await shell.run("start", "Do it.", *scenario("think?seconds=60"))).out.strip()
     await until(lambda: has_response(shell.jobs, job_id))
     await shell.jobs.cancel(job_id)
     await shell.jobs.result(job_id)
@@ -50,7 +50,7 @@ async def test_a_cancelled_run_without_a_completed_response_is_told_again(shell:
 
 
 async def test_a_conversation_can_be_told_again_over_several_runs(shell: Shell) -> None:
-    job_id = await shell.start("calls?iterations=1")
+    job_id = (await shell.run("start", "Do it.", *scenario("calls?iterations=1"))).out.strip()
     await shell.jobs.result(job_id)
     second = await shell.run("continue", job_id, "Second.", "--json", *scenario("echo"))
     third = await shell.run("continue", second.json["job_id"], "Third.", "--rebuild", "--json")
