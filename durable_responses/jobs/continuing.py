@@ -23,7 +23,7 @@ def continued(story: Story, text: str) -> dict[str, Any] | None:
     Calls of that response are answered: with their results as far as there are any, else that they were not executed.
     """
     last = next((step for step in reversed(story.steps) if _is_continued(step)), None)
-    if not isinstance(last, ResponseStep):
+    if not isinstance(last, ResponseStep) or not last.is_kept:
         return None
     answers = _answers(last, _outputs(story))
     task = [*answers, _said_by("user", text)] if answers else text

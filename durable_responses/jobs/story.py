@@ -71,7 +71,8 @@ class WantedCall(BaseModel):
 class ResponseStep(Step):
     """A response: what it said and what it cost.
 
-    `calls` and `can_be_continued` are for those who continue the run; they are not printed.
+    `calls`, `can_be_continued` and `is_kept` (by the provider, to continue from by its id) are for those who continue
+    the run; they are not printed.
     """
 
     kind: StepKind = StepKind.RESPONSE
@@ -83,6 +84,7 @@ class ResponseStep(Step):
     reasoning_summary: str = ""
     calls: list[WantedCall] = Field([], exclude=True)
     can_be_continued: bool = Field(False, exclude=True)
+    is_kept: bool = Field(True, exclude=True)
 
 
 class CallStep(Step):
@@ -184,6 +186,7 @@ class _Telling:
                 iteration=create.iteration if create else None,
                 model=create.options.model if create else None,
                 transport=TRANSPORT_OF_ACTIVITY[name],
+                is_kept=create is None or _is_kept(create),
             )
         elif name == ActivityName.CALL_TOOL:
             call = await decoded(self._described, payloads, CallTool)
@@ -244,6 +247,11 @@ class _Telling:
 
     def _latest_response(self) -> ResponseStep | None:
         return next((step for step in reversed(self.story.steps) if isinstance(step, ResponseStep)), None)
+
+
+def _is_kept(create: CreateResponse) -> bool:
+    told = create.conversation
+    return told is None or (told.store is not False and not told.in_full)
 
 
 def _tell(step: ResponseStep, record: ResponseRecord) -> None:

@@ -61,6 +61,15 @@ async def test_a_conversation_can_be_told_again_over_several_runs(shell: Shell) 
     assert {item["type"] for item in items if "type" in item} == {"function_call", "function_call_output"}
 
 
+async def test_a_run_that_kept_its_conversation_itself_is_told_again(shell: Shell) -> None:
+    first = await shell.run("run", "One.", "--json", "--conversation", "full", *scenario("echo"))
+    done = await shell.run("continue", first.json["job_id"], "And two.", "--json")
+    assert (done.code, done.json["output_text"]) == (COMPLETED, "And two.")
+    asked = (await shell.run("show", done.json["job_id"], "--json")).json["request"]
+    assert asked.get("previous_response_id") is None
+    assert [item["content"] for item in asked["task"]] == ["One.", "One.", "And two."]
+
+
 async def test_a_run_that_is_still_running_is_steered_and_not_continued(shell: Shell) -> None:
     job_id = await shell.start("think?seconds=60")
     refused = await shell.run("continue", job_id, "More.")
