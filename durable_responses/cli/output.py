@@ -112,7 +112,7 @@ class Output:
             complain(line)
             sys.stderr.flush()
         else:
-            self.console.print(line, soft_wrap=not (line.no_wrap and self.is_screen))
+            _print(line, self.console, cut=self.is_screen)
 
     def say_all(self, lines: "Sequence[str | Text]") -> None:
         """Lines beside what was asked for."""
@@ -125,7 +125,7 @@ class Output:
             sys.stdout.write(f"{shown(line)}\n")
             sys.stdout.flush()
         else:
-            self._asked_for.print(line, soft_wrap=not (line.no_wrap and self.reports_on_screen))
+            _print(line, self._asked_for, cut=self.reports_on_screen)
 
     def report_all(self, lines: "Sequence[str | Text]") -> None:
         """Lines of what was asked for."""
@@ -153,6 +153,14 @@ class Output:
 
         # A link shows where it leads: its text may be chosen to mislead.
         self._asked_for.print(Markdown(text, hyperlinks=False))
+
+
+def _print(line: "Text", console: "Console", *, cut: bool) -> None:
+    # Said again: rich forgets what a text says of itself. Nothing is cut that goes to a file.
+    if cut and line.no_wrap:
+        console.print(line, no_wrap=True, overflow=line.overflow)
+    else:
+        console.print(line, soft_wrap=True)
 
 
 def _console(*, stderr: bool) -> "Console":

@@ -208,7 +208,7 @@ def head_of(view: JobView, now: datetime) -> list[Text]:
     """The state of a run, line by line; the first line is its status."""
     status, *rest = standing(view, now)
     rest += time_left(view, now)
-    lines = [_one_line(Text(" · ").join([Text(status, style=_STYLES[view.state.status]), *map(Text, rest)]))]
+    lines = [Text(" · ").join([Text(status, style=_STYLES[view.state.status]), *map(Text, rest)])]
     if task := shown_on_one_line(_task_of(view)):
         lines.append(_one_line(Text(task)))
     if told := response_line(view, now):
@@ -347,7 +347,7 @@ def list_of(views: Sequence[JobView], now: datetime, width: int) -> list[Text]:
             line = _one_line(Text.assemble(line, _GAP, (task, "dim")))
         lines.append(line)
         if not is_wide:
-            told = " · ".join(filter(None, [task, shown(view.state.model or "")]))
+            told = " · ".join(filter(None, [shown(view.state.model or ""), task]))
             lines.append(_one_line(Text(f"{'':{widths[0]}}{_GAP}{told}", style="dim")))
         if waiting := waiting_text(view.state, now):
             lines.append(_one_line(Text(f"{'':{widths[0]}}{_GAP}{shown(f'Waiting: {waiting}')}", style="yellow")))

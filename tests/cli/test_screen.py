@@ -347,7 +347,7 @@ def test_a_list_has_a_line_for_each_job_on_a_wide_terminal() -> None:
 def test_a_list_has_a_second_line_for_the_task_on_a_narrow_terminal() -> None:
     _, first, second = list_of([view_of(**LISTED)], NOW, 80)
     assert first.plain.split() == ["running", "41", "seconds", "ago", "2/10", "1,234", "agent-1"]
-    assert second.plain.strip() == "Count the files · gpt-5.4"
+    assert second.plain.strip() == "gpt-5.4 · Count the files"
 
 
 def test_an_empty_list_has_its_header() -> None:
