@@ -20,7 +20,7 @@ from durable_responses.activities.clocks import steady
 from durable_responses.activities.cures import Changed
 from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
 from durable_responses.activities.heartbeats import Heartbeats, WaitingReports, earlier_heartbeat
-from durable_responses.activities.messages import CreatePhase, HeartbeatDetails
+from durable_responses.activities.messages import CreatePhase, CreateResponse, HeartbeatDetails
 from durable_responses.responses_api.client import CREATE_TIMEOUT
 from durable_responses.responses_api.errors import NotProcessed, ResponsesError, Unreachable
 
@@ -35,18 +35,30 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 
 
-def response_of_earlier_attempt() -> str | None:
+def response_of_earlier_attempt(create: CreateResponse) -> str | None:
     """The id that an earlier attempt of this activity obtained; None if this attempt may send the request.
 
     The heartbeat decides, whatever the attempt's number is. An earlier attempt that left none may have been killed just
-    after sending, so that counts as ambiguous. Raises the ambiguous create.
+    after sending, so that counts as ambiguous, unless the create is announced (see `is_announced`): then nothing was
+    sent, for instance because the task lay in a worker that was frozen. Raises the ambiguous create.
     """
     heartbeat = earlier_heartbeat()
     if heartbeat is not None and heartbeat.response_id is not None:
         return heartbeat.response_id
+    if heartbeat is None and is_announced(create) and activity.info().attempt > 1:
+        return None
     if (heartbeat is None and not came_first()) or (heartbeat is not None and heartbeat.phase is CreatePhase.POSTING):
         raise ambiguous_create("the worker was lost while it sent the request.")
     return None
+
+
+def is_announced(create: CreateResponse) -> bool:
+    """Whether the server has to know of its POST before that is sent: so it is after a create that was ambiguous.
+
+    No further one can follow, so it must not be spent on tasks that nobody has begun: all polls of a frozen worker are
+    given some, one after the other.
+    """
+    return create.attempt > 1
 
 
 @dataclass
@@ -54,6 +66,7 @@ class Sending:
     """The sending of one create, by the attempt that has this claim to it. Times are in seconds since the epoch.
 
     `patience`: seconds that a create holds its slot while it is turned away; then it fails and Temporal retries.
+    `is_announced`: whether the first POST, too, waits until the server has the heartbeat before it.
 
     Heartbeats are throttled, and one on its way dies with the worker. So none is sent before the first POST: a worker
     that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `heartbeat`
@@ -65,6 +78,7 @@ class Sending:
     now: Callable[[], float]
     heartbeat: HeartbeatDetails | None = None
     patience: float = CREATE_PATIENCE
+    is_announced: bool = False
 
     def __post_init__(self) -> None:
         self.reports = WaitingReports(self.heartbeat.waiting if self.heartbeat else None)
@@ -131,7 +145,7 @@ class Sending:
         """Announce the POST. If a retry was allowed until now, this heartbeat must arrive before the POST does; and an
         attempt that is late must not send what another one may have sent.
         """
-        must_arrive = self.heartbeat is not None or self.claim.is_late
+        must_arrive = self.is_announced or self.heartbeat is not None or self.claim.is_late
         self._tell(CreatePhase.POSTING, heartbeats)
         if must_arrive:
             try:

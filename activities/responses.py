@@ -21,7 +21,7 @@ from durable_responses.activities.background import (
 from durable_responses.activities.cancelling import CANCEL_PATIENCE, Cancelling
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.clocks import Clock, server_clock
-from durable_responses.activities.create import CREATE_PATIENCE, Sending, response_of_earlier_attempt
+from durable_responses.activities.create import CREATE_PATIENCE, Sending, is_announced, response_of_earlier_attempt
 from durable_responses.activities.failures import failed_create
 from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
 from durable_responses.activities.messages import (
@@ -76,7 +76,7 @@ class ResponsesActivities:
     async def create_response(self, create: CreateResponse) -> CreatedResponse:
         """Create a background response. Its id is in history before anything else happens."""
         claim, conversation = self.claims.begin(), self.requests.turn(create)
-        adopted = response_of_earlier_attempt()
+        adopted = response_of_earlier_attempt(create)
         if adopted is not None:
             self.in_flight.started(adopted)
             created = CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
@@ -84,7 +84,8 @@ class ResponsesActivities:
             return created
         capabilities = self.requests.capabilities
         refuse_without_background(capabilities, create)
-        sending = Sending(claim, create.deadline, self.clock(), earlier_heartbeat(), self.patience)
+        earlier, announced = earlier_heartbeat(), is_announced(create)
+        sending = Sending(claim, create.deadline, self.clock(), earlier, self.patience, announced)
         async with Heartbeats(lambda: sending.heartbeat) as heartbeats:
             live, told = create.options.live_preview, (conversation, sending.fetching)
             building = self.requests.build(create, *told, background=True, stream=live)
@@ -184,7 +185,7 @@ class ResponsesActivities:
 
     async def _streamed(self, create: CreateResponse) -> ResponseRecord:
         claim, now, conversation = self.claims.begin(), self.clock(), self.requests.turn(create)
-        earlier = response_of_earlier_attempt()
+        earlier = response_of_earlier_attempt(create)
         if earlier is not None:
             reads = self._reads(earlier, now(), conversation.keep, chained=conversation.is_chained)
             record = await read_after_cut(reads, "the worker that followed it was lost", now, deadline=create.deadline)
@@ -194,7 +195,17 @@ class ResponsesActivities:
         posting = HeartbeatDetails(phase=CreatePhase.POSTING)
         before_end = partial(claim.prove_if_late, posting)
         stream = partial(events_of, self.client, silence=self.silence, before_end=before_end)
-        turn = StreamTurn(claim, self.client, stream, build, conversation, self.requests.cures, create.deadline, now)
+        turn = StreamTurn(
+            claim,
+            self.client,
+            stream,
+            build,
+            conversation,
+            self.requests.cures,
+            create.deadline,
+            now,
+            is_announced=is_announced(create),
+        )
         try:
             record = await turn.run()
             learn_of_stream(self.requests.capabilities, record)

@@ -79,7 +79,7 @@ class StreamTurn:
     """The creation of one response and the following of its stream, over HTTP or a WebSocket: `open_events` knows.
 
     `build` makes the request, and awaits what it is given before that takes long. `texts_taken_at`: the queue of texts
-    for the response, if there is one; `now`: seconds since the epoch.
+    for the response, if there is one; `now`: seconds since the epoch; `is_announced` as in `Sending`.
     """
 
     claim: Claim
@@ -91,10 +91,13 @@ class StreamTurn:
     deadline: datetime | None
     now: Callable[[], float]
     texts_taken_at: Callable[[], str | None] = lambda: None
+    is_announced: bool = False
 
     def __post_init__(self) -> None:
         self.streamed = StreamedResponse(secrets=self.client.secrets)
-        self._sending = Sending(self.claim, self.deadline, self.now, earlier_heartbeat())
+        self._sending = Sending(
+            self.claim, self.deadline, self.now, earlier_heartbeat(), is_announced=self.is_announced
+        )
         self._reports = RunReports(self.now())
         self._taken_at: float | None = None
         self._sent_at = self.now()

@@ -17,6 +17,7 @@ from tests.support.processes import Process, WorkerProcess
 
 BACKGROUND, STREAM, WEBSOCKET = TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET
 ANSWER = Script(output=[Text(text="Done.")], write=0)
+CREATES = {BACKGROUND: "create_response", STREAM: "stream_response"}
 ONE_POLL = {"AGENT_MAX_RESPONSES_IN_FLIGHT": "1", "AGENT_MAX_TOOLS": "1"}  # another would be frozen with a further task
 
 
@@ -105,3 +106,28 @@ async def test_a_once_tool_of_a_run_that_has_ended_is_not_run(deployment: Deploy
     result, _ = await thawed_too_late(deployment, Queue.TOOLS, "call_tool", scripts, transport=BACKGROUND)
     assert result.status is AgentStatus.COMPLETED
     assert deployment.gate("frozen").runs == 0
+
+
+@pytest.mark.parametrize("transport", [BACKGROUND, STREAM])
+async def test_a_worker_that_is_frozen_with_many_polls_costs_one_ambiguous_create(
+    deployment: Deployment, transport: TransportChoice
+) -> None:
+    """Each of its polls is given the create, one after the other."""
+    async with deployment.worker([queue for queue in Queue if queue is not Queue.CREATE]):
+        frozen = deployment.worker([Queue.CREATE], AGENT_MAX_RESPONSES_IN_FLIGHT="6")
+        await Process.start(frozen)
+        other = deployment.worker([Queue.CREATE])
+        try:
+            await worked(deployment, "before")
+            frozen.freeze()
+            run = await deployment.start("many-polls", [ANSWER], transport=transport)
+            await until(lambda: lies_in(frozen, run, CREATES[transport]))
+            await Process.start(other)
+            result = await run.result(seconds=120)
+            frozen.thaw()
+            await worked(deployment, "after")
+        finally:
+            frozen.kill()
+            other.kill()
+    assert (result.status, result.ambiguous_creates) == (AgentStatus.COMPLETED, 1)
+    assert [response.id for response in await run.responses()] == [result.response_id]

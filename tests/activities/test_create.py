@@ -140,6 +140,23 @@ async def test_the_heartbeat_of_an_attempt_after_a_rejected_one_is_at_the_server
     await assert_was_announced(emulator, reports)
 
 
+async def test_after_an_ambiguous_create_the_server_knows_of_the_post_before_it_is_sent(
+    emulator: RunningEmulator, emulated: ResponsesClient, reports: Reports
+) -> None:
+    await create(emulated, Attempt(reports=reports), request(attempt=2))
+    await assert_was_announced(emulator, reports)
+
+
+async def test_so_an_attempt_of_it_that_left_no_heartbeat_has_not_sent(
+    emulator: RunningEmulator, emulated: ResponsesClient
+) -> None:
+    """Nobody had begun it: it lay in a worker that was frozen with several polls."""
+    await create(emulated, Attempt(2), request(attempt=2))
+    error = await failure(emulated, Attempt(2, earlier=HeartbeatDetails(phase=CreatePhase.POSTING)), request(attempt=2))
+    assert error.type == FailureType.CREATE_AMBIGUOUS
+    assert len(await emulator.control.responses()) == 1
+
+
 async def assert_was_announced(emulator: RunningEmulator, reports: Reports) -> None:
     """One heartbeat was answered, and before the response was created."""
     [(at, heartbeat)] = reports.proofs
