@@ -25,6 +25,7 @@ from durable_responses.responses_api.models import Response, ResponseStatus
 
 IGNORED = "background was ignored, so an answer comes with its create, and a crash before it loses it"
 _NAMED = re.compile(r"\bbackground\b", re.IGNORECASE)
+_GENERATED = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE)
 _REFUSES_FIELDS = (400, 404, 405, 422, 501)
 
 
@@ -64,8 +65,8 @@ def learn_of_background(capabilities: Capabilities, response: Response) -> list[
     if not response.is_finished:
         capabilities.learned(Capability.BACKGROUND, True)
         return []
-    if response.background is True:
-        return []
+    if response.background is True or response.status not in _GENERATED or capabilities.can(Capability.BACKGROUND):
+        return []  # it failed at once, or was quick: every run would be refused for an hour because of it
     capabilities.learned(Capability.BACKGROUND, False, "it answered the create with the finished response")
     return [IGNORED]
 

@@ -11,6 +11,7 @@ from durable_responses.json_text import well_formed
 from durable_responses.workflows import rules
 from durable_responses.workflows.contract import Steer
 from durable_responses.workflows.ledger import Ledger
+from durable_responses.workflows.payloads import Unreadable
 
 _SHOWN_STEERS = 100  # in the state
 _SHOWN_CHARACTERS = 200  # of each
@@ -34,7 +35,10 @@ class SteeringMessages:
         ledger.texts_received += 1
         said = well_formed(message) if isinstance(message, str) else None
         steer = Steer(id=f"steer-{ledger.texts_received}", text=(said or _shown(message))[:_SHOWN_CHARACTERS])
-        steer.reason = rules.unusable_steering_message(said, list(ledger.texts.values()))
+        if isinstance(message, Unreadable):
+            steer.reason = f"It cannot be used: {message.why}."
+        else:
+            steer.reason = rules.unusable_steering_message(said, list(ledger.texts.values()))
         if steer.reason is None and said is not None:
             ledger.texts[steer.id] = said
         else:
@@ -117,6 +121,8 @@ class SteeringMessages:
 
 
 def _shown(message: object) -> str:
+    if isinstance(message, Unreadable):
+        return ""
     try:
         return well_formed(str(message))
     except (ValueError, RecursionError):  # a number with more digits than Python writes

@@ -7,6 +7,7 @@ import pytest
 from durable_responses.activities.messages import ProgressReport, SteerOutcome, SteerStatus
 from durable_responses.workflows.contract import AgentState, Steer
 from durable_responses.workflows.ledger import Ledger
+from durable_responses.workflows.payloads import Unreadable
 from durable_responses.workflows.steering import SteeringMessages
 
 PENDING, ACCEPTED, FAILED = SteerStatus.PENDING, SteerStatus.ACCEPTED, SteerStatus.FAILED
@@ -53,6 +54,13 @@ def test_a_message_waits_until_something_is_known_of_it() -> None:
     run = Run("Be brief.")
     assert run.shown == [Steer(id="steer-1", text="Be brief.", status=PENDING)]
     assert run.messages.are_waiting
+
+
+def test_a_message_that_cannot_be_decoded_says_why() -> None:
+    run = Run(Unreadable("its encoding is not json/plain"))
+    reason = "It cannot be used: its encoding is not json/plain."
+    assert run.shown == [Steer(id="steer-1", text="", status=FAILED, reason=reason)]
+    assert not run.messages.are_waiting
 
 
 def test_a_long_message_is_shown_in_part_and_sent_in_full() -> None:
