@@ -21,7 +21,7 @@ from durable_responses.activities.messages import (
 from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.errors import GiveUp, NoSuchEndpoint, ResponsesError
 from durable_responses.responses_api.events import Event, ResponseEvent
-from durable_responses.responses_api.models import Response, ResponseStatus
+from durable_responses.responses_api.models import IncompleteDetails, Response, ResponseStatus
 
 IGNORED = "background was ignored, so an answer comes with its create, and a crash before it loses it"
 _NAMED = re.compile(r"\bbackground\b", re.IGNORECASE)
@@ -80,6 +80,20 @@ def learn_of_stream(capabilities: Capabilities, streamed: ResponseRecord) -> Non
         capabilities.learned(Capability.REASONING, False, f"{streamed.model or 'the model'} refused it")
     elif usage is not None and usage.output_tokens_details.reasoning_tokens:
         capabilities.learned(Capability.REASONING, True)
+
+
+def unless_cut(record: ResponseRecord, most_tokens: int | None, capabilities: Capabilities) -> ResponseRecord:
+    """The record of a finished response, which is incomplete where it has all the tokens that it was allowed.
+
+    llama.cpp and others call such an answer completed. OpenAI does not, so there its word holds; and a model that has
+    asked for a call has said what it wanted.
+    """
+    if most_tokens is None or record.usage is None or capabilities.is_openai or record.function_calls:
+        return record
+    if record.status == ResponseStatus.COMPLETED and record.usage.output_tokens >= most_tokens:
+        record.status = ResponseStatus.INCOMPLETE
+        record.incomplete_details = IncompleteDetails(reason="max_output_tokens")
+    return record
 
 
 async def first_stage(events: AsyncIterator[Event], *, has_background: bool) -> Response:

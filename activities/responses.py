@@ -17,6 +17,7 @@ from durable_responses.activities.background import (
     names_background,
     no_background,
     refuse_without_background,
+    unless_cut,
 )
 from durable_responses.activities.cancelling import CANCEL_PATIENCE, Cancelling
 from durable_responses.activities.claims import Claims
@@ -99,10 +100,11 @@ class ResponsesActivities:
                 phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status
             )
             heartbeats.heartbeat()
-        finished = None
+        finished, most_tokens = None, create.options.max_output_tokens
         if response.is_finished:
             self.in_flight.ended(response.id)
-            finished = await self._kept(record_of(response, conversation.keep), create.save_whole_text)
+            record = unless_cut(record_of(response, conversation.keep), most_tokens, capabilities)
+            finished = await self._kept(record, create.save_whole_text)
             await conversation.tell(finished, conversation.continued(response.previous_response_id))
         else:
             await cancel_if_orphaned(self.client, response.id)
@@ -209,7 +211,7 @@ class ResponsesActivities:
         try:
             record = await turn.run()
             learn_of_stream(self.requests.capabilities, record)
-            return record
+            return unless_cut(record, create.options.max_output_tokens, self.requests.capabilities)
         except ResponsesError as error:
             response = turn.streamed.response
             if response is None:

@@ -70,11 +70,16 @@ class Capabilities:
         self._read: _Findings = _Findings({})
         self._read_of: tuple[int, int] | None = None
 
+    @property
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI itself."""
+        return self.server == _OPENAI
+
     def can(self, capability: Capability) -> bool | None:
         """Whether the server can do this; None where it is not known, or no longer."""
         finding = self.table().get(capability)
         if finding is None:
-            return True if capability in _OF_OPENAI and self.server == _OPENAI else None
+            return True if capability in _OF_OPENAI and self.is_openai else None
         return finding.can
 
     def table(self) -> Mapping[Capability, Finding]:

@@ -825,6 +825,8 @@ def _status_in(response: dict[str, Any]) -> str | None:
     if isinstance(status, str) and status.strip():
         spelled = re.sub("[ -]", "_", status.strip().lower())
         spelled = _OTHER_WORDS.get(spelled, spelled)
+        if spelled == ResponseStatus.COMPLETED and _is_cut(response):
+            return ResponseStatus.INCOMPLETE
         return spelled if spelled in set(ResponseStatus) else status
     if error_fields(response.get("error")) is not None:
         return ResponseStatus.FAILED
@@ -833,6 +835,15 @@ def _status_in(response: dict[str, Any]) -> str | None:
             return ResponseStatus.INCOMPLETE
         case _:
             return None
+
+
+def _is_cut(response: dict[str, Any]) -> bool:
+    """Whether a response that calls itself completed says elsewhere that it is not."""
+    match _incomplete_details(response.get("incomplete_details")):
+        case {"reason": str() as reason}:
+            return bool(reason)
+        case _:
+            return False
 
 
 def _within_budget(response: dict[str, Any]) -> dict[str, Any]:

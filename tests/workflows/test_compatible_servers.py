@@ -339,3 +339,29 @@ async def test_a_stream_needs_neither_names_nor_numbers(runs: Agents, server: sc
     text = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
     server.rule = posting(event_stream(text, 'data: {"type": "response.completed", "response": {}}\n\n'))
     assert (await runs.run(asks(STREAM))).output_text == "Hello."
+
+
+@pytest.mark.parametrize("transport", [BACKGROUND, STREAM])
+async def test_an_answer_that_was_cut_is_incomplete_whatever_it_calls_itself(
+    runs: Agents, server: scripted_provider.Provider, transport: TransportChoice
+) -> None:
+    """llama.cpp, transformers: `completed`, with as many tokens as were allowed."""
+    usage = {"input_tokens": 5, "output_tokens": 16, "total_tokens": 21}
+    cut = response(message("Hello, I"), usage=usage)
+    server.rule = posting(
+        event_stream(BEGUN, {"type": "response.completed", "response": cut}) if transport is STREAM else answer(cut)
+    )
+    result = await runs.run(asks(transport, max_output_tokens=16))
+    assert (result.status, result.incomplete_reason, result.output_text) == (
+        "incomplete",
+        "max_output_tokens",
+        "Hello, I",
+    )
+
+
+async def test_an_answer_with_incomplete_details_is_incomplete(
+    runs: Agents, server: scripted_provider.Provider
+) -> None:
+    server.rule = posting(answer(response(message(), incomplete_details={"reason": "max_output_tokens"})))
+    result = await runs.run(asks())
+    assert (result.status, result.incomplete_reason) == ("incomplete", "max_output_tokens")
