@@ -1,0 +1,75 @@
+"""The load lane, `make test-load`: 300 runs on the embedded stack's parts, and two SIGKILLs of their only worker.
+
+`make test` leaves it out: it takes minutes, and what it counts depends on where the kills fall.
+"""
+
+import asyncio
+import time
+from collections import Counter
+
+from temporalio.client import WorkflowFailureError
+
+from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
+from tests.support.deployment import Deployment, Run, until
+from tests.support.processes import WorkerProcess
+
+RUNS = 300
+ITERATIONS = 2
+KILLS = (4.0, 8.0)  # seconds, from the start of the runs and from the kill before
+ENOUGH = 1200.0
+
+
+async def killed_twice(worker: WorkerProcess) -> None:
+    """SIGKILL, in the middle of the load, and a restart at once."""
+    for pause in KILLS:
+        await asyncio.sleep(pause)
+        worker.kill()
+        await worker.start()
+
+
+async def ended(run: Run) -> AgentResult:
+    try:
+        return await run.result(seconds=ENOUGH)
+    except WorkflowFailureError as failure:
+        raise AssertionError(f"{run.handle.id}: {failure.cause}") from failure
+
+
+async def test_no_run_is_lost_and_each_doubled_create_is_told_of(deployment: Deployment) -> None:
+    """What is created twice is what the provider had taken when the worker died, and each is counted as ambiguous."""
+    call = 'tool=list_files&arguments={"folder": "."}'
+    fields = {
+        "metadata": {"scenario": f"calls?iterations={ITERATIONS}&{call}"},
+        "transport": TransportChoice.BACKGROUND,
+    }
+    began = time.monotonic()
+    async with deployment.worker() as worker:
+        killing = asyncio.create_task(killed_twice(worker))
+        runs = await asyncio.gather(*(deployment.start_only(**fields) for _ in range(RUNS)))
+        results = await asyncio.gather(*(ended(run) for run in runs))
+        await killing
+    bills = await asyncio.gather(*(run.bill() for run in runs))
+    responses = [response for bill in bills for response in bill.responses]
+    iterations = sum(result.iterations for result in results)
+    ambiguous = sum(result.ambiguous_creates for result in results)
+    creates = Counter((each.metadata["workflow_id"], each.metadata["iteration"]) for each in responses)
+    doubled = sum(count - 1 for count in creates.values())
+    print(
+        f"\n{RUNS} runs in {time.monotonic() - began:.0f} s with {len(KILLS)} SIGKILLs: "
+        f"{dict(Counter(str(result.status) for result in results))}",
+        f"{iterations} iterations, {len(responses)} creates: {doubled} doubled; {ambiguous} counted as ambiguous",
+        sep="\n",
+    )
+    assert Counter(result.status for result in results) == {AgentStatus.COMPLETED: RUNS}
+    assert len(creates) == iterations
+    assert all(
+        len(bill.responses) <= result.iterations + result.ambiguous_creates
+        for bill, result in zip(bills, results, strict=True)
+    )
+    assert doubled <= ambiguous
+    assert await until(lambda: all_over(runs)), "a response was left running"
+
+
+async def all_over(runs: list[Run]) -> bool:
+    """Nothing is left running at the provider: the responses that nobody uses end as well."""
+    bills = await asyncio.gather(*(run.bill() for run in runs))
+    return all(response.status not in ("queued", "in_progress") for bill in bills for response in bill.responses)
