@@ -305,9 +305,10 @@ class AwaitResponse(Record):
 
 
 class CancelResponse(Record):
-    """Stop a response at the provider."""
+    """Stop a response at the provider. `keep`: what of its output is kept, if it has completed."""
 
     response_id: str
+    keep: Keep | None = None
     save_whole_text: "SaveOptions | None" = None
 
 

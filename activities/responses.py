@@ -172,7 +172,7 @@ class ResponsesActivities:
             finally:
                 if cancelling.is_possible is not None:
                     self.requests.capabilities.learned(Capability.CANCEL, cancelling.is_possible, cancelling.refusal)
-        record = record_of(response)
+        record = record_of(response, cancel.keep)
         if record.is_finished:
             self.in_flight.ended(cancel.response_id)
             self.waiters.tell(cancel.response_id, record.model_copy())

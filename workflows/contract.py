@@ -280,6 +280,7 @@ class AgentState(BaseModel):
     cancel_requested: bool = False
     ambiguous_creates: int = 0
     request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
+    in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
     error: AgentError | None = None
     started_at: datetime | None = None
     deadline: datetime | None = Field(None, description="When the run must have ended.")
@@ -303,6 +304,7 @@ class AgentResult(BaseModel):
     responses: list[ResponseUsage] = []
     ambiguous_creates: int = 0
     request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
+    in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
     incomplete_reason: IncompleteReason | str | None = None
     cancel_reason: str | None = None
     artifact_path: str | None = None

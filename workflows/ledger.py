@@ -16,6 +16,7 @@ from durable_responses.activities.messages import (
     ConversationStart,
     CreatedResponse,
     CreateResponse,
+    Keep,
     ProgressReport,
     ResponseRecord,
     Waiting,
@@ -131,6 +132,7 @@ class Ledger(BaseModel):
         if request.conversation is not ConversationChoice.SERVER and request.previous_response_id is None:
             in_full = request.conversation is ConversationChoice.FULL
             self.conversation = ConversationSoFar(in_full=in_full, store=not in_full)
+            self.state.in_full = in_full
         self.state.deadline = self.deadline
 
     def begin_iteration(self) -> None:
@@ -225,10 +227,17 @@ class Ledger(BaseModel):
         """Whether each create carries the whole conversation."""
         return self.conversation is not None and self.conversation.in_full
 
+    @property
+    def keep(self) -> Keep | None:
+        """What history keeps of a response's output."""
+        if self.conversation is None:
+            return None
+        return Keep.ALL if self.conversation.in_full else Keep.SOME
+
     def send_all(self) -> None:
         """From now on each create carries the whole conversation, where the run knows it."""
         if self.conversation is not None:
-            self.conversation.in_full = True
+            self.conversation.in_full = self.state.in_full = True
 
     def conversation_grew(self, create: CreateResponse, response: ResponseRecord) -> None:
         """The run continues with the response to this create, if at all."""
@@ -315,6 +324,7 @@ class Ledger(BaseModel):
             responses=self.responses,
             ambiguous_creates=self.state.ambiguous_creates,
             request_changes=self.state.request_changes,
+            in_full=self.state.in_full,
             error=self.state.error,
         )
 

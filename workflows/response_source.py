@@ -27,7 +27,6 @@ with workflow.unsafe.imports_passed_through():
         CreatedResponse,
         CreateResponse,
         FailureType,
-        Keep,
         KeepConversation,
         Opening,
         ResponseRecord,
@@ -112,7 +111,7 @@ class ResponseSource:
             except ActivityError as error:
                 await self._after_failed_create(error, creates)
             else:
-                if self._is_not_continued(response, creates):
+                if self._is_not_continued(response, creates) or self._was_sent_in_part(create, response, creates):
                     continue
                 if self._is_empty_for_the_first_time(response, before, creates):
                     continue
@@ -152,6 +151,21 @@ class ResponseSource:
         self.changed()
         return True
 
+    def _was_sent_in_part(self, create: CreateResponse, response: ResponseRecord, creates: CreateHistory) -> bool:
+        """Whether a worker that does not know of whole conversations has sent the new items alone. Raises `RunFailed`.
+
+        While workers are replaced, such a one may take a create.
+        """
+        whole = create.conversation is not None and create.conversation.in_full and create.opening is None
+        if not whole or response.replayable is not None or response.status != ResponseStatus.COMPLETED:
+            return False
+        self.ledger.superseded(response.id)
+        if not creates.after_sent_in_part():
+            message = "Workers of an older version have sent no more than the new part of the conversation."
+            raise RunFailed(AgentError(type=FailureType.CONVERSATION_LOST, message=message))
+        self.changed()
+        return True
+
     def _is_empty_for_the_first_time(self, response: Response, before: int, creates: CreateHistory) -> bool:
         """Whether a response is empty for the first time; then nothing is chained from it."""
         alone = len(self.ledger.chain) == before + 1  # none before it in the same turn, that a steering message ended
@@ -174,7 +188,7 @@ class ResponseSource:
     async def _obtain(self, create: CreateResponse) -> ResponseRecord:
         match rules.transport_for(self.request, has_background=not self.ledger.no_background):
             case Transport.BACKGROUND:
-                return await self._wait_for(await self._create(create), create)
+                return await self._wait_for(await self._create(create))
             case Transport.STREAM:
                 return await self._stream(create)
             case Transport.WEBSOCKET:
@@ -242,11 +256,11 @@ class ResponseSource:
             raise Stopped
         return created
 
-    async def _wait_for(self, created: CreatedResponse, create: CreateResponse) -> ResponseRecord:
+    async def _wait_for(self, created: CreatedResponse) -> ResponseRecord:
         if created.finished is not None:
             self._record(created.finished)
             return created.finished
-        handle = self._start_waiting(created, create)
+        handle = self._start_waiting(created)
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
         if not handle.done():
             await self._cancel_at_provider(created.response_id)
@@ -268,7 +282,7 @@ class ResponseSource:
         self._record(response)
         return response
 
-    def _start_waiting(self, created: CreatedResponse, create: CreateResponse) -> ActivityHandle[ResponseRecord]:
+    def _start_waiting(self, created: CreatedResponse) -> ActivityHandle[ResponseRecord]:
         deadline = self.ledger.deadline
         return workflow.start_activity_method(
             ResponsesActivities.await_response,
@@ -277,7 +291,7 @@ class ResponseSource:
                 created_at=workflow.now(),
                 deadline=deadline,
                 live_preview=self.request.live_preview,
-                keep=kept_of(create),
+                keep=self.ledger.keep,
                 chained=created.continues is False or None,
                 save_whole_text=self.request.save,
             ),
@@ -427,7 +441,7 @@ class ResponseSource:
         try:
             answer = await workflow.execute_activity_method(
                 ResponsesActivities.cancel_response,
-                CancelResponse(response_id=response_id, save_whole_text=self.request.save),
+                CancelResponse(response_id=response_id, keep=self.ledger.keep, save_whole_text=self.request.save),
                 task_queue=self._queue(TaskQueue.AGENTS),
                 summary=summary(f"cancel {response_id}"),
                 start_to_close_timeout=timedelta(seconds=90),  # it gives up by itself before that
@@ -516,13 +530,6 @@ class ResponseSource:
 
     def _queue(self, queue: TaskQueue) -> str:
         return queue.under(workflow.info().task_queue)
-
-
-def kept_of(create: CreateResponse) -> Keep | None:
-    """What history keeps of the output of a create's response."""
-    if create.conversation is None:
-        return None
-    return Keep.ALL if create.conversation.in_full else Keep.SOME
 
 
 def _step(verb: str, create: CreateResponse) -> str:

@@ -509,6 +509,11 @@ class CreateHistory:
         self.chain_rejected = True
         return again
 
+    def after_sent_in_part(self) -> bool:
+        """Take note of a response to a part of the conversation, and say whether it is created again: three times."""
+        self.not_continued += 1
+        return self.not_continued <= _MOST_LOST_RESPONSES
+
     def after_empty(self) -> bool:
         """Take note of a response that says nothing, and say whether it is created again: once in an iteration."""
         self.empty += 1

@@ -154,7 +154,7 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
     path = result.artifact_path if result else None
     size = len(result.output_text.encode()) if result else None
     poll_ms = next_poll_ms(view, now)
-    continues = state.response_id if state.status is AgentStatus.COMPLETED else None
+    continues = state.response_id if state.status is AgentStatus.COMPLETED and not state.in_full else None
     return JobAnswer(
         job_id=view.job_id,
         status=state.status,

@@ -5,17 +5,30 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.client import Client
+from temporalio.worker import Worker as TemporalWorker
 
+from durable_responses.activities.messages import ActivityName, ConversationPoint, CreateResponse, ResponseRecord
 from durable_responses.provider import Provider, ProviderKind
+from durable_responses.responses_api.models import FunctionCall, Message, OutputText
 from durable_responses.settings import Settings
-from durable_responses.workflows.contract import AgentInput, ConversationChoice, TransportChoice
+from durable_responses.worker.queues import Queue
+from durable_responses.workflows.contract import (
+    WORKFLOW_TYPE,
+    AgentInput,
+    ConversationChoice,
+    TaskQueue,
+    TransportChoice,
+    agent_workflow_id,
+)
 from durable_responses.workflows.ledger import IN_FULL
 from tests.support.chainless_servers import CHAINLESS, Chain, ChainlessServer, kinds, serving
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer
 from tests.support.runs import Agents, progress, reached, result_of, working
 
+NOBODY = "http://127.0.0.1:1/v1"
 OVER_HTTP = [TransportChoice.STREAM, TransportChoice.BACKGROUND]
 ONE_CALL = ["user", "reasoning", "function_call", "function_call_output"]
 
@@ -40,7 +53,7 @@ def asks(transport: TransportChoice = TransportChoice.STREAM, **fields: Any) -> 
 async def test_a_server_that_does_not_continue_is_sent_the_whole_conversation(
     client: Client, emulator: RunningEmulator, settings: Settings, chain: Chain, transport: TransportChoice
 ) -> None:
-    """G.2: never an answer of a model that has not seen the task, and no failure after the tool has run."""
+    """A10: never an answer of a model that has not seen the task, and no failure after the tool has run."""
     with serving(ChainlessServer(chain, calls=2)) as server:
         async with agents_at(server, client, emulator, settings) as agents:
             run = await agents.start(asks(transport))
@@ -153,6 +166,37 @@ async def test_a_steering_message_stands_in_the_conversation_from_then_on(
     places = [asked["input"].index(said) for asked in server.asked if said in asked["input"]]
     assert len(places) >= 6
     assert len(set(places)) == 1
+
+
+async def test_what_a_worker_of_an_older_version_has_sent_is_not_used(client: Client, settings: Settings) -> None:
+    """While workers are replaced, one that knows of no conversation in full may send the new items alone."""
+    asked: list[CreateResponse] = []
+    add = FunctionCall(call_id="call_1", name="add", arguments='{"a": 1, "b": 2}')
+
+    @activity.defn(name=ActivityName.STREAM_RESPONSE)
+    async def of_an_older_version(create: CreateResponse) -> ResponseRecord:
+        asked.append(create)
+        first = len(asked) == 1
+        point = ConversationPoint(count=1, hash="0", size=1) if first else None
+        output = [add] if first else [Message(content=[OutputText(text="What task?")])]
+        record = ResponseRecord(id=f"resp_{len(asked)}", output=list(output), conversation=point)
+        record.replayable = first or None
+        return record
+
+    queue = TaskQueue.CREATE.under(settings.task_queue)
+    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=NOBODY, websocket_base_url=NOBODY)
+    served = [Queue.AGENTS, Queue.TOOLS]
+    async with (
+        working(client, provider, settings, served),
+        TemporalWorker(client, task_queue=queue, activities=[of_an_older_version]),
+    ):
+        run = await client.start_workflow(
+            WORKFLOW_TYPE, asks(conversation="full"), id=agent_workflow_id(), task_queue=settings.task_queue
+        )
+        result = await result_of(run)
+    assert result.error is not None
+    assert (result.status, result.error.type, result.output_text) == ("failed", "conversation_lost", "")
+    assert [entry.status for entry in result.responses] == ["completed", *["superseded"] * 4]
 
 
 # --- however long it is ------------------------------------------------------------------------------------------
