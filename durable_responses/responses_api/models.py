@@ -599,6 +599,8 @@ class ErrorDetail(Received):
 def error_fields(value: Any) -> Any:
     """What servers send as `error`, as the object that the API has; None where there is no error."""
     match value:
+        case {"error": dict() as inner} if "message" not in value and "code" not in value:
+            return error_fields(inner)
         case dict() | BaseModel():
             return value or None
         case str() if value.strip():
@@ -765,7 +767,10 @@ def read_response(fields: Any, response_id: str | None = None) -> Response:
 
 
 def with_text_found(response: Response, fields: Any) -> Response:
-    """A completed response that seems to say nothing, with the text that its server put where nobody looks for it."""
+    """A completed response that seems to say nothing, with the text that its server put where nobody looks for it.
+
+    One that has nothing but an error has failed, whatever its status says.
+    """
     if response.status != ResponseStatus.COMPLETED or response.all_text or not isinstance(fields, dict):
         return response
     if any(_is_call(item) for item in response.output):
@@ -773,7 +778,10 @@ def with_text_found(response: Response, fields: Any) -> Response:
     text = "".join(
         _text_within(fields.get(name)) for name in ("output", "output_text", "content", "message", "choices")
     )
-    return response.model_copy(update={"output": [*response.output, _message(text)]}) if text.strip() else response
+    if text.strip():
+        return response.model_copy(update={"output": [*response.output, _message(text)]})
+    says_why = response.error is not None and (response.error.message or response.error.code)
+    return response.model_copy(update={"status": ResponseStatus.FAILED}) if says_why else response
 
 
 _NAMES_OF_TEXT = ("text", "refusal", "output_text", "content", "value", "transcript", "message", "parts", "markdown")

@@ -164,6 +164,21 @@ async def test_what_was_thought_asked_or_looked_up_is_no_answer(
     assert (await api.create(REQUEST)).output_text == ""
 
 
+async def test_a_response_with_nothing_but_an_error_has_failed(provider: Provider, api: ResponsesClient) -> None:
+    error = {"code": "server_error", "message": "Something broke."}
+    for said in (DONE | {"output": [], "error": error}, DONE | {"output": [], "error": {"error": error}}):
+        provider.will(answer(said), event_stream({"type": "response.completed", "response": said}))
+        for response in (await api.create(REQUEST), await streamed(api)):
+            assert response.error is not None
+            assert (response.status, response.error.message) == ("failed", "Something broke.")
+
+
+async def test_an_answer_beside_an_error_is_an_answer(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(answer(DONE | {"error": {"code": "server_error", "message": "Something broke."}}))
+    response = await api.create(REQUEST)
+    assert (response.status, response.output_text) == ("completed", "Hello.")
+
+
 @pytest.mark.parametrize("given", [None, "", 1.5, [], "x" * 100_000, True])
 async def test_an_answer_without_a_usable_id_is_taken(provider: Provider, api: ResponsesClient, given: Any) -> None:
     """A second create would be paid for as well, and have no better id."""
