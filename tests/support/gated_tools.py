@@ -4,6 +4,7 @@ Named in `AGENT_TOOL_MODULES` of a worker under test. They share nothing but fil
 that both survive the worker.
 """
 
+import ctypes
 import os
 import time
 from dataclasses import dataclass
@@ -78,3 +79,14 @@ def send(gate: str, context: ToolContext) -> str:
 async def block(gate: str, context: ToolContext) -> str:
     """Wait for a gate as an async tool must not: its event loop stands still."""
     return Gate(context.workspace, gate).pass_through()
+
+
+@tool(effect=Effect.PURE)
+def seize(gate: str, context: ToolContext) -> str:
+    """Stop all threads of the process for eight seconds, as an extension that never lets go of the interpreter does."""
+    passed = Gate(context.workspace, gate)
+    is_first = passed.runs == 0
+    said = passed.pass_through()
+    if is_first:
+        ctypes.PyDLL(None).sleep(8)
+    return said
