@@ -93,7 +93,10 @@ class ResponsesActivities:
             request = await sending.prepared(building, heartbeats)
             post = partial(self._create, before_end=sending.before_end)
             send = partial(conversation.sent, partial(self.requests.cures.sent, request, post))
-            response, changes = await sending.until_taken(lambda: sending.answered(send()), heartbeats)
+            # Where an answer only comes with its create, there is no id to wait for before a cancel may cut it off.
+            ends_at_once = capabilities.can(Capability.BACKGROUND) is False
+            answered = partial(sending.answered, within=0.0 if ends_at_once else CREATE_TIMEOUT)
+            response, changes = await sending.until_taken(lambda: answered(send()), heartbeats)
             changes += learn_of_background(capabilities, response)
             self.in_flight.started(response.id)
             sending.heartbeat = HeartbeatDetails(

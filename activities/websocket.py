@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -212,7 +213,7 @@ class RunSockets:
             raise
         except (NotProcessed, GiveUp) as error:
             self.cool_down.failed(error.retry_after)
-            if isinstance(error, NoSuchEndpoint):
+            if isinstance(error, NoSuchEndpoint) and error.status != HTTPStatus.UNAUTHORIZED:  # that may be the key
                 self.capabilities.learned(Capability.WEBSOCKET, False, str(error))
             logger.warning("No WebSocket to %s, so HTTP is used for a while: %s", self.url, error)
             return None

@@ -1,5 +1,6 @@
 """Whole runs with servers that have only a part of the Responses API, or their own idea of it. Each was seen."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -144,6 +145,22 @@ async def test_a_run_under_way_goes_on_without_background(runs: Agents, server: 
     server.rule = posting(answer(response(call)), answer(response(message(), id="resp_2")))
     result = await runs.run(asks())
     assert (result.status, result.output_text, result.iterations) == ("completed", "Hello.", 2)
+
+
+async def test_a_cancel_ends_a_post_at_once_where_there_is_known_to_be_no_background(
+    runs: Agents, server: scripted_provider.Provider
+) -> None:
+    """A local model writes for a minute; nobody waits for it any more."""
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "no_such_tool", "arguments": "{}"}
+    server.rule = posting(answer(response(call)), Answer(then=scripted_provider.Then.HOLD))
+    run = await runs.start(asks())
+    async with asyncio.timeout(20):
+        while len(server.asked) < 2:
+            await asyncio.sleep(0.01)
+    await run.signal("cancel")
+    result = await result_of(run)
+    assert (result.status, result.ambiguous_creates, len(creates(server))) == ("cancelled", 1, 2)
+    await asyncio.wait_for(server.client_left.wait(), 5)
 
 
 async def test_a_background_that_streams_and_is_ignored_is_followed_to_its_end(
