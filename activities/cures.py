@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 _UNSUPPORTED = re.compile(
     r"unsupported|(?:not|no|without) (?:yet )?support|does(?:n't| not) support|unknown|unrecognized|invalid value"
-    r"|cannot be used|not (?:permitted|allowed|available|implemented|possible)|extra (?:inputs|fields)"
+    r"|cannot be used|not (?:permitted|allowed|available|implemented|possible)|extra (?:inputs|fields)|unexpected"
+    r"|(?:not|un)[ _]?recogni[sz]ed|does(?:n't| not) accept"
     r"|must be verified|not verified",
     re.IGNORECASE,
 )

@@ -38,6 +38,7 @@ from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import (
     AnswerTooLarge,
     BadRequest,
+    Busy,
     MalformedAnswer,
     NoSuchEndpoint,
     NotFound,
@@ -289,7 +290,7 @@ class Reads:
                 return False
             case NoSuchEndpoint() | MalformedAnswer():
                 return self._strange <= _STRANGE_ANSWERS
-            case ServerFailed() if self._never_succeeds(error, now):
+            case ServerFailed() | Busy() if self._never_succeeds(error, now):
                 return False
             case NotFound():
                 return self._not_found < _NOT_FOUND_AT_ALL or self._is_new(now)
@@ -316,11 +317,11 @@ class Reads:
             return lost_response(self.response_id, f"the provider no longer knows it. {error}")
         if isinstance(error, BadRequest):
             return lost_response(self.response_id, f"the provider cannot read it by this id. {error}")
-        if isinstance(error, ServerFailed | NoSuchEndpoint):
+        if isinstance(error, ServerFailed | Busy | NoSuchEndpoint):
             if self.capabilities is not None and not self.found:
                 self.capabilities.learned(Capability.RETRIEVE, False, str(error))
             why = f"The provider has answered no GET of {self.response_id} in {_NO_ENDPOINT_YET:.0f} seconds: {error}"
-            return failed_read(NoSuchEndpoint(why) if isinstance(error, ServerFailed) else error, self.response_id)
+            return failed_read(error if isinstance(error, NoSuchEndpoint) else NoSuchEndpoint(why), self.response_id)
         return failed_read(error, self.response_id)
 
 

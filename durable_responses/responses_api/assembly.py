@@ -234,6 +234,8 @@ class Assembly:
         )
         said = fields.get("response")
         said = {name: value for name, value in said.items() if value} if isinstance(said, dict) else {}
+        if fields.get("error"):
+            said.setdefault("error", fields["error"])
         response = as_response({**known, "output": self._streamed, **said, "id": known.get("id")})
         try:
             event = ResponseEvent.model_validate(fields | {"response": response})

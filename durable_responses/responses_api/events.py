@@ -524,6 +524,10 @@ def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> 
     if not isinstance(kind, str):
         fields = _with_type(fields, name)
         kind = fields["type"]
+    elif (
+        kind not in _CLASSES and "response" not in fields and isinstance(fields.get("error"), dict) and fields["error"]
+    ):
+        kind, fields = EventType.ERROR, fields | {"type": EventType.ERROR}  # an error, by whatever name
     try:
         event = _CLASSES.get(kind, OtherEvent).model_validate(fields)
     except ValidationError:
@@ -533,11 +537,18 @@ def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> 
     return event
 
 
+def _is_only_an_error(fields: dict[str, Any]) -> bool:
+    """Whether an event of a kind that nobody knows is an error, by another name (`response.error`)."""
+    return "response" not in fields and isinstance(fields.get("error"), dict) and bool(fields["error"])
+
+
 def _with_type(fields: dict[str, Any], name: str | None) -> dict[str, Any]:
     if name and name != "message":
         return fields | {"type": name}
     if error_fields(fields.get("error")) is not None and "output" not in fields:
         return fields | {"type": EventType.ERROR}
+    if fields.get("object") == "error" or (isinstance(fields.get("detail"), str) and "output" not in fields):
+        return {"message": fields.get("detail"), **fields, "type": EventType.ERROR}
     if isinstance(fields.get("id"), str) and isinstance(fields.get("output"), list):
         return {"type": EventType.DONE, "response": fields}
     raise ValueError("The event has no string `type`.")

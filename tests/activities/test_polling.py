@@ -463,11 +463,12 @@ async def test_a_failure_that_does_not_pass_ends_the_wait(
     assert (error.type, error.non_retryable) == (kind, True)
 
 
+@pytest.mark.parametrize("status", [500, 502, 503, 599])
 async def test_a_server_that_fails_at_every_get_for_two_minutes_has_none(
-    provider: Provider, api: ResponsesClient
+    provider: Provider, api: ResponsesClient, status: int
 ) -> None:
     """LiteLLM in front of a chat model."""
-    provider.rule = lambda _: answer({"error": {"message": "GET is not supported"}}, 500)
+    provider.rule = lambda _: answer({"error": {"message": "GET is not supported"}}, status)
     capabilities = Capabilities(provider.url)
     reads = Reads(api, "resp_1", CREATED_AT, STEADY, capabilities=capabilities)
     for age in (0, 60, 119):
