@@ -22,6 +22,7 @@ class Chain(StrEnum):
     """What a server does with `previous_response_id`."""
 
     IGNORED = "ignored"
+    NAMES_A_COMPLETION = "ignored, and a chat completion is named"
     REFUSED_BY_NAME = "400 that names the parameter"
     REFUSED_BY_ID = "404 that names the id"
     REFUSED_BY_PARAM = "404 whose param is response_id"
@@ -69,7 +70,11 @@ class ChainlessServer:
         output = self._output(seen, asked)
         response_id = f"resp_{uuid.uuid4().hex}"
         self._said[response_id] = [*seen, *output]
-        echo = {Chain.CONTINUED: previous, Chain.ECHOES_ANOTHER: previous and "resp_another"}.get(self.chain)
+        echo = {
+            Chain.CONTINUED: previous,
+            Chain.ECHOES_ANOTHER: previous and "resp_another",
+            Chain.NAMES_A_COMPLETION: previous and "chatcmpl-d1ebf0ec",
+        }.get(self.chain)
         return 200, {
             "id": response_id,
             "object": "response",
