@@ -28,7 +28,7 @@ PROGRAM := .venv/bin/durable-responses
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down mcp stack test test-stack test-load test-servers test-traces fuzz check bench screenshots temporal lock clean
+.PHONY: help setup run up down mcp stack test test-stack test-load test-servers test-traces test-clients fuzz check bench screenshots temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -105,6 +105,9 @@ test-traces: $(READY_TO_TEST) ## Look at a run's trace in Arize Phoenix, and tak
 
 test-load: $(READY_TO_TEST) temporal ## Run 300 agents while their only worker is killed twice (minutes)
 	@$(IN_VENV) pytest -s tests/load_lane.py
+
+test-clients: $(READY_TO_TEST) temporal ## Try the clients of others: Codex, SDKs, the Open Responses suite (minutes)
+	@$(IN_VENV) pytest -s tests/clients_lane.py
 
 fuzz: $(READY_TO_TEST) ## Try mutations of real answers, more than `make test` does: make fuzz EXAMPLES=5000
 	@$(IN_VENV) pytest --timeout 0 tests/fuzz --examples $(EXAMPLES)

@@ -50,7 +50,9 @@ class Conversation:
     @property
     def task(self) -> str:
         """The text of the user's first message."""
-        return next((text_of(item) for item in self.items if item.get("role") == "user"), "")
+        texts = [text_of(item) for item in self.items if item.get("role") == "user"]
+        # Coding agents tell of their surroundings first, in a message of tags.
+        return next((text for text in texts if not text.lstrip().startswith("<")), texts[0] if texts else "")
 
     @property
     def last_text(self) -> str:

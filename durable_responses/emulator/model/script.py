@@ -44,11 +44,15 @@ class Refuse(Scripted):
 
 
 class FunctionCallStep(Scripted):
-    """The model calls a function. `arguments` as text are sent unchanged, so they need not be valid JSON."""
+    """The model calls a function. `arguments` as text are sent unchanged, so they need not be valid JSON.
+
+    `namespace` is that of the function, where it is offered in one.
+    """
 
     type: Literal["function_call"] = "function_call"
     name: str
     arguments: dict[str, Any] | str = {}
+    namespace: str | None = None
 
 
 class CustomToolCallStep(Scripted):

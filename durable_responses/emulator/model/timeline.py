@@ -139,7 +139,8 @@ class Timeline:
         if isinstance(step, FunctionCallStep):
             arguments = step.arguments if isinstance(step.arguments, str) else json.dumps(step.arguments)
             item_id = self._id("fc", index)
-            return FunctionCall(id=item_id, call_id=call_id, name=step.name, arguments=arguments, status="completed")
+            call = FunctionCall(id=item_id, call_id=call_id, name=step.name, arguments=arguments, status="completed")
+            return call.model_copy(update={"namespace": step.namespace}) if step.namespace else call
         if isinstance(step, CustomToolCallStep):
             fields = {"call_id": call_id, "name": step.name, "input": step.input}
             return _other("custom_tool_call", self._id("ctc", index), **fields)

@@ -13,7 +13,7 @@ from durable_responses.emulator.model.script import (
 )
 from durable_responses.emulator.objects.json_values import value_for
 from durable_responses.emulator.objects.request_bodies import Item, ModelInput
-from durable_responses.emulator.objects.request_checks import CLIENTS_TOOLS, is_named
+from durable_responses.emulator.objects.request_checks import CLIENTS_TOOLS, is_named, members
 
 NOTHING_LEFT = "No tool may be called, so this is all there is to say."
 
@@ -29,7 +29,7 @@ class ToolChoice:
     @classmethod
     def of(cls, request: ModelInput) -> "ToolChoice":
         """The choice of a request. Its names are known to be among the tools: `request_checks` has looked."""
-        tools = request.tools or []
+        tools = [member for tool in request.tools or [] for member in members(tool)]
         match request.tool_choice:
             case "none":
                 return cls([], must_call=False, restricts=True)
@@ -50,9 +50,16 @@ class ToolChoice:
             output = _one_call(output)
         if self.must_call and not any(map(_uses_tool, output)):
             output = [_call_of(self.tools[0], task), *(output if _is_hosted(self.tools[0]) else [])]
+        output = [self._in_namespace(step) for step in output]
         if script.output and not output:
             output = [Text(text=NOTHING_LEFT)]
         return script if output == script.output else script.model_copy(update={"output": output})
+
+    def _in_namespace(self, step: Step) -> Step:
+        if not isinstance(step, FunctionCallStep) or step.namespace is not None:
+            return step
+        offered = next((tool for tool in self.tools if _calls(step, tool)), {})
+        return step.model_copy(update={"namespace": offered["namespace"]}) if "namespace" in offered else step
 
     def _allows(self, step: Step) -> bool:
         """A scripted call of a tool that is not offered stays where nothing is said about it: tests want it."""

@@ -144,9 +144,17 @@ def _check_tool_choice(request: CreateBody) -> None:
             raise invalid(
                 "Missing required parameter: 'tool_choice.type'.", "tool_choice", "missing_required_parameter"
             )
-        if not any(is_named(tool, one) for tool in request.tools or []):
+        if not any(is_named(member, one) for tool in request.tools or [] for member in members(tool)):
             name = one.get("name", one["type"])
             raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+
+
+def members(tool: Item) -> list[Item]:
+    """The tools that a tool stands for: those of a namespace, each with the name of it, else itself."""
+    inner = tool.get("tools")
+    if tool.get("type") != "namespace" or not isinstance(inner, list):
+        return [tool]
+    return [{**member, "namespace": tool.get("name")} for member in inner if "type" in member]
 
 
 def is_named(tool: Item, by: Item) -> bool:

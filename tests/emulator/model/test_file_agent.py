@@ -8,7 +8,7 @@ import pytest
 from durable_responses.activities.tools import definitions
 from durable_responses.emulator.model.script import WebSearchStep
 from durable_responses.tools.registry import Registry, ToolContext, ToolError
-from tests.support.conversations import called, ok, run, said
+from tests.support.conversations import book, called, conversation, ok, run, said
 
 TASK = "Which risks do the notes about the harvest name?"
 
@@ -149,3 +149,9 @@ async def test_it_thinks_longer_the_harder_it_shall_think() -> None:
     [low] = await run("Say hello.", ok, reasoning={"effort": "low"})
     [high] = await run("Say hello.", ok, reasoning={"effort": "high"})
     assert low.think < high.think
+
+
+async def test_its_task_is_what_the_user_says_after_what_the_program_tells_of_itself() -> None:
+    surroundings = {"role": "user", "content": "<environment_context>\n<cwd>/work</cwd>\n</environment_context>"}
+    asked = conversation(input=[surroundings, {"role": "user", "content": "Say hello."}])
+    assert "You asked: Say hello." in said(book().respond(asked))

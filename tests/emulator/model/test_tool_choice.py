@@ -136,3 +136,12 @@ def test_a_choice_of_what_is_not_there_is_refused(choice: Any) -> None:
 def test_required_without_tools_is_refused() -> None:
     with pytest.raises(ApiError, match="must be specified with 'tools' parameter"):
         answered("echo", "required", tools=[])
+
+
+def test_a_function_of_a_namespace_is_called_in_it() -> None:
+    """Codex offers the tools of each MCP server as one namespace."""
+    look = {"type": "function", "name": "look", "parameters": NUMBER}
+    tools = [{"type": "namespace", "name": "mcp__files__", "tools": [look]}]
+    for choice in ("auto", "required", {"type": "function", "name": "look"}):
+        [step] = answered("calls", choice, tools=tools).output
+        assert step == FunctionCallStep(name="look", arguments=getattr(step, "arguments", {}), namespace="mcp__files__")
