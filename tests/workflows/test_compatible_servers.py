@@ -260,6 +260,20 @@ async def test_a_background_response_that_may_not_be_streamed_has_no_preview(
     assert [create.get("stream") for create in creates(server)] == [True, False]
 
 
+@pytest.mark.parametrize(
+    "refusal", [answer(b"", 403), answer(b"<h1>Forbidden</h1>", 403), answer({"detail": "No"}, 403)]
+)
+async def test_a_server_that_forbids_the_upgrade_is_used_over_http(
+    runs: Agents, server: scripted_provider.Provider, refusal: Answer
+) -> None:
+    """So ASGI servers answer where they have no such route. It is asked once in an hour."""
+    whole = event_stream(BEGUN, {"type": "response.completed", "response": response(message())})
+    server.rule = posting(whole, otherwise=refusal)
+    results = [await runs.run(asks(TransportChoice.WEBSOCKET)) for _ in range(2)]
+    assert [(result.status, result.output_text) for result in results] == [("completed", "Hello.")] * 2
+    assert [asked.method for asked in server.asked] == ["GET", "POST", "POST"]
+
+
 # --- reasoning ---------------------------------------------------------------------------------------------------
 
 
