@@ -70,8 +70,9 @@ def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:
                 message = _message(texts.fit(item.text), list(_citations(item.citations, citations)), item.phase)
                 output.append(message.model_copy(update={"id": item.id, "role": item.role, "status": item.status}))
             case FunctionCall():
-                status = None if item.status == ResponseStatus.COMPLETED else item.status  # as all are
-                output.append(item.model_copy(update={"arguments": arguments.fit(item.arguments), "status": status}))
+                # Without an id of its own, which no server asks for, and a status, which is the same for all.
+                cut = {"arguments": arguments.fit(item.arguments), "id": None, "status": None}
+                output.append(item.model_copy(update=cut))
             case _:
                 try:
                     output.append(type(item).model_validate(checked(item.model_dump(mode="json", exclude_none=True))))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import ResponseRecord
+from durable_responses.activities.messages import Keep, ResponseRecord
 from durable_responses.activities.records import LARGEST_TEXT, record_of, unfinished_record
 from durable_responses.responses_api.models import ANSWER_TOO_LARGE, Response, ResponseStatus
 from durable_responses.workflows import rules
@@ -221,3 +221,50 @@ def test_without_text_so_far_there_is_no_empty_message() -> None:
 def test_a_record_survives_its_way_through_history() -> None:
     record = record_of(response(message("Hi", CITATION), call(), {"type": "web_search_call", "id": "ws_1"}))
     assert ResponseRecord.model_validate_json(record.model_dump_json()) == record
+
+
+# --- what is kept to be sent again -------------------------------------------------------------------------------
+
+THOUGHT: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "E"}
+SEARCH: dict[str, Any] = {
+    "type": "web_search_call",
+    "id": "ws_1",
+    "status": "completed",
+    "action": {"type": "search", "query": "x"},
+}
+PART: dict[str, Any] = {"type": "output_text", "text": "Hm.", "annotations": []}
+SAID: dict[str, Any] = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [PART]}
+CALLED: dict[str, Any] = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "add", "arguments": "{}"}
+
+
+def answered(*output: dict[str, Any]) -> Response:
+    return Response.model_validate({"id": "resp_1", "status": "completed", "output": list(output)})
+
+
+@pytest.mark.parametrize("keep", [Keep.SOME, Keep.ALL])
+def test_what_is_to_be_sent_again_is_kept_as_it_came(keep: Keep) -> None:
+    record = record_of(answered(THOUGHT, SEARCH, SAID, CALLED), keep)
+    assert record.replayable is True
+    called = {name: value for name, value in CALLED.items() if name != "id"}
+    assert [item.model_dump(mode="json", exclude_none=True) for item in record.output] == [
+        THOUGHT,
+        SEARCH,
+        SAID,
+        called,
+    ]
+
+
+def test_without_a_reason_nothing_of_it_is_kept() -> None:
+    record = record_of(answered(THOUGHT, SAID))
+    assert (record.replayable, [item.type for item in record.output]) == (None, ["message"])
+
+
+@pytest.mark.parametrize(("size", "some", "all_of_it"), [(1_000, True, True), (500_000, False, True)])
+def test_what_will_probably_not_be_needed_has_little_room(size: int, some: bool, all_of_it: bool) -> None:
+    long = answered({**THOUGHT, "encrypted_content": "x" * size}, CALLED)
+    assert (record_of(long, Keep.SOME).replayable, record_of(long, Keep.ALL).replayable) == (some, all_of_it)
+
+
+def test_what_no_payload_holds_is_not_kept_and_the_rest_is_used() -> None:
+    record = record_of(answered({**THOUGHT, "encrypted_content": "x" * 2_000_000}, CALLED), Keep.ALL)
+    assert (record.replayable, [call.name for call in record.function_calls]) == (False, ["add"])
