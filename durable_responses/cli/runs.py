@@ -79,7 +79,7 @@ async def continue_run(
     fields = await connection.jobs.continued(before, text, rebuild=rebuild)
     rest = dataclasses.replace(options, task=None, task_file=None)
     request = agent_input(rest, settings, Path.cwd(), fields=fields)
-    job_id = await connection.jobs.start(request, job_id=options.job_id, memo={MEMO_CONTINUES: before})
+    job_id = await connection.jobs.start(request, job_id=options.job_id, memo={MEMO_CONTINUES: before}, about=text)
     output.say(f"Started {job_id}, which continues {before}")
     return await _follow(connection, job_id, output)
 

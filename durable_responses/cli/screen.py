@@ -231,7 +231,8 @@ def ids_of(view: JobView, web_ui: str | None) -> list[Text]:
 def ways_on(view: JobView) -> list[Text]:
     """What can be typed next about a run, ready to paste."""
     job = shlex.quote(shown(view.job_id))
-    ways = {"continue": f'continue {job} "…"', "details": f"show {job}"}
+    rebuild = " --rebuild" if view.result and _is_forgotten(view.result) else ""
+    ways = {"continue": f'continue {job} "…"{rebuild}', "details": f"show {job}"}
     if not view.is_closed:
         ways = {"follow": f"watch {job}", "steer": f'steer {job} "…"', "cancel": f"cancel {job}"}
     width = max(map(len, ways))
@@ -313,6 +314,10 @@ def particulars(result: AgentResult) -> list[str]:
             "The provider has forgotten the conversation: `durable-responses continue --rebuild` tells it again."
         )
     return [shown(line) for line in lines]
+
+
+def _is_forgotten(result: AgentResult) -> bool:
+    return result.error is not None and result.error.type == FailureType.CHAIN_REJECTED
 
 
 def error_line(error: AgentError) -> str:

@@ -117,12 +117,14 @@ class Jobs:
         idempotency_key: str | None = None,
         memo: Mapping[str, Any] | None = None,
         fingerprint: str | None = None,
+        about: str | None = None,
     ) -> str:
         """Start a run and return its job id.
 
         With an idempotency key a second start gives the same job, running or finished; with the key and another
         `fingerprint`, of the request if none is given, it raises `KeyReused`. `memo` is kept beside the run for whoever
-        looks at it; the run itself never sees it. Raises `JobExists` when the job id is taken, `InvalidInput`.
+        looks at it; the run itself never sees it. `about`: what its id and lists call it, if not its task. Raises
+        `JobExists` when the job id is taken, `InvalidInput`.
         """
         try:
             request = parse_input(request)
@@ -132,16 +134,16 @@ class Jobs:
             raise InvalidInput(str(error)) from None
         shared = idempotency_key is not None
         named = job_id_for(idempotency_key) if idempotency_key is not None else job_id
-        chosen = named or new_job_id(task_text(request))
+        chosen = named or new_job_id(about or task_text(request))
         if shared:
             fingerprint = fingerprint or fingerprint_of(request)
             memo = {**(memo or {}), MEMO_FINGERPRINT: fingerprint}
         try:
             async with asking_temporal(seconds=_START_TIMEOUT):
-                await self._start(request, chosen, memo=memo)
+                await self._start(request, chosen, memo=memo, about=about)
         except WorkflowAlreadyStartedError:
             if named is None:  # other characters, then
-                return await self.start(request, memo=memo)
+                return await self.start(request, memo=memo, about=about)
             if not shared:
                 raise JobExists(chosen) from None
             await self._check_fingerprint(chosen, fingerprint)
@@ -296,7 +298,10 @@ class Jobs:
         if memo.get(MEMO_FINGERPRINT, fingerprint) != fingerprint:
             raise KeyReused(job_id)
 
-    async def _start(self, request: AgentInput, job_id: str, *, memo: Mapping[str, Any] | None) -> None:
+    async def _start(
+        self, request: AgentInput, job_id: str, *, memo: Mapping[str, Any] | None, about: str | None
+    ) -> None:
+        summary = summary_of(request if about is None else request.model_copy(update={"task": about}))
         attributes = search_attributes_of(request, AgentState()) if self._has_search_attributes else None
         try:
             await self._client.start_workflow(
@@ -306,16 +311,16 @@ class Jobs:
                 task_queue=self._task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                memo={MEMO_TASK: summary_of(request), **(memo or {})},
+                memo={MEMO_TASK: summary, **(memo or {})},
                 search_attributes=attributes,
-                static_summary=summary_of(request),
+                static_summary=summary,
                 static_details=static_details_of(request),
             )
         except RPCError as error:
             if attributes is None or not says_unregistered(error):
                 raise
             self._has_search_attributes = False
-            await self._start(request, job_id, memo=memo)
+            await self._start(request, job_id, memo=memo, about=about)
 
     async def _request_cancel(self, job_id: str, reason: str | None) -> None:
         """By our signal, which carries the reason; where the server takes no more signals, by Temporal's own cancel.

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,21 @@ async def bare(temporal: TemporalServer, client: Client, tmp_path: Path) -> Shel
 @pytest.fixture
 async def shell(bare: Shell, client: Client) -> AsyncIterator[Shell]:
     """The same with a worker and an emulator."""
+    async with _served(bare, client, Settings().model):
+        yield bare
+
+
+@pytest.fixture
+async def echoing(bare: Shell, client: Client) -> AsyncIterator[Shell]:
+    """The same where the usual model repeats what it is told."""
+    async with _served(bare, client, "scenario:echo"):
+        yield bare
+
+
+@asynccontextmanager
+async def _served(bare: Shell, client: Client, model: str) -> AsyncIterator[None]:
     settings = Settings(
+        model=model,
         task_queue=bare.task_queue,
         state_folder=bare.folder / "worker",
         workspace=bare.folder,
@@ -48,4 +63,4 @@ async def shell(bare: Shell, client: Client) -> AsyncIterator[Shell]:
             # A command that finds no worker would start one.
             await until(lambda: worker_polls(client, bare.task_queue, since=began))
             bare.control = emulator.control
-            yield bare
+            yield

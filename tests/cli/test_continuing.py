@@ -1,10 +1,12 @@
 """`continue` and `steer`: going on from a run that has ended, and telling a running one something."""
 
+import re
+
 import pytest
 
 from durable_responses.jobs.continuing import NOT_EXECUTED
 from tests.support.runs import until
-from tests.support.shell import CANCELLED, COMPLETED, INCOMPLETE, USAGE, Shell, has_response, scenario
+from tests.support.shell import CANCELLED, COMPLETED, FAILED, INCOMPLETE, USAGE, Shell, has_response, scenario
 
 
 async def test_a_completed_run_is_continued_with_its_options_as_a_run_of_its_own(shell: Shell) -> None:
@@ -59,6 +61,15 @@ async def test_a_conversation_can_be_told_again_over_several_runs(shell: Shell) 
     texts = [item["content"] for item in items if "content" in item]
     assert texts == ["Do it.", "All calls are answered.", "Second.", "Second.", "Third."]
     assert {item["type"] for item in items if "type" in item} == {"function_call", "function_call_output"}
+
+
+async def test_where_the_provider_has_forgotten_the_conversation_it_says_what_to_type(shell: Shell) -> None:
+    failed = await shell.run("run", "Go on.", "--previous-response-id", "resp_gone", *scenario("echo"))
+    assert failed.code == FAILED
+    [typed] = re.findall(r'durable-responses continue (\S+) "…" --rebuild', failed.err)
+    done = await shell.run("continue", typed, "Again.", "--rebuild", "--json")
+    assert (done.code, done.json["output_text"]) == (COMPLETED, "Again.")
+    assert done.json["job_id"].startswith("again-")
 
 
 async def test_a_run_that_kept_its_conversation_itself_is_told_again(shell: Shell) -> None:
