@@ -10,6 +10,7 @@ are arguments and options, as typer understands them; `options` is a dataclass o
 
 import asyncio
 import dataclasses
+import errno
 import inspect
 import os
 import re
@@ -266,6 +267,9 @@ async def _work(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
 
 
 def _leave(work: Callable[[], int]) -> NoReturn:
+    # Whoever started us may have closed one of them.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character is no reason to lose an answer.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -274,6 +278,16 @@ def _leave(work: Callable[[], int]) -> NoReturn:
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # rich turns the one into the other
         code = ExitCode.READER_GONE
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        complain(
+            f"Standard output cannot be written ({error.strerror}). Runs are safe: `result` prints the answer again."
+        )
+        code = ExitCode.UNAVAILABLE
     sys.stderr.flush()
     # Temporal's SDK can abort in the interpreter's shutdown, after all is done (see `process.leave`).
     os._exit(code)
+
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -1,7 +1,9 @@
 """`run`, `start`, `watch` and `result` as a script meets them."""
 
+import asyncio
 import re
 import secrets
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,19 @@ import pytest
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
 from tests.support.runs import until
-from tests.support.shell import CANCELLED, COMPLETED, FAILED, INCOMPLETE, USAGE, Shell, ended, has_response, scenario
+from tests.support.shell import (
+    CANCELLED,
+    COMMAND,
+    COMPLETED,
+    FAILED,
+    INCOMPLETE,
+    UNAVAILABLE,
+    USAGE,
+    Shell,
+    ended,
+    has_response,
+    scenario,
+)
 
 
 async def test_run_prints_the_answer_on_standard_output_and_plain_lines_beside_it(shell: Shell) -> None:
@@ -163,3 +177,16 @@ async def test_a_reader_that_goes_away_is_no_error_of_ours(shell: Shell) -> None
     done = await ended(process)
     assert done.code == 141
     assert "Error" not in done.err
+
+
+@pytest.mark.parametrize(("stdout", "code"), [("/dev/full", UNAVAILABLE), ("&-", COMPLETED)])
+async def test_an_answer_that_cannot_be_written_is_told_in_one_sentence(shell: Shell, stdout: str, code: int) -> None:
+    job_id = await shell.start("echo")
+    await shell.jobs.result(job_id)
+    typed = f"{shlex.join([*COMMAND, 'result', job_id])} >{stdout}"
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", typed), env=shell.env, cwd=shell.folder, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == code
+    assert told.decode().count("\n") == (1 if code else 0)
