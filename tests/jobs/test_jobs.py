@@ -209,7 +209,7 @@ async def test_an_unknown_id_is_not_found(jobs: Jobs, job_id: str) -> None:
 
 
 async def test_what_temporal_refuses_is_not_taken_for_an_unknown_job(jobs: Jobs) -> None:
-    with pytest.raises(TemporalRefused, match="length"):
+    with pytest.raises(InvalidInput, match="1000 bytes"):
         await jobs.start(asks("echo"), job_id="x" * 2000)
     with pytest.raises(InvalidInput, match="no such language"):
         await jobs.recent(where="no such language")
