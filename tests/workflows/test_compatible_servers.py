@@ -16,6 +16,7 @@ from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentResult, TransportChoice
 from durable_responses.workflows.ledger import MAY_STILL_RUN
 from tests.support import provider as scripted_provider
+from tests.support import websocket_server
 from tests.support.emulator_control import RunningEmulator
 from tests.support.provider import Answer, Asked, answer, event_stream
 from tests.support.runs import Agents, reached, result_of, working
@@ -311,6 +312,36 @@ async def test_a_refused_effort_is_left_out_once(
     server.rule = posting(answer({"error": {"message": words}}, status), answer(response(message())))
     result = await runs.run(asks(model="x", reasoning_effort=ReasoningEffort.LOW))
     assert (result.status, ["reasoning" in create for create in creates(server)]) == ("completed", [True, False])
+
+
+async def test_a_refusal_over_a_websocket_in_words_of_its_own_is_a_refusal(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    """LiteLLM's WebSocket: no response was created, so nothing is ambiguous, and the effort is left out once."""
+
+    async def script(peer: websocket_server.Peer) -> None:
+        await peer.hear()
+        error = {"code": "unsupported_params", "message": "x does not support parameters: ['reasoning_effort']"}
+        await peer.tell({"type": "error", "error": error})
+        await peer.hear()
+        await peer.created("resp_1")
+        await peer.completed("resp_1", output=[message()])
+        await peer.gone()
+
+    async with websocket_server.running() as server:
+        server.will(script)
+        base_url = server.url.removesuffix("/responses")
+        provider = Provider(
+            kind=ProviderKind.COMPATIBLE,
+            base_url=base_url.replace("ws:", "http:"),
+            websocket_base_url=base_url,
+        )
+        async with working(client, provider, settings):
+            agents = Agents(client, emulator, settings)
+            result = await agents.run(asks(TransportChoice.WEBSOCKET, model="x", reasoning_effort=ReasoningEffort.LOW))
+        [peer] = server.peers
+    assert (result.status, result.output_text, result.ambiguous_creates) == ("completed", "Hello.", 0)
+    assert ["reasoning" in create for create in peer.heard] == [True, False]
 
 
 # --- odd answers -------------------------------------------------------------------------------------------------
