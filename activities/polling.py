@@ -37,6 +37,7 @@ from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import (
     AnswerTooLarge,
+    AuthenticationFailed,
     BadRequest,
     Busy,
     MalformedAnswer,
@@ -244,7 +245,7 @@ class Reads:
     def _take_failure(self, error: ResponsesError, now: float) -> None:
         self.failures += 1
         self.last_error = str(error)
-        self._strange += isinstance(error, MalformedAnswer | NoSuchEndpoint)
+        self._strange += error.is_a_page or isinstance(error, MalformedAnswer | NoSuchEndpoint)
         self._not_found += isinstance(error, NotFound)
         self._asked_to_wait = error.retry_after or 0.0
         if self._passes(error, now):
@@ -286,6 +287,8 @@ class Reads:
                 return False
             case AnswerTooLarge():
                 return False
+            case AuthenticationFailed() | BadRequest() if error.is_a_page:
+                return self._strange <= _STRANGE_ANSWERS
             case NoSuchEndpoint() if not self.found and now - self._asked_since(now) >= _NO_ENDPOINT_YET:
                 return False
             case NoSuchEndpoint() | MalformedAnswer():

@@ -42,6 +42,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
+from durable_responses.responses_api.bodies import is_markup
 from durable_responses.responses_api.events import ErrorEvent
 from durable_responses.responses_api.models import ErrorDetail, Response, read_json
 from durable_responses.responses_api.redaction import MAX_TEXT_BYTES, redact
@@ -51,11 +52,12 @@ class ResponsesError(Exception):
     """Any failure of a request. `str()` gives the text with status, code and request id, fit to be shown and stored.
 
     `retry_after` is in seconds; `response_id` is set if a stream named it before it failed, `answer` if nothing but the
-    last event of the stream is missing.
+    last event of the stream is missing. `is_a_page`: a page for browsers came, perhaps of somebody before the provider.
     """
 
     retry_read: ClassVar[bool] = False
     answer: Response | None = None
+    is_a_page: bool = False
 
     def __init__(
         self,
@@ -326,7 +328,7 @@ def error_for_answer(request: str, status: int, headers: Mapping[str, str], body
     kind = classify(status, error)
     if status == 404 and kind is NotFound and not _is_about_a_thing(api_error, error):
         kind = NoSuchEndpoint
-    return kind(
+    raised = kind(
         f"The provider refused {request}{_ADVICE.get(kind, '')}: {error.message or 'it gave no reason'}",
         status=status,
         code=error.code or error.type,
@@ -334,6 +336,8 @@ def error_for_answer(request: str, status: int, headers: Mapping[str, str], body
         request_id=headers.get("x-request-id"),
         retry_after=retry_after(headers),
     )
+    raised.is_a_page = is_markup(body)
+    return raised
 
 
 def refusal(request: str, error: ErrorDetail, headers: Mapping[str, str]) -> ResponsesError:

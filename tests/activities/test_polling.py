@@ -463,6 +463,24 @@ async def test_a_failure_that_does_not_pass_ends_the_wait(
     assert (error.type, error.non_retryable) == (kind, True)
 
 
+PAGE = b"<!doctype html><title>Are you human?</title>"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410])
+async def test_a_page_of_somebody_between_us_and_the_provider_does_not_end_a_paid_response(
+    provider: Provider, reads: Reads, status: int
+) -> None:
+    """A firewall's page says nothing of the response: it counts like a strange answer."""
+    provider.will(*[answer(PAGE, status)] * 3, answer(DONE))
+    for _ in range(3):
+        assert await reads.read(CREATED_AT) is None
+    assert (await reads.read(CREATED_AT)) is not None
+    provider.will(*[answer(PAGE, status)] * 21)
+    for _ in range(20):
+        assert await reads.read(CREATED_AT) is None
+    assert (await failure_of(reads)).non_retryable
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
 async def test_a_server_that_fails_at_every_get_for_two_minutes_has_none(
     provider: Provider, api: ResponsesClient, status: int
