@@ -564,3 +564,25 @@ async def test_a_run_goes_on_without_search_attributes_and_doctor_names_them(
     assert check.verdict is not Verdict.OK
     assert all(name in check.found for name in removed)
     assert all(f"{name} is registered as {kind}" in check.found for name, kind in created.items())
+
+
+async def test_a_run_continues_as_new_without_search_attributes_that_were_removed(
+    emulator_process: EmulatorProcess, tmp_path: Path
+) -> None:
+    """A new history is given the search attributes of the one before, which the server refuses then."""
+    server = await TemporalServer.on(tmp_path / "temporal")
+    server.command += ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=40"]
+    async with server:
+        client = await server.client()
+        deployment = Deployment(server, client, emulator_process, tmp_path / "runs")
+        async with deployment.worker():
+            scripts = [Script(output=[calls("look", "continues")]) for _ in range(9)]
+            run = await deployment.start("continues", [*scripts, SHORT], transport=BACKGROUND, max_iterations=20)
+            await until(deployment.gate("continues").has_begun)
+            names = [word for name in NAMES for word in ("--name", name)]
+            await temporal_cli(deployment, "operator", "search-attribute", "remove", *names, "--yes")
+            deployment.open_gates()
+            result = await now(deployment, run).result(seconds=120)
+        runs = [each.status async for each in client.list_workflows(f"WorkflowId = '{run.handle.id}'")]
+    assert (result.status, result.output_text) == (AgentStatus.COMPLETED, "Done.")
+    assert len(runs) > 2

@@ -46,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable, UnreadablePayload, fitting, read
     from durable_responses.workflows.response_source import ResponseSource
-    from durable_responses.workflows.search_attributes import ShownSearchAttributes
+    from durable_responses.workflows.search_attributes import ShownSearchAttributes, attributes_to_carry
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import MEMO_TASK, details_of, summary_of
 
@@ -93,7 +93,10 @@ class AgentWorkflow:
             agent_input = self._begin(request, carried, surplus)
             ending = await self._ending_of(agent_input)
             if isinstance(ending, ContinueAsNew):
-                workflow.continue_as_new(args=[agent_input, self._ledger.to_carry(json_bytes(agent_input))])
+                workflow.continue_as_new(
+                    args=[agent_input, self._ledger.to_carry(json_bytes(agent_input))],
+                    search_attributes=attributes_to_carry(),
+                )
             result = await self._conclude(ending, agent_input)
         except DATA_ERRORS as error:  # the last net: failing the workflow task would have it repeated for ever
             _log_unusable(error)

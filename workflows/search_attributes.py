@@ -19,6 +19,8 @@ AGENT_TENANT = SearchAttributeKey.for_keyword("AgentTenant")
 
 KEYS = (AGENT_STATUS, AGENT_MODEL, AGENT_ITERATION, AGENT_TENANT)
 
+_NAMES = frozenset(key.name for key in KEYS)
+_CHANGE_VERSION = SearchAttributeKey.for_keyword_list("TemporalChangeVersion")
 _LONGEST_KEYWORD = 255  # of Temporal's SQL stores
 _PATCH = "search-attributes"
 _GIVEN_UP_PATCH = "no-search-attributes"
@@ -67,9 +69,26 @@ class ShownSearchAttributes:
             workflow.upsert_search_attributes(changes)
 
     def _is_to_be_given_up(self) -> bool:
-        if not workflow.unsafe.is_replaying() and workflow.extern_functions().get(SETTABLE, _always)():
+        if not workflow.unsafe.is_replaying() and _are_settable():
             return False
         return workflow.patched(f"{_GIVEN_UP_PATCH}-{self._changes}")
+
+
+def attributes_to_carry() -> TypedSearchAttributes | None:
+    """The search attributes of the next history, where they are not to be those of this one.
+
+    The server refuses to continue a run as new with an attribute that was removed, again and again. An empty
+    collection would mean all of them, so there is always one: the SDK's own.
+    """
+    if _are_settable():
+        return None
+    others = [pair for pair in workflow.info().typed_search_attributes if pair.key.name not in _NAMES]
+    return TypedSearchAttributes(others or [SearchAttributePair(_CHANGE_VERSION, [_GIVEN_UP_PATCH])])
+
+
+def _are_settable() -> bool:
+    settable: bool = workflow.extern_functions().get(SETTABLE, _always)()
+    return settable
 
 
 def _always() -> bool:
