@@ -27,7 +27,7 @@ def exchanges() -> list[tuple[str, dict[str, Any], str]]:
 def likeness(text: str) -> str:
     """A text without what differs from run to run: ids, times, counts, and where the file was saved."""
     text = re.sub(r"^saved: .*$", "saved: …", text, flags=re.MULTILINE)
-    return re.sub(r"\d+(,\d+)*", "0", re.sub(r"(agent-|resp_)[0-9a-f]+", r"\1…", text))
+    return re.sub(r"\d+(,\d+)*", "0", re.sub(r"([a-z]-|resp_)[0-9a-f]{32,}", r"\1…", text))
 
 
 async def test_the_session_of_the_page_goes_as_it_says(deployment: Deployment) -> None:
@@ -46,7 +46,7 @@ async def test_the_session_of_the_page_goes_as_it_says(deployment: Deployment) -
             pass
         parts = likeness(look.text).split("\n\n")
         assert parts[-1] == likeness(looked[2]).split("\n\n")[-1]
-        assert parts[0].startswith("Job agent-… is running, iteration 0 of 0, ")
+        assert parts[0].startswith("Job what-is-still-open-… is running, iteration 0 of 0, ")
         await session.ended(job_id)
         end = await session.call(ended[0], **{**ended[1], "job_id": job_id})
         assert likeness(end.text) == likeness(ended[2])
