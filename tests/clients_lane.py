@@ -51,6 +51,9 @@ PROGRAM_CLIENTS = [
     Program("openai_agents_program.py", ["openai-agents==0.24.0"], "emulator, MCP server"),
     Program("mcp_sdk_1.mjs", ["@modelcontextprotocol/sdk@1.32.2"], "MCP server"),
     Program("mcp_sdk_2.mjs", ["@modelcontextprotocol/client@2.4.0"], "MCP server"),
+    Program(
+        "ext_tasks.mjs", ["@modelcontextprotocol/ext-tasks@0.2.2", "@modelcontextprotocol/client@2.4.0"], "MCP server"
+    ),
 ]
 
 
