@@ -59,6 +59,7 @@ _CREATE_WAITS = "the create waits for a free slot or for the provider's answer"
 _EMPTY_PATCH = "empty-output"
 _FAILED_PATCH = "failed-responses-again"
 _LEAVE_PATCH = "given-up-responses"
+_UNKNOWN_PATCH = "unknown-status"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
 _LET_THE_WAIT_END = timedelta(seconds=1)
@@ -258,8 +259,7 @@ class ResponseSource:
 
     async def _wait_for(self, created: CreatedResponse) -> ResponseRecord:
         if created.finished is not None:
-            self._record(created.finished)
-            return created.finished
+            return await self._ended(created.finished)
         handle = self._start_waiting(created)
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
         if not handle.done():
@@ -279,8 +279,7 @@ class ResponseSource:
         if not response.is_finished:
             return await self._cut_off(response)
         response.conversation = created.conversation
-        self._record(response)
-        return response
+        return await self._ended(response)
 
     def _start_waiting(self, created: CreatedResponse) -> ActivityHandle[ResponseRecord]:
         deadline = self.ledger.deadline
@@ -302,8 +301,15 @@ class ResponseSource:
             retry_policy=_WAIT_RETRIES,
         )
 
+    async def _ended(self, response: ResponseRecord) -> ResponseRecord:
+        """Record a response. One with a status that nobody knows may still run: it is cancelled."""
+        if rules.has_unknown_status(response) and workflow.patched(_UNKNOWN_PATCH):
+            return await self._cut_off(response)
+        self._record(response)
+        return response
+
     async def _cut_off(self, unfinished: ResponseRecord) -> ResponseRecord:
-        """Cancel a response at the deadline. If it completed at that very moment, it is used."""
+        """Cancel a response, at the deadline or for its status. If it completed at that very moment, it is used."""
         ended = await self._cancel_at_provider(unfinished.id)
         return ended if ended is not None and ended.status == ResponseStatus.COMPLETED else unfinished
 
@@ -316,8 +322,7 @@ class ResponseSource:
             summary=_step("stream", create),
             **self._create_options(),
         )
-        response = await interruptions.ended(handle, self.stop)
-        self._record(response)
+        response = await self._ended(await interruptions.ended(handle, self.stop))
         if self.stop.requested:
             raise Stopped
         return response

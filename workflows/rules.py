@@ -327,6 +327,11 @@ def _after_completed(response: Response, iterations_left: int) -> NextStep:
     )
 
 
+def has_unknown_status(response: Response) -> bool:
+    """Whether the status is none that the API documents."""
+    return response.status not in frozenset(ResponseStatus)
+
+
 def is_empty(response: Response) -> bool:
     """Whether a completed response has nothing in it that a run could use: no answer, no call, no image."""
     return (

@@ -147,6 +147,22 @@ async def test_a_refusal_for_good_ends_the_run_after_one_create(
     assert creates(scripted) == 1
 
 
+@pytest.mark.parametrize("transport", [TransportChoice.BACKGROUND, TransportChoice.STREAM])
+async def test_a_response_whose_status_nobody_knows_is_cancelled_and_ends_the_run_by_name(
+    odd: Agents, scripted: scripted_provider.Provider, transport: TransportChoice
+) -> None:
+    """It may still run, and would be paid for."""
+    unknown = DONE | {"status": "hibernating"}
+    ending = event_stream(CREATED, {"type": "response.done", "response": unknown})
+    scripted.will(ending if transport is TransportChoice.STREAM else answer(unknown))
+    scripted.will(answer(DONE | {"status": "cancelled"}))
+    failed = await result(odd, transport)
+    assert failed.error is not None
+    assert failed.error.type == "unknown_status"
+    assert scripted.asked[-1].target == "/v1/responses/resp_1/cancel"
+    assert (creates(scripted), failed.usage.total_tokens) == (1, 8)
+
+
 async def test_an_answer_beyond_the_budget_ends_the_run_by_name(
     odd: Agents, scripted: scripted_provider.Provider
 ) -> None:
