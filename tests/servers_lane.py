@@ -68,10 +68,10 @@ async def running(
     async with AsyncExitStack() as stack:
         emulator = await stack.enter_async_context(EmulatorProcess(folder))
         await stack.enter_async_context(Process([*CHAT_MODEL, str(chat_port)], log=folder / "chat.log"))
-        place = Place(folder, port, f"http://127.0.0.1:{chat_port}/v1", emulator.base_url)
-        program = server.program(environment, place)
-        variables = child_environment(**program.variables)
-        await stack.enter_async_context(Process(program.command, log=folder / "server.log", env=variables))
+        program = server.program(environment, Place(folder, port, f"http://127.0.0.1:{chat_port}/v1"))
+        for number, each in enumerate(filter(None, (program.behind, program))):
+            variables = child_environment(**each.variables)
+            await stack.enter_async_context(Process(each.command, log=folder / f"server-{number}.log", env=variables))
         base_url = f"http://127.0.0.1:{port}{program.path}"
 
         async def listens() -> bool:

@@ -6,10 +6,11 @@ Versions are pinned here; a new one is tried by changing its line and running th
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.support.environments import node_environment, python_environment
+from tests.support.environments import environment_folder, go_program, node_environment, python_environment
+from tests.support.processes import free_port
 
 HERE = Path(__file__).parent
 CHAT_MODEL = [sys.executable, str(HERE / "chat_model.py")]
@@ -18,12 +19,11 @@ TASK, CALL_TASK = "Say hello.", "Look at the gate."
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is started: its folder, its port, and the URLs of what may stand behind it."""
+    """Where a server is started: its folder, its port, and the URL of the chat model that may stand behind it."""
 
     folder: Path
     port: int
     chat_model: str
-    emulator: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Program:
     command: list[str]
     path: str = "/v1"
     variables: Mapping[str, str] = field(default_factory=dict)
+    behind: "Program | None" = None
+    """Another one, that it stands in front of."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,16 @@ def _aimock(environment: Path, place: Place) -> Program:
 # --- azure-ai-agentserver-responses: an agent of ours on it --------------------------------------------------------
 
 _AZURE = "2.3.0"
+_AZURE_ENVIRONMENT = ("azure-agentserver", f"azure-ai-agentserver-responses=={_AZURE}")
 
 
 async def _azure_installed() -> Path:
-    return await python_environment("azure-agentserver", f"azure-ai-agentserver-responses=={_AZURE}")
+    return await python_environment(*_AZURE_ENVIRONMENT)
 
 
 def _azure(environment: Path, place: Place) -> Program:
     command = [str(environment / "bin" / "python"), str(HERE / "azure_agent.py")]
-    variables = {"PORT": str(place.port), "HOME": str(place.folder)}
-    return Program(command, path="", variables=variables)
+    return Program(command, path="", variables={"PORT": str(place.port), **_at_home(place)})
 
 
 # --- LiteLLM: in front of a chat model (its bridge), and of the Responses API --------------------------------------
@@ -125,8 +127,16 @@ def _litellm_bridge(environment: Path, place: Place) -> Program:
     )
 
 
+async def _litellm_native_installed() -> Path:
+    await _azure_installed()
+    return await _litellm_installed()
+
+
 def _litellm_native(environment: Path, place: Place) -> Program:
-    return _litellm(environment, place, {"model": "openai/gpt-5.4", "api_base": place.emulator, "api_key": "any"})
+    behind = replace(place, port=free_port())
+    azure = _azure(environment_folder(*_AZURE_ENVIRONMENT), behind)
+    upstream = {"model": "openai/scripted", "api_base": f"http://127.0.0.1:{behind.port}", "api_key": "any"}
+    return replace(_litellm(environment, place, upstream), behind=azure)
 
 
 # --- OGX: its Responses API in front of a chat model ---------------------------------------------------------------
@@ -217,6 +227,36 @@ def _llama(environment: Path, place: Place) -> Program:
     )
 
 
+# --- transformers serve: a tiny Llama with random weights ----------------------------------------------------------
+
+_TRANSFORMERS = "5.23.0"
+
+
+async def _transformers_installed() -> Path:
+    return await python_environment("transformers", f"transformers[serving]=={_TRANSFORMERS}", "torch==2.15.0")
+
+
+def _transformers(environment: Path, place: Place) -> Program:
+    python, model = environment / "bin" / "python", place.folder / "tiny"
+    make = f'"{python}" "{HERE / "transformers_model.py"}" "{model}"'
+    serve = f'exec "{environment / "bin" / "transformers"}" serve --host 127.0.0.1 --port {place.port} "{model}"'
+    variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **_at_home(place)}
+    return Program(["sh", "-c", f"{make} && {serve}"], variables=variables)
+
+
+# --- Ollama: its own translation of the Responses API, in front of a scripted chat model ---------------------------
+
+_OLLAMA = "0.17.4"
+
+
+async def _ollama_installed() -> Path:
+    return await go_program("ollama", HERE / "ollama")
+
+
+def _ollama(environment: Path, place: Place) -> Program:
+    return Program([str(environment / "ollama"), str(place.port)])
+
+
 def _at_home(place: Place) -> dict[str, str]:
     return {"HOME": str(place.folder)}
 
@@ -228,7 +268,11 @@ SERVERS = [
     Server("aimock", _AIMOCK, _aimock_installed, _aimock),
     Server("azure-ai-agentserver-responses", _AZURE, _azure_installed, _azure),
     Server("LiteLLM, bridge to a chat model", _LITELLM, _litellm_installed, _litellm_bridge),
-    Server("LiteLLM, in front of the Responses API", _LITELLM, _litellm_installed, _litellm_native),
+    Server("LiteLLM, in front of the Responses API", _LITELLM, _litellm_native_installed, _litellm_native),
     Server("llama.cpp, by xllamacpp", _LLAMA, _llama_installed, _llama, follows_words=False, known=_RANDOM),
+    Server(
+        "transformers serve", _TRANSFORMERS, _transformers_installed, _transformers, follows_words=False, known=_RANDOM
+    ),
+    Server("Ollama (its middleware)", _OLLAMA, _ollama_installed, _ollama),
     Server("OGX", _OGX, _ogx_installed, _ogx, model="vllm/scripted"),
 ]

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from durable_responses.settings import Settings, child_environment
@@ -25,7 +24,7 @@ class CannotBeInstalled(Exception):
 
 async def python_environment(name: str, *requirements: str, at_least: tuple[int, int] = (3, 11)) -> Path:
     """The folder of a virtual environment with these packages. Raises `CannotBeInstalled`."""
-    folder = _folder(name, requirements)
+    folder = environment_folder(name, *requirements)
     if (folder / _READY).exists():
         return folder
     python = await _python(name, at_least)
@@ -41,7 +40,7 @@ async def python_environment(name: str, *requirements: str, at_least: tuple[int,
 
 async def node_environment(name: str, *packages: str) -> Path:
     """The folder whose `node_modules` has these packages. Raises `CannotBeInstalled`."""
-    folder = _folder(name, packages)
+    folder = environment_folder(name, *packages)
     if (folder / _READY).exists():
         return folder
     if shutil.which("npm", path=child_environment()["PATH"]) is None:
@@ -54,7 +53,20 @@ async def node_environment(name: str, *packages: str) -> Path:
     return folder
 
 
-def _folder(name: str, packages: Sequence[str]) -> Path:
+async def go_program(name: str, source: Path) -> Path:
+    """The folder with the program that a folder of Go source becomes, under that name. Raises `CannotBeInstalled`."""
+    folder = environment_folder(name, *(each.read_text() for each in sorted(source.iterdir())))
+    if (folder / _READY).exists():
+        return folder
+    if shutil.which("go", path=child_environment()["PATH"]) is None:
+        raise CannotBeInstalled(f"{name} cannot be installed: there is no Go.")
+    await _run(name, "go", "build", "-o", str(folder / name), ".", at=source)
+    (folder / _READY).touch()
+    return folder
+
+
+def environment_folder(name: str, *packages: str) -> Path:
+    """Where the environment with these packages is, or would be."""
     pinned = hashlib.sha256(json.dumps(packages).encode()).hexdigest()[:8]
     return Settings().cache_folder / "lanes" / f"{name}-{pinned}"
 

@@ -11,6 +11,7 @@ from durable_responses.responses_api.models import FunctionCallOutput
 from durable_responses.telemetry import genai
 from durable_responses.telemetry.export import Content
 from durable_responses.workflows.contract import AgentError, AgentInput, AgentResult, AgentStatus
+from tests.support.processes import CHECKOUT
 
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "The answer."}]}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
@@ -132,3 +133,10 @@ def test_names_are_those_of_the_conventions() -> None:
     names = [value for name, value in vars(genai_attributes).items() if name.isupper()]
     assert all(name.startswith(("gen_ai.", "openai.", "input.value", "output.value")) for name in names)
     assert len(names) == len(set(names))
+
+
+def test_no_name_is_taken_from_where_the_conventions_have_moved_away() -> None:
+    """Every GenAI name of `opentelemetry.semconv` is deprecated, and may go with any minor version."""
+    folders = [CHECKOUT / folder for folder in ("durable_responses", "activities", "workflows")]
+    sources = [path for folder in folders for path in folder.rglob("*.py")]
+    assert [path for path in sources if "semconv._incubating" in path.read_text()] == []
