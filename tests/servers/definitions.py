@@ -237,9 +237,9 @@ async def _transformers_installed() -> Path:
 
 
 def _transformers(environment: Path, place: Place) -> Program:
-    python, model = environment / "bin" / "python", place.folder / "tiny"
-    make = f'"{python}" "{HERE / "transformers_model.py"}" "{model}"'
-    serve = f'exec "{environment / "bin" / "transformers"}" serve --host 127.0.0.1 --port {place.port} "{model}"'
+    # It answers to no other name than that of the folder, as it is given.
+    make = f'cd "{place.folder}" && "{environment / "bin" / "python"}" "{HERE / "transformers_model.py"}" tiny'
+    serve = f'exec "{environment / "bin" / "transformers"}" serve --host 127.0.0.1 --port {place.port} tiny'
     variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **_at_home(place)}
     return Program(["sh", "-c", f"{make} && {serve}"], variables=variables)
 
@@ -271,7 +271,13 @@ SERVERS = [
     Server("LiteLLM, in front of the Responses API", _LITELLM, _litellm_native_installed, _litellm_native),
     Server("llama.cpp, by xllamacpp", _LLAMA, _llama_installed, _llama, follows_words=False, known=_RANDOM),
     Server(
-        "transformers serve", _TRANSFORMERS, _transformers_installed, _transformers, follows_words=False, known=_RANDOM
+        "transformers serve",
+        _TRANSFORMERS,
+        _transformers_installed,
+        _transformers,
+        model="tiny",
+        follows_words=False,
+        known=_RANDOM,
     ),
     Server("Ollama (its middleware)", _OLLAMA, _ollama_installed, _ollama),
     Server("OGX", _OGX, _ogx_installed, _ogx, model="vllm/scripted"),
