@@ -212,8 +212,8 @@ def test_postgres_is_set_up_as_in_make_stack() -> None:
 
 def test_finished_runs_are_kept_as_long_as_the_setting_says_by_default() -> None:
     """A20."""
-    assert environment("namespace")["AGENT_RETENTION"] == "${AGENT_RETENTION:-72h}"
-    assert Settings.model_fields["retention"].default.total_seconds() == 72 * 3600
+    assert environment("namespace")["AGENT_RETENTION"] == "${AGENT_RETENTION:-720h}"
+    assert Settings.model_fields["retention"].default.total_seconds() == 720 * 3600
 
 
 # --- compose itself ----------------------------------------------------------------------------------------------
