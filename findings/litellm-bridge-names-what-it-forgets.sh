@@ -4,14 +4,14 @@
 # In front of a chat model, LiteLLM's Responses API accepts `previous_response_id`. Without a database it does not look it up:
 # the model is sent the new items alone. The answer's own `previous_response_id` is not empty all the same: it is the id of
 # the chat completion that the first answer was made of. So the echo looks as if the conversation had been continued.
-# Versions: litellm 1.108.7. What users of this project meet of it: an echo of a chat completion counts as none, and the run
-# sends its whole conversation (docs/conversation.md).
+# Versions: litellm 1.108.7 with its extra `proxy`, without which this part of it does not load. What users of this project
+# meet of it: an echo of a chat completion counts as none, and the run sends its whole conversation (docs/conversation.md).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv environment
-environment/bin/pip install --quiet --disable-pip-version-check litellm==1.108.7
+environment/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.108.7'
 cat > program.py << 'PROGRAM'
 import asyncio
 import json
