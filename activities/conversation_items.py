@@ -59,6 +59,15 @@ def sendable(items: Iterable[Any], *, stored: bool) -> list[Any]:
     return [item for item in items if stored or not _is_only_a_reference(item)]
 
 
+def is_no_response(named: str | None) -> bool:
+    """Whether what an answer names as the response that it continues from is none.
+
+    A gateway in front of a chat model names that model's completion, and forgets it (LiteLLM without a database). The
+    id of another response than the one that was sent proves nothing either way.
+    """
+    return named is None or named.startswith("chatcmpl")
+
+
 def _is_only_a_reference(item: Any) -> bool:
     if not isinstance(item, dict) or item.get("type") != "reasoning":
         return False

@@ -26,7 +26,15 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from durable_responses.activities.conversation_items import START, after, encoded, input_items, output_items, sendable
+from durable_responses.activities.conversation_items import (
+    START,
+    after,
+    encoded,
+    input_items,
+    is_no_response,
+    output_items,
+    sendable,
+)
 from durable_responses.activities.failures import conversation_lost, later
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
@@ -495,11 +503,11 @@ class ConversationTurn:
 
     def named(self, response_id: str | None) -> bool | None:
         """False for a response that names none to continue from, although it was asked to."""
-        return False if self.is_chained and _is_no_response(response_id) else None
+        return False if self.is_chained and is_no_response(response_id) else None
 
     def continued(self, response_id: str | None) -> bool | None:
         """As `named`, for a finished response; and learn from it what its server can do."""
-        if self.is_chained and _is_no_response(response_id):
+        if self.is_chained and is_no_response(response_id):
             self._all.learn_that_it_does_not_chain()
         elif self.is_chained and response_id == self.create.previous_response_id:
             self._all.capabilities.learned(Capability.CHAIN, True)
@@ -514,12 +522,6 @@ class ConversationTurn:
             return
         said = [encoded(item) for item in output_items(record)]
         self._all.remembered.put(activity.info().workflow_id or "", before.plus([*self._own, *said]))
-
-
-def _is_no_response(named: str | None) -> bool:
-    # A gateway in front of a chat model names that model's completion, and forgets it (LiteLLM without a database). The
-    # id of another response than the one that was sent proves nothing either way.
-    return named is None or named.startswith("chatcmpl")
 
 
 _MAY_BE_THE_CHAIN = (200, 400, 404, 422)

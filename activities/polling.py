@@ -15,6 +15,7 @@ from random import Random
 from temporalio import activity
 
 from durable_responses.activities.clocks import Clock, steady
+from durable_responses.activities.conversation_items import is_no_response
 from durable_responses.activities.failures import failed_read, lost_response
 from durable_responses.activities.heartbeats import (
     Heartbeats,
@@ -223,7 +224,7 @@ class Reads:
             retrieved = await self.client.retrieve(self.response_id)
             response = retrieved.response
             record = record_of(response, self.keep) if response.output or response.is_finished else None
-            if record is not None and self.chained and response.previous_response_id is None:
+            if record is not None and self.chained and is_no_response(response.previous_response_id):
                 record.continues = False
         except ResponsesError as error:
             self._take_failure(error, now)

@@ -37,9 +37,6 @@ from durable_responses.telemetry.export import Content, Export, Protocol, SdkMet
 from durable_responses.telemetry.log_lines import LogFormat
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from temporalio.envconfig import ClientConnectConfig
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"

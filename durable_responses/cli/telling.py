@@ -8,7 +8,15 @@ from pydantic import BaseModel
 from rich.text import Text
 
 from durable_responses.cli.reports import JobReport
-from durable_responses.cli.screen import call_line, head_of, ids_of, particulars, seconds_in_words, tokens
+from durable_responses.cli.screen import (
+    call_line,
+    head_of,
+    ids_of,
+    notices,
+    particulars,
+    seconds_in_words,
+    tokens,
+)
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.story import CallStep, ResponseStep, Story
 from durable_responses.shown_text import shown
@@ -35,6 +43,8 @@ def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> 
     lines = [head_of(view, now)[0], *(Text(line) for line in _cut_lines(_task_of(view, story)))]
     if not story.is_whole:
         lines.append(Text(_BEGINNING_IS_GONE, style="yellow"))
+    if changes := notices(view, now).get("changes"):
+        lines.append(Text(changes, style="yellow"))
     for step in story.steps:
         if isinstance(step, ResponseStep):
             lines += [Text(), Text(_about_response(step), style="bold")]
@@ -55,6 +65,7 @@ def markdown_of(view: JobView, story: Story, now: datetime) -> str:
     parts = [f"# {view.job_id}", head_of(view, now)[0].plain, shown(_task_of(view, story))]
     if not story.is_whole:
         parts.append(_BEGINNING_IS_GONE)
+    parts.append(notices(view, now).get("changes", ""))
     for step in story.steps:
         if isinstance(step, ResponseStep):
             parts.append(f"## {_about_response(step)}")

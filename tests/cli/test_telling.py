@@ -46,6 +46,12 @@ async def test_a_call_that_failed_says_why_wherever_it_is_shown(shell: Shell) ->
         assert "There is no" in done.out + done.err or "does not exist" in done.out + done.err, words
 
 
+async def test_what_of_the_request_was_changed_is_part_of_what_happened(shell: Shell) -> None:
+    job_id = await finished(shell, "echo", enable_web_search=True, reasoning_effort="minimal")
+    for words in ([], ["--markdown"]):
+        assert "reasoning.effort is low instead of minimal" in (await shell.run("show", job_id, *words)).out
+
+
 async def test_a_run_under_way_is_shown_so_far(shell: Shell) -> None:
     job_id = await shell.start("think?seconds=60")
     await until(lambda: has_response(shell.jobs, job_id))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutError, TimeoutType  # noqa: A004
 
-from durable_responses.activities.messages import ResponseRecord, ToolResult
+from durable_responses.activities.messages import ResponseRecord, ToolResult, Waiting
 from durable_responses.activities.records import record_of
 from durable_responses.jobs.starting import static_details_of
 from durable_responses.json_text import text_bytes
@@ -197,6 +197,25 @@ def test_any_failure_of_an_activity_becomes_an_error_of_the_run(details: list[An
 @given(texts, texts, texts)
 def test_any_error_is_cut_to_what_can_be_shown(kind: str, message: str, code: str) -> None:
     travelled(rules.fit_error(AgentError.model_construct(type=kind, message=message, code=code)))
+
+
+@quickly
+@given(texts, texts, texts, st.none() | texts)
+def test_any_failed_response_is_created_again_after_a_time_or_not(
+    code: str, kind: str, message: str, cause: str | None
+) -> None:
+    error = {"code": code or None, "type": kind or None, "message": message}
+    answer = read_json(json.dumps({"id": "resp_1", "status": "failed", "error": error}))
+    failed = travelled(record_of(Response.model_validate(answer)), ResponseRecord)
+    pause = rules.CreateHistory().after_failed_response(failed)
+    assert pause is None or 1 <= pause <= 86_400
+    waiting = travelled(
+        rules.fit_waiting(Waiting(what=message, since=NOW, attempt=1, next_at=NOW, cause=cause)), Waiting
+    )
+    state = AgentState(waiting=waiting, started_at=NOW)
+    travelled([rules.waiting_text(state), rules.waiting_text(state, NOW)])
+    travelled(rules.late_because(state))
+    assert text_bytes(details_of(state, "agent-1", NOW)) <= DETAILS_BYTES
 
 
 def test_what_does_not_fit_into_a_payload_is_not_sent() -> None:

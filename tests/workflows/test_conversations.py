@@ -90,7 +90,10 @@ async def test_what_one_run_has_learned_the_next_one_knows(
     assert [asked.get("previous_response_id") for asked in server.asked] == [None, None]
 
 
-@pytest.mark.parametrize(("chain", "changes"), [(Chain.IGNORED, [IN_FULL]), (Chain.CONTINUED, [])])
+@pytest.mark.parametrize(
+    ("chain", "changes"),
+    [(Chain.IGNORED, [IN_FULL]), (Chain.NAMES_A_COMPLETION, [IN_FULL]), (Chain.CONTINUED, [])],
+)
 async def test_a_background_response_is_judged_by_its_end(
     client: Client, emulator: RunningEmulator, settings: Settings, chain: Chain, changes: list[str]
 ) -> None:
