@@ -374,6 +374,7 @@ async def test_a_run_waits_for_a_provider_that_is_not_reachable(
     temporal: TemporalServer, client: Client, own_emulator: EmulatorProcess, tmp_path: Path
 ) -> None:
     deployment = Deployment(temporal, client, own_emulator, tmp_path)
+    deployment.open_gates()
     async with deployment.worker():
         own_emulator.kill()
         run = await deployment.start_only(transport=BACKGROUND)

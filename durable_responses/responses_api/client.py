@@ -26,12 +26,9 @@ from durable_responses.responses_api.bodies import (
     EventReader,
     TooLarge,
     Upload,
-    is_blank,
-    is_event_stream,
-    is_json,
-    is_markup,
     unpacked,
 )
+from durable_responses.responses_api.body_kinds import is_blank, is_event_stream, is_json, is_markup
 from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.errors import (
     AnswerTooLarge,

@@ -42,7 +42,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from durable_responses.responses_api.bodies import is_markup
+from durable_responses.responses_api.body_kinds import is_markup
 from durable_responses.responses_api.events import ErrorEvent
 from durable_responses.responses_api.models import ErrorDetail, Response, read_json
 from durable_responses.responses_api.redaction import MAX_TEXT_BYTES, redact
