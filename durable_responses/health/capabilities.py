@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from durable_responses.activities.conversation_items import is_no_response
 from durable_responses.capabilities import Capabilities, Capability, Finding
 from durable_responses.health.checks import Check, note, ok
 from durable_responses.provider import NO_KEY, Provider
@@ -14,6 +15,7 @@ from durable_responses.responses_api.errors import (
     NoSuchEndpoint,
     NotFound,
     NotProcessed,
+    OutcomeUnknown,
     QuotaExhausted,
     ResponsesError,
 )
@@ -104,8 +106,9 @@ class Probe:
         except ResponsesError as refused:
             if isinstance(refused, _UNCLEAR):
                 raise
+            plain = await self._create(self._request())  # if that fails, too, it was not about background
             self._learn(Capability.BACKGROUND, False, refused)
-            return await self._create(self._request())
+            return plain
         ignored = response.is_finished and response.background is not True
         why = "it answered with the finished response" if ignored else None
         self._learn(Capability.BACKGROUND, not ignored, why)
@@ -148,10 +151,10 @@ class Probe:
         try:
             response = await self._create(self._request(previous_response_id=first.id))
         except ResponsesError as refused:
-            if not isinstance(refused, _UNCLEAR):
+            if not isinstance(refused, (*_UNCLEAR, OutcomeUnknown)):
                 self._learn(Capability.CHAIN, False, refused)
             return
-        if response.previous_response_id is None:
+        if is_no_response(response.previous_response_id):
             self._learn(Capability.CHAIN, False, "it takes previous_response_id, and does not name it in its answer")
         elif response.previous_response_id == first.id:
             self._learn(Capability.CHAIN, True)
@@ -194,7 +197,8 @@ class Probe:
         try:
             socket = await open_socket(prepare(url, self.provider.api_key or NO_KEY, options))
         except ResponsesError as refused:
-            self._learn(Capability.WEBSOCKET, False, refused)
+            if not isinstance(refused, _UNCLEAR):
+                self._learn(Capability.WEBSOCKET, False, refused)
             return
         self._learn(Capability.WEBSOCKET, True)
         await socket.close(1000, "Client closed")

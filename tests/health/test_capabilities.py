@@ -11,11 +11,12 @@ from durable_responses.health.checks import Verdict
 from durable_responses.provider import Provider as Known
 from durable_responses.provider import ProviderKind
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.errors import AuthenticationFailed
+from durable_responses.responses_api.errors import AuthenticationFailed, ServerFailed
 from tests.support.provider import Answer, Asked, Provider, answer, event_stream, running
 
 DONE: dict[str, Any] = {"id": "resp_1", "status": "completed", "output": []}
 NOT_FOUND = answer({"error": {"message": "Not found"}}, 404)
+FAILING = answer({"error": {"message": "The server had an error."}}, 500)
 ALL = list(Capability)
 
 
@@ -25,8 +26,8 @@ async def server() -> AsyncIterator[Provider]:
         yield provider
 
 
-async def found(server: Provider) -> Capabilities:
-    capabilities = Capabilities(server.url)
+async def found(server: Provider, capabilities: Capabilities | None = None) -> Capabilities:
+    capabilities = capabilities or Capabilities(server.url)
     provider = Known(kind=ProviderKind.COMPATIBLE, base_url=server.url, websocket_base_url=server.url)
     async with ResponsesClient(server.url, None) as client:
         await Probe(client, provider, capabilities, "m").ask()
@@ -88,6 +89,36 @@ async def test_what_is_ignored_is_not_there_either(server: Provider) -> None:
     assert lines["can background"].found.startswith("no (seen just now): ")
     assert lines["can cancel"].found == "not known"
     assert "background no, retrieve no" in summary(capabilities).found
+
+
+async def test_who_names_a_chat_completion_does_not_continue(server: Provider) -> None:
+    """LiteLLM's bridge."""
+
+    def rule(asked: Asked) -> Answer:
+        named = asked.target == "/v1/responses" and "previous_response_id" in asked.json
+        return answer(DONE | {"previous_response_id": "chatcmpl-d1ebf0ec"}) if named else refusing()(asked)
+
+    server.rule = rule
+    assert (await found(server)).can(Capability.CHAIN) is False
+
+
+async def test_a_server_that_fails_for_a_moment_shows_nothing(server: Provider) -> None:
+    """What is learned wrongly holds for an hour, for every run."""
+
+    def rule(asked: Asked) -> Answer:
+        if asked.method == "GET" and "upgrade" in asked.headers:
+            return answer(b"", 503)
+        named = asked.target == "/v1/responses" and "previous_response_id" in asked.json
+        return FAILING if named else refusing()(asked)
+
+    server.rule = rule
+    capabilities = await found(server)
+    assert (capabilities.can(Capability.CHAIN), capabilities.can(Capability.WEBSOCKET)) == (None, None)
+    server.rule = lambda _: FAILING
+    capabilities = Capabilities(server.url)
+    with pytest.raises(ServerFailed):
+        await found(server, capabilities)
+    assert capabilities.table() == {}
 
 
 async def test_a_wrong_key_shows_nothing(server: Provider) -> None:

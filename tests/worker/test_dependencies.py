@@ -1,11 +1,12 @@
-"""How a worker reaches its provider's WebSocket."""
+"""How a worker reaches its provider."""
 
 import pytest
 
 from durable_responses.provider import NO_KEY, Provider, ProviderKind
+from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT
 from durable_responses.responses_api.errors import Misconfigured
 from durable_responses.responses_api.handshake import prepare
-from durable_responses.worker.dependencies import socket_options
+from durable_responses.worker.dependencies import answer_within, socket_options
 
 
 def provider(base_url: str, kind: ProviderKind = ProviderKind.COMPATIBLE) -> Provider:
@@ -28,6 +29,12 @@ def test_organization_and_project_are_sent_over_a_websocket_too() -> None:
     there = provider("https://api.example.com/v1").model_copy(update={"organization": "org-1", "project": "proj_1"})
     headers = prepare(there.websocket_base_url, NO_KEY, socket_options(there)).headers
     assert (headers["OpenAI-Organization"], headers["OpenAI-Project"]) == ("org-1", "proj_1")
+
+
+def test_a_server_that_may_answer_with_the_whole_response_has_as_long_as_a_stream_may_be_silent() -> None:
+    """A local model writes for a minute, and its POST ends with the answer; OpenAI's ends with the id."""
+    assert answer_within(provider("http://127.0.0.1:8000/v1")) == SILENCE_LIMIT
+    assert answer_within(provider("https://api.openai.com/v1", ProviderKind.OPENAI)) == CREATE_TIMEOUT < SILENCE_LIMIT
 
 
 @pytest.mark.parametrize("url", ["ws://api.openai.com/v1", "wss://10.0.0.5/v1"])

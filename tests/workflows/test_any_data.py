@@ -188,6 +188,8 @@ def test_any_failure_of_an_activity_becomes_an_error_of_the_run(details: list[An
     error.__cause__ = cause
     activity_errors.failure_type_of(error)
     activity_errors.delay_asked_for(error)
+    activity_errors.last_heartbeat_of(error)
+    activity_errors.detail_of(error)
     result = AgentResult(status=AgentStatus.FAILED, error=activity_errors.error_of(error))
     rules.fit_result(result)
     travelled(result, AgentResult)
