@@ -218,7 +218,7 @@ def report(task: str, found: Findings) -> str:
         return f"You asked: {_first_line(task)}\n\nI had no tools to look into it, so this is all I can say."
     parts = [f"You asked: {_first_line(task)}"]
     if found.listed:
-        parts.append(f"There are {len(found.listed)} files; I read {len(found.texts)} of them.")
+        parts.append(_about_list(len(found.listed), len(found.texts)))
     if found.texts:
         parts.append("\n".join(_about(path, text, task) for path, text in found.texts.items()))
     parts += [_about_search(word, output) for word, output in found.searches.items()]
@@ -229,14 +229,24 @@ def report(task: str, found: Findings) -> str:
     return "\n\n".join(parts)
 
 
+def _about_list(listed: int, read: int) -> str:
+    if listed == 1:
+        return "There is one file; I read it." if read else "There is one file."
+    return f"There are {listed} files; I read {read} of them."
+
+
 def _about(path: str, text: str, task: str) -> str:
     if text.lower().startswith("error"):
         return f"- `{path}`: could not be read ({_first_line(text)})"
     passages = _passages(text)
     heading = passages[0].lstrip("# ") if passages else "empty"
-    shape = f"{len(text.split())} words in {len(text.splitlines())} lines"
+    shape = f"{_counted(len(text.split()), 'word')} in {_counted(len(text.splitlines()), 'line')}"
     said = "".join(f"\n  - {passage[:PASSAGE_CHARACTERS]}" for passage in _telling(passages[1:], task))
     return f"- `{path}` ({shape}): **{heading[:80]}**{said}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _passages(text: str) -> list[str]:

@@ -77,6 +77,14 @@ async def test_it_says_what_it_could_not_read(ours: OurTools) -> None:
     assert "`notes/harvest.md`: could not be read" in answer
 
 
+async def test_one_file_is_not_spoken_of_as_many(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("# Other\n")
+    ours = OurTools(tmp_path)
+    answer = said((await run(TASK, ours.answer, tools=ours.offered))[-1])
+    assert "There is one file; I read it." in answer
+    assert "(2 words in 1 line)" in answer
+
+
 async def test_it_ends_when_the_folder_is_empty(tmp_path: Path) -> None:
     tools = OurTools(tmp_path)
     assert len(await run(TASK, tools.answer, tools=tools.offered)) == 2
