@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 Work = Callable[..., Awaitable[ExitCode]]
 
+NOTHING_TO_TELL = "What is the agent to be told? Type it in quotes: behind the id of a run, or alone for the newest."
+
 _HANDED_IN = {"output", "settings", "connection"}
 _AS_JSON = inspect.Parameter(
     "as_json",
@@ -61,10 +63,15 @@ class Connection:
             complain(f"The newest run: {job_id}")
         return job_id
 
-    async def find_to_tell(self, said: str, text: str | None) -> tuple[str, str]:
-        """The job that is meant, and what it is to be told: the text alone is for the newest. Raises `JobError`."""
+    async def find_to_tell(self, said: str | None, text: str | None) -> tuple[str, str]:
+        """The job that is meant, and what it is to be told: the text alone is for the newest.
+
+        Raises `JobError`, `UsageError`.
+        """
         if text is not None:
             return await self.find(said), _typed(text)
+        if said is None:
+            raise UsageError(NOTHING_TO_TELL)
         if said == STANDARD_INPUT:
             return await self.find(None), _typed(said)
         if not any(map(str.isspace, said)) and (job_id := await self._job_called(said)):
@@ -129,7 +136,7 @@ def command(name: str, *, prints_json: bool = True) -> Callable[[Work], Callable
 
     def made(work: Work) -> Callable[[Sequence[str]], NoReturn]:
         def main(arguments: Sequence[str]) -> NoReturn:
-            _leave(lambda: _run(_parser(name, work, prints_json=prints_json), name, arguments))
+            _leave(lambda: _run(_parser(name, work, prints_json=prints_json), name, arguments, prints_json=prints_json))
 
         main.parameters = _parameters_of(work, prints_json=prints_json)  # type: ignore[attr-defined]
         return main
@@ -197,12 +204,13 @@ def _fields_of(options: Any) -> list[inspect.Parameter]:
     return [inspect.Parameter(field.name, kind, default=field.default, annotation=field.type) for field in fields]
 
 
-def _run(parser: typer.Typer, name: str, arguments: Sequence[str]) -> int:
+def _run(parser: typer.Typer, name: str, arguments: Sequence[str], *, prints_json: bool) -> int:
     try:
         return int(parser(args=arguments, prog_name=f"durable-responses {name}", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        complain(f"{_sentence(error)} {_help_of(name)}")
-        return ExitCode.USAGE
+        # What cannot be parsed does not say how it wants its answer, but whoever typed --json reads an object.
+        output = Output(as_json=prints_json and "--json" in arguments)
+        return _refused(f"{_sentence(error)} {_help_of(name)}", ExitCode.USAGE, output)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.LEFT
 
@@ -244,6 +252,11 @@ def _execute(name: str, work: Work, said: dict[str, Any], output: Output) -> Exi
         problem = f"{error} {_help_of(name)}" if isinstance(error, UsageError) else str(error)
     finally:
         end_telemetry()
+    return _refused(problem, code, output)
+
+
+def _refused(problem: str, code: ExitCode, output: Output) -> ExitCode:
+    """Say in one sentence why a command ends without having done its work."""
     if output.as_json:
         from durable_responses.cli.reports import Problem
 

@@ -47,7 +47,7 @@ JobId = Annotated[
 
 
 JobOrText = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="JOB", help="The run, or the beginning of its id (default: the newest).", show_default=False
     ),

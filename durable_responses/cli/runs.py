@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from durable_responses.cli.command import Connection, command, connected
+from durable_responses.cli.command import NOTHING_TO_TELL, Connection, command, connected
 from durable_responses.cli.options import JobId, JobOrText, RunOptions, agent_input, task_of
-from durable_responses.cli.output import ExitCode, Output, complain, exit_code_of
+from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of
 
 if TYPE_CHECKING:
     from durable_responses.jobs.job_view import JobView
@@ -62,7 +62,7 @@ async def continue_run(
     settings: "Settings",
     output: Output,
     options: RunOptions,
-    job: JobOrText,
+    job: JobOrText = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Tell the model all that was said again, where the provider forgot it.")
     ] = False,
@@ -74,8 +74,11 @@ async def continue_run(
     """
     from durable_responses.jobs.continuing import MEMO_CONTINUES
 
+    told = task_of(options)
+    if job is None and told is None:
+        raise UsageError(NOTHING_TO_TELL)
     connection = await _with_worker(settings, output)
-    before, text = await connection.find_to_tell(job, task_of(options))
+    before, text = await connection.find_to_tell(job, told)
     fields = await connection.jobs.continued(before, text, rebuild=rebuild)
     rest = dataclasses.replace(options, task=None, task_file=None)
     request = agent_input(rest, settings, Path.cwd(), fields=fields)
@@ -88,7 +91,7 @@ async def continue_run(
 async def steer(
     connection: Connection,
     output: Output,
-    job: JobOrText,
+    job: JobOrText = None,
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to tell it.", show_default=False)] = None,
 ) -> ExitCode:
     """Tell a running run something.

@@ -14,8 +14,9 @@ Usage: durable-responses temporal [ARGUMENTS]...
 
   Run Temporal's own command line on the server of the runs.
 
-  That is the configured server, else the embedded one, which is started if it is not running. For what it can do:
-  `durable-responses temporal help`. To have it on another server, set TEMPORAL_ADDRESS or type --address.
+  That is the configured server, else the embedded one, which is started if it
+  is not running. For what it can do: `durable-responses temporal help`. To have
+  it on another server, set TEMPORAL_ADDRESS or type --address.
 """
 # Everything else works without a server, or starts one of its own.
 _OF_A_SERVER = {"activity", "batch", "nexus", "operator", "schedule", "task-queue", "worker", "workflow"}

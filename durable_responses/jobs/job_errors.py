@@ -31,6 +31,8 @@ class JobNotFound(JobError):
         near = f" Did you mean {nearest!r}?" if nearest else ""
         super().__init__(
             f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention has ended.{near}"
+            if job_id
+            else "The job id is empty."
         )
 
 

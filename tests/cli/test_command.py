@@ -32,6 +32,14 @@ async def test_an_error_is_an_object_with_json(bare: Shell) -> None:
     assert "agent-unknown" in done.json["error"]
 
 
+@pytest.mark.parametrize("words", [["run", "x", "--effort", "huge"], ["run", "x", "--bogus"], ["status", "one", "two"]])
+async def test_wrong_usage_is_an_object_with_json_wherever_that_stands(bare: Shell, words: list[str]) -> None:
+    for typed in ([*words, "--json"], [words[0], "--json", *words[1:]]):
+        done = await bare.run(*typed)
+        assert (done.code, done.json["exit_code"]) == (USAGE, USAGE)
+        assert done.json["error"] == done.err.strip()
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -57,6 +65,9 @@ async def test_an_error_is_an_object_with_json(bare: Shell) -> None:
         (["fly"], "fly"),
         (["status", "one", "two"], "two"),
         (["list", "--limit", "0"], "--limit"),
+        (["status", ""], "The job id is empty."),
+        (["continue"], "What is the agent to be told?"),
+        (["steer"], "What is the agent to be told?"),
     ],
 )
 async def test_wrong_usage_names_what_is_wrong_and_starts_nothing(bare: Shell, words: list[str], named: str) -> None:

@@ -20,6 +20,14 @@ async def test_a_completed_run_is_continued_with_its_options_as_a_run_of_its_own
     assert f"continues {first.json['job_id']}" in (await shell.run("show", done.json["job_id"])).out
 
 
+async def test_the_newest_run_is_continued_with_what_a_pipe_says(shell: Shell) -> None:
+    first = await shell.run("start", "One.", *scenario("echo"))
+    await shell.jobs.result(first.out.strip())
+    done = await shell.run("continue", "--json", piped="And two.")
+    assert done.code == COMPLETED
+    assert f"continues {first.out.strip()}" in done.err
+
+
 async def test_options_can_be_changed_and_the_newest_run_is_continued_without_an_id(shell: Shell) -> None:
     first = await shell.run("start", "One.", *scenario("echo"))
     await shell.jobs.result(first.out.strip())
@@ -96,7 +104,7 @@ async def test_a_run_that_is_still_running_is_steered_and_not_continued(shell: S
 async def test_a_run_that_is_told_nothing_is_left_alone(shell: Shell, command: str) -> None:
     job_id = await shell.start("echo")
     await shell.jobs.result(job_id)
-    for words in ([job_id], [job_id, ""], [job_id, "-"]):
+    for words in ([], [job_id], [job_id, ""], [job_id, "-"]):
         refused = await shell.run(command, *words)
         assert (refused.code, refused.out) == (USAGE, ""), words
 

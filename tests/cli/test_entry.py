@@ -49,6 +49,15 @@ def test_the_help_of_a_command_begins_with_what_the_list_says(name: str) -> None
     assert COMMANDS[name].help.rstrip(".") in shown
 
 
+@pytest.mark.parametrize(("command", "text"), [("continue", "TASK"), ("steer", "TEXT")])
+def test_who_goes_on_may_leave_out_which_run_is_meant(command: str, text: str) -> None:
+    assert help_of(command).startswith(f"Usage: durable-responses {command} [OPTIONS] [JOB] [{text}]\n")
+
+
+def test_the_help_of_temporal_fits_on_a_terminal() -> None:
+    assert max(map(len, help_of("temporal").splitlines())) <= 80
+
+
 def test_the_version_is_the_one_that_is_installed() -> None:
     assert run(PROGRAM, "--version").stdout == f"durable-responses {version('durable-responses')}\n"
 

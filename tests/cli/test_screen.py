@@ -150,6 +150,13 @@ def test_without_a_worker_it_says_how_sure_that_is(seen_at: datetime | None, sen
     assert notices(view, NOW)["worker"].startswith(sentence)
 
 
+def test_without_a_worker_nothing_is_said_of_its_slots() -> None:
+    waiting = Waiting(what="no free slot for the create", since=NOW - timedelta(seconds=29), attempt=0)
+    view = view_of(waiting=waiting, worker_running=False)
+    assert "waiting" not in notices(view, NOW)
+    assert notices(view_of(waiting=waiting), NOW)["waiting"].startswith("Waiting: no free slot")
+
+
 @pytest.mark.parametrize(
     ("view", "told"),
     [
