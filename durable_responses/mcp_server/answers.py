@@ -79,6 +79,15 @@ class StartAnswer(Answer):
     next_step: str
 
 
+class SteerAnswer(Answer):
+    """A job that was told something."""
+
+    job_id: str
+    status: AgentStatus
+    next_step: str
+    notices: list[str]
+
+
 class CancelStatus(StrEnum):
     """The answer to a cancel: the job's status, or that it is being stopped."""
 
@@ -192,6 +201,12 @@ def start_answer(job_id: str, status: AgentStatus) -> StartAnswer:
     return StartAnswer(
         job_id=job_id, status=status, next_step=next_steps.after_start(job_id, has_ended=status.is_final)
     )
+
+
+def steer_answer(view: JobView) -> SteerAnswer:
+    """A job that was told something, as it is now."""
+    step = next_steps.after_start(view.job_id, has_ended=view.state.status.is_final)
+    return SteerAnswer(job_id=view.job_id, status=view.state.status, next_step=step, notices=notices(view))
 
 
 def cancel_answer(view: JobView) -> CancelAnswer:

@@ -100,9 +100,7 @@ class AgentArguments(ToolArguments):
     @field_validator("task")
     @classmethod
     def _says_something(cls, task: str) -> str:
-        if not task.strip():
-            raise ValueError("is blank")
-        return task
+        return _not_blank(task)
 
 
 class PollArguments(ToolArguments):
@@ -120,6 +118,54 @@ class PollArguments(ToolArguments):
         return min(max(seconds, 0), LONGEST_WAIT) if type(seconds) in (int, float) else seconds
 
 
+class ContinueArguments(ToolArguments):
+    """The arguments of `gpt5_agent_continue`. Only `job_id` and `task` are required."""
+
+    job_id: str
+    """The job that has ended, as `gpt5_agent_start` named it."""
+    task: str = Field(min_length=1)
+    """What the agent should do now. It knows what was said in the earlier job."""
+    rebuild: bool = False
+    """Whether all that was said is told again; for when the provider no longer has the earlier response."""
+    reasoning_effort: ReasoningEffort | None = None
+    """How hard the model thinks; high and above may take an hour. The limits do not follow it."""
+    verbosity: Verbosity | None = None
+    """How long the answer is."""
+    model: str | None = Field(None, min_length=1)
+    """Model name."""
+    enable_web_search: bool | None = None
+    """Whether the model may search the web."""
+    enable_code_interpreter: bool | None = None
+    """Whether the model may run Python in the provider's sandbox."""
+    max_iterations: int | None = Field(None, ge=1, le=20)
+    """Most model responses in the new run."""
+    max_execution_time_seconds: int | None = Field(None, ge=30, le=86_400)
+    """Seconds for the whole new run."""
+    tool_timeout_seconds: int | None = Field(None, ge=5, le=300)
+    """Seconds for one function call."""
+    idempotency_key: str | None = Field(None, min_length=1, max_length=1000)
+    """A second call with the same key and arguments returns the same job; with other arguments it is refused."""
+
+    @field_validator("task")
+    @classmethod
+    def _says_something(cls, task: str) -> str:
+        return _not_blank(task)
+
+
+class SteerArguments(ToolArguments):
+    """The arguments of `gpt5_agent_steer`."""
+
+    job_id: str
+    """The job, as `gpt5_agent_start` named it."""
+    message: str = Field(min_length=1)
+    """What the agent should know, or do differently."""
+
+    @field_validator("message")
+    @classmethod
+    def _says_something(cls, message: str) -> str:
+        return _not_blank(message)
+
+
 class CancelArguments(ToolArguments):
     """The arguments of `gpt5_agent_cancel`."""
 
@@ -132,6 +178,12 @@ class ListArguments(ToolArguments):
 
     limit: int = Field(10, ge=1, le=MOST_JOBS)
     """How many jobs, newest first."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
 
 
 Arguments = TypeVar("Arguments", bound=ToolArguments)

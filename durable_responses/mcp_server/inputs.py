@@ -1,16 +1,18 @@
-"""From the arguments of `gpt5_agent` to the input of a run. `check_paths` looks at files, the rest is pure."""
+"""From the arguments of a tool to the input of a run. `check_paths` looks at files, the rest is pure."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from durable_responses.activities.artifacts import ArtifactError, OutputFolders
 from durable_responses.activities.inputs import InputError, opening_input
 from durable_responses.activities.messages import InputFile, Opening, SaveOptions
-from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError
+from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError, ContinueArguments
 from durable_responses.responses_api.models import ReasoningEffort
 from durable_responses.workflows.contract import AgentInput
-from durable_responses.workflows.rules import ITERATIONS_BY_EFFORT
+from durable_responses.workflows.rules import ITERATIONS_BY_EFFORT, parse_input
 
 PREAMBLES = "Before each call of a tool, say in one sentence what you are about to do and why."
 _OUTPUT_TOKENS, _GENEROUS_OUTPUT_TOKENS = 32_000, 64_000
@@ -79,6 +81,22 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         files_root=str(surroundings.files_root) if given else None,
         save=_save(arguments, surroundings),
     )
+
+
+_NOT_IN_THE_INPUT = {"job_id", "task", "rebuild", "idempotency_key"}
+_OTHER_NAMES = {"max_execution_time_seconds": "deadline", "tool_timeout_seconds": "tool_timeout"}
+
+
+def continuing_input(arguments: ContinueArguments, fields: Mapping[str, Any]) -> AgentInput:
+    """The input of a run that continues another: its `fields`, as `Jobs.continued` gives them, and what is changed.
+
+    Raises `ArgumentsError`.
+    """
+    said = arguments.model_dump(mode="json", exclude_none=True, exclude=_NOT_IN_THE_INPUT)
+    try:
+        return parse_input({**fields, **{_OTHER_NAMES.get(name, name): value for name, value in said.items()}})
+    except ValueError as error:
+        raise ArgumentsError(str(error)) from None
 
 
 def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:

@@ -32,7 +32,8 @@ NAME = "durable-responses"
 _INSTRUCTIONS = (
     "Hands long tasks to agents that survive restarts. Short ones: gpt5_agent. Long ones: gpt5_agent_start, then "
     "gpt5_agent_poll with the job_id until the status is completed, incomplete, failed or cancelled. A job keeps "
-    "running whether or not it is polled; gpt5_agent_list finds it again."
+    "running whether or not it is polled; gpt5_agent_list finds it again. gpt5_agent_steer tells a running job "
+    "something; gpt5_agent_continue goes on from one that has ended."
 )
 
 _INSTRUCTIONS_WITH_TASKS = (

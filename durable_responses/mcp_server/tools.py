@@ -1,4 +1,4 @@
-"""The tools: `gpt5_agent`, and start, poll, cancel and list. Each makes a call or two to `jobs`."""
+"""The tools: `gpt5_agent`, and start, poll, continue, steer, cancel and list. Each makes a call or two to `jobs`."""
 
 import asyncio
 import logging
@@ -14,6 +14,7 @@ import anyio
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent, ToolAnnotations
 from mcp_types import Tool as PublishedTool
 
+from durable_responses.jobs.continuing import MEMO_CONTINUES
 from durable_responses.jobs.job_errors import InvalidInput, JobError, JobNotFound
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
@@ -28,26 +29,30 @@ from durable_responses.mcp_server.answers import (
     ListAnswer,
     ProblemCode,
     StartAnswer,
+    SteerAnswer,
     cancel_answer,
     job_answer,
     list_answer,
     output_schema,
     start_answer,
+    steer_answer,
 )
 from durable_responses.mcp_server.arguments import (
     LONGEST_WAIT,
     AgentArguments,
     ArgumentsError,
     CancelArguments,
+    ContinueArguments,
     ListArguments,
     PollArguments,
+    SteerArguments,
     ToolArguments,
     input_schema,
     read_arguments,
 )
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.following import follow, next_change
-from durable_responses.mcp_server.inputs import agent_input, check_paths
+from durable_responses.mcp_server.inputs import agent_input, check_paths, continuing_input
 from durable_responses.mcp_server.surroundings import look_around
 from durable_responses.settings import Settings, SetupError
 from durable_responses.shown_text import shown
@@ -192,10 +197,7 @@ class AgentTools:
     async def _start(self, arguments: AgentArguments, _: Caller) -> CallToolResult:
         job_id = job_id_of(arguments)
         jobs = await self.begin(arguments, job_id)
-        # Only a key can lead to a job that is not new.
-        status = (await jobs.state(job_id)).state.status if arguments.idempotency_key else AgentStatus.QUEUED
-        answer = start_answer(job_id, status)
-        return result_of(answer, wording.started_text(answer))
+        return await _started(jobs, job_id, is_new=not arguments.idempotency_key)
 
     async def _poll(self, arguments: PollArguments, _: Caller) -> CallToolResult:
         try:
@@ -204,6 +206,38 @@ class AgentTools:
             return job_result(await next_change(jobs, arguments.job_id, arguments.wait_seconds))
         except JobNotFound as error:
             return result_of(JobNotFoundAnswer(), str(error))
+
+    async def _continue(self, arguments: ContinueArguments, _: Caller) -> CallToolResult:
+        try:
+            check_job_id(arguments.job_id)
+            jobs = await self._backend.to_start()
+            before = await jobs.state(arguments.job_id)
+            fields = await jobs.continued(arguments.job_id, arguments.task, rebuild=arguments.rebuild)
+        except JobNotFound as error:
+            return result_of(JobNotFoundAnswer(), str(error))
+        request, key, job_id = continuing_input(arguments, fields), arguments.idempotency_key, job_id_of(arguments)
+        memo = {MEMO_CONTINUES: arguments.job_id, MEMO_DISPLAY: before.memo.get(MEMO_DISPLAY, True)}
+        # As for any other start that was sent.
+        with anyio.CancelScope(shield=True):
+            await jobs.start(
+                request,
+                job_id=None if key else job_id,
+                idempotency_key=key,
+                memo=memo,
+                fingerprint=fingerprint_of(arguments, without="idempotency_key"),
+                about=arguments.task,
+            )
+        return await _started(jobs, job_id, is_new=not key)
+
+    async def _steer(self, arguments: SteerArguments, _: Caller) -> CallToolResult:
+        try:
+            check_job_id(arguments.job_id)
+            jobs = await self._backend.to_read()
+            await jobs.steer(arguments.job_id, arguments.message)
+            answer = steer_answer(await jobs.state(arguments.job_id))
+        except JobNotFound as error:
+            return result_of(JobNotFoundAnswer(), str(error))
+        return result_of(answer, wording.steered_text(answer))
 
     async def _cancel(self, arguments: CancelArguments, _: Caller) -> CallToolResult:
         try:
@@ -275,6 +309,32 @@ class AgentTools:
                 self._poll,
             ),
             AgentTool(
+                "gpt5_agent_continue",
+                "Continue a job",
+                "Go on from a job that has ended, however it ended, with a new task: as a new job, which knows what "
+                "was said and has the options of the first one, as far as none are given here. Returns the new job_id "
+                "at once: call gpt5_agent_poll with it. If the new job fails because the provider no longer has the "
+                "earlier response, continue again with rebuild. A job that is still running is told something with "
+                'gpt5_agent_steer instead. An unknown job_id gives {"error": "job_not_found"}.',
+                ContinueArguments,
+                (StartAnswer, JobNotFoundAnswer),
+                starts,
+                self._continue,
+            ),
+            AgentTool(
+                "gpt5_agent_steer",
+                "Tell a running job something",
+                "Give a running job a message, such as a correction: the model gets it with its next response at the "
+                "latest, and the job goes on. A job that has ended is continued with gpt5_agent_continue instead. An "
+                'unknown job_id gives {"error": "job_not_found"}.',
+                SteerArguments,
+                (SteerAnswer, JobNotFoundAnswer),
+                ToolAnnotations(
+                    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+                ),
+                self._steer,
+            ),
+            AgentTool(
                 "gpt5_agent_cancel",
                 "Cancel a job",
                 "Stop a job. `cancelled`: the provider has confirmed it. `cancelling`: it is being stopped; poll to "
@@ -321,7 +381,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def job_id_of(arguments: AgentArguments) -> str:
+def job_id_of(arguments: AgentArguments | ContinueArguments) -> str:
     """The id of the job that these arguments start, or have started: from their key, or a new one."""
     if arguments.idempotency_key:
         return job_id_for(arguments.idempotency_key)
@@ -332,6 +392,12 @@ def check_job_id(job_id: str) -> None:
     """Raises `JobNotFound` for what cannot be a workflow id at all."""
     if not job_id or len(job_id) > _LONGEST_JOB_ID:
         raise JobNotFound(job_id)
+
+
+async def _started(jobs: Jobs, job_id: str, *, is_new: bool) -> CallToolResult:
+    """A start as the result of a call. Only an idempotency key can lead to a job that is not new."""
+    answer = start_answer(job_id, AgentStatus.QUEUED if is_new else (await jobs.state(job_id)).state.status)
+    return result_of(answer, wording.started_text(answer))
 
 
 async def _an_open_job(jobs: Jobs) -> JobView | None:

@@ -1,6 +1,13 @@
 """What the tools return, as text for people and models. Pure: answers in, text out."""
 
-from durable_responses.mcp_server.answers import CancelAnswer, CancelStatus, JobAnswer, ListAnswer, StartAnswer
+from durable_responses.mcp_server.answers import (
+    CancelAnswer,
+    CancelStatus,
+    JobAnswer,
+    ListAnswer,
+    StartAnswer,
+    SteerAnswer,
+)
 from durable_responses.mcp_server.next_steps import LONG_OUTPUT
 from durable_responses.workflows.contract import AgentError, AgentUsage
 
@@ -29,6 +36,12 @@ def _open_text(answer: JobAnswer) -> str:
     head = f"Job {answer.job_id} is {standing(answer)}.{cancelling}"
     written = f"The end of the text so far:\n{answer.preview}" if answer.preview else None
     return "\n\n".join(filter(None, [head, written, *answer.notices, answer.next_step]))
+
+
+def steered_text(answer: SteerAnswer) -> str:
+    """A job that was told something, and what to call next."""
+    head = f"Job {answer.job_id} was told; it is {answer.status}."
+    return " ".join([head, answer.next_step, *answer.notices])
 
 
 def cancelled_text(answer: CancelAnswer) -> str:

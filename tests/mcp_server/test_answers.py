@@ -18,9 +18,10 @@ from durable_responses.mcp_server.answers import (
     next_poll_ms,
     output_schema,
     start_answer,
+    steer_answer,
 )
 from durable_responses.mcp_server.tools import job_result
-from durable_responses.mcp_server.wording import duration, job_text, progress_text, started_text
+from durable_responses.mcp_server.wording import duration, job_text, progress_text, started_text, steered_text
 from durable_responses.workflows.contract import (
     AgentError,
     AgentResult,
@@ -296,6 +297,13 @@ def test_a_started_job_is_told_with_what_to_call_next() -> None:
     """A14."""
     text = started_text(start_answer("agent-1", AgentStatus.QUEUED))
     assert 'gpt5_agent_poll with {"job_id": "agent-1"}' in text
+
+
+def test_a_steered_job_without_a_worker_is_told_with_what_to_call_next() -> None:
+    told = steer_answer(view(worker_running=False, source=Source.SERVER))
+    assert (told.job_id, told.status, len(told.notices)) == ("agent-1", "running", 1)
+    assert "No worker is running" in steered_text(told)
+    assert 'gpt5_agent_poll with {"job_id": "agent-1"} to follow it' in steered_text(told)
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00"), (61, "1:01"), (10_867, "3:01:07")])

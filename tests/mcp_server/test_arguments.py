@@ -9,12 +9,23 @@ from durable_responses.mcp_server.arguments import (
     AgentArguments,
     ArgumentsError,
     CancelArguments,
+    ContinueArguments,
     ListArguments,
     PollArguments,
+    SteerArguments,
     ToolArguments,
     input_schema,
     read_arguments,
 )
+
+KINDS: list[type[ToolArguments]] = [
+    AgentArguments,
+    PollArguments,
+    ContinueArguments,
+    SteerArguments,
+    CancelArguments,
+    ListArguments,
+]
 
 DEFAULTS: dict[str, Any] = {
     "reasoning_effort": "medium",
@@ -61,14 +72,15 @@ def test_the_model_of_the_settings_is_the_published_default() -> None:
     assert input_schema(AgentArguments, model="gpt-5.4")["properties"]["model"]["default"] == "gpt-5.4"
 
 
-@pytest.mark.parametrize("kind", [AgentArguments, PollArguments, CancelArguments, ListArguments])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_published_schema_refuses_unknown_arguments(kind: type[ToolArguments]) -> None:
     """A23."""
     assert input_schema(kind)["additionalProperties"] is False
 
 
-def test_every_argument_is_described() -> None:
-    described = input_schema(AgentArguments)["properties"].values()
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_argument_is_described(kind: type[ToolArguments]) -> None:
+    described = input_schema(kind)["properties"].values()
     assert all(field.get("description") for field in described)
 
 
@@ -188,7 +200,7 @@ def test_a_wait_that_is_not_a_number_is_refused(wait: object) -> None:
         read_arguments(PollArguments, {"job_id": "agent-1", "wait_seconds": wait})
 
 
-@pytest.mark.parametrize("kind", [AgentArguments, PollArguments, CancelArguments, ListArguments])
+@pytest.mark.parametrize("kind", KINDS)
 def test_bounds_and_defaults_are_in_the_descriptions_too(kind: type[ToolArguments]) -> None:
     """Codex passes on no others."""
     for field in input_schema(kind)["properties"].values():
@@ -198,10 +210,16 @@ def test_bounds_and_defaults_are_in_the_descriptions_too(kind: type[ToolArgument
             assert str(field["default"]).lower() in field["description"].lower()
 
 
-@pytest.mark.parametrize("kind", [AgentArguments, PollArguments, CancelArguments, ListArguments])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_published_schema_is_plain(kind: type[ToolArguments]) -> None:
     """Without references and alternatives, of which some clients make nothing."""
     assert not any(word in json.dumps(input_schema(kind)) for word in ('"$ref"', '"$defs"', '"anyOf"', '"null"'))
+
+
+def test_a_continuation_takes_over_what_is_not_given() -> None:
+    """Only the options of the earlier job are defaults."""
+    arguments = read_arguments(ContinueArguments, {"job_id": "agent-1", "task": "Go on."})
+    assert arguments.model_dump(exclude_none=True) == {"job_id": "agent-1", "task": "Go on.", "rebuild": False}
 
 
 def test_a_poll_does_not_wait_by_default() -> None:

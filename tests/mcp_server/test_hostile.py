@@ -11,6 +11,12 @@ from tests.mcp_server.conftest import Deployment
 from tests.support.mcp_clients import HttpServer, McpServer, StdioServer
 
 NOT_FOUND = {"error": "job_not_found"}
+OF_A_JOB = [
+    ("gpt5_agent_poll", {}),
+    ("gpt5_agent_continue", {"task": "Go on."}),
+    ("gpt5_agent_steer", {"message": "Be brief."}),
+    ("gpt5_agent_cancel", {}),
+]
 NO_JOBS = [
     "agent-00000000000000000000000000000000",
     "",
@@ -24,20 +30,24 @@ NO_JOBS = [
 
 
 @pytest.mark.parametrize("job_id", NO_JOBS, ids=lambda job_id: repr(job_id[:40]))
-@pytest.mark.parametrize("tool", ["gpt5_agent_poll", "gpt5_agent_cancel"])
-async def test_an_unknown_job_is_a_result_and_no_error(http: HttpServer, tool: str, job_id: str) -> None:
+@pytest.mark.parametrize(("tool", "said"), OF_A_JOB)
+async def test_an_unknown_job_is_a_result_and_no_error(
+    http: HttpServer, tool: str, said: dict[str, Any], job_id: str
+) -> None:
     """A17: the SDK's client has checked it against the output schema."""
     async with http.session() as session:
-        reply = await session.call(tool, job_id=job_id)
+        reply = await session.call(tool, job_id=job_id, **said)
     assert (reply.content, reply.is_error) == (NOT_FOUND, False)
 
 
-@pytest.mark.parametrize("tool", ["gpt5_agent_poll", "gpt5_agent_cancel"])
-async def test_a_workflow_of_another_type_is_no_job(http: HttpServer, deployment: Deployment, tool: str) -> None:
+@pytest.mark.parametrize(("tool", "said"), OF_A_JOB)
+async def test_a_workflow_of_another_type_is_no_job(
+    http: HttpServer, deployment: Deployment, tool: str, said: dict[str, Any]
+) -> None:
     """A17: nothing of it is told, and it is not signalled."""
     handle = await deployment.client.start_workflow("SomebodyElses", id=f"theirs-{tool}", task_queue="theirs")
     async with http.session() as session:
-        reply = await session.call(tool, job_id=handle.id)
+        reply = await session.call(tool, job_id=handle.id, **said)
     described = await handle.describe()
     assert reply.content == NOT_FOUND
     assert "SomebodyElses" not in reply.text
@@ -72,6 +82,11 @@ async def test_the_idempotency_key_of_a_workflow_of_another_type_gives_nothing_a
         ("gpt5_agent_start", {"task": "Think.", "api_key": "sk-1"}, "there is no argument 'api_key'"),
         ("gpt5_agent_poll", {"job_id": 5}, "job_id: "),
         ("gpt5_agent_poll", {"job_id": "agent-1", "wait_seconds": "long"}, "wait_seconds: "),
+        ("gpt5_agent_continue", {"job_id": "agent-1"}, "task is missing"),
+        ("gpt5_agent_continue", {"job_id": "agent-1", "task": " "}, "task: is blank"),
+        ("gpt5_agent_continue", {"job_id": "a", "task": "Go.", "context": "x"}, "there is no argument 'context'"),
+        ("gpt5_agent_steer", {"job_id": "agent-1", "message": ""}, "message: "),
+        ("gpt5_agent_steer", {"message": "Be brief."}, "job_id is missing"),
         ("gpt5_agent_cancel", {}, "job_id is missing"),
         ("gpt5_agent_list", {"limit": -1}, "limit: "),
     ],

@@ -17,7 +17,15 @@ from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Std
 from tests.support.processes import Process
 
 TOKEN = "a-token-of-the-tests"
-TOOLS = ["gpt5_agent", "gpt5_agent_start", "gpt5_agent_poll", "gpt5_agent_cancel", "gpt5_agent_list"]
+TOOLS = [
+    "gpt5_agent",
+    "gpt5_agent_start",
+    "gpt5_agent_poll",
+    "gpt5_agent_continue",
+    "gpt5_agent_steer",
+    "gpt5_agent_cancel",
+    "gpt5_agent_list",
+]
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -48,6 +56,8 @@ async def test_the_tools_are_listed_with_schemas_and_annotations(server: McpServ
     assert all(tool.description and tool.output_schema and tool.annotations for tool in tools)
     read_only = {tool.name for tool in tools if tool.annotations and tool.annotations.read_only_hint}
     assert read_only == {"gpt5_agent_poll", "gpt5_agent_list"}
+    destructive = {tool.name for tool in tools if tool.annotations and tool.annotations.destructive_hint}
+    assert destructive == {"gpt5_agent_cancel"}
     assert all("gpt5_agent_poll" in (tool.description or "") for tool in tools[:2])
 
 
