@@ -29,11 +29,8 @@ class JobNotFound(JobError):
 
     def __init__(self, job_id: str, nearest: str | None = None) -> None:
         near = f" Did you mean {nearest!r}?" if nearest else ""
-        super().__init__(
-            f"There is no agent run {job_id[:80]!r}: it was never started here, or its retention has ended.{near}"
-            if job_id
-            else "The job id is empty."
-        )
+        why = "it was never started here, or its retention has ended" if job_id else "the id is empty"
+        super().__init__(f"There is no agent run {job_id[:80]!r}: {why}.{near}")
 
 
 class NoJobs(JobError):

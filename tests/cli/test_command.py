@@ -65,7 +65,7 @@ async def test_wrong_usage_is_an_object_with_json_wherever_that_stands(bare: She
         (["fly"], "fly"),
         (["status", "one", "two"], "two"),
         (["list", "--limit", "0"], "--limit"),
-        (["status", ""], "The job id is empty."),
+        (["status", ""], "the id is empty"),
         (["continue"], "What is the agent to be told?"),
         (["steer"], "What is the agent to be told?"),
     ],
