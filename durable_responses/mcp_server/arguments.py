@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
@@ -21,6 +21,16 @@ _SHOWN_PROBLEMS = 10
 
 class ArgumentsError(Exception):
     """The arguments of a tool call cannot be used: one sentence that names each of them, and no value."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
+Said: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
+"""What an agent is told."""
 
 
 class ToolArguments(BaseModel):
@@ -46,7 +56,7 @@ class FileArgument(ToolArguments):
 class AgentArguments(ToolArguments):
     """The arguments of `gpt5_agent` and `gpt5_agent_start`. Only `task` is required."""
 
-    task: str = Field(min_length=1)
+    task: Said
     """What the agent should do. Include everything it needs to know: nobody answers its questions."""
     reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
     """How hard the model thinks; high and above may take an hour."""
@@ -97,11 +107,6 @@ class AgentArguments(ToolArguments):
     show_preambles: bool = True
     """Whether the model says what it is about to do before it calls a tool."""
 
-    @field_validator("task")
-    @classmethod
-    def _says_something(cls, task: str) -> str:
-        return _not_blank(task)
-
 
 class PollArguments(ToolArguments):
     """The arguments of `gpt5_agent_poll`."""
@@ -123,7 +128,7 @@ class ContinueArguments(ToolArguments):
 
     job_id: str
     """The job that has ended, as `gpt5_agent_start` named it."""
-    task: str = Field(min_length=1)
+    task: Said
     """What the agent should do now. It knows what was said in the earlier job."""
     rebuild: bool = False
     """Whether all that was said is told again; for when the provider no longer has the earlier response."""
@@ -146,24 +151,14 @@ class ContinueArguments(ToolArguments):
     idempotency_key: str | None = Field(None, min_length=1, max_length=1000)
     """A second call with the same key and arguments returns the same job; with other arguments it is refused."""
 
-    @field_validator("task")
-    @classmethod
-    def _says_something(cls, task: str) -> str:
-        return _not_blank(task)
-
 
 class SteerArguments(ToolArguments):
     """The arguments of `gpt5_agent_steer`."""
 
     job_id: str
     """The job, as `gpt5_agent_start` named it."""
-    message: str = Field(min_length=1)
+    message: Said
     """What the agent should know, or do differently."""
-
-    @field_validator("message")
-    @classmethod
-    def _says_something(cls, message: str) -> str:
-        return _not_blank(message)
 
 
 class CancelArguments(ToolArguments):
@@ -178,12 +173,6 @@ class ListArguments(ToolArguments):
 
     limit: int = Field(10, ge=1, le=MOST_JOBS)
     """How many jobs, newest first."""
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank")
-    return text
 
 
 Arguments = TypeVar("Arguments", bound=ToolArguments)
