@@ -14,7 +14,7 @@ from typing import Any
 from temporalio import activity
 
 from durable_responses.activities.artifacts import ArtifactError, OutputFolders
-from durable_responses.activities.conversation_items import input_items
+from durable_responses.activities.conversation_items import input_items, user_message
 from durable_responses.activities.conversations import Conversations, ConversationTurn
 from durable_responses.activities.cures import FORMAT_NAME, Cures
 from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
@@ -120,8 +120,8 @@ class RequestBuilder:
         before = await self._input_before_texts(create)
         if not create.texts:
             return before
-        items = [{"role": "user", "content": before}] if isinstance(before, str) else before
-        return [*items, *({"role": "user", "content": text} for text in create.texts)]
+        items = [user_message(before)] if isinstance(before, str) else before
+        return [*items, *map(user_message, create.texts)]
 
     async def _input_before_texts(self, create: CreateResponse) -> str | list[Any]:
         if create.opening is None:
@@ -240,7 +240,7 @@ async def full_input(client: ResponsesClient, create: CreateResponse, opening: s
     for response_id in create.rebuild_from:
         responses.append((await client.retrieve(response_id)).response)
         told.take(response_id, await client.input_items(response_id))
-    items: list[Any] = [{"role": "user", "content": opening}] if isinstance(opening, str) else list(opening)
+    items: list[Any] = [user_message(opening)] if isinstance(opening, str) else list(opening)
     for response, next_id in zip(responses, [*create.rebuild_from[1:], None], strict=True):
         items += response.output
         items += told.answers_to(response.function_calls, next_id)
