@@ -9,6 +9,7 @@ from temporalio.client import Client
 
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.settings import Settings
+from tests.support import provider as scripted_provider
 from tests.support.emulator_control import RunningEmulator
 from tests.support.runs import Agents, working
 
@@ -43,5 +44,22 @@ async def agents(
     client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
 ) -> AsyncIterator[Agents]:
     """Agent runs, with a worker."""
+    async with working(client, provider, settings):
+        yield Agents(client, emulator, settings)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[scripted_provider.Provider]:
+    """A provider that answers as it is told."""
+    async with scripted_provider.running(scripted_provider.Provider()) as running:
+        yield running
+
+
+@pytest.fixture
+async def runs(
+    client: Client, emulator: RunningEmulator, settings: Settings, server: scripted_provider.Provider
+) -> AsyncIterator[Agents]:
+    """Agent runs, with a worker whose provider is the scripted server."""
+    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=server.url, websocket_base_url=server.url)
     async with working(client, provider, settings):
         yield Agents(client, emulator, settings)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,22 +24,6 @@ from tests.support.runs import Agents, reached, result_of, working
 BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
 Rule = Callable[[Asked], Answer]
 NOT_FOUND = answer({"error": {"message": "Not found", "type": "not_found", "code": 404}}, 404)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[scripted_provider.Provider]:
-    async with scripted_provider.running(scripted_provider.Provider()) as running:
-        yield running
-
-
-@pytest.fixture
-async def runs(
-    client: Client, emulator: RunningEmulator, settings: Settings, server: scripted_provider.Provider
-) -> AsyncIterator[Agents]:
-    """Agent runs, with a worker whose provider is the scripted server."""
-    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=server.url, websocket_base_url=server.url)
-    async with working(client, provider, settings):
-        yield Agents(client, emulator, settings)
 
 
 def asks(transport: TransportChoice = BACKGROUND, **fields: Any) -> AgentInput:

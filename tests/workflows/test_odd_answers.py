@@ -2,23 +2,18 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
 
 from durable_responses.activities.messages import ArtifactFormat, SaveOptions
-from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.models import ReasoningEffort
-from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentResult, TransportChoice
 from tests.support import provider as scripted_provider
-from tests.support.emulator_control import RunningEmulator
 from tests.support.provider import Answer, answer, event_stream
-from tests.support.runs import Agents, working
+from tests.support.runs import Agents
 
 MESSAGE: dict[str, Any] = {
     "type": "message",
@@ -29,22 +24,6 @@ QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "output": []
 DONE = QUEUED | {"status": "completed", "output": [MESSAGE], "usage": {"input_tokens": 3, "output_tokens": 5}}
 CREATED = {"type": "response.created", "response": QUEUED}
 PAGE = answer(b"<html>Back soon</html>", 404)
-
-
-@pytest.fixture
-async def scripted() -> AsyncIterator[scripted_provider.Provider]:
-    async with scripted_provider.running(scripted_provider.Provider()) as running:
-        yield running
-
-
-@pytest.fixture
-async def odd(
-    client: Client, emulator: RunningEmulator, settings: Settings, scripted: scripted_provider.Provider
-) -> AsyncIterator[Agents]:
-    """Agent runs, with a worker whose provider is the scripted one."""
-    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=scripted.url, websocket_base_url=scripted.url)
-    async with working(client, provider, settings):
-        yield Agents(client, emulator, settings)
 
 
 def creates(provider: scripted_provider.Provider) -> int:
@@ -58,13 +37,13 @@ async def result(agents: Agents, transport: TransportChoice = TransportChoice.BA
 
 
 async def test_a_create_that_is_answered_with_the_whole_response_needs_no_retrieve(
-    odd: Agents, scripted: scripted_provider.Provider
+    runs: Agents, server: scripted_provider.Provider
 ) -> None:
     """As servers without background do; many of them have no retrieve."""
-    scripted.will(answer(DONE))
-    ended = await result(odd)
+    server.will(answer(DONE))
+    ended = await result(runs)
     assert (ended.status, ended.output_text, ended.usage.total_tokens) == ("completed", "Hello.", 8)
-    assert [(asked.method, asked.target) for asked in scripted.asked] == [("POST", "/v1/responses")]
+    assert [(asked.method, asked.target) for asked in server.asked] == [("POST", "/v1/responses")]
 
 
 def with_part(**fields: Any) -> dict[str, Any]:
@@ -90,12 +69,12 @@ READ: dict[str, list[Answer]] = {
 
 @pytest.mark.parametrize("gets", READ.values(), ids=READ)
 async def test_an_answer_in_an_odd_form_completes_the_run(
-    odd: Agents, scripted: scripted_provider.Provider, gets: list[Answer]
+    runs: Agents, server: scripted_provider.Provider, gets: list[Answer]
 ) -> None:
-    scripted.will(answer(QUEUED), *gets)
-    ended = await result(odd)
+    server.will(answer(QUEUED), *gets)
+    ended = await result(runs)
     assert (ended.status, ended.output_text, ended.error) == ("completed", "Hello.", None)
-    assert creates(scripted) == 1
+    assert creates(server) == 1
 
 
 def streams(*events: dict[str, Any] | str) -> Answer:
@@ -117,12 +96,12 @@ STREAMED: dict[str, Answer] = {
 
 @pytest.mark.parametrize("said", STREAMED.values(), ids=STREAMED)
 async def test_a_stream_in_an_odd_form_completes_the_run(
-    odd: Agents, scripted: scripted_provider.Provider, said: Answer
+    runs: Agents, server: scripted_provider.Provider, said: Answer
 ) -> None:
-    scripted.will(said)
-    ended = await result(odd, TransportChoice.STREAM)
+    server.will(said)
+    ended = await result(runs, TransportChoice.STREAM)
     assert (ended.status, ended.output_text, ended.error) == ("completed", "Hello.", None)
-    assert creates(scripted) == 1
+    assert creates(server) == 1
 
 
 REFUSED: dict[str, tuple[Answer, str]] = {
@@ -138,41 +117,41 @@ REFUSED: dict[str, tuple[Answer, str]] = {
 @pytest.mark.parametrize(("said", "error"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("transport", [TransportChoice.BACKGROUND, TransportChoice.STREAM])
 async def test_a_refusal_for_good_ends_the_run_after_one_create(
-    odd: Agents, scripted: scripted_provider.Provider, said: Answer, error: str, transport: TransportChoice
+    runs: Agents, server: scripted_provider.Provider, said: Answer, error: str, transport: TransportChoice
 ) -> None:
-    scripted.will(said)
-    ended = await result(odd, transport)
+    server.will(said)
+    ended = await result(runs, transport)
     assert ended.error is not None
     assert (ended.status, ended.error.type, ended.ambiguous_creates) == ("failed", error, 0)
-    assert creates(scripted) == 1
+    assert creates(server) == 1
 
 
 @pytest.mark.parametrize("transport", [TransportChoice.BACKGROUND, TransportChoice.STREAM])
 async def test_a_response_whose_status_nobody_knows_is_cancelled_and_ends_the_run_by_name(
-    odd: Agents, scripted: scripted_provider.Provider, transport: TransportChoice
+    runs: Agents, server: scripted_provider.Provider, transport: TransportChoice
 ) -> None:
     """It may still run, and would be paid for."""
     unknown = DONE | {"status": "hibernating"}
     ending = event_stream(CREATED, {"type": "response.done", "response": unknown})
-    scripted.will(ending if transport is TransportChoice.STREAM else answer(unknown))
-    scripted.will(answer(DONE | {"status": "cancelled"}))
-    failed = await result(odd, transport)
+    server.will(ending if transport is TransportChoice.STREAM else answer(unknown))
+    server.will(answer(DONE | {"status": "cancelled"}))
+    failed = await result(runs, transport)
     assert failed.error is not None
     assert failed.error.type == "unknown_status"
-    assert scripted.asked[-1].target == "/v1/responses/resp_1/cancel"
-    assert (creates(scripted), failed.usage.total_tokens) == (1, 8)
+    assert server.asked[-1].target == "/v1/responses/resp_1/cancel"
+    assert (creates(server), failed.usage.total_tokens) == (1, 8)
 
 
 async def test_an_answer_beyond_the_budget_ends_the_run_by_name(
-    odd: Agents, scripted: scripted_provider.Provider
+    runs: Agents, server: scripted_provider.Provider
 ) -> None:
     bomb = gzip.compress(b"[" + b" " * (BUDGET.unpacked + 1) + b"]", 1)
-    scripted.will(answer(QUEUED), answer(bomb, content_encoding="gzip"), answer(DONE | {"status": "cancelled"}))
-    ended = await result(odd)
+    server.will(answer(QUEUED), answer(bomb, content_encoding="gzip"), answer(DONE | {"status": "cancelled"}))
+    ended = await result(runs)
     assert ended.error is not None
     assert (ended.status, ended.error.type) == ("failed", "answer_too_large")
-    assert creates(scripted) == 1
-    assert scripted.asked[-1].target == "/v1/responses/resp_1/cancel"
+    assert creates(server) == 1
+    assert server.asked[-1].target == "/v1/responses/resp_1/cancel"
 
 
 LONG = "".join(f"Line {number}.\n" for number in range(120_000))
@@ -189,27 +168,27 @@ LONG = "".join(f"Line {number}.\n" for number in range(120_000))
     }.items(),
 )
 async def test_a_text_that_history_has_no_room_for_is_saved_whole(
-    odd: Agents,
-    scripted: scripted_provider.Provider,
+    runs: Agents,
+    server: scripted_provider.Provider,
     transport: TransportChoice,
     answers: list[Answer],
     form: ArtifactFormat,
     tmp_path: Path,
 ) -> None:
-    scripted.will(*answers)
-    ended = await result(odd, transport, save=SaveOptions(folder=tmp_path.name, format=form))
+    server.will(*answers)
+    ended = await result(runs, transport, save=SaveOptions(folder=tmp_path.name, format=form))
     assert (ended.status, ended.incomplete_reason) == ("incomplete", "answer_too_large")
     assert "[cut: the first" in ended.output_text
     assert ended.artifact_path is not None
     file = Path(ended.artifact_path)
     assert LONG in file.read_text()
     assert list(file.parent.iterdir()) == [file]
-    assert creates(scripted) == 1
+    assert creates(server) == 1
 
 
-async def test_a_text_that_is_not_to_be_saved_is_cut(odd: Agents, scripted: scripted_provider.Provider) -> None:
-    scripted.will(answer(with_part(text=LONG)))
-    ended = await result(odd)
+async def test_a_text_that_is_not_to_be_saved_is_cut(runs: Agents, server: scripted_provider.Provider) -> None:
+    server.will(answer(with_part(text=LONG)))
+    ended = await result(runs)
     assert (ended.status, ended.incomplete_reason) == ("incomplete", "answer_too_large")
     assert (LONG.startswith(ended.output_text.split("\n[cut")[0]), ended.artifact_path) == (True, None)
 
@@ -229,11 +208,11 @@ BEYOND = json.dumps(with_part(text="All of it.\u00e9\ud83d\ude00 " * (BUDGET.unp
     }.items(),
 )
 async def test_of_an_answer_beyond_the_budget_all_the_text_that_was_read_is_saved(
-    odd: Agents, scripted: scripted_provider.Provider, transport: TransportChoice, answers: list[Answer]
+    runs: Agents, server: scripted_provider.Provider, transport: TransportChoice, answers: list[Answer]
 ) -> None:
-    scripted.will(*answers)
-    ended = await result(odd, transport, save=SaveOptions(folder="beyond", filename=transport))
+    server.will(*answers)
+    ended = await result(runs, transport, save=SaveOptions(folder="beyond", filename=transport))
     assert (ended.status, ended.incomplete_reason, ended.error) == ("incomplete", "answer_too_large", None)
     assert ended.artifact_path is not None
     assert Path(ended.artifact_path).read_text().count("All of it.\u00e9\U0001f600 ") > BUDGET.unpacked // 40
-    assert creates(scripted) == 1
+    assert creates(server) == 1
