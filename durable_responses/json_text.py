@@ -6,7 +6,7 @@ numbers that no other program can read. Here such a text becomes a plain value o
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -99,18 +99,21 @@ def _cleaned(value: Any) -> Any:
 
 def nested_too_deep(text: str) -> str | None:
     """Where a JSON text is nested too deep to be read at all: the name of that part of the outermost object."""
-    depth, part = 0, ""
-    for token in _TOKEN.finditer(text):
-        match token[0]:
-            case "[" | "{":
-                depth += 1
-            case "]" | "}":
-                depth -= 1
-            case name if depth == 1:
-                part = name[1:-1]
+    part = ""
+    for token, depth in tokens(text):
+        if depth == 1 and token[0].startswith('"'):
+            part = token[0][1:-1]
         if depth > DEEPEST:
             return part
     return None
+
+
+def tokens(text: str) -> Iterator[tuple[re.Match[str], int]]:
+    """The strings and brackets of a JSON text, which may be broken, each with the depth that it leads to."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        yield token, depth
 
 
 def json_bytes(value: Any) -> int:

@@ -19,7 +19,8 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+from durable_responses.json_text import tokens
+
 _ID = re.compile(r'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]{1,100}(?![0-9.eE]))')
 
 
@@ -63,17 +64,13 @@ def _asks(message: dict[str, Any]) -> bool:
 def _outermost(text: str) -> dict[str, Any]:
     """The names in the outermost object of a broken JSON text, and the id with its value if that can be used."""
     found: dict[str, Any] = {}
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        match token[0]:
-            case "{" | "[":
-                depth += 1
-            case "}" | "]":
-                depth -= 1
-            case '"id"' if depth == 1 and (value := _ID.match(text, token.end())):
-                found.setdefault("id", _value(value[1]))
-            case name if depth == 1:
-                found.setdefault(name[1:-1], None)
+    for token, depth in tokens(text):
+        if depth != 1 or not token[0].startswith('"'):
+            continue
+        if token[0] == '"id"' and (value := _ID.match(text, token.end())):
+            found.setdefault("id", _value(value[1]))
+        else:
+            found.setdefault(token[0][1:-1], None)
     return found
 
 
