@@ -1,11 +1,19 @@
-"""Whether a structured answer can be asked for: what the provider would refuse, or take and never follow.
+"""Structured answers: whether one can be asked for, and those that are asked for by a Python type. Pure rules.
 
-Only the form of a schema is judged, not what a provider supports of JSON Schema. Pure rules.
+Only the form of a schema is judged, not what a provider supports of JSON Schema.
 """
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic_core import to_json
+
+from durable_responses.tools.strict_schema import UnsupportedSchemaError, strict_schema, with_defaults_for_nulls
+
+T = TypeVar("T")
 
 FORMATS = ("json_schema", "json_object", "text")
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
@@ -13,6 +21,42 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties")
 _LISTS_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+
+
+def text_format_of(kind: type[Any]) -> dict[str, Any]:
+    """The `text_format` for answers of a type: a pydantic model, or a dataclass.
+
+    Strict, but for types that strict mode cannot express, such as one with a `dict` of any keys: those are shown to
+    the model, and it need not keep to them. Raises `ValueError`, one sentence, for a type whose values are not objects.
+    """
+    name = getattr(kind, "__name__", None) or str(kind)
+    try:
+        schema = _with_root(TypeAdapter(kind).json_schema())
+    except PydanticUserError as error:
+        raise ValueError(f"{name} has no JSON schema: {str(error).splitlines()[0]}") from None
+    if schema.get("type") != "object":
+        raise ValueError(f"{name} cannot be the type of an answer, which is a JSON object: make it a field of a model.")
+    title = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:64] or "answer"
+    try:
+        return {"type": "json_schema", "name": title, "schema": strict_schema(schema), "strict": True}
+    except UnsupportedSchemaError:
+        return {"type": "json_schema", "name": title, "schema": schema, "strict": False}
+
+
+def answer_of(kind: type[T], structured_output: Any) -> T:
+    """A run's `structured_output` as a value of the type that was asked for. Raises pydantic's `ValidationError`.
+
+    A null stands for the default of its field where the type takes no null.
+    """
+    return with_defaults_for_nulls(TypeAdapter(kind).validate_json, to_json(structured_output))
+
+
+def _with_root(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose outermost object is not only a reference, as pydantic has it for types that contain themselves."""
+    if "$ref" not in schema:
+        return schema
+    root = schema["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return {**root, "$defs": schema["$defs"]}
 
 
 def problem_of(text_format: dict[str, Any]) -> str | None:

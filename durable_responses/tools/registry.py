@@ -22,7 +22,6 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -35,7 +34,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import from_json, to_json
 
 from durable_responses.json_text import mended_json
-from durable_responses.tools.strict_schema import UnsupportedSchemaError, strict_schema
+from durable_responses.tools.strict_schema import UnsupportedSchemaError, strict_schema, with_defaults_for_nulls
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -144,7 +143,7 @@ class Tool(Generic[P, R]):
         if not isinstance(given, dict):
             raise ArgumentsError(f"The arguments of {self.name} must be one JSON object, not {type(given).__name__}.")
         try:
-            model = _validate(self.arguments, given)
+            model = with_defaults_for_nulls(self.arguments.model_validate_json, to_json(given))
         except ValidationError as error:
             raise ArgumentsError(f"The arguments of {self.name} do not fit:\n{_explain(error)}") from error
         return {info.alias or name: getattr(model, name) for name, info in self.arguments.model_fields.items()}
@@ -325,31 +324,6 @@ def _read_args(lines: list[str]) -> dict[str, str]:
 
 
 # --- one call ----------------------------------------------------------------------------------------------------
-
-
-def _validate(arguments: type[BaseModel], given: dict[str, Any]) -> BaseModel:
-    try:
-        return arguments.model_validate_json(to_json(given))
-    except ValidationError as error:
-        nulls = [detail["loc"] for detail in error.errors() if detail["input"] is None]
-        if nulls:
-            # The strict schema has no way to leave out a property: there, null stands for its default.
-            with suppress(ValidationError):
-                return arguments.model_validate_json(to_json(_without(given, nulls)))
-        raise
-
-
-def _without(given: dict[str, Any], places: list[tuple[int | str, ...]]) -> dict[str, Any]:
-    given = deepcopy(given)
-    for *parents, last in places:
-        node: Any = given
-        for part in parents:
-            # Pydantic's paths also hold the names of union members, which are not in the data.
-            if isinstance(part, int) or (isinstance(node, dict) and part in node):
-                node = node[part]
-        if isinstance(node, dict):
-            node.pop(last, None)
-    return given
 
 
 def _explain(error: ValidationError) -> str:

@@ -6,8 +6,14 @@ What constrains values moves into the description, where the model still reads i
 """
 
 import json
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+T = TypeVar("T")
 Schema = dict[str, Any]
 
 SUPPORTED_KEYWORDS = frozenset(
@@ -52,6 +58,33 @@ class UnsupportedSchemaError(Exception):
 def strict_schema(schema: Schema) -> Schema:
     """The strict form of a JSON schema that pydantic made. Raises `UnsupportedSchemaError`."""
     return _strict(schema, "")
+
+
+def with_defaults_for_nulls(validate: Callable[[bytes], T], given: bytes) -> T:
+    """What `validate` makes of JSON that follows a strict schema. Raises pydantic's `ValidationError`.
+
+    The schema has no way to leave out a property: where the type takes no null, null stands for its default.
+    """
+    try:
+        return validate(given)
+    except ValidationError as error:
+        nulls = [detail["loc"] for detail in error.errors() if detail["input"] is None]
+        if nulls:
+            with suppress(ValidationError):
+                return validate(to_json(_without(from_json(given), nulls)))
+        raise
+
+
+def _without(given: Any, places: list[tuple[int | str, ...]]) -> Any:
+    for *parents, last in places:
+        node: Any = given
+        for part in parents:
+            # Pydantic's paths also hold the names of union members, which are not in the data.
+            if isinstance(part, int) or (isinstance(node, dict) and part in node):
+                node = node[part]
+        if isinstance(node, dict):
+            node.pop(last, None)
+    return given
 
 
 def _strict(schema: Schema, where: str) -> Schema:
