@@ -213,10 +213,14 @@ class Jobs:
         """
         if problem := unusable_steering_message(text, []):
             raise InvalidInput(f"The message cannot be sent: {problem}")
+        has_ended = InvalidInput(f"Job {job_id} has ended: continue it instead.")
         if not await self.is_open(job_id):
-            raise InvalidInput(f"Job {job_id} has ended: continue it instead.")
-        async with asking_temporal(job_id):
-            await self._client.get_workflow_handle(job_id).signal(STEER_SIGNAL, text)
+            raise has_ended
+        try:
+            async with asking_temporal(job_id):
+                await self._client.get_workflow_handle(job_id).signal(STEER_SIGNAL, text)
+        except JobNotFound:  # a closed run takes no signals; it was open a moment ago
+            raise has_ended from None
 
     async def result(self, job_id: str) -> AgentResult:
         """Wait until the run has closed, and return its result, whatever its status. Raises `JobNotFound`."""

@@ -44,14 +44,22 @@ def after_cancel(job_id: str) -> str:
     return f"{poll(job_id)} to see it end."
 
 
-def after_end(job_id: str, path: str | None, size: int, continues: str | None, *, is_kept_back: bool) -> str | None:
+def after_end(job_id: str, path: str | None, size: int, continues: str | None, *, is_kept_back: bool) -> str:
     """Where the whole of an output is, of `size` bytes, if it is not in the answer or may be cut, and how to continue.
 
     `continues`: the response that a next job may continue from, if there is one.
     """
-    further = continues and f'To continue from here, pass {{"previous_response_id": "{continues}"}} to gpt5_agent.'
     whole = _whole(job_id, path, size, is_kept_back=is_kept_back)
-    return " ".join(filter(None, [whole, further])) or None
+    return " ".join(filter(None, [whole, _further(job_id, continues)]))
+
+
+def _further(job_id: str, continues: str | None) -> str:
+    by_job = f'call gpt5_agent_continue with {{"job_id": "{job_id}", "task": "…"}}'
+    forgotten = 'add "rebuild": true if the provider no longer has the conversation.'
+    if continues is None:
+        return f"To continue this job, {by_job}; {forgotten}"
+    by_response = f'pass {{"previous_response_id": "{continues}"}} to gpt5_agent'
+    return f"To continue from here, {by_response}, or {by_job}; {forgotten}"
 
 
 def _whole(job_id: str, path: str | None, size: int, *, is_kept_back: bool) -> str | None:

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    SignalWorkflowInput,
+    TerminateWorkflowInput,
+)
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RetryConfig
@@ -136,6 +142,39 @@ async def test_a_run_that_takes_no_more_signals_is_cancelled_all_the_same(
         assert (await jobs.cancel(job_id)).state.cancel_requested  # which Temporal's own cancel takes once
         async with working(client, provider, settings):
             assert (await jobs.result(job_id)).status is AgentStatus.CANCELLED
+
+
+class EndsBeforeASignal(Interceptor):
+    """A client whose runs end in the moment before a signal reaches them."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 the SDK's name
+        class Signals(OutboundInterceptor):
+            async def signal_workflow(self, input: SignalWorkflowInput) -> None:  # noqa: A002 the SDK's name
+                await self.next.terminate_workflow(
+                    TerminateWorkflowInput(
+                        id=input.id,
+                        run_id=None,
+                        first_execution_run_id=None,
+                        reason=None,
+                        args=[],
+                        rpc_metadata={},
+                        rpc_timeout=None,
+                    )
+                )
+                await self.next.signal_workflow(input)
+
+        return Signals(next)
+
+
+async def test_a_job_that_ends_while_it_is_steered_has_ended_and_is_not_unknown(
+    client: Client, settings: Settings
+) -> None:
+    config = client.config()
+    config["interceptors"] = [EndsBeforeASignal()]
+    jobs = Jobs(Client(**config), settings.task_queue)
+    job_id = await jobs.start(asks("think?seconds=60"))
+    with pytest.raises(InvalidInput, match=f"Job {job_id} has ended: continue it instead"):
+        await jobs.steer(job_id, "Be brief.")
 
 
 async def test_cancelling_a_finished_job_gives_its_real_status(worker: None, jobs: Jobs) -> None:

@@ -184,7 +184,8 @@ def test_a_long_output_comes_with_the_ways_to_all_of_it() -> None:
     assert (told.output_bytes, told.result_uri) == (100_000, "job://agent-1/result")
     assert told.next_step == (
         "The output has 100,000 bytes. If it is cut here, read the file /out/a.md or the resource job://agent-1/result."
-        ' To continue from here, pass {"previous_response_id": "resp_2"} to gpt5_agent.'
+        ' To continue from here, pass {"previous_response_id": "resp_2"} to gpt5_agent, or call gpt5_agent_continue '
+        'with {"job_id": "agent-1", "task": "…"}; add "rebuild": true if the provider no longer has the conversation.'
     )
     assert job_text(told).startswith(told.next_step)
     assert list(told.model_dump())[-1] == "output"
@@ -194,10 +195,12 @@ def test_a_long_output_comes_with_the_ways_to_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("status", [status for status in AgentStatus if status.is_final])
-def test_how_to_continue_a_completed_job_is_in_the_structured_content(status: AgentStatus) -> None:
-    """The text of the facts says it, too; other jobs have no response that could be continued from."""
-    step = answer(view(status)).next_step
-    assert ("previous_response_id" in (step or "")) is (status is AgentStatus.COMPLETED)
+def test_how_to_continue_a_job_that_has_ended_is_in_the_structured_content(status: AgentStatus) -> None:
+    """The text of the facts says it, too; only a completed job has a response that any job can continue from."""
+    step = answer(view(status)).next_step or ""
+    assert ("previous_response_id" in step) is (status is AgentStatus.COMPLETED)
+    assert 'gpt5_agent_continue with {"job_id": "agent-1", "task": "…"}' in step
+    assert '"rebuild": true' in step
 
 
 def test_a_short_output_comes_without_a_link() -> None:
