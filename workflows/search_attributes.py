@@ -5,6 +5,7 @@ knows that they are registered when it was started with them, or when a worker s
 Both are in history, so that a replay decides the same.
 """
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -24,6 +25,8 @@ _CHANGE_VERSION = SearchAttributeKey.for_keyword_list("TemporalChangeVersion")
 _LONGEST_KEYWORD = 255  # of Temporal's SQL stores
 _PATCH = "search-attributes"
 _GIVEN_UP_PATCH = "no-search-attributes"
+_RARE_PATCH = "rare-search-attributes"
+_WORTH_AN_EVENT = timedelta(seconds=5)  # since the last change: an event, an Action, and 5 ms of the server's CPU
 
 SETTABLE = "search_attributes_are_settable"
 """The name of a function of the worker, without arguments: whether the namespace has ours at this moment."""
@@ -42,6 +45,15 @@ def search_attributes_of(request: AgentInput, state: AgentState) -> TypedSearchA
     return TypedSearchAttributes(pairs)
 
 
+def is_worth_showing(changed: set[str], since: timedelta | None) -> bool:
+    """Whether these attributes are to be set now, this long after the last time; None for the first time.
+
+    The iteration alone can wait: a run of quick iterations would set it several times a second. Its last value is
+    shown with the next status, and so at the end.
+    """
+    return changed != {AGENT_ITERATION.name} or since is None or since >= _WORTH_AN_EVENT
+
+
 class ShownSearchAttributes:
     """What one run shows of itself. Part of the workflow.
 
@@ -53,20 +65,28 @@ class ShownSearchAttributes:
     def __init__(self) -> None:
         self._given_up = False
         self._changes = 0
+        self._shown_at: datetime | None = None
 
     def show(self, request: AgentInput, state: AgentState, *, registered: bool) -> None:
         """Set what has changed. `registered`: whether a worker has said so."""
         shown = workflow.info().typed_search_attributes
         if self._given_up or (not registered and shown.get(AGENT_STATUS) is None):
             return
-        # Without the patch, runs that were started before this existed, or by an older worker, would not replay.
         changes = _changes(shown, search_attributes_of(request, state))
-        if not changes or not workflow.patched(_PATCH):
+        if not changes or not self._is_time_for(changes):
             return
         self._changes += 1
         self._given_up = self._is_to_be_given_up()
         if not self._given_up:
             workflow.upsert_search_attributes(changes)
+            self._shown_at = workflow.now()
+
+    def _is_time_for(self, changes: list[SearchAttributeUpdate[Any]]) -> bool:
+        if workflow.patched(_RARE_PATCH):
+            since = workflow.now() - self._shown_at if self._shown_at else None
+            return is_worth_showing({change.key.name for change in changes}, since)
+        # Runs that were started before each of these existed, or by an older worker, would not replay without it.
+        return workflow.patched(_PATCH)
 
     def _is_to_be_given_up(self) -> bool:
         if not workflow.unsafe.is_replaying() and _are_settable():

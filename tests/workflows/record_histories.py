@@ -144,6 +144,11 @@ async def search_attributes(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start(asks(TOOL, reasoning_effort="high", tenant="acme")))
 
 
+async def search_attributes_rarely(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """Of a stream, while its iterations follow each other quickly."""
+    return await _finished(await agents.start(asks(TOOL, tenant="acme")))
+
+
 async def search_attributes_carried_over(agents: Agents) -> WorkflowHandle[Any, Any]:
     """The last of the runs; the first was started with them."""
     request = asks('calls?iterations=9&tool=add&arguments={"a":1,"b":2}', max_iterations=20, tenant="acme")
@@ -285,6 +290,7 @@ SCENARIOS: list[Scenario] = [
     invalid_input,
     saved,
     search_attributes,
+    search_attributes_rarely,
     search_attributes_carried_over,
     websocket,
     websocket_cancelled,

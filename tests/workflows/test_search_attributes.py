@@ -1,6 +1,7 @@
 """Runs can be found by status, model, iteration and tenant where the namespace has search attributes for them."""
 
 import secrets
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from durable_responses.workflows.search_attributes import (
     AGENT_MODEL,
     AGENT_STATUS,
     AGENT_TENANT,
+    is_worth_showing,
     search_attributes_of,
 )
 from tests.support.runs import Agents, result_of, until
@@ -61,12 +63,31 @@ async def test_a_run_started_by_jobs_has_them_before_any_worker_sees_it(client: 
     await run.terminate()
 
 
-async def test_they_cost_one_event_for_each_iteration_and_one_for_the_end(agents: Agents) -> None:
+async def test_quick_iterations_cost_no_event_and_the_last_one_is_shown_at_the_end(agents: Agents) -> None:
     run = await agents.start(asks_for("acme"))
     await result_of(run)
     events = [event async for event in run.fetch_history_events() if event.event_type == UPSERT]
-    # The others are the SDK's own, for the patches: this one, and that of a run whose starter gave it no memo.
-    assert len(events) == 3 + 1 + 2
+    # `running` and `completed`; the others are the SDK's own, for the patches: this one, and that of a run whose
+    # starter gave it no memo.
+    assert len(events) == 2 + 2
+    assert (await attributes(run))["AgentIteration"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "since", "is_worth_it"),
+    [
+        ({"AgentIteration"}, 0.1, False),
+        ({"AgentIteration"}, 4.9, False),
+        ({"AgentIteration"}, 5.0, True),
+        ({"AgentIteration"}, None, True),
+        ({"AgentIteration", "AgentStatus"}, 0.1, True),
+        ({"AgentModel"}, 0.1, True),
+    ],
+)
+def test_the_iteration_alone_is_set_at_most_every_five_seconds(
+    changed: set[str], since: float | None, is_worth_it: bool
+) -> None:
+    assert is_worth_showing(changed, None if since is None else timedelta(seconds=since)) is is_worth_it
 
 
 async def test_a_list_finds_runs_by_them(agents: Agents) -> None:
