@@ -88,6 +88,18 @@ TRANSPORT_OF_ACTIVITY: Mapping[str, Transport] = {
 """The activities that create a response, by their names: all take a `CreateResponse`."""
 
 
+class CallerTool(Record):
+    """A function tool that a program of the caller's executes: the one that serves `task_queue` with `call_tool`."""
+
+    model_config = ConfigDict(protected_namespaces=(), extra="forbid")
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any]
+    strict: bool = True
+    task_queue: str = Field(min_length=1)
+
+
 class ModelOptions(Record):
     """What every iteration of a run asks of the model: the fields of `AgentInput` with these names."""
 
@@ -101,6 +113,7 @@ class ModelOptions(Record):
     enable_web_search: bool = False
     enable_code_interpreter: bool = False
     tools: list[str] | None = None
+    caller_tools: list[CallerTool] | None = None
     text_format: dict[str, Any] | None = None
     max_output_tokens: int | None = Field(None, ge=16)
     live_preview: bool = False

@@ -89,7 +89,7 @@ class RequestBuilder:
         request = create_request(
             create.options,
             default_model=self.default_model,
-            functions=self._functions(create.options.tools),
+            functions=self._functions(create.options),
             input=own if turn is None else await turn.given(own, fetching),
             previous_response_id=create.previous_response_id,
             metadata={
@@ -110,11 +110,16 @@ class RequestBuilder:
         except ArtifactError as error:
             raise invalid_input(InputError("save", str(error))) from None
 
-    def _functions(self, names: list[str] | None) -> list[FunctionTool]:
+    def _functions(self, options: ModelOptions) -> list[FunctionTool]:
         try:
-            return definitions(self.registry, names)
+            offered = definitions(self.registry, options.tools)
         except UnknownToolError as error:
             raise invalid_input(InputError("tools", str(error))) from None
+        own = [FunctionTool(**tool.model_dump(exclude={"task_queue"})) for tool in options.caller_tools or []]
+        if twice := sorted({tool.name for tool in offered} & {tool.name for tool in own}):
+            problem = f"the worker has a tool of this name, too: {', '.join(twice)}"
+            raise invalid_input(InputError("caller_tools", problem))
+        return [*offered, *own]
 
     async def _input(self, create: CreateResponse) -> str | list[Any]:
         before = await self._input_before_texts(create)

@@ -21,6 +21,7 @@ from pydantic import (
 
 from durable_responses.activities.messages import (
     CallersChoice,
+    CallerTool,
     InputFile,
     Record,
     SaveOptions,
@@ -108,6 +109,11 @@ class AgentInput(Record, CallersChoice):
     enable_web_search: bool = Field(False, description="Let the model search the web, at the provider.")
     enable_code_interpreter: bool = Field(False, description="Let the model run Python in the provider's sandbox.")
     tools: list[str] | None = Field(None, description="Names of function tools; default: all registered ones.")
+    caller_tools: list[CallerTool] | None = Field(
+        None,
+        description="Function tools that the caller's own program executes: name, description, parameters (a JSON "
+        "schema), and the task_queue that it serves with the activity `call_tool`.",
+    )
     text_format: dict[str, Any] | None = Field(None, description="JSON schema that the answer must follow.")
     max_output_tokens: int | None = Field(None, ge=16, description="Tokens of one response, reasoning included.")
     live_preview: bool = Field(False, description="Follow a background response's text while it is written.")

@@ -84,6 +84,7 @@ class FunctionCalls:
         self, call: FunctionCall, position: int, calls: int, left: timedelta | None
     ) -> ActivityHandle[ToolResult]:
         request = self.request
+        queues = {tool.name: tool.task_queue for tool in request.caller_tools or []}
         return workflow.start_activity_method(
             ToolActivities.call_tool,
             fitting(
@@ -92,14 +93,14 @@ class FunctionCalls:
                     name=call.name,
                     arguments=call.arguments,
                     timeout=request.tool_timeout,
-                    allowed=request.tools,
+                    allowed=None if request.tools is None else [*request.tools, *queues],
                     iteration=self.ledger.state.iteration,
                     position=position,
                     response_id=self.ledger.state.response_id,
                     largest_output=rules.largest_output(calls),
                 )
             ),
-            task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
+            task_queue=queues.get(call.name) or TaskQueue.TOOLS.under(workflow.info().task_queue),
             summary=call_summary(call),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             start_to_close_timeout=timedelta(seconds=request.tool_timeout) + _BEYOND_THE_TOOLS_OWN_TIMEOUT,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from durable_responses.activities.messages import (
+    CallerTool,
     FailureDetail,
     FailureType,
     ModelOptions,
@@ -66,6 +67,9 @@ _LIMITS = {
 }
 # The names of the tools travel with every call.
 _MOST_TOOLS, _LONGEST_NAME = 128, 256
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LONGEST_QUEUE = 1000  # characters: Temporal's limit
+_LARGEST_CALLER_TOOLS = 64 * 1024  # bytes of JSON, which each create carries
 _LONGEST_ID = 4096  # characters: gateways put more than a name into theirs
 _NAME_BYTES = 255
 _METADATA_NAME, _METADATA_VALUE = 64, 512  # characters: those of the Responses API
@@ -106,6 +110,7 @@ def out_of_bounds(request: AgentInput) -> list[str]:
         problems.append(f"tools: at most {_MOST_TOOLS} names")
     if any(len(name) > _LONGEST_NAME for name in request.tools or []):
         problems.append(f"tools: at most {_LONGEST_NAME} characters each")
+    problems += _unusable_caller_tools(request.caller_tools or [])
     problems += [
         f"{name}: at most {longest} characters"
         for name, longest in (("model", _LONGEST_NAME), ("previous_response_id", _LONGEST_ID))
@@ -122,6 +127,21 @@ def out_of_bounds(request: AgentInput) -> list[str]:
     if request.conversation is ConversationChoice.FULL:
         problems += _not_in_full(request)
     return problems + _unusable_names(request.save)
+
+
+def _unusable_caller_tools(tools: list[CallerTool]) -> list[str]:
+    problems = []
+    if len(tools) > _MOST_TOOLS:
+        problems.append(f"caller_tools: at most {_MOST_TOOLS}")
+    if not all(_TOOL_NAME.fullmatch(tool.name) for tool in tools):
+        problems.append("caller_tools: a name has 1 to 64 of the characters A-Z, a-z, 0-9, _ and -")
+    if len({tool.name for tool in tools}) < len(tools):
+        problems.append("caller_tools: two of them have the same name")
+    if any(len(tool.task_queue) > _LONGEST_QUEUE for tool in tools):
+        problems.append(f"caller_tools: at most {_LONGEST_QUEUE} characters for a task_queue")
+    if sum(map(json_bytes, tools)) > _LARGEST_CALLER_TOOLS:
+        problems.append(f"caller_tools: at most {_LARGEST_CALLER_TOOLS} bytes together")
+    return problems
 
 
 def _not_in_full(request: AgentInput) -> list[str]:
@@ -217,7 +237,7 @@ def transport_for(request: AgentInput, *, has_background: bool = True) -> Transp
     searches = request.enable_web_search and effort >= _EFFORTS.index(ReasoningEffort.MEDIUM)
     if stored and (slow or searches):
         return Transport.BACKGROUND if has_background else Transport.STREAM
-    has_functions = request.tools is None or bool(request.tools)
+    has_functions = request.tools is None or bool(request.tools) or bool(request.caller_tools)
     return Transport.WEBSOCKET if request.allow_websocket and has_functions else Transport.STREAM
 
 

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from durable_responses.activities.messages import CreateResponse, FailureType, InputFile, ModelOptions, Opening
+from durable_responses.activities.messages import (
+    CallerTool,
+    CreateResponse,
+    FailureType,
+    InputFile,
+    ModelOptions,
+    Opening,
+)
 from durable_responses.activities.requests import DEFAULT_INSTRUCTIONS, RequestBuilder, create_request
 from durable_responses.emulator.faults import Answer, Fault, Operation
 from durable_responses.responses_api.client import ResponsesClient
@@ -178,6 +185,22 @@ async def test_texts_of_the_user_follow_the_answers_to_calls(api: ResponsesClien
 
 
 # --- what the caller gave wrong ----------------------------------------------------------------------------------
+
+
+async def test_the_tools_of_the_callers_program_are_offered_beside_those_of_the_worker(api: ResponsesClient) -> None:
+    whisper = CallerTool(name="whisper", description="Whisper.", parameters=ADD["parameters"], task_queue="program")
+    create = first().model_copy(update={"options": ModelOptions(tools=["add"], caller_tools=[whisper])})
+    offered = {"type": "function", **whisper.model_dump(exclude={"task_queue"})}
+    assert (await built(api, create))["tools"] == [ADD, offered]
+
+
+async def test_a_tool_of_the_callers_program_cannot_have_the_name_of_one_of_the_workers(api: ResponsesClient) -> None:
+    """The model could not tell them apart."""
+    own = CallerTool(name="add", parameters=ADD["parameters"], task_queue="program")
+    create = first().model_copy(update={"options": ModelOptions(caller_tools=[own])})
+    failure = await refusal(api, create)
+    assert (failure.type, failure.non_retryable) == (FailureType.INVALID_INPUT, True)
+    assert failure.message == "caller_tools: the worker has a tool of this name, too: add"
 
 
 async def test_an_unknown_tool_is_refused_by_name(api: ResponsesClient) -> None:

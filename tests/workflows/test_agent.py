@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
 from durable_responses.activities.messages import InputFile
+from durable_responses.activities.tools import ToolActivities
 from durable_responses.emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Ending, FunctionCallStep, Script, Step, Text
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.tools.registry import Effect, Registry, ToolContext, tool
 from durable_responses.workflows.contract import AgentInput, AgentStatus, CallStatus, IncompleteReason, TransportChoice
 from tests.support.runs import Agents, progress, reached, result_of, until
 
@@ -319,6 +322,30 @@ async def test_a_tool_that_the_run_does_not_offer_is_not_called(agents: Agents) 
     assert [call.status for call in (await progress(run)).function_calls] == [CallStatus.FAILED]
 
 
+async def test_a_tool_of_the_callers_program_is_called_there_and_waits_for_it(
+    agents: Agents, client: Client, tmp_path: Path
+) -> None:
+    """Only its calls wait: the response before them is created without the program."""
+    queue = f"program-{agents.settings.task_queue}"
+    own = {"name": "_shout", "parameters": {"type": "object"}, "strict": False, "task_queue": queue}
+    shout = tool(effect=Effect.ONCE)(_shout)
+    run = await agents.start({**asks('calls?tool=_shout&arguments={"text":"hi"}').model_dump(), "caller_tools": [own]})
+
+    async def waits() -> bool:
+        return [call.status for call in (await progress(run)).function_calls] == [CallStatus.RUNNING]
+
+    await until(waits)
+    program = ToolActivities(Registry([shout]), ToolContext(tmp_path))
+    async with Worker(client, task_queue=queue, activities=[program.call_tool]):
+        assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert await agents.answers(run, iteration=2) == ["HI"]
+
+
+def _shout(text: str) -> str:
+    """Shout."""
+    return text.upper()
+
+
 # --- input that cannot be used -----------------------------------------------------------------------------------
 
 
@@ -333,6 +360,10 @@ async def test_a_tool_that_the_run_does_not_offer_is_not_called(agents: Agents) 
         ("t", "JSON object"),
         (["t"], "JSON object"),
         ({"task": "t", "tools": ["no_such_tool"]}, "tools"),
+        (
+            {"task": "t", "caller_tools": [{"name": "add", "parameters": {}, "task_queue": "q"}]},
+            "caller_tools: the worker has a tool of this name, too: add",
+        ),
         ({"task": "t", "files": [{"path": "missing.txt"}]}, "files[0].path"),
         ({"task": "t", "files": [{"path": "/etc/passwd"}]}, "files[0].path"),
         ({"task": "t", "files": [{"path": "large.txt"}]}, "files[0].path"),

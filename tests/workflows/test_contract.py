@@ -44,6 +44,7 @@ def test_the_message_to_the_activity_is_built_from_the_input() -> None:
         "enable_web_search": True,
         "enable_code_interpreter": True,
         "tools": ["add"],
+        "caller_tools": [{"name": "a", "description": "A.", "parameters": {}, "strict": False, "task_queue": "q"}],
         "text_format": {"type": "json_object"},
         "max_output_tokens": 64,
         "live_preview": True,

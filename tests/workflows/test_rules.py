@@ -25,6 +25,8 @@ MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "output_
 CALL = {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": "{}"}
 REASONING = {"type": "reasoning", "summary": []}
 
+CALLER_TOOL = {"name": "shout", "parameters": {}, "task_queue": "of-a-program"}
+
 
 def response(status: str = "completed", *output: dict[str, Any], **fields: Any) -> Response:
     return Response.model_validate({"id": "resp_1", "status": status, "output": list(output), **fields})
@@ -75,6 +77,7 @@ def test_auto_chooses_the_transport_by_effort_and_web_search(
         ({}, Transport.WEBSOCKET),
         ({"tools": ["add"]}, Transport.WEBSOCKET),
         ({"tools": []}, Transport.STREAM),
+        ({"tools": [], "caller_tools": [{"name": "a", "parameters": {}, "task_queue": "q"}]}, Transport.WEBSOCKET),
         ({"reasoning_effort": "high"}, Transport.BACKGROUND),
         ({"enable_web_search": True}, Transport.BACKGROUND),
         ({"enable_web_search": True, "reasoning_effort": "low"}, Transport.WEBSOCKET),
@@ -156,6 +159,18 @@ def test_a_run_that_began_with_a_deadline_beyond_the_limit_keeps_one() -> None:
         ({"task": "t", "max_output_tokens": 10**4000}, "max_output_tokens: is too large a number"),
         ({"task": "t", "tools": ["t"] * 129}, "tools: at most 128 names"),
         ({"task": "t", "tools": ["t" * 257]}, "tools: at most 256 characters each"),
+        ({"task": "t", "caller_tools": [{**CALLER_TOOL, "name": "a b"}]}, "caller_tools: a name has 1 to 64 of"),
+        ({"task": "t", "caller_tools": [{"name": "a", "parameters": {}}]}, "caller_tools[0].task_queue: is required"),
+        ({"task": "t", "caller_tools": [CALLER_TOOL] * 2}, "caller_tools: two of them have the same name"),
+        ({"task": "t", "caller_tools": [CALLER_TOOL] * 129}, "caller_tools: at most 128"),
+        (
+            {"task": "t", "caller_tools": [{**CALLER_TOOL, "task_queue": "q" * 1001}]},
+            "caller_tools: at most 1000 characters for a task_queue",
+        ),
+        (
+            {"task": "t", "caller_tools": [{**CALLER_TOOL, "description": "d" * 65536}]},
+            "caller_tools: at most 65536 bytes together",
+        ),
         ({"task": "t", "model": "m" * 257}, "model: at most 256 characters"),
         ({"task": [{"role": "user", "content": [float("inf")]}]}, "task.0.content.0: must be a finite number"),
         ({"task": "t", "text_format": nested(101)}, "text_format: is nested more than 100 levels deep"),
