@@ -53,6 +53,24 @@ def opening_input(opening: Opening, allowed_roots: list[Path]) -> list[InputItem
     return items
 
 
+def workspace_of(given: str | None, own: Path) -> Path:
+    """The folder that a run's file tools work in: the starter's, which lies in the worker's own, else that one.
+
+    Raises `InputError` for any other folder: it is another project's.
+    """
+    if given is None:
+        return own
+    folder = Path(given)
+    if not folder.is_absolute():
+        raise InputError("workspace", "is not an absolute path; give the folder's absolute path.")
+    folder = _resolve("workspace", folder)
+    if not folder.is_relative_to(own.resolve()):
+        raise InputError(
+            "workspace", "is not the worker's; start a worker with it as AGENT_WORKSPACE, or leave it out for its own."
+        )
+    return folder
+
+
 def _raw_item(index: int, item: object) -> OtherInputItem:
     if not isinstance(item, dict):
         raise InputError(f"task[{index}]", "is not an object; give Responses API input items, or the task as text.")

@@ -238,6 +238,7 @@ class CreateResponse(Record):
     effort_asked: bool = True
     transport_asked: bool | None = None
     save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
+    workspace: str | None = Field(None, description="Checked before the first response is paid for.")
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
     conversation: Conversation | None = None
 
@@ -329,6 +330,7 @@ class CallTool(Record):
     """Execute one function call of the model: the one at `position` in the output of a response.
 
     `largest_output`: bytes of JSON that the answer may have.
+    `workspace`: the starter's; without one the worker's own is meant.
     """
 
     call_id: str
@@ -340,6 +342,7 @@ class CallTool(Record):
     position: int | None = None
     response_id: str | None = None
     largest_output: int | None = None
+    workspace: str | None = None
 
 
 class ToolHeartbeat(Record):

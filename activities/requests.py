@@ -18,7 +18,7 @@ from durable_responses.activities.conversation_items import input_items, user_me
 from durable_responses.activities.conversations import Conversations, ConversationTurn
 from durable_responses.activities.cures import FORMAT_NAME, Cures
 from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
-from durable_responses.activities.inputs import InputError, opening_input
+from durable_responses.activities.inputs import InputError, opening_input, workspace_of
 from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
 from durable_responses.activities.tools import definitions
 from durable_responses.capabilities import Capabilities
@@ -55,6 +55,7 @@ class RequestBuilder:
     registry: Registry
     default_model: str
     files_roots: list[Path]
+    workspace: Path = Path()
     cures: Cures = field(default_factory=Cures)
     outputs: OutputFolders = field(default_factory=OutputFolders)
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -84,6 +85,8 @@ class RequestBuilder:
         info = activity.info()
         if create.save is not None:
             await self._check(create.save)
+        if create.workspace is not None:
+            await self._check_workspace(create.workspace)
         own = await self._input(create)
         store = create.conversation is None or create.conversation.store is not False
         request = create_request(
@@ -109,6 +112,12 @@ class RequestBuilder:
             await asyncio.to_thread(self.outputs.check, save)
         except ArtifactError as error:
             raise invalid_input(InputError("save", str(error))) from None
+
+    async def _check_workspace(self, given: str) -> None:
+        try:
+            await asyncio.to_thread(workspace_of, given, self.workspace)
+        except InputError as error:
+            raise invalid_input(error) from None
 
     def _functions(self, options: ModelOptions) -> list[FunctionTool]:
         try:

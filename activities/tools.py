@@ -11,6 +11,7 @@ from temporalio import activity
 
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.heartbeats import Heartbeats
+from durable_responses.activities.inputs import InputError, workspace_of
 from durable_responses.activities.messages import CallTool, ToolHeartbeat, ToolOutcome, ToolResult
 from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
@@ -79,15 +80,13 @@ class ToolActivities:
             return _unknown(call, "was interrupted, and it must not run twice")
         try:
             tool = self._find(call)
-            arguments = tool.parse(call.arguments)
+            arguments, context = tool.parse(call.arguments), self._context_of(call)
         except Exception as error:
             return _told(call, error)
         if heartbeat is not None:
             await claim.prove(heartbeat)
         try:
-            output = await _run(
-                tool, self._started(tool, arguments, self._context_of(call)), min(tool.timeout, call.timeout)
-            )
+            output = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
         except Exception as error:
             return _told(call, error)
         return ToolResult(call_id=call.call_id, output=output)
@@ -109,7 +108,11 @@ class ToolActivities:
         # A server may use an id again, for another call.
         place = (call.iteration, call.position, call.response_id)
         parts = [activity.info().workflow_id, *(part for part in place if part is not None), call.call_id]
-        return replace(self._context, idempotency_key=":".join(map(str, parts)))
+        try:
+            workspace = workspace_of(call.workspace, self._context.workspace)
+        except InputError as error:  # the run was begun by a worker of another project
+            raise ToolError(str(error)) from None
+        return replace(self._context, workspace=workspace, idempotency_key=":".join(map(str, parts)))
 
 
 class _OutOfTimeError(Exception):

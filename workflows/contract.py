@@ -94,6 +94,9 @@ class AgentInput(Record, CallersChoice):
     context: str | None = Field(None, description="Background for the task.")
     files: list[InputFile] = Field([], description="Text files and images given to the model.")
     files_root: str | None = Field(None, description="Absolute folder that `files` are relative to.")
+    workspace: str | None = Field(
+        None, description="Absolute folder that the file tools work in; default: the worker's own."
+    )
     previous_response_id: str | None = Field(
         None, description="A completed response, of an earlier run for instance, that this one continues from."
     )

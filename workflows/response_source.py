@@ -214,6 +214,7 @@ class ResponseSource:
             lost_response_id=creates.interrupted,
             warm_up=self.request.warm_up and not (ledger.chain or rebuilds or ledger.sends_all),
             save=None if ledger.chain or rebuilds else self.request.save,
+            workspace=None if ledger.chain or rebuilds else self.request.workspace,
             effort_asked=self.request.effort_asked,
             transport_asked=self.request.transport is not TransportChoice.AUTO,
             save_whole_text=self.request.save,

@@ -119,6 +119,7 @@ async def connected(settings: "Settings", say: Callable[[str], None]) -> Connect
         from durable_responses.jobs.jobs import Jobs
         from durable_responses.settings import configured_address
         from durable_responses.stack_file import StackFile
+        from durable_responses.workspace import workspace_of_runs
 
     # The SDK would log its retries across the screen.
     quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
@@ -128,7 +129,7 @@ async def connected(settings: "Settings", say: Callable[[str], None]) -> Connect
         retry_config=RetryConfig(max_elapsed_time_millis=2000),
     )
     stack = None if configured_address() else StackFile.read(settings)
-    return Connection(Jobs(client, settings.task_queue), stack, settings, say)
+    return Connection(Jobs(client, settings.task_queue, workspace=workspace_of_runs(settings)), stack, settings, say)
 
 
 def command(name: str, *, prints_json: bool = True) -> Callable[[Work], Callable[[Sequence[str]], NoReturn]]:

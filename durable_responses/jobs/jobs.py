@@ -7,6 +7,7 @@ state is read from its worker by the query `progress`, and without a worker from
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -99,12 +100,21 @@ class _WorkerAnswer(BaseModel):
 class Jobs:
     """The agent runs of one namespace. Every method may raise `TemporalNotAnswering` or `TemporalRefused`.
 
-    `task_queue` is where new runs go. The client needs Temporal's pydantic data converter.
+    `task_queue` is where new runs go, `workspace` what they work in unless they say otherwise: None leaves it to the
+    worker. The client needs Temporal's pydantic data converter.
     """
 
-    def __init__(self, client: Client, task_queue: str = TaskQueue.AGENTS, clock: ServerClock | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str = TaskQueue.AGENTS,
+        clock: ServerClock | None = None,
+        *,
+        workspace: Path | None = None,
+    ) -> None:
         self._client = client
         self._task_queue = task_queue
+        self._workspace = workspace
         self._records = Records(client)
         self._clock = clock or ServerClock(client)
         self._has_search_attributes = True  # until the server says otherwise
@@ -138,6 +148,8 @@ class Jobs:
         if shared:
             fingerprint = fingerprint or fingerprint_of(request)
             memo = {**(memo or {}), MEMO_FINGERPRINT: fingerprint}
+        if request.workspace is None and self._workspace is not None:
+            request = request.model_copy(update={"workspace": str(self._workspace)})
         try:
             async with asking_temporal(seconds=_START_TIMEOUT):
                 await self._start(request, chosen, memo=memo, about=about)

@@ -13,6 +13,7 @@ from durable_responses.connection import connect, temporal_address
 from durable_responses.embedded import ensure_running, running_stack
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.settings import Settings, SetupError, configured_address
+from durable_responses.workspace import workspace_of_runs
 
 logger = logging.getLogger("durable_responses.mcp_server")
 
@@ -123,7 +124,7 @@ class Backend:
         address = temporal_address(self._settings)
         if self._client is None or address != self._address:
             self._client, self._address = await connect(self._settings), address
-        return Jobs(self._client, self._settings.task_queue)
+        return Jobs(self._client, self._settings.task_queue, workspace=workspace_of_runs(self._settings))
 
     def _say(self, line: str) -> None:
         self._last_word = line.rstrip(".")

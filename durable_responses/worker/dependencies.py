@@ -100,6 +100,7 @@ async def opened(
                 registry,
                 settings.model,
                 [settings.files_root],
+                settings.workspace,
                 outputs=outputs,
                 capabilities=capabilities,
                 conversations=Conversations(

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from durable_responses.activities.inputs import ALL_TEXT_BYTES, IMAGE_BYTES, TEXT_FILE_BYTES, InputError, opening_input
+from durable_responses.activities.inputs import (
+    ALL_TEXT_BYTES,
+    IMAGE_BYTES,
+    TEXT_FILE_BYTES,
+    InputError,
+    opening_input,
+    workspace_of,
+)
 from durable_responses.activities.messages import InputFile, Opening
 from durable_responses.responses_api.models import CreateRequest
 
@@ -150,6 +157,33 @@ def test_the_starters_root_must_lie_in_an_allowed_root(tmp_path: Path) -> None:
 def test_the_starters_root_must_be_absolute(tmp_path: Path) -> None:
     """A24: a relative root would mean another folder on the worker."""
     assert refused(of("a.txt", root=Path("here")), tmp_path).field == "files_root"
+
+
+def test_a_run_without_a_workspace_works_in_the_workers(tmp_path: Path) -> None:
+    """H1: a starter that is not ours leaves it out."""
+    assert workspace_of(None, tmp_path) == tmp_path
+
+
+def test_a_run_works_in_its_starters_workspace_if_that_is_in_the_workers(tmp_path: Path) -> None:
+    """H1"""
+    assert workspace_of(str(tmp_path / "inner"), tmp_path) == (tmp_path / "inner").resolve()
+
+
+@pytest.mark.parametrize("given", ["other", "mine/../other", "mine/link", "mine-too", ""])
+def test_a_run_never_works_in_a_folder_that_is_not_in_the_workers(tmp_path: Path, given: str) -> None:
+    """H1: never another project's folder."""
+    for folder in ("mine", "other", "mine-too"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "mine" / "link").symlink_to(tmp_path / "other")
+    with pytest.raises(InputError, match="workspace: is not the worker's"):
+        workspace_of(str(tmp_path / given), tmp_path / "mine")
+
+
+@pytest.mark.parametrize("given", ["", ".", "mine", "~/mine"])
+def test_the_starters_workspace_must_be_absolute(tmp_path: Path, given: str) -> None:
+    """H1: a relative one would be another folder on the worker."""
+    with pytest.raises(InputError, match="workspace: is not an absolute path"):
+        workspace_of(given, tmp_path)
 
 
 def test_a_worker_without_roots_reads_nothing() -> None:

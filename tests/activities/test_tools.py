@@ -103,6 +103,27 @@ async def test_bad_arguments_are_told_to_the_model(arguments: str, told: str) ->
     assert result.outcome is ToolOutcome.FAILED
 
 
+async def test_a_tool_works_in_the_runs_workspace_and_in_no_other_projects(tmp_path: Path) -> None:
+    """H1: whatever worker takes the call."""
+
+    @tool(effect=Effect.PURE)
+    def where(context: ToolContext) -> str:
+        """Say where you work."""
+        return str(context.workspace)
+
+    activities = ToolActivities(Registry([where]), ToolContext(workspace=tmp_path / "mine"))
+
+    async def called(workspace: Path | None) -> ToolResult:
+        given = str(workspace) if workspace else None
+        call = CallTool(call_id="c", name="where", arguments="{}", timeout=1, workspace=given)
+        return await ActivityEnvironment().run(activities.call_tool, call)
+
+    assert (await called(None)).output == str(tmp_path / "mine")
+    assert (await called(tmp_path / "mine" / "inner")).output == str(tmp_path / "mine" / "inner")
+    refused = await called(tmp_path / "other")
+    assert (refused.outcome, "workspace: is not the worker's" in refused.output) == (ToolOutcome.FAILED, True)
+
+
 async def test_an_unknown_tool_is_told_to_the_model() -> None:
     """A12: failures are told to the model in `output`."""
     activities = ToolActivities(Registry([shout]), ToolContext(workspace=Path()))

@@ -9,7 +9,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from durable_responses.activities.messages import InputFile
+from durable_responses.activities.messages import FailureType, InputFile
 from durable_responses.activities.tools import ToolActivities
 from durable_responses.emulator.faults import Answer, End, Fault, Operation, RejectChain, Reset
 from durable_responses.emulator.model.scenarios import Scenario
@@ -154,6 +154,19 @@ async def test_files_are_read_by_the_worker_and_never_enter_history(agents: Agen
         if event.HasField("activity_task_scheduled_event_attributes")
     ]
     assert b"own words" not in created[0].SerializeToString()
+
+
+async def test_a_run_of_another_projects_workspace_fails_by_name_before_anything_is_paid(
+    agents: Agents, tmp_path: Path
+) -> None:
+    """H1: never another project's folder."""
+    run = await agents.start(AgentInput(task="Write.", workspace=str(tmp_path / "other")))
+    result = await result_of(run)
+    assert result.status is AgentStatus.FAILED
+    assert result.error is not None
+    assert result.error.type == FailureType.INVALID_INPUT
+    assert result.error.message.startswith("workspace: is not the worker's")
+    assert result.responses == []
 
 
 # --- ends that are no answer -------------------------------------------------------------------------------------
