@@ -149,6 +149,8 @@ class ResponsesActivities:
                 record = await waiting.until_finished()
         if record.is_finished:
             self.in_flight.ended(wait.response_id)
+            if record.function_calls:
+                self.client.open_ahead()
             if record.continues is False:
                 self.requests.conversations.learn_that_it_does_not_chain()
         return await self._kept(record, wait.save_whole_text)

@@ -17,6 +17,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.claims import Claim
+from durable_responses.activities.clocks import steady
 from durable_responses.activities.conversations import ConversationTurn
 from durable_responses.activities.create import Sending
 from durable_responses.activities.cures import Cures
@@ -42,7 +43,7 @@ from durable_responses.responses_api.errors import (
     GiveUp,
     ResponsesError,
 )
-from durable_responses.responses_api.events import Event, EventType, ResponseEvent, TextDelta
+from durable_responses.responses_api.events import Event, EventType, OutputItemEvent, ResponseEvent, TextDelta
 from durable_responses.responses_api.models import (
     CreateRequest,
     FunctionCall,
@@ -53,6 +54,7 @@ from durable_responses.responses_api.models import (
     ResponseStatus,
 )
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
+from durable_responses.responses_api.spares import SPARE_AGE
 
 logger = logging.getLogger(__name__)
 
@@ -223,11 +225,32 @@ async def events_of(
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """Send the request over HTTP and give its events; the only one, where it was found that it must not stream."""
     if request.stream is not False:
-        async with client.stream(request, silence=silence, before_end=before_end) as events:
-            yield events
+        async with (
+            client.stream(request, silence=silence, before_end=before_end) as events,
+            contextlib.aclosing(_with_next_connection(client, request, events)) as prepared,
+        ):
+            yield prepared
         return
     async with contextlib.aclosing(_whole(client, request, silence, before_end)) as whole:
         yield whole
+
+
+async def _with_next_connection(
+    client: ResponsesClient, request: CreateRequest, events: AsyncIterator[Event]
+) -> AsyncGenerator[Event]:
+    """The events; meanwhile a connection is opened for the create that follows if the model calls a function."""
+    opened_at: float | None = None
+    async for event in events:
+        if request.tools and _leads_on(event) and (opened_at is None or steady() - opened_at > SPARE_AGE):
+            opened_at = steady()
+            client.open_ahead()
+        yield event
+
+
+def _leads_on(event: Event) -> bool:
+    if isinstance(event, OutputItemEvent):
+        return isinstance(event.item, FunctionCall)
+    return event.type == EventType.CREATED
 
 
 async def _whole(

@@ -5,8 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
 
-_ROUND_TRIPS_TO_CONNECT = 2  # TCP, and TLS 1.3 upon it
+_ROUND_TRIPS_TO_CONNECT = 1  # TCP's; TLS makes its own
+_PIECE = 2**16  # bytes
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,27 @@ class Distance:
         loop = asyncio.get_running_loop()
         async with await loop.create_server(lambda: _Near(self, port), "127.0.0.1", 0) as server:
             yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def behind_tls(port: int, tls: SSLContext) -> AsyncIterator[int]:
+    """Serve a plain port of this machine over TLS, on a new one."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # at the end, which asyncio would report
+            plain_reader, plain_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(_pass_on(reader, plain_writer), _pass_on(plain_reader, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while piece := await reader.read(_PIECE):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
 
 
 class _End(asyncio.Protocol):

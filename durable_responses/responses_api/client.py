@@ -113,11 +113,13 @@ class ResponsesClient:
         if key:
             ours["authorization"] = f"Bearer {key}"
         pooled = pooled_transport(tls, proxy, max_connections, connection_age)
-        single = single_use_transport(tls, proxy, max_connections)
+        self._connections = single_use_transport(tls, proxy, max_connections)
         # httpx would put our paths behind the query of a base URL.
         query, base = url.params, url.copy_with(query=None, fragment=None)
         self._reads = httpx.AsyncClient(base_url=base, params=query, headers=ours, transport=TracedTransport(pooled))
-        self._single = httpx.AsyncClient(base_url=base, params=query, headers=ours, transport=TracedTransport(single))
+        self._single = httpx.AsyncClient(
+            base_url=base, params=query, headers=ours, transport=TracedTransport(self._connections)
+        )
 
     @property
     def secrets(self) -> Secrets:
@@ -134,6 +136,13 @@ class ResponsesClient:
         """Close all connections, those of open streams included."""
         await self._reads.aclose()
         await self._single.aclose()
+
+    def open_ahead(self) -> None:
+        """Open a connection, in the background, for a create that probably follows within seconds.
+
+        Worth it where the provider is far: a create then need not wait for the connection. Nothing is sent on it.
+        """
+        self._connections.open_ahead(self._single.base_url, CONNECT_TIMEOUT)
 
     async def create(
         self, request: CreateRequest, *, before_end: BeforeEnd | None = None, within: float | None = None

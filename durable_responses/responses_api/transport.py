@@ -6,7 +6,8 @@ that combination matter here:
 - httpx_aiohttp turns nearly every failure of a connection, a reset in the middle of an answer included, into
   `httpx.ConnectTimeout`. Only aiohttp's exception, which it keeps as the cause, tells whether anything was sent.
 - On a kept connection that turns out to be dead, aiohttp sends idempotent requests a second time by itself. A POST it
-  never does; but the POST that was lost on a dead connection may have arrived. So a POST gets a new connection each.
+  never does; but the POST that was lost on a dead connection may have arrived. So a POST gets a connection
+  each that has carried nothing before (`spares`).
 """
 
 import asyncio
@@ -32,6 +33,7 @@ from durable_responses.responses_api.errors import (
     Unreachable,
 )
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
+from durable_responses.responses_api.spares import SingleUseConnector, SingleUseTransport
 
 # --- making connections ------------------------------------------------------------------------------------------
 
@@ -49,16 +51,14 @@ def pooled_transport(tls: SSLContext, proxy: str | None, max_connections: int, a
     return RenewedTransport(connections, age)
 
 
-def single_use_transport(tls: SSLContext, proxy: str | None, max_connections: int) -> AiohttpTransport:
-    """A new connection for every request."""
+def single_use_transport(tls: SSLContext, proxy: str | None, max_connections: int) -> SingleUseTransport:
+    """A connection of its own for every request."""
 
     def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            ssl=tls, limit=max_connections, force_close=True, socket_factory=_socket_for_uploads
-        )
+        connector = SingleUseConnector(ssl=tls, limit=max_connections, socket_factory=_socket_for_uploads)
         return _session(connector, proxy)
 
-    return AiohttpTransport(verify=tls, client=session)
+    return SingleUseTransport(AiohttpTransport(verify=tls, client=session))
 
 
 def _session(connector: aiohttp.TCPConnector, proxy: str | None) -> aiohttp.ClientSession:
