@@ -1,9 +1,12 @@
-"""The settings of every program here, read from the environment. No other module reads it.
+"""The settings of every program here, read from the environment and, beneath it, from the project file.
+
+No other module reads the environment. What a project file may set, and what only in a project that somebody has
+vouched for, is decided here (`_vet`): the file may have come with a folder that was downloaded.
 
 Whatever is wrong around a program is a `SetupError`, one sentence for the user:
 
     SetupError
-    ├── SettingsError         a variable has a value that cannot be used
+    ├── SettingsError         a variable, or the project file, says something that cannot be used
     ├── TemporalUnreachable   no Temporal server answers                        (connection.py)
     └── ProviderMissing       no key, no base URL, and no emulator is running   (provider.py)
 """
@@ -12,6 +15,7 @@ import hashlib
 import os
 import re
 import sys
+from collections.abc import Collection
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -30,8 +34,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from durable_responses import project_file
+from durable_responses.nearest_name import did_you_mean
+from durable_responses.project_file import ProjectFile, ProjectFileError
 from durable_responses.responses_api.redaction import proxy_secrets
 from durable_responses.telemetry.export import Content, Export, Protocol, SdkMetrics
 from durable_responses.telemetry.log_lines import LogFormat
@@ -51,7 +58,7 @@ class SetupError(Exception):
 
 
 class SettingsError(SetupError):
-    """A variable of the environment has a value that cannot be used."""
+    """A variable of the environment, or the project file, says something that cannot be used."""
 
 
 class LogLevel(StrEnum):
@@ -67,12 +74,16 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _read_duration(value: Any) -> Any:
-    if not isinstance(value, str):
+    if isinstance(value, timedelta):
         return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip().lower())
+    said = "" if isinstance(value, bool) else str(value).strip().lower()
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", said)
     if not match:
         raise ValueError("must be a time such as 90s, 15m, 72h or 3d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    except OverflowError:
+        raise ValueError("is longer than any time that can be waited for") from None
 
 
 def _absolute(path: Path) -> Path:
@@ -103,7 +114,7 @@ def _lower(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
 """A time such as `90s`, `15m`, `72h` or `3d`; a bare number means seconds."""
 Folder = Annotated[Path, AfterValidator(_absolute)]
-"""A folder; relative ones are resolved where the program was started."""
+"""A folder; relative ones are resolved where the program was started, in a project file from its folder."""
 WebAddress = Annotated[str, AfterValidator(_is_web_address)]
 HeaderText = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_is_header)]
 """The value of an HTTP header."""
@@ -120,13 +131,27 @@ def copied_workspace(state_folder: Path) -> Path:
     return state_folder / "workspace"
 
 
-def _default_workspace(state_folder: Path) -> Path:
-    here = Path("workspace")
+def _default_workspace(project: Path, state_folder: Path) -> Path:
+    here = project / "workspace"
     return here if here.is_dir() else copied_workspace(state_folder)
 
 
+def _project_folder(read: dict[str, Any]) -> Path:
+    file: Path | None = read["project_file"]
+    return file.parent if file else Path()
+
+
+def _of_the_project(read: dict[str, Any]) -> Path:
+    folder: Path = read["project_folder"]
+    return folder
+
+
 class Settings(BaseSettings):
-    """The settings, from the environment: `AGENT_` and the field's name, unless an alias is given."""
+    """The settings, from the environment: `AGENT_` and the field's name, unless an alias is given.
+
+    Where the environment says nothing, `durable-responses.toml` may, under the same names. Of the fields about it,
+    `project_file` is the file in force, and None if there is none.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="AGENT_",
@@ -135,6 +160,22 @@ class Settings(BaseSettings):
         protected_namespaces=(),
         validate_default=True,
         frozen=True,
+        allow_inf_nan=False,
+    )
+
+    project_file: Annotated[Folder | None, NOT_OF_THE_WORKER] = Field(
+        None,
+        description=f"The project file, or `none`; if unset, the nearest `{project_file.NAME}` from the current folder "
+        "upwards.",
+    )
+    project_folder: Annotated[Folder, NOT_OF_THE_WORKER] = Field(
+        default_factory=_project_folder,
+        description="The project's folder: where its workspace and tool modules are looked for.",
+    )
+    trusted_projects: Annotated[list[Folder], NoDecode, BeforeValidator(_split_names), NOT_OF_THE_WORKER] = Field(
+        [],
+        description="Folders, separated by commas, whose project files, and those below, may set what runs code or "
+        "leads elsewhere.",
     )
 
     openai_api_key: SecretStr | None = Field(
@@ -171,11 +212,13 @@ class Settings(BaseSettings):
         description="Binaries that were built or downloaded.",
     )
     workspace: Folder = Field(
-        default_factory=lambda read: _default_workspace(read["state_folder"]),
+        default_factory=lambda read: _default_workspace(read["project_folder"], read["state_folder"]),
         description="The folder that the file tools may read and write.",
     )
-    files_root: Folder = Field(Path(), description="Files given to a run must lie under this folder.")
-    output_root: Folder = Field(Path(), description="Results are saved under this folder.")
+    files_root: Folder = Field(
+        default_factory=_of_the_project, description="Files given to a run must lie under this folder."
+    )
+    output_root: Folder = Field(default_factory=_of_the_project, description="Results are saved under this folder.")
     tool_modules: Annotated[list[str], NoDecode, BeforeValidator(_split_names)] = Field(
         [], description="Python modules with tools of your own, separated by commas."
     )
@@ -282,8 +325,37 @@ class Settings(BaseSettings):
         return build_id
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 not used here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 not used here
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """As pydantic-settings asks: what was given in Python, the environment, the project file."""
+        given = {
+            cls.variable(name) if name in cls.model_fields else name
+            for name, value in init_settings().items()
+            if value is not None
+        }
+        project = current_project(given)
+        fields = {cls.variable(name): name for name in cls.model_fields}
+        said = {fields[name]: value for name, value in project.values.items() if name in fields} if project else {}
+        found = {"project_file": project.path if project else None}
+        return (
+            init_settings,
+            InitSettingsSource(settings_cls, found),
+            env_settings,
+            InitSettingsSource(settings_cls, {name: value for name, value in said.items() if value != ""}),
+        )
+
+    @classmethod
     def load(cls) -> Self:
-        """Read the environment. Raises `SettingsError`, which names the variable of an unusable value."""
+        """Read the environment and the project file.
+
+        Raises `SettingsError`, which names the variable of an unusable value, and its line in the file.
+        """
         try:
             return cls()
         except ValidationError as error:
@@ -318,15 +390,17 @@ class Settings(BaseSettings):
         if isinstance(value, SecretStr):
             return value.get_secret_value()
         if field == "tool_modules":
-            return repr([(name, _last_change(name)) for name in self.tool_modules])
+            return repr([(name, _last_change(name, self.project_folder)) for name in self.tool_modules])
         return repr(value)
 
 
-def _last_change(module: str) -> int | None:
+def _last_change(module: str, project: Path) -> int | None:
     # A worker in the background runs the tools as they were when it started: an edited file makes a difference.
     inside = Path(*module.split("."))
     candidates = [
-        Path(base) / name for base in ("", *sys.path) for name in (inside.with_suffix(".py"), inside / "__init__.py")
+        Path(base) / name
+        for base in (str(project), *sys.path)
+        for name in (inside.with_suffix(".py"), inside / "__init__.py")
     ]
     return next((path.stat().st_mtime_ns for path in candidates if path.is_file()), None)
 
@@ -343,21 +417,149 @@ _OF_CLIENTS = {"cli", "mcp_server"}
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
+    problem = error.errors(include_url=False)[0]
     field = str(problem["loc"][0])
     variable = Settings.variable(field) if field in Settings.model_fields else field
-    return f"{variable} cannot be used: {problem['msg'].removeprefix('Value error, ')}."
+    project = current_project()
+    is_of_the_file = project and variable in project.values and variable not in project_file.names_given(os.environ)
+    place = f"{project.place(variable)}: " if project and is_of_the_file else ""
+    return f"{place}{variable} cannot be used: {_reason(problem)}"
+
+
+def _reason(problem: Any) -> str:
+    """What pydantic says of a value, and the nearest one that is right. The value itself may be a secret."""
+    said: str = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "path_type":
+        return "must be the path of a folder, as text."
+    right = {"enum": re.findall(r"'([^']*)'", said), "bool_parsing": ["true", "false"]}.get(problem["type"], [])
+    value = problem["input"]
+    return f"{said}.{did_you_mean(value, right) if isinstance(value, str) else ''}"
 
 
 def is_set(variable: str) -> bool:
-    """Whether a variable of the environment has a value."""
-    return bool(os.environ.get(variable))
+    """Whether a variable has a value, in the environment or in the project file."""
+    return variable in project_file.names_given(_environment())
 
 
 def child_environment(**changes: str | None) -> dict[str, str]:
-    """This process's environment for a child, with `changes` on top; None removes a variable."""
-    environment = {**os.environ, **{name: value for name, value in changes.items() if value is not None}}
+    """This process's environment for a child, with `changes` on top; None removes a variable.
+
+    What the project file says is in it: a child that starts later, or elsewhere, has the same settings.
+    """
+    environment = {**_environment(), **{name: value for name, value in changes.items() if value is not None}}
     return {name: value for name, value in environment.items() if changes.get(name, value) is not None}
+
+
+def _environment() -> dict[str, str]:
+    return project_file.beneath(os.environ, current_project())
+
+
+# --- the project file ---------------------------------------------------------------------------------------------
+
+_OF_TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE")
+_KEYS = ("OPENAI_API_KEY", "TEMPORAL_API_KEY")
+_SAYS_WHAT_IS_TRUSTED = ("AGENT_PROJECT_FILE", "AGENT_PROJECT_FOLDER", "AGENT_TRUSTED_PROJECTS")
+
+# What could carry a key away.
+_LEADS_ELSEWHERE = ("OPENAI_BASE_URL", "OPENAI_WEBSOCKET_BASE_URL", "TEMPORAL_ADDRESS")
+_RUNS_CODE = ("AGENT_TOOL_MODULES", "AGENT_CACHE_FOLDER", "AGENT_STATE_FOLDER", "TEMPORAL_CLI")
+
+
+def current_project(given: Collection[str] = ()) -> ProjectFile | None:
+    """The project file in force, judged; `given` are variables that it does not decide, beside the environment's.
+
+    Raises `SettingsError`, which names the line: for a file that cannot be read, for a name that is no setting, and for
+    what the file of a project that nobody has vouched for may not set.
+    """
+    try:
+        project = project_file.find(os.environ)
+    except ProjectFileError as error:
+        raise SettingsError(str(error)) from None
+    except FileNotFoundError:
+        raise SettingsError("The current folder does not exist any more: change to another one.") from None
+    if project:
+        _check_names(project)
+        _vet(project, {*given, *project_file.names_given(os.environ)})
+    return project
+
+
+def _check_names(project: ProjectFile) -> None:
+    fields = {Settings.variable(name): name for name in Settings.model_fields}
+    secret = {
+        variable for variable, name in fields.items() if "SecretStr" in str(Settings.model_fields[name].annotation)
+    }
+    allowed = [*(fields.keys() - secret - set(_SAYS_WHAT_IS_TRUSTED)), *_OF_TEMPORAL]
+    for name, value in project.values.items():
+        place = project.place(name)
+        if name in secret or name == "TEMPORAL_API_KEY":
+            raise SettingsError(f"{place}: {name} is a secret, so it is read from the environment only.")
+        if name in _SAYS_WHAT_IS_TRUSTED:
+            raise SettingsError(f"{place}: {name} is read from the environment only.")
+        if name not in allowed and re.fullmatch("TEMPORAL_[A-Z0-9_]+", name):
+            raise SettingsError(
+                f"{place}: {name} is read from the environment, or from Temporal's own file (TEMPORAL_CONFIG_FILE)."
+            )
+        if name not in allowed and re.fullmatch("OTEL_[A-Z0-9_]+", name):
+            raise SettingsError(f"{place}: {name} is read from the environment only.")
+        if name not in allowed:
+            raise SettingsError(f"{place}: there is no setting {name!r}.{_nearest_setting(name, value, allowed)}")
+        if name in _OF_TEMPORAL and not isinstance(value, str):
+            raise SettingsError(f"{place}: {name} cannot be used: Input should be a valid string.")
+
+
+def _nearest_setting(name: str, value: Any, allowed: Collection[str]) -> str:
+    if isinstance(value, dict):
+        return " Settings stand one a line, without a heading in brackets."
+    return did_you_mean(_bare(re.sub(r"\W+", "_", name)), allowed, by=_bare)
+
+
+def _bare(name: str) -> str:
+    return re.sub("^(agent|openai|temporal)_", "", name.lower())
+
+
+def _vet(project: ProjectFile, given: Collection[str]) -> None:
+    """Raises `SettingsError` for what a file that came with a folder may not decide: see SECURITY.md."""
+    if project.is_named or _is_trusted(project.folder):
+        return
+    trust = f"if you trust this folder, set AGENT_TRUSTED_PROJECTS={project.folder} in the environment."
+    if project.owner not in (os.geteuid(), 0):
+        raise SettingsError(f"{project.path} belongs to another user, so it is not read: {trust}")
+    decides = {name: value for name, value in project.values.items() if name not in given and value not in ("", [])}
+    key = next((name for name in _KEYS if name in given), None)
+    servers = [
+        name for name in _LEADS_ELSEWHERE if name in decides and str(decides[name]).rstrip("/") != OPENAI_BASE_URL
+    ]
+    for name in servers:
+        where = urlsplit(str(decides[name])).hostname or str(decides[name])
+        own = "TEMPORAL_API_KEY" if name == "TEMPORAL_ADDRESS" else "OPENAI_API_KEY"
+        if own in given:
+            raise SettingsError(f"{project.place(name)}: {name} would send {own} to {where}; {trust}")
+        if name == "TEMPORAL_ADDRESS" and key is not None:
+            raise SettingsError(
+                f"{project.place(name)}: {name} would let {where} start runs that {key} pays for; {trust}"
+            )
+    if key is not None and (code := [name for name in _RUNS_CODE if name in decides]):
+        raise SettingsError(
+            f"{project.place(code[0])}: {code[0]} would let files of this folder run with {key} in the environment; "
+            f"{trust}"
+        )
+    if key is None and not servers:
+        return
+    for name in project_file.FOLDERS & decides.keys():
+        if not _is_inside(decides[name], project.folder):
+            raise SettingsError(f"{project.place(name)}: {name} is outside of the project; {trust}")
+    if decides.get("AGENT_ALLOW_PRIVATE_ADDRESSES", False) is not False:
+        name = "AGENT_ALLOW_PRIVATE_ADDRESSES"
+        raise SettingsError(f"{project.place(name)}: {name} would open your network to the model; {trust}")
+
+
+def _is_trusted(folder: str) -> bool:
+    named = next((value for name, value in os.environ.items() if name.upper() == "AGENT_TRUSTED_PROJECTS"), "")
+    return any(_is_inside(folder, each) for each in _split_names(named))
+
+
+def _is_inside(path: Any, folder: str) -> bool:
+    return not isinstance(path, str) or _absolute(Path(path)).is_relative_to(_absolute(Path(folder)))
 
 
 # --- other programs' settings -------------------------------------------------------------------------------------
@@ -368,10 +570,17 @@ def temporal_config() -> "ClientConnectConfig":
     # Only here: it loads much of Temporal's client, and not every program needs one.
     from temporalio.envconfig import ClientConfig
 
+    project = current_project()
+    said = {name: project.values[name] for name in _OF_TEMPORAL if project.values.get(name)} if project else {}
+    beneath = {**said, **{name: value for name, value in os.environ.items() if value or name not in said}}
     try:
-        return ClientConfig.load_client_connect_config()
+        config = ClientConfig.load_client_connect_config(override_env_vars=beneath if said else None)
     except RuntimeError as error:
         raise SettingsError(f"Temporal's configuration cannot be read: {error}.") from None
+    if project and "TEMPORAL_ADDRESS" in said and config.get("api_key"):
+        # The key of a profile in Temporal's own file.
+        _vet(project, {"TEMPORAL_API_KEY", *project_file.names_given(os.environ)})
+    return config
 
 
 def configured_address() -> str | None:
@@ -412,9 +621,9 @@ class OtelSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
+            problem = error.errors(include_url=False)[0]
             variable = f"OTEL_{str(problem['loc'][0]).upper()}"
-            raise SettingsError(f"{variable} cannot be used: {problem['msg']}.") from None
+            raise SettingsError(f"{variable} cannot be used: {_reason(problem)}") from None
 
     def export(self) -> Export | None:
         """What is to be exported; None unless an endpoint is set."""

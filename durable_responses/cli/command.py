@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from durable_responses.cli.entry import did_you_mean, loading
+from durable_responses.cli.entry import loading
 from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of_error
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
+from durable_responses.nearest_name import did_you_mean
 
 # What imports Temporal's client is imported where it is used: the help of a command is to be there at once.
 if TYPE_CHECKING:

@@ -6,10 +6,12 @@ first answer, a person for the help. So this module imports the standard library
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
+
+from durable_responses.nearest_name import did_you_mean
 
 
 class Command(NamedTuple):
@@ -75,14 +77,6 @@ def main() -> NoReturn:
     near = did_you_mean(name, [*COMMANDS, "--help", "--version"])
     sys.stderr.write(f"No such {kind}: {name}.{near} See `durable-responses --help`.\n")
     sys.exit(2)
-
-
-def did_you_mean(said: str, right: Iterable[str]) -> str:
-    """` Did you mean 'status'?`, with a space before it; empty if nothing is near to what was said."""
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(said.lower(), list(right), n=1, cutoff=0.6)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 @contextmanager

@@ -33,9 +33,9 @@ _OF_THE_PLACE = {"AGENT_WORKSPACE", "AGENT_FILES_ROOT", "AGENT_OUTPUT_ROOT"}
 _CHECK_TOOLS = """
 import sys
 from durable_responses.tools.registry import Registry, RegistryError
-sys.path.append("")
+sys.path.append(sys.argv[1])
 try:
-    Registry.from_modules(sys.argv[1:])
+    Registry.from_modules(sys.argv[2:])
 except RegistryError as error:
     sys.exit(str(error))
 """
@@ -233,7 +233,7 @@ async def _check_tools(settings: Settings) -> None:
     if not settings.tool_modules:
         return
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-c", _CHECK_TOOLS, *settings.tool_modules),
+        *(sys.executable, "-P", "-c", _CHECK_TOOLS, str(settings.project_folder), *settings.tool_modules),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

@@ -17,7 +17,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from durable_responses.mcp_server.first_answers import (
@@ -29,6 +29,7 @@ from durable_responses.mcp_server.first_answers import (
     line_of,
     read,
 )
+from durable_responses.project_file import ProjectFileError, beneath, find
 
 SNAPSHOT = os.path.join(os.path.dirname(__file__), "snapshot.json")
 SILENCE = 0.25
@@ -211,7 +212,7 @@ def main(given: Sequence[str] | None = None) -> NoReturn:
     try:
         with open(SNAPSHOT, encoding="utf-8") as file:
             # Nothing that reads the settings is loaded yet.
-            door = Door(FirstAnswers(known_results(file.read(), os.environ)))
+            door = Door(FirstAnswers(known_results(file.read(), _environment())))
         door.open()
         door.wait()
         if door.is_over:
@@ -219,6 +220,13 @@ def main(given: Sequence[str] | None = None) -> NoReturn:
         _load(door)
     except KeyboardInterrupt:
         os._exit(_INTERRUPTED)
+
+
+def _environment() -> Mapping[str, str]:
+    try:
+        return beneath(os.environ, find(os.environ))
+    except (OSError, ProjectFileError):  # the server will say what is wrong
+        return os.environ
 
 
 def _load(door: Door) -> NoReturn:

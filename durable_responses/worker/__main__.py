@@ -4,9 +4,7 @@ import argparse
 import asyncio
 import logging
 import signal
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from durable_responses.connection import connect
@@ -32,8 +30,6 @@ def main(given: Sequence[str] | None = None, shutdown: ShutdownTimeouts = SHUTDO
         "--queues", nargs="+", type=Queue, choices=list(Queue), default=list(Queue), help="what to serve (default: all)"
     )
     arguments = parser.parse_args(given)
-    # A user's tool modules lie where the program was started; last, so that no file of theirs hides one of ours.
-    sys.path.append(str(Path.cwd()))
     try:
         settings = Settings.load()
         setup_telemetry(settings, "durable-responses-worker")

@@ -1,5 +1,7 @@
 """The function tools that a worker offers: the built-in ones, then a user's own."""
 
+import sys
+
 from durable_responses.settings import Settings
 from durable_responses.tools.registry import Registry
 
@@ -8,4 +10,11 @@ TOOL_MODULES = ["durable_responses.tools.files", "durable_responses.tools.web"]
 
 def offered_tools(settings: Settings) -> Registry:
     """Import the modules and collect their tools. Blocking. Raises `RegistryError`."""
+    look_in_the_project(settings)
     return Registry.from_modules([*TOOL_MODULES, *settings.tool_modules])
+
+
+def look_in_the_project(settings: Settings) -> None:
+    """Let Python find modules in the project's folder; last, so that no file of theirs hides one of ours."""
+    if (folder := str(settings.project_folder)) not in sys.path:
+        sys.path.append(folder)

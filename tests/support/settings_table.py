@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticUndefined
@@ -40,6 +39,9 @@ def _default(name: str, value: Any) -> str:
         "state_folder": "`~/.local/state/durable-responses`",
         "cache_folder": "`~/.cache/durable-responses`",
         "workspace": "`workspace`, else a copy of the example",
+        "project_folder": "folder of the project file, else the current one",
+        "files_root": "the project's folder",
+        "output_root": "the project's folder",
     }
     if value is PydanticUndefined:
         return computed[name]
@@ -47,14 +49,14 @@ def _default(name: str, value: Any) -> str:
         return ""
     if isinstance(value, timedelta):
         return f"`{_short(value)}`"
-    if isinstance(value, Path):
-        return f"`{value}`" if value != Path() else "current folder"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _short(time: timedelta) -> str:
     seconds = int(time.total_seconds())
-    size, unit = next((size, unit) for size, unit in ((3600, "h"), (60, "m"), (1, "s")) if seconds % size == 0)
+    size, unit = next(
+        (size, unit) for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")) if seconds % size == 0
+    )
     return f"{seconds // size}{unit}"
 
 
