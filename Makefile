@@ -36,41 +36,16 @@ help: ## Show the targets
 
 setup: $(READY) ## Create .venv with the pinned dependencies, except those of the tests
 
-# uv takes a twentieth of pip's time: the one on the PATH, else pip fetches it. Like pip it shall use the certificates of the
-# system. It does not read pip's configuration: where it cannot reach the packages, pip installs them. And that is the pip of
-# PYTHON: to make one in .venv takes longer than all the rest.
-export UV_SYSTEM_CERTS = 1
-UV := $(shell command -v uv 2>/dev/null)
-define PIP_INSTALL
-pip_install() { \
-	$(PYTHON) -m pip --python .venv/bin/python install --disable-pip-version-check "$$@" 2>/dev/null || { \
-		$(IN_VENV) ensurepip && $(IN_VENV) pip install --disable-pip-version-check "$$@"; \
-	}; \
-} >&2; pip_install
-endef
-define INSTALL
-install() { \
-	$(or $(UV),.venv/bin/uv) pip install --python .venv/bin/python "$$@" || { \
-		echo "uv cannot install it; trying pip." >&2; \
-		$(PIP_INSTALL) "$$@"; \
-	}; \
-}; install
-endef
-
 $(READY): requirements-build.txt requirements-runtime.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=..." >&2; exit 1; }
 	@echo "Setting up .venv with $(PYTHON)." >&2
 	@test -e $@ || $(PYTHON) -m venv --clear --without-pip .venv
-ifeq ($(UV),)
-	@$(PIP_INSTALL) --require-hashes -r requirements-build.txt
-endif
-	@export UV_COMPILE_BYTECODE=1; $(INSTALL) --require-hashes -r requirements-build.txt -r requirements-runtime.txt
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@.venv/bin/python dev/set_up.py -r requirements-runtime.txt
 	@touch $@
 
 $(READY_TO_TEST): $(READY) requirements.txt
 	@echo "Installing what tests and checks need." >&2
-	@$(INSTALL) --require-hashes -r requirements.txt
+	@.venv/bin/python dev/set_up.py -r requirements.txt
 	@touch $@
 
 run: setup ## Start a run and follow it to its end: make run TASK="…"
