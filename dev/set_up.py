@@ -1,8 +1,8 @@
 """Install packages into .venv and say how far it has come: `.venv/bin/python dev/set_up.py ARGUMENTS OF PIP INSTALL`.
 
-uv takes a twentieth of pip's time: the one on the PATH, else pip fetches it. It does not read pip's configuration: where
-it cannot reach the packages, pip installs them. And that is the pip of the Python that .venv was made from: to make one in
-.venv takes longer than all the rest. Everything goes to standard error.
+uv takes a twentieth of pip's time: the one on the PATH, else pip fetches it. It does not read pip's configuration:
+where it cannot reach the packages, pip installs them. And that is the pip of the Python that .venv was made from: to
+make one in .venv takes longer than all the rest. Everything goes to standard error.
 
 It runs before anything is installed, so it imports the standard library only.
 """
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _VENV = Path(sys.prefix)
+_ENVIRONMENT = os.environ.copy()  # noqa: TID251 there are no settings to ask yet
 _TOOLS = "requirements-build.txt"  # has uv, and what builds this project
 _FIRST_WORD, _NEXT_WORDS = 5.0, 10.0  # seconds: nobody waits longer without a word
 _LAST_LINES = 20
@@ -37,7 +38,7 @@ class Progress:
         self.packages = 0
         self._began = time.monotonic()
         self._next_word = _FIRST_WORD
-        self._is_screen = sys.stderr.isatty() and os.environ.get("TERM") not in (None, "dumb")
+        self._is_screen = sys.stderr.isatty() and _ENVIRONMENT.get("TERM") not in (None, "dumb")
         self._downloads: dict[str, str] = {}
 
     @property
@@ -48,9 +49,11 @@ class Progress:
     def read(self, line: str) -> None:
         """Learn from a line of uv or pip. uv downloads side by side, pip one after the other."""
         if found := _ONE_DOWNLOAD.match(line):
-            if found["name"].endswith((".whl", ".gz")):
+            name = found["name"]
+            if name.endswith((".whl", ".gz")):
                 self._downloads.clear()
-            self._downloads[found["name"]] = found["size"]
+                name = " ".join(name.split("-")[:2])
+            self._downloads[name] = found["size"]
         elif found := _DOWNLOADED.match(line):
             self._downloads.pop(found["name"], None)
         elif found := _INSTALLED.match(line):
@@ -106,7 +109,7 @@ def run(command: Sequence[str], progress: Progress, **variables: str) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **variables},
+        env={**_ENVIRONMENT, **variables},
     )
     assert process.stdout is not None
     said, rest = [], b""

@@ -1,11 +1,14 @@
 """The streams of a command, its errors and its exit codes."""
 
+import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from durable_responses.cli.wrapping import wrapped
+from durable_responses.progress import Progress
 from durable_responses.shown_text import shown
 
 if TYPE_CHECKING:
@@ -64,7 +67,43 @@ def exit_code_of_error(error: Exception) -> ExitCode | None:
 
 def complain(sentence: str) -> None:
     """A sentence on standard error."""
-    sys.stderr.write(f"{shown(sentence)}\n")
+    _write_lines(sentence, sys.stderr)
+
+
+def _write_lines(text: str, stream: TextIO) -> None:
+    _progress.clear()
+    width = _width_of(stream)
+    lines = shown(text).split("\n")
+    told = [part for line in lines for part in wrapped(line, width)] if width else lines
+    stream.write("".join(f"{line}\n" for line in told))
+
+
+def _width_of(stream: TextIO) -> int | None:
+    """The columns of the terminal that a stream is; None for a file or a pipe."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
+
+
+class _ProgressLine:
+    """The last line of a terminal, while it says how far something has come."""
+
+    _is_shown = False
+
+    def show(self, line: str) -> None:
+        self.clear()
+        width = _width_of(sys.stderr)
+        sys.stderr.write(shown(line)[: width - 1] if width else shown(line))
+        self._is_shown = True
+
+    def clear(self) -> None:
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
+            self._is_shown = False
+
+
+_progress = _ProgressLine()
 
 
 class Output:
@@ -107,12 +146,15 @@ class Output:
         return self.is_screen and sys.stdin is not None and sys.stdin.isatty()
 
     def say(self, line: "str | Text") -> None:
-        """A line beside what was asked for."""
-        if isinstance(line, str):
+        """A line beside what was asked for; on a terminal the next one replaces a `Progress`."""
+        if isinstance(line, Progress) and self.is_screen:
+            _progress.show(line)
+            sys.stderr.flush()
+        elif isinstance(line, str):
             complain(line)
             sys.stderr.flush()
         else:
-            _print(line, self.console, cut=self.is_screen)
+            _print(line, self.console, on_screen=self.is_screen)
 
     def say_all(self, lines: "Sequence[str | Text]") -> None:
         """Lines beside what was asked for."""
@@ -122,10 +164,10 @@ class Output:
     def report(self, line: "str | Text") -> None:
         """A line of what was asked for."""
         if isinstance(line, str):
-            sys.stdout.write(f"{shown(line)}\n")
+            _write_lines(line, sys.stdout)
             sys.stdout.flush()
         else:
-            _print(line, self._asked_for, cut=self.reports_on_screen)
+            _print(line, self._asked_for, on_screen=self.reports_on_screen)
 
     def report_all(self, lines: "Sequence[str | Text]") -> None:
         """Lines of what was asked for."""
@@ -150,17 +192,24 @@ class Output:
 
     def _render(self, text: str) -> None:
         from rich.markdown import Markdown
+        from rich.theme import Theme
 
-        # A link shows where it leads: its text may be chosen to mislead.
-        self._asked_for.print(Markdown(text, hyperlinks=False))
+        # The terminal's own colours, without a background: it may be light or dark.
+        with self._asked_for.use_theme(Theme({"markdown.code": "bold cyan"})):
+            # A link shows where it leads: its text may be chosen to mislead.
+            self._asked_for.print(Markdown(text, hyperlinks=False, code_theme="ansi_dark"))
 
 
-def _print(line: "Text", console: "Console", *, cut: bool) -> None:
-    # Said again: rich forgets what a text says of itself. Nothing is cut that goes to a file.
-    if cut and line.no_wrap:
+def _print(line: "Text", console: "Console", *, on_screen: bool) -> None:
+    _progress.clear()
+    if on_screen and line.no_wrap:
+        # Said again: rich forgets what a text says of itself. Nothing is cut that goes to a file.
         console.print(line, no_wrap=True, overflow=line.overflow)
+    elif on_screen and line.overflow is None and not line.spans:
+        for part in wrapped(line.plain, console.width):
+            console.print(part, style=line.style, soft_wrap=True)
     else:
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=not on_screen or line.overflow == "fold")
 
 
 def _console(*, stderr: bool) -> "Console":

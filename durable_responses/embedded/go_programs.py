@@ -1,6 +1,7 @@
 """Programs of the stack that are built with Go, from modules pinned under `go/`, into the cache folder."""
 
 import asyncio
+import math
 import os
 import shutil
 import signal
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from durable_responses.embedded.locks import LockFile
+from durable_responses.progress import told_while
 from durable_responses.settings import Settings, SetupError, child_environment
 
 _MODULES = Path(__file__).parent / "go"
-_REPORT_EVERY = 15.0
 _OURS = ("OPENAI_", "AGENT_", "OTEL_")
 _BUILD = (
     *("build", "-trimpath", "-buildvcs=false"),
@@ -80,7 +81,7 @@ async def sole_builder(title: str, folder: Path, say: Say) -> AsyncIterator[None
     lock = _lock(folder)
     while (held := await lock.take()) is None:
         say(f"Another process is downloading or building the {title}; waiting for it.")
-        await lock.wait_until_free(_REPORT_EVERY)
+        await told_while(lock.wait_until_free(math.inf), "waiting", say)
     with held:
         yield
 
@@ -95,14 +96,10 @@ async def build(program: GoProgram, settings: Settings, say: Say) -> Path:
     command = [go, *_BUILD, "-o", str(unfinished), program.package]
     say(f"Building the {program.title} {program.version} with Go, once; this takes {program.takes}.")
     began = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        # Without cgo no C compiler is needed; a go.work in a folder above would shut our module out. The compiler's
-        # processes end before their garbage fills the memory: to collect less of it saves a thirtieth of the time.
-        run = output_of(command, cwd=program.module, CGO_ENABLED="0", GOWORK="off", GOGC="400")
-        building = group.create_task(run)
-        while not (await asyncio.wait([building], timeout=_REPORT_EVERY))[0]:
-            say(f"  … building the {program.title}, {time.monotonic() - began:.0f} s")
-    code, text = building.result()
+    # Without cgo no C compiler is needed; a go.work in a folder above would shut our module out. The compiler's
+    # processes end before their garbage fills the memory: to collect less of it saves a thirtieth of the time.
+    run = output_of(command, cwd=program.module, CGO_ENABLED="0", GOWORK="off", GOGC="400")
+    code, text = await told_while(run, f"building the {program.title}", say)
     if code:
         raise ProgramMissing(f"The {program.title} could not be built ({last_words(text)}): {program.instead}.")
     unfinished.rename(target)

@@ -12,6 +12,7 @@ from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import our_command
+from durable_responses.progress import Words, told_while
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address, is_set
 from durable_responses.stack_file import StackFile, StackMode
 from durable_responses.workspace import prepare_workspace
@@ -117,7 +118,8 @@ async def stop(settings: Settings, say: Say) -> bool:
         say(f"Stopping the stack (process {pid}).")
         found = True
         _send(pid, signal.SIGTERM)
-        if not await folder.stack_lock.wait_until_free(sum(GRACE.values()) + 5):
+        ending = folder.stack_lock.wait_until_free(sum(GRACE.values()) + 5)
+        if not await told_while(ending, "waiting for what must not be cut off", say):
             _send(pid, signal.SIGKILL)
             await folder.stack_lock.wait_until_free(1)
     return await clean(settings) or found
@@ -162,6 +164,7 @@ async def _ready(
     reads = mode is StackMode.READING
     give_up = time.monotonic() + timeout
     started: int | None = None
+    words = Words("waiting for Temporal" if reads else "waiting for Temporal and a worker", say)
     while not ((stack := running_stack(settings)) and (stack.can_be_read if reads else stack.is_ready)):
         if time.monotonic() > give_up:
             raise StackError(f"The stack is not ready after {timeout:.0f} s: see the logs in {folder.path / 'logs'}.")
@@ -172,6 +175,7 @@ async def _ready(
         if started is None and not folder.stack_lock.is_held:
             say(_STARTING[mode])
             started = _start_in_background(folder, mode)
+        words.come()
         await asyncio.sleep(0.05)
     return stack
 

@@ -16,6 +16,7 @@ from durable_responses.embedded.go_programs import (
     output_of,
     sole_builder,
 )
+from durable_responses.progress import Words
 from durable_responses.settings import Settings, child_environment
 from durable_responses.web_ui import ALLOWED_HOST
 
@@ -91,7 +92,7 @@ async def _fetch(settings: Settings, say: Say) -> Path | None:
     _clear_interrupted(folder)
     fetching = asyncio.create_task(_start_once(folder))
     try:
-        await _until_done_or_stalled(fetching, folder)
+        await _until_done_or_stalled(fetching, folder, say)
     finally:
         fetching.cancel()
     await asyncio.wait([fetching])
@@ -108,12 +109,13 @@ def _clear_interrupted(folder: Path) -> None:
         path.unlink()
 
 
-async def _until_done_or_stalled(fetching: asyncio.Task[None], folder: Path) -> None:
-    arrived, since = 0, time.monotonic()
+async def _until_done_or_stalled(fetching: asyncio.Task[None], folder: Path, say: Say) -> None:
+    arrived, since, words = 0, time.monotonic(), Words("downloading the Temporal CLI", say)
     while not fetching.done() and time.monotonic() - since < _STALLED:
         await asyncio.wait([fetching], timeout=0.2)
         if (now := _bytes_in(folder)) != arrived:
             arrived, since = now, time.monotonic()
+        words.come(f"{max(arrived, 0) / 1e6:.0f} MB")
 
 
 async def _start_once(folder: Path) -> None:

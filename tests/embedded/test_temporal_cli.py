@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from durable_responses.embedded import TemporalCliMissing, go_programs, temporal_cli
+from durable_responses import progress
+from durable_responses.embedded import TemporalCliMissing, temporal_cli
 from tests.support.machines import GO, TEMPORAL, Machine, executable
 
 
@@ -86,7 +87,7 @@ async def test_two_at_the_same_time_build_once(machine: Machine) -> None:
 
 
 async def test_a_build_that_takes_long_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(go_programs, "_REPORT_EVERY", 0.1)
+    monkeypatch.setattr(progress, "FIRST_WORD", 0.1)
     executable(machine.path / "go", GO.replace("while", "sleep 0.5\nwhile", 1))
     await machine.find()
     assert any(line.startswith("  … building the Temporal CLI, ") for line in machine.said)
