@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from durable_responses.emulator.model.conversation import Conversation
+from durable_responses.emulator.model.file_answers import Library, joined
 from durable_responses.emulator.model.scenarios import Parameters
 from durable_responses.emulator.model.script import Citation, FunctionCallStep, Script, Step, Text, WebSearchStep
 from durable_responses.emulator.objects.json_values import value_for
@@ -29,10 +30,9 @@ SECONDS_OF_THOUGHT = {
     ReasoningEffort.XHIGH: 1.2,
     ReasoningEffort.MAX: 2.0,
 }
-MOST_FILES_READ = 4
+MOST_FILES_READ = 8
 REPORT_PATH = "report.md"
-PASSAGES_OF_A_FILE = 4
-PASSAGE_CHARACTERS = 200
+MOST_WORDS_NAMED = 5
 
 _PATH_NAMES = ("path", "file_path", "filename", "file", "folder", "directory")
 _QUERY_NAMES = ("query", "text", "regex", "needle", "word", "pattern")
@@ -156,6 +156,11 @@ class Findings:
                 found.others.append((name, output))
         return found
 
+    @property
+    def readable(self) -> dict[str, str]:
+        """The texts of the files that could be read."""
+        return {path: text for path, text in self.texts.items() if not text.lower().startswith("error")}
+
     def worth_reading(self, task: str) -> list[str]:
         """Text files not read yet, those that the task speaks of first."""
         words = set(_words(task))
@@ -216,11 +221,11 @@ def report(task: str, found: Findings) -> str:
     """The answer, as Markdown: everything in it comes from the task and from what the tools returned."""
     if not found.called:
         return f"You asked: {_first_line(task)}\n\nI had no tools to look into it, so this is all I can say."
-    parts = [f"You asked: {_first_line(task)}"]
+    parts = _answered(task, found)
     if found.listed:
         parts.append(_about_list(len(found.listed), len(found.texts)))
-    if found.texts:
-        parts.append("\n".join(_about(path, text, task) for path, text in found.texts.items()))
+    unread = {path: text for path, text in found.texts.items() if path not in found.readable}
+    parts += [f"`{path}` could not be read ({_first_line(text)})." for path, text in unread.items()]
     parts += [_about_search(word, output) for word, output in found.searches.items()]
     parts += [f"The report is in `{path}`." for path in found.written]
     parts += [f"`{name}` returned: {_first_line(output)}" for name, output in found.others]
@@ -229,39 +234,38 @@ def report(task: str, found: Findings) -> str:
     return "\n\n".join(parts)
 
 
+def _answered(task: str, found: Findings) -> list[str]:
+    """What the files say to the task; where they say nothing, that, and what there is in them."""
+    library = Library(found.readable, found.listed)
+    if answer := library.answer(task):
+        return [answer]
+    asked = f"You asked: {_first_line(task)}"
+    if not found.readable:
+        return [asked]
+    unknown = joined([f"“{word}”" for word in library.unknown(task)[:MOST_WORDS_NAMED]], "or")
+    files = (
+        "The file that I read says nothing"
+        if len(found.readable) == 1
+        else "None of the files that I read says anything"
+    )
+    says = f"{files} about {unknown}." if unknown else "No sentence that I read answers this."
+    return [asked, says, "\n".join(_about(path, text) for path, text in found.readable.items())]
+
+
 def _about_list(listed: int, read: int) -> str:
     if listed == 1:
         return "There is one file; I read it." if read else "There is one file."
     return f"There are {listed} files; I read {read} of them."
 
 
-def _about(path: str, text: str, task: str) -> str:
-    if text.lower().startswith("error"):
-        return f"- `{path}`: could not be read ({_first_line(text)})"
-    passages = _passages(text)
-    heading = passages[0].lstrip("# ") if passages else "empty"
+def _about(path: str, text: str) -> str:
+    heading = _first_line(text).lstrip("# ") or "empty"
     shape = f"{_counted(len(text.split()), 'word')} in {_counted(len(text.splitlines()), 'line')}"
-    said = "".join(f"\n  - {passage[:PASSAGE_CHARACTERS]}" for passage in _telling(passages[1:], task))
-    return f"- `{path}` ({shape}): **{heading[:80]}**{said}"
+    return f"- `{path}` ({shape}): **{heading[:80]}**"
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _passages(text: str) -> list[str]:
-    """Headings, list items and paragraphs, each on one line."""
-    parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*#|]|\d+\.) )", text)
-    return [" ".join(part.split()) for part in parts if part.strip()]
-
-
-def _telling(passages: list[str], task: str) -> list[str]:
-    """The passages that speak of what the task does, points still open among them; the first one when none does."""
-    words = {word for word in re.findall(r"[a-z]{4,}", task.lower()) if not _COMMON_WORDS.fullmatch(word)}
-    scores = {at: len(words & set(re.findall(r"[a-z]+", passage.lower()))) for at, passage in enumerate(passages)}
-    scores |= {at: scores[at] + 1 for at, passage in enumerate(passages) if "[ ]" in passage}
-    best = sorted((at for at in scores if scores[at]), key=lambda at: -scores[at])[:PASSAGES_OF_A_FILE]
-    return [passages[at].removeprefix("- ") for at in sorted(best)] or passages[:1]
 
 
 def _about_search(word: str, output: str) -> str:

@@ -74,7 +74,7 @@ async def test_it_writes_a_report_where_the_task_asks_for_one(ours: OurTools) ->
 async def test_it_says_what_it_could_not_read(ours: OurTools) -> None:
     (ours.context.workspace / "notes" / "harvest.md").write_bytes(b"\0\0")
     answer = said((await run(TASK, ours.answer, tools=ours.offered))[-1])
-    assert "`notes/harvest.md`: could not be read" in answer
+    assert "`notes/harvest.md` could not be read (Error:" in answer
 
 
 async def test_one_file_is_not_spoken_of_as_many(tmp_path: Path) -> None:
@@ -83,6 +83,13 @@ async def test_one_file_is_not_spoken_of_as_many(tmp_path: Path) -> None:
     answer = said((await run(TASK, ours.answer, tools=ours.offered))[-1])
     assert "There is one file; I read it." in answer
     assert "(2 words in 1 line)" in answer
+
+
+async def test_a_task_about_something_else_is_told_what_the_files_do_not_say(ours: OurTools) -> None:
+    answer = said((await run("Write a haiku about autumn, please.", ours.answer, tools=ours.offered))[-1])
+    assert answer.startswith("You asked: Write a haiku about autumn, please.")
+    assert "None of the files that I read says anything about “haiku” or “autumn”." in answer
+    assert "- `notes/harvest.md` (10 words in 3 lines): **Harvest 2026**" in answer
 
 
 async def test_it_ends_when_the_folder_is_empty(tmp_path: Path) -> None:
