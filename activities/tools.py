@@ -65,9 +65,7 @@ class ToolActivities:
         claim, heartbeat = self._claims.begin(), self._beat_of(call)
         async with Heartbeats(lambda: heartbeat, HEARTBEAT_SECONDS):
             result = await self._answer(call, claim, heartbeat)
-        return result.model_copy(
-            update={"output": _presentable(self._secrets.mask(result.output), call.largest_output)}
-        )
+        return self._presented(call, result)
 
     def _beat_of(self, call: CallTool) -> ToolHeartbeat | None:
         try:
@@ -85,11 +83,30 @@ class ToolActivities:
             return _told(call, error)
         if heartbeat is not None:
             await claim.prove(heartbeat)
+        return await self._executed(call, tool, arguments, context)
+
+    async def try_out(self, call: CallTool) -> ToolResult:
+        """The answer to a call of nobody's run, in this process: as `call_tool` gives it, without Temporal.
+
+        Raises `UnknownToolError`, and `ArgumentsError` for arguments that do not fit.
+        """
+        tool = self._find(call)
+        context = replace(self._context, idempotency_key=call.call_id)
+        return self._presented(call, await self._executed(call, tool, tool.parse(call.arguments), context))
+
+    async def _executed(
+        self, call: CallTool, tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext
+    ) -> ToolResult:
         try:
             output = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
         except Exception as error:
             return _told(call, error)
         return ToolResult(call_id=call.call_id, output=output)
+
+    def _presented(self, call: CallTool, result: ToolResult) -> ToolResult:
+        return result.model_copy(
+            update={"output": _presentable(self._secrets.mask(result.output), call.largest_output)}
+        )
 
     def _started(
         self, tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext
@@ -127,7 +144,8 @@ async def _run(tool: Tool[..., Any], run: Coroutine[Any, Any, str], seconds: flo
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
-        activity.logger.info("Tool %s is being stopped: %s", tool.name, activity.cancellation_details())
+        if activity.in_activity():
+            activity.logger.info("Tool %s is being stopped: %s", tool.name, activity.cancellation_details())
         await _stop(tool, task)
         raise
     if not done:

@@ -212,7 +212,7 @@ def _run(parser: typer.Typer, name: str, arguments: Sequence[str], *, prints_jso
     except typer.TyperException as error:
         # What cannot be parsed does not say how it wants its answer, but whoever typed --json reads an object.
         output = Output(as_json=prints_json and "--json" in arguments)
-        return _refused(f"{_sentence(error)} {_help_of(name)}", ExitCode.USAGE, output)
+        return refused(f"{_sentence(error)} {_help_of(name)}", ExitCode.USAGE, output)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.LEFT
 
@@ -254,10 +254,10 @@ def _execute(name: str, work: Work, said: dict[str, Any], output: Output) -> Exi
         problem = f"{error} {_help_of(name)}" if isinstance(error, UsageError) else str(error)
     finally:
         end_telemetry()
-    return _refused(problem, code, output)
+    return refused(problem, code, output)
 
 
-def _refused(problem: str, code: ExitCode, output: Output) -> ExitCode:
+def refused(problem: str, code: ExitCode, output: Output) -> ExitCode:
     """Say in one sentence why a command ends without having done its work."""
     if output.as_json:
         from durable_responses.cli.reports import Problem

@@ -55,6 +55,12 @@ def _options() -> dict[str, list[_Option]]:
     return found
 
 
+def _subcommands() -> dict[str, list[str]]:
+    """The words that may stand behind a command and are commands themselves."""
+    functions = {name: getattr(import_module(each.module), each.function) for name, each in COMMANDS.items()}
+    return {name: each.subcommands for name, each in functions.items() if hasattr(each, "subcommands")}
+
+
 def _option(annotation: object) -> _Option | None:
     """An option, from the annotation that typer reads it from; None for an argument."""
     kind, *told = get_args(annotation)
@@ -82,6 +88,11 @@ def _bash(*, zsh: bool) -> Iterator[str]:
     yield f'    COMPREPLY=($(compgen -W "{" ".join([*COMMANDS, "--help", "--version"])}" -- "$current"))'
     yield "    return"
     yield "  fi"
+    for name, words in _subcommands().items():
+        yield f'  if [ "${{COMP_WORDS[1]}}" = {name} ] && [ "$COMP_CWORD" -eq 2 ] && [[ "$current" != -* ]]; then'
+        yield f'    COMPREPLY=($(compgen -W "{" ".join(words)}" -- "$current"))'
+        yield "    return"
+        yield "  fi"
     yield '  case "${COMP_WORDS[1]} $before" in'
     options = _options()
     for name, own in options.items():
@@ -103,6 +114,8 @@ def _bash(*, zsh: bool) -> Iterator[str]:
 def _fish() -> Iterator[str]:
     for name, each in COMMANDS.items():
         yield f"complete -c {PROGRAM} -n __fish_use_subcommand -a {name} -d {_quoted(each.help)}"
+    for name, below in _subcommands().items():
+        yield f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {name}' -fa {_quoted(' '.join(below))}"
     for name, own in _options().items():
         for option in own:
             words = [f"-l {each[2:]}" if each.startswith("--") else f"-s {each[1:]}" for each in option.names]

@@ -42,6 +42,7 @@ GROUPS = {
         "doctor": Command("Check everything that runs need.", "durable_responses.cli.stack", "doctor"),
         "up": Command("Run Temporal, the emulator and a worker until Ctrl-C.", "durable_responses.cli.stack", "up"),
         "down": Command("Stop what `up` or `run` started.", "durable_responses.cli.stack", "down"),
+        "tools": Command("List the tools that runs may use, or call one.", "durable_responses.cli.tools", "tools"),
     },
     "Around it": {
         "temporal": Command(
@@ -75,7 +76,12 @@ def main() -> NoReturn:
         sys.exit(0)
     kind = "option" if name.startswith("-") else "command"
     near = did_you_mean(name, [*COMMANDS, "--help", "--version"])
-    sys.stderr.write(f"No such {kind}: {name}.{near} See `durable-responses --help`.\n")
+    problem = f"No such {kind}: {name}.{near} See `durable-responses --help`."
+    if "--json" in sys.argv[1:]:
+        import json
+
+        sys.stdout.write(f"{json.dumps({'error': problem, 'exit_code': 2}, separators=(',', ':'))}\n")
+    sys.stderr.write(f"{problem}\n")
     sys.exit(2)
 
 

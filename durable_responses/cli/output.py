@@ -57,6 +57,8 @@ def exit_code_of_error(error: Exception) -> ExitCode | None:
     from durable_responses.jobs.job_errors import InvalidInput, JobError, JobExists, JobNotFound, NoJobs, SeveralJobs
     from durable_responses.settings import SettingsError, SetupError
 
+    if (registry := sys.modules.get("durable_responses.tools.registry")) and isinstance(error, registry.RegistryError):
+        return ExitCode.USAGE
     match error:
         case UsageError() | SettingsError() | JobNotFound() | NoJobs() | SeveralJobs() | JobExists() | InvalidInput():
             return ExitCode.USAGE

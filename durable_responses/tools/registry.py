@@ -209,7 +209,7 @@ class Registry:
 def _import(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(
             f"AGENT_TOOL_MODULES names {module!r}, which cannot be imported: {type(error).__name__}: {error}"
         ) from error

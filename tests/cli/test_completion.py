@@ -37,6 +37,8 @@ def for_bash(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["run", "-e", "hi"], ["high"]),
         (["list", "--wh"], ["--where"]),
         (["show", "--m"], ["--markdown"]),
+        (["tools", "ca"], ["call"]),
+        (["tools", "--j"], ["--json"]),
         (["run", "--file", "nothing-of-ours"], [""]),
     ],
 )

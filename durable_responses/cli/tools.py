@@ -1,0 +1,190 @@
+"""`tools`: the function tools that a worker with these settings offers; `tools call` executes one here, as it would."""
+
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from durable_responses.cli.command import command, parameters_of, refused
+from durable_responses.cli.output import ExitCode, Output, complain
+from durable_responses.cli.sources import STANDARD_INPUT, text_of
+from durable_responses.nearest_name import did_you_mean
+
+if TYPE_CHECKING:
+    from durable_responses.activities.messages import ToolResult
+    from durable_responses.cli.reports import ToolDescription
+    from durable_responses.settings import Settings
+    from durable_responses.tools.registry import Registry
+
+CALL = "call"
+
+
+def tools(arguments: Sequence[str]) -> ExitCode:
+    """The command, and the one below it."""
+    first = next(iter(arguments), "-")
+    if first == CALL:
+        _call(arguments[1:])
+    if first.startswith("-"):
+        _list(arguments)
+    problem = f"No such command: tools {first}.{did_you_mean(first, [CALL])} See `durable-responses tools --help`."
+    return refused(problem, ExitCode.USAGE, Output(as_json="--json" in arguments))
+
+
+@command("tools")
+async def _list(settings: "Settings", output: Output) -> ExitCode:
+    """List the tools that runs may use, or call one.
+
+    Each with its name, its effect (what running it twice would do), its time limit, its module, and the first sentence
+    of what the model is told. --json has all of that, and the schema of the arguments. `durable-responses tools call
+    NAME JSON` calls one.
+    """
+    from durable_responses.cli.reports import ToolList
+
+    offered = described(_registry(settings))
+    if output.as_json:
+        output.object(ToolList(tools=offered))
+    else:
+        output.report_all(_table(offered) if output.reports_on_screen else ["\t".join(_row(each)) for each in offered])
+    return ExitCode.COMPLETED
+
+
+@command("tools call")
+async def _call(
+    settings: "Settings",
+    output: Output,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tool.", show_default=False)],
+    arguments: Annotated[
+        str,
+        typer.Argument(
+            metavar="JSON",
+            help="Its arguments, as one JSON object; - reads it from standard input.",
+            show_default=False,
+        ),
+    ] = "{}",
+) -> ExitCode:
+    """Call a tool in this process, as a worker would.
+
+    The arguments are checked and the time is limited as in a run. Standard output has what the model would read, and
+    nothing else; what the tool itself prints goes to standard error. The exit code is 0 for a result, 1 for a tool that
+    failed or took too long, 2 for a tool that there is not, or arguments that do not fit; then standard error has what
+    the model would read.
+    """
+    from durable_responses.tools.registry import ArgumentsError
+
+    if arguments == STANDARD_INPUT:
+        arguments = text_of(STANDARD_INPUT, "JSON")
+    registry = _registry(settings)
+    if name not in registry.names:
+        near = did_you_mean(name, registry.names)
+        return refused(f"There is no tool named {name!r}.{near} See `durable-responses tools`.", ExitCode.USAGE, output)
+    try:
+        with _prints_diverted():
+            result = await _tried(name, arguments, registry, settings)
+    except ArgumentsError as error:
+        return refused(f"Error: {error}", ExitCode.USAGE, output)
+    return _told(name, result, output)
+
+
+tools.parameters = parameters_of(_list)  # type: ignore[attr-defined]
+tools.subcommands = [CALL]  # type: ignore[attr-defined]
+
+
+def described(registry: "Registry") -> "list[ToolDescription]":
+    """What there is to know of each tool."""
+    from durable_responses.cli.reports import ToolDescription
+
+    return [
+        ToolDescription(
+            name=each.name,
+            effect=each.effect,
+            timeout=each.timeout,
+            module=each.function.__module__,
+            description=each.description,
+            parameters=each.parameters,
+        )
+        for each in registry.select()
+    ]
+
+
+def _registry(settings: "Settings") -> "Registry":
+    from durable_responses.worker.offered_tools import offered_tools
+
+    with _prints_diverted():
+        return offered_tools(settings)
+
+
+async def _tried(name: str, arguments: str, registry: "Registry", settings: "Settings") -> "ToolResult":
+    from durable_responses.activities.messages import CallTool
+    from durable_responses.activities.tools import ToolActivities
+    from durable_responses.responses_api.redaction import Secrets
+    from durable_responses.tools.loops import ToolLoops
+    from durable_responses.worker.dependencies import tool_context
+    from durable_responses.workflows.contract import AgentInput
+    from durable_responses.workspace import prepare_workspace
+
+    registry[name].parse(arguments)  # before a workspace is made for them
+    prepare_workspace(settings, complain)
+    call = CallTool(
+        call_id=f"call_{secrets.token_hex(12)}",
+        name=name,
+        arguments=arguments,
+        timeout=AgentInput.model_fields["tool_timeout"].default,
+    )
+    with ToolLoops() as loops:
+        activities = ToolActivities(registry, tool_context(settings), loops=loops, secrets=Secrets(settings.secrets()))
+        return await activities.try_out(call)
+
+
+def _told(name: str, result: "ToolResult", output: Output) -> ExitCode:
+    from durable_responses.activities.messages import ToolOutcome
+    from durable_responses.cli.reports import CalledTool
+
+    has_succeeded = result.outcome is ToolOutcome.SUCCEEDED
+    if output.as_json:
+        output.object(CalledTool(name=name, outcome=result.outcome, output=result.output))
+    elif has_succeeded:
+        output.answer(result.output, is_markdown=False)
+    if not has_succeeded:
+        complain(result.output)
+    return ExitCode.COMPLETED if has_succeeded else ExitCode.FAILED
+
+
+def _row(each: "ToolDescription") -> tuple[str, ...]:
+    return (each.name, each.effect.value, f"{each.timeout:g} s", each.module, _first_sentence(each.description))
+
+
+def _table(offered: "list[ToolDescription]") -> "list[str]":
+    rows = [_row(each) for each in offered]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    return [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
+    ]
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.split("\n\n", maxsplit=1)[0].split())
+    sentence = re.match(r".*?[.!?](?=\s|$)", paragraph)
+    return sentence[0] if sentence else paragraph
+
+
+@contextmanager
+def _prints_diverted() -> Iterator[None]:
+    """What is printed inside, by programs that a tool starts as well, goes to standard error."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is no standard output
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
