@@ -88,9 +88,9 @@ def _bash(*, zsh: bool) -> Iterator[str]:
     yield f'    COMPREPLY=($(compgen -W "{" ".join([*COMMANDS, "--help", "--version"])}" -- "$current"))'
     yield "    return"
     yield "  fi"
-    for name, words in _subcommands().items():
+    for name, below in _subcommands().items():
         yield f'  if [ "${{COMP_WORDS[1]}}" = {name} ] && [ "$COMP_CWORD" -eq 2 ] && [[ "$current" != -* ]]; then'
-        yield f'    COMPREPLY=($(compgen -W "{" ".join(words)}" -- "$current"))'
+        yield f'    COMPREPLY=($(compgen -W "{" ".join(below)}" -- "$current"))'
         yield "    return"
         yield "  fi"
     yield '  case "${COMP_WORDS[1]} $before" in'
