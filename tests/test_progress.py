@@ -16,6 +16,15 @@ def test_nobody_waits_longer_than_ten_seconds_without_a_word_and_nothing_short_i
     assert said == ["  … building, 5 s", "  … building, 15 s", "  … building, 25 s"]
 
 
+def test_what_may_take_hours_is_talked_about_more_and_more_seldom() -> None:
+    now, said = 0.0, list[str]()
+    words = Words("waiting", said.append, slower=2, clock=lambda: now)
+    for second in range(2000):
+        now = float(second)
+        words.come()
+    assert [line.split()[2] for line in said] == ["5", "15", "35", "75", "155", "315", "635", "1235", "1835"]
+
+
 def test_a_word_has_the_size_of_what_there_is() -> None:
     now, said = 0.0, list[str]()
     words = Words("downloading", said.append, clock=lambda: now)

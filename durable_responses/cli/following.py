@@ -6,7 +6,8 @@ import signal
 import sys
 import termios
 from abc import ABC, abstractmethod
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
@@ -14,12 +15,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from durable_responses.cli.screen import RunScreen, changes, duration
+from durable_responses.cli.screen import RunScreen, changes, duration, still
 from durable_responses.jobs.job_errors import JobError
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
 
 _DRAWINGS_PER_SECOND = 4
+_FIRST_SILENCE, _LONGEST_SILENCE = timedelta(seconds=10), timedelta(minutes=10)
+_REMINDERS = 1.0  # seconds between two looks at the time
+_QUESTION = "The run keeps going without you. Press Enter to leave it running, or c and Enter to cancel it: "
 
 
 class Left(Exception):
@@ -51,6 +55,9 @@ class Display(ABC):
     def show(self, view: JobView) -> None:
         """Show the run as it is now."""
 
+    def remind(self) -> None:  # noqa: B027 what is drawn shows it by itself
+        """Nothing may be new, but time goes by: called every now and then."""
+
     def say(self, line: str) -> None:
         """A line that stays."""
         self._console.print(Text(line), soft_wrap=True)
@@ -69,16 +76,31 @@ class Display(ABC):
 
 
 class PlainLines(Display):
-    """One line when something has changed: for logs and pipes."""
+    """One line when something has changed, and more and more seldom that nothing has: for logs and pipes."""
 
-    _before: JobView | None = None
+    def __init__(self, console: Console, *, now: Callable[[], datetime] = utc_now) -> None:
+        super().__init__(console)
+        self._now = now
+        self._before: JobView | None = None
+        self._said_at = now()
+        self._silence = _FIRST_SILENCE
 
     def show(self, view: JobView) -> None:
         """Print what is new, with the time since the run began."""
-        now = utc_now()
-        for line in changes(self._before, view, now):
-            self.say(f"[{duration(view.elapsed(now))}] {line}")
+        for line in changes(self._before, view, self._now()):
+            self._silence = _FIRST_SILENCE
+            self._tell(line, view)
         self._before = view
+
+    def remind(self) -> None:
+        """Say that it is still running, if nothing was said for long."""
+        if self._before is not None and self._now() - self._said_at >= self._silence:
+            self._silence = min(2 * self._silence, _LONGEST_SILENCE)
+            self._tell(still(self._before, self._now()), self._before)
+
+    def _tell(self, line: str, view: JobView) -> None:
+        self._said_at = self._now()
+        self.say(f"[{duration(view.elapsed(self._said_at))}] {line}")
 
 
 class LiveScreen(Display):
@@ -177,6 +199,7 @@ async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> Jo
     Ctrl-C. Raises `Left`, `JobError`.
     """
     showing = asyncio.create_task(_show_all(jobs, job_id, display))
+    reminding = asyncio.create_task(_remind(display))
     try:
         with Interrupts() as interrupts:
             while await interrupts.come_before(showing):
@@ -187,7 +210,8 @@ async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> Jo
         return showing.result()
     finally:
         showing.cancel()
-        await asyncio.wait([showing])
+        reminding.cancel()
+        await asyncio.wait([showing, reminding])
 
 
 async def _show_all(jobs: Jobs, job_id: str, display: Display) -> JobView:
@@ -198,12 +222,18 @@ async def _show_all(jobs: Jobs, job_id: str, display: Display) -> JobView:
     return view
 
 
+async def _remind(display: Display) -> None:
+    while True:
+        await asyncio.sleep(_REMINDERS)
+        display.remind()
+
+
 async def _ask(display: Display, interrupts: Interrupts, showing: "asyncio.Task[JobView]") -> Choice | None:
     """What to do with the run; None: it has ended before there was an answer."""
     display.pause()
     choice = None
     while choice is None and not showing.done():
-        display.ask("The run keeps going without you. [l]eave it running, or [c]ancel it? ")
+        display.ask(_QUESTION)
         typing = asyncio.create_task(typed_line())
         left = await interrupts.come_before(typing, showing)
         choice = Choice.LEAVE if left else choice_of(typing.result()) if typing.done() else None

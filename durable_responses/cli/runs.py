@@ -115,9 +115,12 @@ async def result(connection: Connection, output: Output, job: JobId = None) -> E
 
     Nothing else goes to standard output.
     """
+    from durable_responses.progress import told_while
+
     job_id = await connection.find(job)
     connection = await connection.with_worker_for(job_id)
-    outcome = await connection.jobs.result(job_id)
+    waiting = connection.jobs.result(job_id)
+    outcome = await told_while(waiting, f"waiting for {job_id} to end", output.say, slower=2)
     if output.as_json:
         _print_result(outcome, job_id, connection, output)
     else:

@@ -31,6 +31,7 @@ _FRESH = timedelta(seconds=60)  # a worker that polled so recently may only be s
 _TASK_ATTEMPTS = 3  # a workflow task whose worker was killed is tried once or twice more
 _PREVIEW_LINES = 12
 _SHOWN_CALLS, _SHOWN_FAILURES = 5, 2
+_SHORT_ID = 17  # characters
 _STYLES = {
     AgentStatus.QUEUED: "yellow",
     AgentStatus.RUNNING: "cyan",
@@ -170,7 +171,7 @@ def changes(before: JobView | None, view: JobView, now: datetime) -> list[str]:
     """One line for each thing that is new since `before`."""
     lines = []
     if before is None or _place(before) != _place(view):
-        lines.append(f"{view.state.status}: {', '.join(_place_parts(view))}")
+        lines.append(f"{view.state.status}: {', '.join(_place_parts(view.state))}")
     lines += [call_line(call) for call in _moved_calls(before, view)]
     known, told = notices(before, now) if before else {}, notices(view, now)
     lines += [notice for subject, notice in told.items() if subject not in known]
@@ -183,19 +184,33 @@ def changes(before: JobView | None, view: JobView, now: datetime) -> list[str]:
     return lines
 
 
+def still(view: JobView, now: datetime) -> str:
+    """That nothing has changed since `view`: `still running: response in_progress, last sign of life 3 s ago`."""
+    if view.source is Source.EARLIER:
+        return "Temporal is still not responding."
+    running = [call_line(call, now) for call in view.state.function_calls if call.status is CallStatus.RUNNING]
+    parts = running[:_SHOWN_CALLS] or response_facts(view, now) or [iteration_of(view.state)]
+    return f"still {view.state.status}: {', '.join(parts)}"
+
+
 def _place(view: JobView) -> tuple[object, ...]:
     state = view.state
     return state.status, state.iteration, state.response_id, state.response_status
 
 
-def _place_parts(view: JobView) -> list[str]:
-    state = view.state
+def _place_parts(state: AgentState) -> list[str]:
     parts = [iteration_of(state)]
-    if state.response_id:
-        parts.append(f"{shown(state.response_id)} {shown(state.response_status or '')}".rstrip())
+    if state.response_id and state.response_status:
+        parts.append(f"response {shown(state.response_status)}")
     if state.usage.total_tokens:
         parts.append(tokens(state.usage))
-    return parts
+    return [*parts, _short(state.response_id)] if state.response_id else parts
+
+
+def _short(response_id: str) -> str:
+    """Enough of an id to find it in `show`, which has all of it."""
+    cut = f"{response_id[:_SHORT_ID]}…" if len(response_id) > _SHORT_ID else response_id
+    return shown(cut)
 
 
 def _moved_calls(before: JobView | None, view: JobView) -> Iterable[CallRecord]:
@@ -223,8 +238,9 @@ def head_of(view: JobView, now: datetime) -> list[Text]:
 
 def ids_of(view: JobView, web_ui: str | None) -> list[Text]:
     """Where a run is found again: its id, its response, its page."""
-    ids = " · ".join(filter(None, [view.job_id, view.state.response_id]))
-    lines = [Text(shown(ids), style="dim", overflow="fold")]
+    # Without a sign between them: where they stand on two lines, it would be left over at the end of the first.
+    ids = "  ".join(filter(None, [view.job_id, view.state.response_id]))
+    lines = [Text(shown(ids), style="dim")]
     if isinstance(before := view.memo.get(MEMO_CONTINUES), str):
         lines.insert(0, Text(shown(f"continues {before}"), style="dim", overflow="fold"))
     return [*lines, Text(web_ui, style=f"dim link {web_ui}", overflow="fold")] if web_ui else lines
@@ -235,6 +251,9 @@ def ways_on(view: JobView) -> list[Text]:
     job = shlex.quote(shown(view.job_id))
     rebuild = " --rebuild" if view.result and _is_forgotten(view.result) else ""
     ways = {"continue": f'continue {job} "…"{rebuild}', "details": f"show {job}"}
+    if view.result and view.result.error and view.result.error.type == FailureType.INVALID_INPUT:
+        # It would be continued with the same input, and fail again.
+        ways = {"correct the input and start again": 'run "…"', "details": f"show {job}"}
     if not view.is_closed:
         ways = {"follow": f"watch {job}", "steer": f'steer {job} "…"', "cancel": f"cancel {job}"}
     width = max(map(len, ways))
@@ -287,13 +306,18 @@ def _one_line(text: Text) -> Text:
 
 def response_line(view: JobView, now: datetime) -> str:
     """`gpt-5.4 · response in_progress · last sign of life 3 s ago`; empty before the first response."""
+    model = [view.state.model] if view.state.model and view.state.response_id else []
+    return shown_on_one_line(" · ".join([*model, *response_facts(view, now)]))
+
+
+def response_facts(view: JobView, now: datetime) -> list[str]:
+    """`response in_progress`, `last sign of life 3 s ago`: as far as they are known."""
     state = view.state
-    response = f"response {state.response_status}" if state.response_id and state.response_status else None
-    sign = None
+    facts = [f"response {shown(state.response_status)}"] if state.response_id and state.response_status else []
     if not view.is_closed and (seen_at := view.last_sign) is not None:
         seconds = max(int((now - seen_at).total_seconds()), 0)
-        sign = f"last sign of life {seconds} s ago" if seconds < 60 else f"last sign of life {age(seen_at, now)}"
-    return shown_on_one_line(" · ".join(filter(None, [state.model if state.response_id else None, response, sign])))
+        facts.append(f"last sign of life {seconds} s ago" if seconds < 60 else f"last sign of life {age(seen_at, now)}")
+    return facts
 
 
 # --- after the end -----------------------------------------------------------------------------------------------
@@ -323,10 +347,13 @@ def _is_forgotten(result: AgentResult) -> bool:
 
 
 def error_line(error: AgentError) -> str:
-    """An error's sentence, and what the provider said about it."""
-    told = {"type": error.type, "code": error.code, "HTTP": error.http_status, "request": error.request_id}
-    facts = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
-    return f"error: {error.message}" + (f" ({facts})" if facts else "")
+    """An error's sentence, and what the provider said about it, as far as the sentence does not have it."""
+    told = {"code": error.code, "HTTP": error.http_status, "request": error.request_id}
+    facts = [f"type {error.type}"] if error.type else []
+    facts += [
+        f"{name} {value}" for name, value in told.items() if value is not None and str(value) not in error.message
+    ]
+    return f"error: {error.message}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 # --- many jobs ---------------------------------------------------------------------------------------------------

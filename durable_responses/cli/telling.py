@@ -87,11 +87,12 @@ _BEGINNING_IS_GONE = "The beginning of the run is no longer kept by Temporal."
 
 
 def _about_response(step: ResponseStep) -> str:
-    parts = [f"{step.iteration or '?'}. {step.response_id or 'response'} {step.status}"]
+    parts = [f"{step.iteration or '?'}. {step.status}"]
     parts += [step.model] if step.model else []
     parts += [step.transport] if step.transport else []
     parts += [seconds_in_words(step.seconds)] if step.seconds is not None else []
     parts += [tokens(step.usage)] if step.usage is not None else []
+    parts += [step.response_id] if step.response_id else []
     return shown(" · ".join(parts))
 
 

@@ -1,13 +1,16 @@
 """Following a run: Ctrl-C, and what is drawn on a terminal."""
 
-import re
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
+from durable_responses.cli.following import PlainLines
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
-from durable_responses.workflows.contract import AgentStatus
+from durable_responses.jobs.job_view import JobView, Source
+from durable_responses.workflows.contract import AgentState, AgentStatus
 from tests.support.shell import CANCELLED, COMPLETED, LEFT, Shell, ended
 from tests.support.terminal import CTRL_C
 
@@ -31,7 +34,7 @@ async def test_at_ctrl_c_one_can_leave_the_run(shell: Shell, keys: str) -> None:
     async with shell.on_terminal("watch", job_id) as terminal:
         await terminal.drawn("running · iteration 1")
         terminal.press(CTRL_C)
-        await terminal.drawn(re.escape("[l]eave it running, or [c]ancel it?"))
+        await terminal.drawn("Press Enter to leave it running, or c and Enter to cancel it: ")
         terminal.press(keys)
         assert await terminal.ended() == LEFT
     assert f"durable-responses watch {job_id}" in terminal.text
@@ -44,9 +47,9 @@ async def test_at_ctrl_c_one_can_cancel_the_run_and_sees_its_end(shell: Shell) -
     async with shell.on_terminal("watch", job_id) as terminal:
         await terminal.drawn("running · iteration 1")
         terminal.press(CTRL_C)
-        await terminal.drawn(re.escape("[c]ancel it?"))
+        await terminal.drawn("c and Enter to cancel it: ")
         terminal.press("what?\n")
-        await terminal.drawn(re.escape("[c]ancel it?"), times=2)
+        await terminal.drawn("c and Enter to cancel it: ", times=2)
         terminal.press("c\n")
         assert await terminal.ended() == CANCELLED
     assert (await shell.jobs.state(job_id)).state.status is AgentStatus.CANCELLED
@@ -57,7 +60,7 @@ async def test_a_run_that_ends_during_the_question_is_shown_to_its_end(shell: Sh
     async with shell.on_terminal("watch", job_id) as terminal:
         await terminal.drawn("running · iteration 1")
         terminal.press(CTRL_C)
-        await terminal.drawn(re.escape("[c]ancel it?"))
+        await terminal.drawn("c and Enter to cancel it: ")
         await shell.control.advance(60)
         assert await terminal.ended() == COMPLETED
 
@@ -82,6 +85,22 @@ async def test_a_model_cannot_write_to_the_terminal(shell: Shell) -> None:
     assert "bad" in terminal.text
     assert "owned" not in terminal.raw
     assert "\x1b[5m" not in terminal.raw
+
+
+async def test_a_log_says_now_and_then_that_nothing_has_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    """After 10 s, and then more and more seldom, every ten minutes at least."""
+    now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    lines = PlainLines(Console(stderr=True, highlight=False, markup=False), now=lambda: now)
+    state = AgentState(status=AgentStatus.RUNNING, iteration=1, response_id="resp_1", response_status="in_progress")
+    state.started_at = now
+    lines.show(JobView(job_id="job", run_id="run", source=Source.WORKER, worker_running=True, state=state))
+    for second in range(3600):
+        now = state.started_at + timedelta(seconds=second)
+        lines.remind()
+    said = capsys.readouterr().err.splitlines()
+    assert said[1] == "[0:10] still running: response in_progress"
+    times = [line.partition("]")[0].strip("[") for line in said]
+    assert times == ["0:00", "0:10", "0:30", "1:10", "2:30", "5:10", "10:30", "20:30", "30:30", "40:30", "50:30"]
 
 
 async def test_a_dumb_terminal_gets_plain_lines(shell: Shell) -> None:

@@ -16,7 +16,7 @@ async def test_status_shows_an_open_run(shell: Shell) -> None:
     done = await shell.run("status", job_id)
     assert done.code == COMPLETED
     assert re.match(r"running · iteration 1 of 10 · 0:\d\d\nDo it\.\n", done.out)
-    assert re.search(rf"^{job_id} · resp_\w+$", done.out, re.MULTILINE)
+    assert re.search(rf"^{job_id}  resp_\w+$", done.out, re.MULTILINE)
     await shell.jobs.cancel(job_id)
 
 

@@ -31,7 +31,9 @@ async def test_run_prints_the_answer_on_standard_output_and_plain_lines_beside_i
     assert (done.code, done.out) == (COMPLETED, "Say this.\n")
     assert re.search(r"^Started say-this-[0-9a-f]{6}$", done.err, re.MULTILINE)
     assert re.search(
-        r"^\[0:0\d\] completed: iteration 1 of 12, resp_\w+ completed, \d+ tokens$", done.err, re.MULTILINE
+        r"^\[0:0\d\] completed: iteration 1 of 12, response completed, \d+ tokens, resp_\w{12}…$",
+        done.err,
+        re.MULTILINE,
     )
     assert "\x1b" not in done.err
 

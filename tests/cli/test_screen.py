@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from durable_responses.activities.messages import ToolOutcome, Waiting
+from durable_responses.activities.messages import FailureType, ToolOutcome, Waiting
 from durable_responses.cli.screen import (
     RunScreen,
     age,
@@ -14,6 +14,7 @@ from durable_responses.cli.screen import (
     calls_line,
     changes,
     duration,
+    error_line,
     head_of,
     ids_of,
     list_of,
@@ -21,6 +22,8 @@ from durable_responses.cli.screen import (
     particulars,
     row_of,
     standing,
+    still,
+    ways_on,
 )
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.responses_api.models import UrlCitation
@@ -184,7 +187,7 @@ def test_what_is_out_of_the_ordinary_is_said(view: JobView, told: str) -> None:
 
 def test_the_first_line_says_where_the_run_stands() -> None:
     view = view_of(response_id="resp_1", response_status="queued")
-    assert changes(None, view, NOW) == ["running: iteration 2 of 10, resp_1 queued"]
+    assert changes(None, view, NOW) == ["running: iteration 2 of 10, response queued, resp_1"]
 
 
 def test_nothing_new_is_no_line() -> None:
@@ -233,6 +236,42 @@ def test_a_server_that_is_away_and_comes_back_is_two_lines() -> None:
 # --- the screen --------------------------------------------------------------------------------------------------
 
 
+def test_a_line_ends_with_as_much_of_the_id_as_is_needed_to_find_it() -> None:
+    view = view_of(response_id=f"resp_{'0123456789abcdef' * 3}", response_status="queued")
+    assert changes(None, view, NOW) == ["running: iteration 2 of 10, response queued, resp_0123456789ab…"]
+
+
+def test_who_waits_is_told_what_is_still_running() -> None:
+    running = CallRecord(
+        call_id="2", name="read_file", iteration=2, status=CallStatus.RUNNING, argument="a.md", started_at=BEGAN
+    )
+    at_the_provider = {"response_id": "resp_1", "response_status": "in_progress", "last_sign": NOW}
+    assert still(view_of(), NOW) == "still running: iteration 2 of 10"
+    assert still(view_of(**at_the_provider), NOW) == "still running: response in_progress, last sign of life 0 s ago"
+    assert still(view_of(function_calls=[running]), NOW) == "still running: read_file a.md … 41.0 s"
+    assert still(view_of(source=Source.EARLIER), NOW) == "Temporal is still not responding."
+
+
+def test_what_can_be_typed_after_a_failure_is_what_can_help() -> None:
+    """To continue takes the input over, so it is no way on from one that cannot be used."""
+
+    def ways(failure: FailureType) -> list[str]:
+        error = AgentError(type=failure, message="Sorry.")
+        result = AgentResult(status=AgentStatus.FAILED, error=error)
+        return [way.plain for way in ways_on(view_of(status=AgentStatus.FAILED, result=result))]
+
+    assert ways(FailureType.INVALID_INPUT)[0] == 'correct the input and start again  durable-responses run "…"'
+    assert ways(FailureType.AUTHENTICATION_FAILED)[0] == 'continue  durable-responses continue agent-1 "…"'
+    assert ways(FailureType.CHAIN_REJECTED)[0] == 'continue  durable-responses continue agent-1 "…" --rebuild'
+
+
+def test_what_the_sentence_of_an_error_has_is_not_said_again() -> None:
+    error = AgentError(
+        type="not_found", message="No such model. (status 404, request id req_1)", http_status=404, request_id="req_1"
+    )
+    assert error_line(error) == "error: No such model. (status 404, request id req_1) (type not_found)"
+
+
 def test_the_screen_shows_the_run_its_link_and_its_text() -> None:
     view = view_of(
         response_id="resp_1",
@@ -261,7 +300,7 @@ def test_the_screen_shows_the_run_its_link_and_its_text() -> None:
         "add ✓, read_file …",
         "  read_file a.md … 41.0 s",
         "Once upon a time",
-        "agent-1 · resp_1",
+        "agent-1  resp_1",
         LINK,
     ]
 
