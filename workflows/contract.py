@@ -117,7 +117,9 @@ class AgentInput(Record, CallersChoice):
         description="Function tools that the caller's own program executes: name, description, parameters (a JSON "
         "schema), and the task_queue that it serves with the activity `call_tool`.",
     )
-    text_format: dict[str, Any] | None = Field(None, description="JSON schema that the answer must follow.")
+    text_format: dict[str, Any] | None = Field(
+        None, description="JSON schema of an object that the answer must follow, or a `text.format` of the API."
+    )
     max_output_tokens: int | None = Field(None, ge=16, description="Tokens of one response, reasoning included.")
     live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
     metadata: dict[str, str] = Field(

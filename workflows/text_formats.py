@@ -6,6 +6,7 @@ Only the form of a schema is judged, not what a provider supports of JSON Schema
 import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
@@ -15,8 +16,9 @@ from durable_responses.tools.strict_schema import UnsupportedSchemaError, strict
 
 T = TypeVar("T")
 
-FORMATS = ("json_schema", "json_object", "text")
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
+_OF_A_FORMAT = frozenset({"type", "name", "schema", "strict", "description"})
+_VALUES = frozenset({"enum", "const", "default", "examples"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties")
 _LISTS_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -62,22 +64,67 @@ def _with_root(schema: dict[str, Any]) -> dict[str, Any]:
 def problem_of(text_format: dict[str, Any]) -> str | None:
     """What is wrong with a schema, or with an object of the API's `text.format`; None if nothing is."""
     kind = text_format.get("type")
-    if kind in ("json_object", "text") or not text_format:
-        return None
-    if kind != "json_schema":
-        return _problem_of_answer(text_format, "")
-    name, schema = text_format.get("name"), text_format.get("schema")
+    if kind in ("json_object", "text"):
+        return next((f"{name}: does not go with type {kind!r}" for name in text_format.keys() - {"type"}), None)
+    if kind == "json_schema":
+        return _problem_of_format(text_format)
+    if isinstance(text_format.get("format"), dict):
+        return "format: give what is in it, without `format` around it"
+    if (
+        isinstance(text_format.get("schema"), dict)
+        and not {"properties", *_LISTS_OF_SCHEMAS, "$ref"} & text_format.keys()
+    ):
+        return "type: 'json_schema' is missing beside the schema"
+    return _problem_of_answer(text_format, "") if text_format else None
+
+
+def _problem_of_format(given: dict[str, Any]) -> str | None:
+    name, schema = given.get("name"), given.get("schema")
+    if isinstance(given.get("json_schema"), dict):
+        return "json_schema: name, schema and strict stand beside type, not in an object of their own"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return "name: 1 to 64 of the characters A-Z, a-z, 0-9, _ and -"
     if not isinstance(schema, dict):
         return "schema: a JSON schema is missing"
+    if not isinstance(given.get("strict"), bool | None):
+        return "strict: must be true or false"
+    if not isinstance(given.get("description"), str | None):
+        return "description: must be text"
+    if unknown := sorted(given.keys() - _OF_A_FORMAT):
+        return f"{unknown[0][:40]}: there is no such field; there are {', '.join(sorted(_OF_A_FORMAT))}"
     return _problem_of_answer(schema, "schema.")
 
 
 def _problem_of_answer(schema: dict[str, Any], prefix: str) -> str | None:
     if schema.get("type") != "object" and not {"$ref", "anyOf", "oneOf", "allOf", "properties"} & schema.keys():
         return f"{prefix}type: an answer is an object, so it is 'object'"
-    return next(_problems(schema, prefix.removesuffix(".")), None)
+    problem = next(_problems(schema, prefix.removesuffix(".")), None)
+    return problem or next(_lost_references(schema, schema, prefix.removesuffix(".")), None)
+
+
+def _lost_references(part: Any, root: dict[str, Any], where: str) -> Iterator[str]:
+    """References of a schema to a place in itself where nothing is."""
+    if isinstance(part, list):
+        for number, each in enumerate(part):
+            yield from _lost_references(each, root, f"{where}[{number}]")
+    if not isinstance(part, dict):
+        return
+    reference = part.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/") and not _leads_somewhere(reference, root):
+        yield f"{where}{'.' if where else ''}$ref: there is nothing at {reference[:80]!r}"
+    for name, each in part.items():
+        if name not in _VALUES:
+            yield from _lost_references(each, root, f"{where}{'.' if where else ''}{name[:40]}")
+
+
+def _leads_somewhere(reference: str, root: Any) -> bool:
+    for step in unquote(reference.removeprefix("#/")).split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(root, list):
+            root = root[int(name)] if name.isdecimal() and int(name) < len(root) else None
+        else:
+            root = root.get(name) if isinstance(root, dict) else None
+    return isinstance(root, dict | bool)
 
 
 def _problems(schema: Any, where: str) -> Iterator[str]:

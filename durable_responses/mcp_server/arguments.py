@@ -13,6 +13,7 @@ from durable_responses.json_text import mended_json, read_json
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.workflows.contract import ConversationChoice
 from durable_responses.workflows.rules import place_of, what_is_expected
+from durable_responses.workflows.text_formats import problem_of
 
 LONGEST_WAIT = 20
 MOST_JOBS = 50
@@ -31,6 +32,16 @@ def _not_blank(text: str) -> str:
 
 Said: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
 """What an agent is told."""
+
+
+def _askable(text_format: dict[str, Any]) -> dict[str, Any]:
+    if problem := problem_of(text_format):
+        raise ValueError(problem)
+    return text_format
+
+
+TextFormat: TypeAlias = Annotated[dict[str, Any], AfterValidator(_askable)]
+"""What the answer looks like."""
 
 
 class ToolArguments(BaseModel):
@@ -82,6 +93,8 @@ class AgentArguments(ToolArguments):
     """Instructions, added to the default ones."""
     context: str | None = None
     """Background for the task."""
+    text_format: TextFormat | None = None
+    """A JSON schema of an object: the output is JSON that follows it. Or an object of the API's `text.format`."""
     previous_response_id: str | None = None
     """The `response_id` of an earlier, completed run to continue from."""
     conversation: ConversationChoice = ConversationChoice.AUTO
@@ -142,6 +155,8 @@ class ContinueArguments(ToolArguments):
     """Whether the model may search the web."""
     enable_code_interpreter: bool | None = None
     """Whether the model may run Python in the provider's sandbox."""
+    text_format: TextFormat | None = None
+    """A JSON schema of an object: the output is JSON that follows it. `{"type": "text"}`: no JSON any more."""
     max_iterations: int | None = Field(None, ge=1, le=20)
     """Most model responses in the new run."""
     max_execution_time_seconds: int | None = Field(None, ge=30, le=86_400)

@@ -59,12 +59,11 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
     """The input of the run that the arguments describe."""
     limits = limits_for(arguments.reasoning_effort)
     given = _given_files(arguments)
-    return AgentInput(
+    request = AgentInput(
         task=arguments.task,
         context=arguments.context,
         model=arguments.model or surroundings.model,
         instructions=_instructions(arguments),
-        reasoning_effort=arguments.reasoning_effort,
         reasoning_summary=arguments.show_reasoning_summary,
         verbosity=arguments.verbosity,
         enable_web_search=arguments.enable_web_search,
@@ -75,12 +74,17 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         tool_timeout=arguments.tool_timeout_seconds or limits.tool,
         max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
         allow_websocket=surroundings.allow_websocket,
+        text_format=arguments.text_format,
         previous_response_id=arguments.previous_response_id,
         conversation=arguments.conversation,
         files=list(given.values()),
         files_root=str(surroundings.files_root) if given else None,
         save=_save(arguments, surroundings),
     )
+    # One that nobody gave stays so: a model that does not reason is then not asked to.
+    if "reasoning_effort" in arguments.model_fields_set:
+        request.reasoning_effort = arguments.reasoning_effort
+    return request
 
 
 _NOT_IN_THE_INPUT = {"job_id", "task", "rebuild", "idempotency_key"}

@@ -50,6 +50,7 @@ def test_the_arguments_become_the_input_of_a_run(surroundings: Surroundings) -> 
         show_reasoning_summary=False,
         system_prompt="Be brief.",
         context="It rains.",
+        text_format={"type": "object"},
         previous_response_id="resp_1",
         conversation="server",
         quality_over_cost=True,
@@ -76,6 +77,7 @@ def test_the_arguments_become_the_input_of_a_run(surroundings: Surroundings) -> 
             "reasoning_summary": False,
             "instructions": "Be brief.",
             "context": "It rains.",
+            "text_format": {"type": "object"},
             "previous_response_id": "resp_1",
             "conversation": "server",
             "max_output_tokens": 64_000,
@@ -105,6 +107,12 @@ def test_the_defaults_become_the_input_of_a_run(surroundings: Surroundings) -> N
             "save": SaveOptions(root=str(surroundings.output_root)),
         }
     )
+
+
+def test_an_effort_that_nobody_gave_is_not_asked_for(surroundings: Surroundings) -> None:
+    """As from every other door: a model that does not reason would refuse it."""
+    assert not agent_input(arguments(), surroundings).effort_asked
+    assert agent_input(arguments(reasoning_effort="medium"), surroundings).effort_asked
 
 
 @pytest.mark.parametrize(
