@@ -19,7 +19,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies_environment
 
@@ -434,6 +434,50 @@ def _reason(problem: Any) -> str:
     right = {"enum": re.findall(r"'([^']*)'", said), "bool_parsing": ["true", "false"]}.get(problem["type"], [])
     value = problem["input"]
     return f"{said}.{did_you_mean(value, right) if isinstance(value, str) else ''}"
+
+
+class Source(StrEnum):
+    """Where a setting comes from."""
+
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    """The project file."""
+    TEMPORAL = "temporal"
+    """Temporal's own configuration file."""
+    DEFAULT = "default"
+
+
+class Origin(NamedTuple):
+    """Where one setting comes from; `place` is its line of the project file."""
+
+    source: Source
+    place: str | None = None
+
+
+def origin_of(variable: str) -> Origin:
+    """Where the value of a variable comes from. Raises `SettingsError`."""
+    if variable in project_file.names_given(os.environ):
+        return Origin(Source.ENVIRONMENT)
+    project = current_project()
+    if project is not None and project.values.get(variable, "") != "":
+        return Origin(Source.FILE, project.place(variable))
+    return Origin(Source.DEFAULT)
+
+
+def unknown_variables() -> list[str]:
+    """The variables of the environment that are called like settings of ours, and are none."""
+    ours = {Settings.variable(name) for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith("AGENT_") and name.upper() not in ours)
+
+
+def opentelemetry_variables() -> dict[str, str]:
+    """What the environment has of OpenTelemetry's."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("OTEL_") and value}
+
+
+def nearest_setting(name: str) -> str:
+    """` Did you mean 'AGENT_MODEL'?`; empty if no setting is called nearly so."""
+    return did_you_mean(_bare(name), map(Settings.variable, Settings.model_fields), by=_bare)
 
 
 def is_set(variable: str) -> bool:

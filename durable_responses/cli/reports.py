@@ -1,12 +1,8 @@
 """What commands print with `--json`."""
 
-from typing import Any
-
 from pydantic import BaseModel
 
-from durable_responses.activities.messages import ToolOutcome
 from durable_responses.jobs.job_view import JobView
-from durable_responses.tools.registry import Effect
 from durable_responses.workflows.contract import AgentResult, AgentState
 
 
@@ -54,31 +50,6 @@ class JobList(BaseModel):
     """`list --json`."""
 
     jobs: list[JobReport]
-
-
-class ToolDescription(BaseModel):
-    """One tool of `tools --json`: `timeout` in seconds, `module` where its function is, `parameters` a JSON schema."""
-
-    name: str
-    effect: Effect
-    timeout: float
-    module: str
-    description: str
-    parameters: dict[str, Any]
-
-
-class ToolList(BaseModel):
-    """`tools --json`."""
-
-    tools: list[ToolDescription]
-
-
-class CalledTool(BaseModel):
-    """`tools call --json`: what the model would read."""
-
-    name: str
-    outcome: ToolOutcome
-    output: str
 
 
 class Problem(BaseModel):

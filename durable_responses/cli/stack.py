@@ -24,18 +24,22 @@ async def doctor(
 ) -> ExitCode:
     """Check everything that runs need.
 
-    That is Temporal, workers, the provider, its key, the clock and the disk. Each line says ok, or what to do.
+    First it shows the settings in force, with where each comes from, and the tools. Then come the checks: Temporal,
+    workers, the provider, its key, the clock, the tools, the project, the workspace and the disk. Each line of these
+    says ok, or what to do.
     """
+    from durable_responses.cli.checks import Diagnosis, check_tools, lines_of, lines_of_settings, lines_of_tools
     from durable_responses.health.doctor import examine
+    from durable_responses.health.in_force import settings_in_force
 
     report = await examine(settings, output.say if deep else None)
+    tools, check = check_tools(settings)
+    diagnosis = Diagnosis(checks=[*report.checks, check], settings=settings_in_force(settings), tools=tools)
     if output.as_json:
-        output.object(report)
+        output.object(diagnosis)
     else:
-        from durable_responses.cli.checks import lines_of
-
-        output.report_all(lines_of(report))
-    return ExitCode.COMPLETED if report.is_well else ExitCode.UNAVAILABLE
+        output.report_all([*lines_of_settings(diagnosis.settings), *lines_of_tools(tools), *lines_of(diagnosis)])
+    return ExitCode.COMPLETED if diagnosis.is_well else ExitCode.UNAVAILABLE
 
 
 @command("up", prints_json=False)

@@ -6,22 +6,49 @@ import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
+from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
 from durable_responses.cli.command import command, parameters_of, refused
 from durable_responses.cli.output import ExitCode, Output, complain
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
 from durable_responses.nearest_name import did_you_mean
+from durable_responses.tools.registry import ArgumentsError, Effect, Registry
 
 if TYPE_CHECKING:
     from durable_responses.activities.messages import ToolResult
-    from durable_responses.cli.reports import ToolDescription
     from durable_responses.settings import Settings
     from durable_responses.tools.registry import Registry
 
 CALL = "call"
+
+
+class ToolDescription(BaseModel):
+    """One tool of `tools --json`: `timeout` in seconds, `module` where its function is, `parameters` a JSON schema."""
+
+    name: str
+    effect: Effect
+    timeout: float
+    module: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ToolList(BaseModel):
+    """`tools --json`."""
+
+    tools: list[ToolDescription]
+
+
+class CalledTool(BaseModel):
+    """`tools call --json`: what the model would read."""
+
+    name: str
+    outcome: ToolOutcome
+    output: str
 
 
 def tools(arguments: Sequence[str]) -> ExitCode:
@@ -43,13 +70,13 @@ async def _list(settings: "Settings", output: Output) -> ExitCode:
     of what the model is told. --json has all of that, and the schema of the arguments. `durable-responses tools call
     NAME JSON` calls one.
     """
-    from durable_responses.cli.reports import ToolList
-
-    offered = described(_registry(settings))
+    offered = described(registry_of(settings))
     if output.as_json:
         output.object(ToolList(tools=offered))
     else:
-        output.report_all(_table(offered) if output.reports_on_screen else ["\t".join(_row(each)) for each in offered])
+        output.report_all(
+            table_of(offered) if output.reports_on_screen else ["\t".join(_row(each)) for each in offered]
+        )
     return ExitCode.COMPLETED
 
 
@@ -74,11 +101,9 @@ async def _call(
     failed or took too long, 2 for a tool that there is not, or arguments that do not fit; then standard error has what
     the model would read.
     """
-    from durable_responses.tools.registry import ArgumentsError
-
     if arguments == STANDARD_INPUT:
         arguments = text_of(STANDARD_INPUT, "JSON")
-    registry = _registry(settings)
+    registry = registry_of(settings)
     if name not in registry.names:
         near = did_you_mean(name, registry.names)
         return refused(f"There is no tool named {name!r}.{near} See `durable-responses tools`.", ExitCode.USAGE, output)
@@ -94,10 +119,8 @@ tools.parameters = parameters_of(_list)  # type: ignore[attr-defined]
 tools.subcommands = [CALL]  # type: ignore[attr-defined]
 
 
-def described(registry: "Registry") -> "list[ToolDescription]":
+def described(registry: Registry) -> list[ToolDescription]:
     """What there is to know of each tool."""
-    from durable_responses.cli.reports import ToolDescription
-
     return [
         ToolDescription(
             name=each.name,
@@ -111,15 +134,18 @@ def described(registry: "Registry") -> "list[ToolDescription]":
     ]
 
 
-def _registry(settings: "Settings") -> "Registry":
+def registry_of(settings: "Settings") -> Registry:
+    """The tools of a worker with these settings. What their modules print goes to standard error.
+
+    Raises `RegistryError`.
+    """
     from durable_responses.worker.offered_tools import offered_tools
 
     with _prints_diverted():
         return offered_tools(settings)
 
 
-async def _tried(name: str, arguments: str, registry: "Registry", settings: "Settings") -> "ToolResult":
-    from durable_responses.activities.messages import CallTool
+async def _tried(name: str, arguments: str, registry: Registry, settings: "Settings") -> ToolResult:
     from durable_responses.activities.tools import ToolActivities
     from durable_responses.responses_api.redaction import Secrets
     from durable_responses.tools.loops import ToolLoops
@@ -140,10 +166,7 @@ async def _tried(name: str, arguments: str, registry: "Registry", settings: "Set
         return await activities.try_out(call)
 
 
-def _told(name: str, result: "ToolResult", output: Output) -> ExitCode:
-    from durable_responses.activities.messages import ToolOutcome
-    from durable_responses.cli.reports import CalledTool
-
+def _told(name: str, result: ToolResult, output: Output) -> ExitCode:
     has_succeeded = result.outcome is ToolOutcome.SUCCEEDED
     if output.as_json:
         output.object(CalledTool(name=name, outcome=result.outcome, output=result.output))
@@ -158,7 +181,8 @@ def _row(each: "ToolDescription") -> tuple[str, ...]:
     return (each.name, each.effect.value, f"{each.timeout:g} s", each.module, _first_sentence(each.description))
 
 
-def _table(offered: "list[ToolDescription]") -> "list[str]":
+def table_of(offered: list[ToolDescription]) -> list[str]:
+    """A line for each tool, in columns."""
     rows = [_row(each) for each in offered]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     return [

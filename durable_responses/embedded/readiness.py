@@ -11,6 +11,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from durable_responses.jobs.dead_pollers import has_ended
 from durable_responses.jobs.server_clock import server_is_ahead_by
 
 HOST = "127.0.0.1"
@@ -74,7 +75,8 @@ async def worker_polls(
         return False
     # The SDK's identity of a client.
     identity = f"{pid}@{socket.gethostname()}" if pid else ""
-    polls = [poller.last_access_time for poller in answer.pollers if poller.identity.startswith(identity)]
+    pollers = [poller for poller in answer.pollers if not has_ended(poller.identity)]
+    polls = [poller.last_access_time for poller in pollers if poller.identity.startswith(identity)]
     if not polls:
         return False
     moment = datetime.fromtimestamp(since, UTC) + await server_is_ahead_by(client, wall)

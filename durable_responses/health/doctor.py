@@ -11,6 +11,7 @@ from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.health.capabilities import check_deeply, notice, summary
 from durable_responses.health.checks import Check, Report, note, ok, problem
 from durable_responses.health.disk import check_disk, check_workspace
+from durable_responses.health.in_force import check_names, check_project
 from durable_responses.health.provider import check_provider
 from durable_responses.health.temporal import (
     check_clock,
@@ -34,7 +35,8 @@ async def examine(settings: Settings, announce: Callable[[str], None] | None = N
     """
     about_temporal, about_provider = await asyncio.gather(_temporal(settings), check_provider(settings))
     checks = [*about_temporal, *about_provider, *await _capabilities(settings, announce)]
-    return Report(checks=[*checks, check_workspace(settings), *check_disk(settings)])
+    checks = [*checks, *check_names(), check_project(settings), check_workspace(settings), *check_disk(settings)]
+    return Report(checks=checks)
 
 
 async def _capabilities(settings: Settings, announce: Callable[[str], None] | None) -> list[Check]:

@@ -16,7 +16,9 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.durations import in_words
 from durable_responses.health.checks import Check, note, ok, problem
+from durable_responses.jobs.dead_pollers import has_ended
 from durable_responses.jobs.server_clock import measured_skew
 from durable_responses.workflows.contract import TaskQueue
 
@@ -56,7 +58,7 @@ async def check_namespace(client: Client) -> Check:
     if answer.namespace_info.state != NamespaceState.NAMESPACE_STATE_REGISTERED:
         return problem("namespace", f"{name} is being deleted", "use another one: TEMPORAL_NAMESPACE")
     kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
-    found = f"{name}, keeps finished runs for {kept.total_seconds() / 3600:g} h"
+    found = f"{name}, keeps finished runs for {in_words(kept)}"
     if kept < _SHORTEST_RETENTION:
         cure = f"keep them for longer: temporal operator namespace update --namespace {name} --retention 72h"
         return note("namespace", found, cure)
@@ -71,9 +73,14 @@ async def check_queue(client: Client, queue: TaskQueue, base: str, ahead: timede
         pollers = await pollers_of(client, name, WORKFLOWS if queue is TaskQueue.AGENTS else ACTIVITIES, ahead)
     except RPCError as error:
         return problem(title, error.message, "check the permissions of the API key")
-    if not pollers:
-        return problem(title, "no pollers on this task queue", _start_one(queue))
-    count = len({poller.identity for poller in pollers})
+    workers = {poller.identity for poller in pollers}
+    killed = {identity for identity in workers if has_ended(identity)}
+    if killed == workers:
+        found = "no pollers on this task queue"
+        if killed:
+            found += f"; {', '.join(sorted(killed))} {'has' if len(killed) == 1 else 'have'} ended without a word"
+        return problem(title, found, _start_one(queue))
+    count = len(workers - killed)
     return ok(title, f"{count} worker{'s' if count > 1 else ''}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from durable_responses.durations import in_one_unit
 from durable_responses.settings import Settings
 
 IN_THE_README = [
@@ -48,16 +49,8 @@ def _default(name: str, value: Any) -> str:
     if value is None or value == []:
         return ""
     if isinstance(value, timedelta):
-        return f"`{_short(value)}`"
+        return f"`{in_one_unit(value)}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-def _short(time: timedelta) -> str:
-    seconds = int(time.total_seconds())
-    size, unit = next(
-        (size, unit) for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")) if seconds % size == 0
-    )
-    return f"{seconds // size}{unit}"
 
 
 if __name__ == "__main__":
