@@ -127,7 +127,9 @@ class AgentInput(Record, CallersChoice):
     )
 
     # --- limits
-    max_iterations: int | None = Field(None, ge=1, le=1000, description="Default by effort: 5, 6, 8, 10 or 12.")
+    max_iterations: int | None = Field(
+        None, ge=1, le=1000, description="Most responses; default by effort: 5, 6, 8, 10 or 12."
+    )
     deadline: float | None = Field(None, gt=0, description="Seconds for the whole run, at most 30 days (2592000).")
     tool_timeout: float = Field(
         300, gt=0, description="Seconds for one function call, at most 86400; a tool's own limit may be less."

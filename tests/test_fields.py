@@ -1,0 +1,117 @@
+"""The fields of a run at each door: docs/fields.md has them all, and each name leads to its field."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_responses.cli.options import RunOptions
+from durable_responses.cli.options import agent_input as input_of_options
+from durable_responses.mcp_server.arguments import AgentArguments, read_arguments
+from durable_responses.mcp_server.inputs import Surroundings
+from durable_responses.mcp_server.inputs import agent_input as input_of_arguments
+from durable_responses.settings import Settings
+from durable_responses.workflows.contract import AgentInput
+from tests.support.fields_table import FIELDS, OTHER_ARGUMENTS, OTHER_OPTIONS, differences_table, fields_table
+from tests.support.processes import CHECKOUT
+
+PAGE = (CHECKOUT / "docs" / "fields.md").read_text()
+VALUES: dict[str, Any] = {
+    "task": "Count.",
+    "context": "It rains.",
+    "previous_response_id": "resp_1",
+    "model": "gpt-6",
+    "instructions": "Be brief.",
+    "reasoning_effort": "high",
+    "reasoning_summary": True,
+    "verbosity": "low",
+    "enable_web_search": True,
+    "enable_code_interpreter": True,
+    "tools": ["read_file"],
+    "text_format": {"type": "object"},
+    "max_output_tokens": 64_000,
+    "live_preview": True,
+    "max_iterations": 7,
+    "deadline": 120,
+    "tool_timeout": 60,
+    "transport": "stream",
+    "conversation": "server",
+    "save.format": "clean",
+    "save.folder": "results",
+    "save.filename": "a.md",
+    "tenant": "ada",
+}
+"""A value of each field whose names take it as it is."""
+AS_TYPED = {"deadline": "2m", "tool_timeout": "60s"}
+RENAMED = sorted(name for name in VALUES if FIELDS[name].option)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(files_root=tmp_path, output_root=tmp_path)
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path) -> Surroundings:
+    return Surroundings("gpt-5.4", tmp_path, tmp_path, frozenset({"read_file", "count"}), frozenset({"read_file"}))
+
+
+def test_the_page_has_the_tables_of_the_code() -> None:
+    """`python -m tests.support.fields_table` prints them."""
+    assert fields_table() in PAGE
+    assert differences_table() in PAGE
+
+
+def test_every_field_of_the_input_is_in_the_table() -> None:
+    assert [name for name in FIELDS if "." not in name] == list(AgentInput.model_fields)
+
+
+def test_every_option_is_in_the_table_or_is_none_of_the_input() -> None:
+    named = {names.option for names in FIELDS.values()} | OTHER_OPTIONS
+    assert named - {None} == {field.name for field in dataclasses.fields(RunOptions)}
+
+
+def test_every_argument_is_in_the_table_or_is_none_of_the_input() -> None:
+    named = {argument for names in FIELDS.values() for argument in names.arguments} | OTHER_ARGUMENTS
+    assert named == AgentArguments.model_fields.keys()
+    assert all(f"`{argument}`" in PAGE for argument in named)
+
+
+def test_a_field_without_an_argument_says_why() -> None:
+    assert [name for name, names in FIELDS.items() if not names.arguments and not names.why_no_argument] == []
+
+
+def at(request: AgentInput, name: str) -> Any:
+    found: Any = request.model_dump(mode="json")
+    for part in name.split("."):
+        found = found[part]
+    return found
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_an_option_leads_to_its_field(name: str, settings: Settings, tmp_path: Path) -> None:
+    option, value = FIELDS[name].option, VALUES[name]
+    assert option is not None
+    if name == "text_format":
+        (tmp_path / "schema.json").write_text('{"type": "object"}')
+        said: Any = str(tmp_path / "schema.json")
+    else:
+        said = AS_TYPED.get(name, value)
+    options = RunOptions(**{"task": "t", option: said})
+    assert at(input_of_options(options, settings, tmp_path), name) == value
+
+
+@pytest.mark.parametrize("name", [name for name in RENAMED if len(FIELDS[name].arguments) == 1])
+def test_an_argument_leads_to_its_field(name: str, surroundings: Surroundings) -> None:
+    [argument] = FIELDS[name].arguments
+    said = True if argument in ("quality_over_cost", "enable_file_operations") else VALUES[name]
+    arguments = read_arguments(AgentArguments, {"task": "t", argument: said})
+    wanted = ["count", "read_file"] if name == "tools" else VALUES[name]
+    assert at(input_of_arguments(arguments, surroundings), name) == wanted
+
+
+def test_the_same_task_alone_is_the_same_input_from_the_command_line_as_from_temporal(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert input_of_options(RunOptions(task="Count."), settings, tmp_path) == AgentInput(task="Count.")
