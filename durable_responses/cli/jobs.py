@@ -95,8 +95,7 @@ async def list_jobs(
     """
     if where is not None and not where.strip():
         raise UsageError("--where is empty.")
-    conditions = [*(['ExecutionStatus = "Running"'] if is_open else []), *([f"({where})"] if where else [])]
-    _show_list(await connection.jobs.recent(limit=limit, where=" AND ".join(conditions) or None), connection, output)
+    _show_list(await connection.jobs.recent(limit=limit, where=where, is_open=is_open), connection, output)
     return ExitCode.COMPLETED
 
 

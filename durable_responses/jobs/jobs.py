@@ -22,11 +22,13 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.jobs import list_filters
 from durable_responses.jobs.attribute_registration import says_unregistered
 from durable_responses.jobs.continuing import MEMO_CONTINUES, continued, rebuilt
 from durable_responses.jobs.finding import AGENT_RUNS, job_of, newest_job, until_listed
 from durable_responses.jobs.job_errors import (
     InvalidInput,
+    JobError,
     JobExists,
     JobNotFound,
     KeyReused,
@@ -259,23 +261,36 @@ class Jobs:
             await self._until_closed(job_id, min(left, _SHORTEST_PAUSE))
         return view
 
-    async def recent(self, *, limit: int = 20, where: str | None = None) -> list[JobView]:
+    async def recent(self, *, limit: int = 20, where: str | None = None, is_open: bool = False) -> list[JobView]:
         """The newest jobs, open ones first, as the server's records tell them; no worker is asked.
 
-        `where` is a condition in Temporal's list filter language. Raises `InvalidInput` if the server does not
-        understand it.
+        `where` is a condition in Temporal's list filter language; `is_open`: only those that have not ended. Raises
+        `InvalidInput` if the server does not understand the condition.
         """
-        query = f"{AGENT_RUNS} AND ({where})" if where else AGENT_RUNS
+        runs = f'{AGENT_RUNS} AND ExecutionStatus = "Running"' if is_open else AGENT_RUNS
+        before = f"{runs} AND ("
+        query = f"{before}{where})" if where else runs
         try:
             async with asking_temporal():
                 ids = [execution.id async for execution in self._client.list_workflows(query, limit=limit)]
         except TemporalRefused as error:
             if where is None or not is_misunderstanding(error):
                 raise
-            raise InvalidInput(f"The filter {where!r} is not understood: {error}") from None
+            why = await self._why_misunderstood(str(error), where, len(before))
+            raise InvalidInput(f"The filter {where!r} is not understood: {why}") from None
         answer, room = await self._look_for_worker(), asyncio.Semaphore(_READS_AT_ONCE)
         views = await asyncio.gather(*(self._recorded(job_id, answer, room) for job_id in dict.fromkeys(ids)))
         return [view for view in views if view is not None]
+
+    async def _why_misunderstood(self, refusal: str, where: str, before: int) -> str:
+        start = None
+        if list_filters.position_in(refusal) is not None:
+            try:
+                async with asking_temporal():
+                    await self._client.count_workflows(list_filters.CALIBRATION)
+            except JobError as error:
+                start = list_filters.position_in(str(error))
+        return list_filters.reason(refusal, where, before, start)
 
     async def watch(
         self, job_id: str, *, patience: float = 120.0, signs_of_life: bool = False

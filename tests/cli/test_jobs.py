@@ -51,6 +51,30 @@ async def test_a_filter_that_temporal_does_not_understand_is_refused_in_one_sent
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [[], ["--open"]])
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("TaskQueue =", "it has a syntax error at its end."),
+        ("TaskQueue = 'a' AND", "it has a syntax error at its end."),
+        ("TaskQueue = 'a", "it has a syntax error at its end."),
+        ("TaskQueue = = 'a'", "it has a syntax error at character 13, '='."),
+        ("ORDER BY StartTime", "it has a syntax error at character 1, 'ORDER'."),
+        ("TaskQueue is release", "it has a syntax error at character 14, 'release'."),
+        ("StartTim > '2026-01-01'", "Did you mean 'StartTime'?"),
+        ("agentstatu = 'failed'", "Did you mean 'AgentStatus'?"),
+        ("ExecutionStatus = 'Runing'", "Did you mean 'Running'?"),
+        ("ExecutionStatus = Running", "(did you forget to quote 'Running'?)."),
+    ],
+)
+async def test_a_filter_that_is_wrong_is_told_as_it_was_typed(
+    bare: Shell, where: str, why: str, options: list[str]
+) -> None:
+    done = await bare.run("list", *options, "--where", where)
+    assert (done.code, done.err.startswith(f"The filter {where!r} is not understood: ")) == (USAGE, True)
+    assert done.err.endswith(f"{why}\n")
+
+
 async def test_without_a_worker_the_list_answers_soon_and_says_so(bare: Shell) -> None:
     job_id = await bare.start("echo")
     done = await bare.run("list", "--open")
