@@ -71,7 +71,8 @@ class Conversation:
     def functions(self) -> dict[str, dict[str, Any]]:
         """The JSON schema of the parameters of each function that may be called, by name."""
         tools = ToolChoice.of(self.request).tools
-        return {tool["name"]: tool.get("parameters") or {} for tool in tools if tool.get("type") == "function"}
+        functions = {tool["name"]: tool.get("parameters") for tool in tools if tool.get("type") == "function"}
+        return {name: schema if isinstance(schema, dict) else {} for name, schema in functions.items()}
 
 
 def check_calls(conversation: Conversation) -> None:

@@ -17,7 +17,7 @@ from durable_responses.emulator.model.conversation import Conversation
 from durable_responses.emulator.model.file_answers import Library, joined
 from durable_responses.emulator.model.scenarios import Parameters
 from durable_responses.emulator.model.script import Citation, FunctionCallStep, Script, Step, Text, WebSearchStep
-from durable_responses.emulator.objects.json_values import value_for
+from durable_responses.emulator.objects.json_values import arguments_for
 from durable_responses.emulator.objects.request_bodies import Item
 from durable_responses.responses_api.models import ReasoningEffort
 
@@ -33,6 +33,7 @@ SECONDS_OF_THOUGHT = {
 MOST_FILES_READ = 8
 REPORT_PATH = "report.md"
 MOST_WORDS_NAMED = 5
+MOST_TOOLS_NAMED = 20
 
 _PATH_NAMES = ("path", "file_path", "filename", "file", "folder", "directory")
 _QUERY_NAMES = ("query", "text", "regex", "needle", "word", "pattern")
@@ -46,7 +47,7 @@ _VERBS = {
 _PATH = re.compile(r"(?<![\w:/.-])(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.[A-Za-z]\w{0,7}(?![\w/])")
 _NOT_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".zip", ".gz", ".pyc", ".db", ".ico")
 _WANTS_REPORT = re.compile(r"\b(write|save|report|summary file)\b", re.IGNORECASE)
-# A tool with one of these in its name does more than look: it is not called merely because it is there.
+# A tool whose name begins or ends with one of these does more than look: it is not called merely because it is there.
 _ACTS = re.compile(
     "add|apply|approve|bash|book|buy|cancel|clear|close|commit|copy|create|delete|deploy|do|drop|edit|exec|execute|fetch"
     "|input|insert|install|kill|mail|merge|modify|move|order|patch|pay|post|publish|purge|push|put|remove|rename|reset"
@@ -72,7 +73,7 @@ def agent(conversation: Conversation, _: Parameters) -> Script:
     think = SECONDS_OF_THOUGHT[conversation.request.effort]
     if calls:
         return Script(think=think, summary=[thought], output=calls)
-    text = report(conversation.task, found)
+    text = "\n\n".join([report(conversation.task, found), *_not_called(hands, found)])
     summary = "**Putting it together**\n\nI have seen enough; now I say what the files hold."
     return Script(think=think, summary=[summary], output=_answer(conversation, text))
 
@@ -92,8 +93,8 @@ class Hands:
         """Recognise them by the words of their names and by having a path (or a query) among their parameters."""
         found: dict[str, str] = {}
         for name, schema in functions.items():
-            words = _name_words(name)
-            names = set(schema.get("properties", {}))
+            words = set(_name_words(name))
+            names = set(_properties(schema))
             for verb, verbs in _VERBS.items():
                 wanted = _QUERY_NAMES if verb == "search" else _PATH_NAMES
                 if words & verbs and "url" not in names and names & set(wanted):
@@ -103,14 +104,17 @@ class Hands:
     @property
     def others(self) -> Sequence[str]:
         """Functions that are good for something else and only look, by their names and parameters."""
+        return [name for name in self._not_for_files if not _does_more_than_look(name, self.schemas[name])]
+
+    @property
+    def left_alone(self) -> Sequence[str]:
+        """Functions that do more than look."""
+        return [name for name in self._not_for_files if _does_more_than_look(name, self.schemas[name])]
+
+    @property
+    def _not_for_files(self) -> Sequence[str]:
         files = {self.list, self.read, self.search, self.write}
-        return [
-            name
-            for name, schema in self.schemas.items()
-            if name not in files
-            and not any(map(_ACTS.fullmatch, _name_words(name)))
-            and "url" not in schema.get("properties", {})
-        ]
+        return [name for name in self.schemas if name not in files]
 
     def call(self, name: str | None, **hints: Any) -> Step:
         """A call of a function with arguments that fit its schema. Hints: path, query, content, url."""
@@ -118,10 +122,10 @@ class Hands:
         schema = self.schemas[name]
         spread = dict(hints)
         for hint, names in (("path", _PATH_NAMES), ("query", _QUERY_NAMES), ("content", _CONTENT_NAMES)):
-            parameter = next((known for known in names if known in schema.get("properties", {})), None)
+            parameter = next((known for known in names if known in _properties(schema)), None)
             if hint in hints and parameter is not None:
                 spread[parameter] = hints[hint]
-        return FunctionCallStep(name=name, arguments=value_for(schema, spread))
+        return FunctionCallStep(name=name, arguments=arguments_for(schema, spread))
 
 
 @dataclass
@@ -234,6 +238,17 @@ def report(task: str, found: Findings) -> str:
     return "\n\n".join(parts)
 
 
+def _not_called(hands: Hands, found: Findings) -> list[str]:
+    """The tools that were offered and not called, and how they are."""
+    names = [f"`{name}`" for name in hands.left_alone if not found.called[name]][:MOST_TOOLS_NAMED]
+    if not names:
+        return []
+    it = "it does" if len(names) == 1 else "they do"
+    return [
+        f"Not called: {joined(names)}, because by name {it} more than look. A task that names a tool has it called."
+    ]
+
+
 def _answered(task: str, found: Findings) -> list[str]:
     """What the files say to the task; where they say nothing, that, and what there is in them."""
     library = Library(found.readable, found.listed)
@@ -284,9 +299,24 @@ def _word_to_search(task: str, found: Findings) -> str | None:
     return max(words, key=len, default=None)
 
 
-def _name_words(name: str) -> set[str]:
+def _name_words(name: str) -> list[str]:
     """The words of a name, in snake case, kebab case or camel case."""
-    return set(re.split(r"[_\W]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()))
+    return re.split(r"[_\W]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+
+
+def _properties(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _does_more_than_look(name: str, schema: dict[str, Any]) -> bool:
+    properties = _properties(schema)
+    if "url" in properties:
+        return True
+    # `add(a, b)` only calculates.
+    numbers = [isinstance(part, dict) and part.get("type") in ("integer", "number") for part in properties.values()]
+    words = _name_words(name)
+    return bool(_ACTS.fullmatch(words[0]) or _ACTS.fullmatch(words[-1])) and not (numbers and all(numbers))
 
 
 def _words(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from durable_responses.emulator.model.script import (
     Text,
     WebSearchStep,
 )
-from durable_responses.emulator.objects.json_values import value_for
+from durable_responses.emulator.objects.json_values import arguments_for
 
 
 class Think(Parameters):
@@ -58,7 +58,7 @@ def calls(conversation: Conversation, given: Calls) -> Script:
     if iteration > given.iterations:
         return Script(think=given.think, write=0, output=[Text(text=given.text)])
     tool = given.tool or next(iter(conversation.functions), "no_such_tool")
-    made = json.dumps(value_for(conversation.functions.get(tool) or {"type": "object"}, {}))
+    made = json.dumps(arguments_for(conversation.functions.get(tool), {}))
     output: list[Step] = []
     for call in range(1, given.parallel + 1):
         arguments = (

@@ -11,7 +11,7 @@ from durable_responses.emulator.model.script import (
     Text,
     WebSearchStep,
 )
-from durable_responses.emulator.objects.json_values import value_for
+from durable_responses.emulator.objects.json_values import arguments_for
 from durable_responses.emulator.objects.request_bodies import Item, ModelInput
 from durable_responses.emulator.objects.request_checks import CLIENTS_TOOLS, is_named, members
 
@@ -103,7 +103,7 @@ def _one_call(output: list[Step]) -> list[Step]:
 def _call_of(tool: Item, task: str) -> Step:
     kind, name = str(tool.get("type")), str(tool.get("name"))
     if kind == "function":
-        return FunctionCallStep(name=name, arguments=value_for(tool.get("parameters") or {"type": "object"}, {}))
+        return FunctionCallStep(name=name, arguments=arguments_for(tool.get("parameters"), {}))
     if kind == "custom":
         return CustomToolCallStep(name=name, input=task)
     if kind.startswith("web_search"):

@@ -131,7 +131,39 @@ async def test_it_calls_every_other_tool_once_with_arguments_of_its_schema() -> 
 
 @pytest.mark.parametrize("name", ["send_email", "deleteFile", "run-shell", "write_note", "exec_command", "fetch_page"])
 async def test_it_leaves_tools_alone_that_do_more_than_look(name: str) -> None:
-    assert len(await run("Say hello.", tools=[function(name, "to")])) == 1
+    [script] = await run("Say hello.", tools=[function(name, "to")])
+    assert f"Not called: `{name}`, because by name it does more than look." in said(script)
+
+
+@pytest.mark.parametrize("name", ["address_of", "settings", "count_moves", "is_running"])
+async def test_it_calls_tools_whose_names_only_have_such_words_in_them(name: str) -> None:
+    assert len(await run("Say hello.", tools=[function(name, "of")])) == 2
+
+
+async def test_it_calls_a_tool_that_only_calculates() -> None:
+    numbers = {"a": {"type": "integer"}, "b": {"type": "number", "minimum": 3}}
+    add = {"type": "function", "name": "add", "parameters": {"type": "object", "properties": numbers}}
+    scripts = await run("Say hello.", tools=[add])
+    assert [call.arguments for call in called(scripts[0])] == [{"a": 1, "b": 3}]
+
+
+@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}, {"type": "object", "properties": {}}])
+async def test_it_calls_a_tool_without_parameters_with_an_empty_object(parameters: Any) -> None:
+    scripts = await run("Say hello.", tools=[{"type": "function", "name": "now", "parameters": parameters}])
+    assert [call.arguments for call in called(scripts[0])] == [{}]
+
+
+async def test_tools_are_called_one_at_a_time_where_that_is_asked_for() -> None:
+    tools = [function(f"look_{number}", "at") for number in range(3)]
+    scripts = await run("Say hello.", tools=tools, parallel_tool_calls=False)
+    assert [[call.name for call in called(script)] for script in scripts] == [["look_0"], ["look_1"], ["look_2"], []]
+
+
+async def test_only_the_tools_that_may_be_called_are() -> None:
+    tools = [function("look_here", "at"), function("look_there", "at")]
+    allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "look_there"}]}
+    scripts = await run("Say hello.", tools=tools, tool_choice=allowed)
+    assert [[call.name for call in called(script)] for script in scripts] == [["look_there"], []]
 
 
 async def test_many_tools_are_called_a_few_at_a_time() -> None:
