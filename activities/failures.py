@@ -156,7 +156,11 @@ def _row(table: dict[type[ResponsesError], FailureType], error: ResponsesError) 
 
 def _failure(kind: FailureType, error: ResponsesError, response_id: str | None) -> ApplicationError:
     detail = FailureDetail(
-        code=error.code, http_status=error.status, request_id=error.request_id, response_id=response_id
+        code=error.code,
+        http_status=error.status,
+        request_id=error.request_id,
+        response_id=response_id,
+        retry_after=None if kind is FailureType.TRY_LATER else error.retry_after,
     )
     # A delay of 0 would disable Temporal's backoff; one of centuries does not fit into a timedelta.
     delay = timedelta(seconds=min(error.retry_after, _LONGEST_DELAY)) if error.retry_after else None

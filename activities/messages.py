@@ -165,7 +165,8 @@ class FailureType(StrEnum):
 class FailureDetail(Record):
     """The first detail of such an error: what the provider said.
 
-    `may_still_run`: the request was sent, and nobody knows whether the provider works on it.
+    `may_still_run`: the request was sent, and nobody knows whether the provider works on it. `retry_after`: the seconds
+    after which it may no longer be refused, where the provider says so.
     """
 
     code: str | None = None
@@ -173,6 +174,7 @@ class FailureDetail(Record):
     request_id: str | None = None
     response_id: str | None = None
     may_still_run: bool | None = None
+    retry_after: float | None = None
 
 
 class ConversationPoint(Record):

@@ -29,9 +29,12 @@ with workflow.unsafe.imports_passed_through():
         SaveOptions,
     )
     from durable_responses.json_text import json_bytes
+    from durable_responses.workflows.answers import STOP
     from durable_responses.workflows.contract import (
         CANCEL_SIGNAL,
         PROGRESS_QUERY,
+        REFUSED_ANSWER,
+        RESPOND,
         STEER_SIGNAL,
         WORKFLOW_TYPE,
         AgentError,
@@ -40,9 +43,14 @@ with workflow.unsafe.imports_passed_through():
         AgentState,
         AgentStatus,
         IncompleteReason,
+        InputRequest,
+        InputRequestKind,
+        Limit,
+        OnLimit,
         TaskQueue,
     )
     from durable_responses.workflows.function_calls import FunctionCalls
+    from durable_responses.workflows.input_requests import InputRequests
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable, UnreadablePayload, fitting, read
     from durable_responses.workflows.response_source import ResponseSource
@@ -73,10 +81,12 @@ Ending = rules.Finish | rules.Incomplete | rules.Fail | Cancel
 class AgentWorkflow:
     """One agent run."""
 
-    def __init__(self) -> None:
+    @workflow.init
+    def __init__(self, request: Any = None, carried: Any = None, *surplus: Any) -> None:  # noqa: ARG002
         self._stop = interruptions.StopRequest()
-        self._ledger = Ledger(state=AgentState())
+        self._ledger, self._unusable = _restored(carried)
         self._steering = SteeringMessages(self._ledger)
+        self._requests = InputRequests(self._ledger, self._stop, self._changed)
         self._input: AgentInput | None = None
         self._shown = ShownSearchAttributes()
         self._suggested_at = 0  # bytes of history, when a new one was suggested first
@@ -108,8 +118,8 @@ class AgentWorkflow:
     def _begin(self, request: Any, carried: Any, surplus: Sequence[Any]) -> AgentInput:
         try:
             agent_input = self._parsed(request)
-            if carried is not None:
-                self._restore(Ledger.model_validate(carried))
+            if self._unusable is not None:
+                raise self._unusable
         except ValidationError:
             raise self._refused(_ONE_ARGUMENT) from None
         except ValueError as error:
@@ -141,14 +151,6 @@ class AgentWorkflow:
             raise rules.unusable_input(*problems)
         return agent_input
 
-    def _restore(self, ledger: Ledger) -> None:
-        early = list(self._ledger.texts.values())  # signals are handled before the run begins
-        if ledger.conversation is not None:
-            ledger.conversation.start = None  # it stands in this history's first event, where activities read it
-        self._ledger, self._steering = ledger, SteeringMessages(ledger)
-        for message in early:
-            self._steering.receive(message)
-
     def _refused(self, why: str) -> ApplicationError:
         result = AgentResult(status=AgentStatus.FAILED, error=AgentError(type=FailureType.INVALID_INPUT, message=why))
         self._show_end(result)
@@ -156,7 +158,10 @@ class AgentWorkflow:
 
     async def _ending_of(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
         loop = asyncio.create_task(self._loop(agent_input))
+        lateness = asyncio.create_task(self._ask_at_the_deadline()) if self._ledger.asks_at else None
         await self._done(loop)
+        if lateness is not None:
+            lateness.cancel()
         ending = loop.result()
         # Told to stop in this very moment: a new history would know nothing of it.
         return Cancel() if isinstance(ending, ContinueAsNew) and self._stop.requested else ending
@@ -165,7 +170,7 @@ class AgentWorkflow:
         try:
             return await self._iterate(agent_input)
         except interruptions.Stopped:
-            return Cancel()
+            return rules.Incomplete(IncompleteReason.DEADLINE) if self._stop.is_late else Cancel()
         except interruptions.DeadlinePassed:
             return rules.Incomplete(IncompleteReason.DEADLINE)
         except interruptions.RunFailed as failure:
@@ -175,22 +180,72 @@ class AgentWorkflow:
             return rules.Fail(rules.unusable_data(error))
 
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
-        source = ResponseSource(agent_input, self._ledger, self._steering, self._stop, self._changed)
+        source = ResponseSource(agent_input, self._ledger, self._steering, self._requests, self._stop, self._changed)
         function_calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
         while not self._is_to_continue_as_new(agent_input):
-            if self._stop.requested:
-                raise interruptions.Stopped
+            await self._when_there_is_time()
             self._ledger.begin_iteration()
             self._changed()
-            response = await source.next_response()
+            try:
+                response = await source.next_response()
+            except interruptions.HistoryFull:
+                break
             left = self._ledger.iterations_left
             step = rules.next_step(response, iterations_left=left)
+            if step == rules.Incomplete(IncompleteReason.MAX_ITERATIONS) and await self._more_iterations(agent_input):
+                step = rules.next_step(response, iterations_left=self._ledger.iterations_left)
             if isinstance(step, rules.RunTools):
                 await function_calls.answer(step.calls)
             elif not (self._steering.are_waiting and rules.continues_with_steering(step, iterations_left=left)):
                 return step
         await source.keep_conversation()
         return ContinueAsNew()
+
+    async def _when_there_is_time(self) -> None:
+        """Return once the run may go on: at once, or when its owner has given it more time. Raises `Stopped`."""
+        asked = self._requests.still_open(Limit.DEADLINE)
+        if asked is not None:
+            await self._requests.over(asked)
+        if self._stop.requested:
+            raise interruptions.Stopped
+
+    async def _more_iterations(self, agent_input: AgentInput) -> bool:
+        """Whether the owner allows more iterations than the run may have, if they want to be asked."""
+        if agent_input.on_max_iterations is OnLimit.STOP:
+            return False
+        state = self._ledger.state
+        asked = self._requests.open(
+            InputRequestKind.LIMIT,
+            f"The run has had its {state.iteration} iterations, and the model asks for more calls. Answer the total "
+            f"that it may have, or {STOP}.",
+            (STOP,),
+            limit=Limit.MAX_ITERATIONS,
+        )
+        closed = await self._requests.closed(asked)
+        if closed.answer is None or closed.answer == STOP:
+            return False
+        state.max_iterations = int(closed.answer)
+        self._changed()
+        return True
+
+    async def _ask_at_the_deadline(self) -> None:
+        """Ask for more time whenever the run's is up. What is under way goes on meanwhile; nothing new is begun."""
+        while self._ledger.asks_at is not None:
+            asked = self._requests.still_open(Limit.DEADLINE)
+            if asked is None:
+                await workflow.sleep(max(self._ledger.asks_at - workflow.now(), timedelta(0)), summary="the deadline")
+                asked = self._requests.open(
+                    InputRequestKind.LIMIT,
+                    f"The run's time is up. Answer the seconds that it may go on, or {STOP}.",
+                    (STOP,),
+                    limit=Limit.DEADLINE,
+                )
+            await self._requests.over(asked)
+            if asked.answer is None or asked.answer == STOP:
+                self._stop.for_lateness()
+                return
+            self._ledger.asks_at = self._ledger.state.deadline = workflow.now() + timedelta(seconds=float(asked.answer))
+            self._changed()
 
     def _is_to_continue_as_new(self, agent_input: AgentInput) -> bool:
         # What would not fit now fits after the next response: then its answers have been given.
@@ -259,6 +314,7 @@ class AgentWorkflow:
     def _show_end(self, result: AgentResult) -> None:
         rules.fit_result(result)
         self._steering.run_ended()
+        self._requests.run_ended()
         self._ledger.state.status = result.status
         self._ledger.state.error = result.error
         self._ledger.state.waiting = None
@@ -286,6 +342,30 @@ class AgentWorkflow:
         self._steering.receive(message)
         self._changed()
 
+    @workflow.update(name=RESPOND)
+    def respond(self, answer: Any = None, *more: Any) -> InputRequest:
+        """Answer what the run asks its owner: a `Respond`, the answer alone, or id and answer. Returns the request."""
+        try:
+            return self._requests.respond(answer, *more)
+        except DATA_ERRORS as error:
+            raise _refused_answer(error) from None
+
+    @respond.validator
+    def _check_answer(self, answer: Any = None, *more: Any) -> None:
+        """Refuse what is not an answer, before anything is written to history."""
+        try:
+            self._requests.check(answer, *more)
+        except DATA_ERRORS as error:
+            raise _refused_answer(error) from None
+
+    @workflow.signal(name=RESPOND)
+    def respond_by_signal(self, answer: Any = None, *more: Any) -> None:
+        """The same, for those who cannot send an update. What is not an answer changes nothing, and is logged."""
+        try:
+            self._requests.respond(answer, *more)
+        except DATA_ERRORS as error:
+            workflow.logger.warning("A %s signal did not hold an answer: %s", RESPOND, error)
+
     @workflow.signal(name=REPORT_PROGRESS)
     def report_progress(self, report: Any = None, *_: Any) -> None:
         """Internal: an activity tells of a response under way (`ProgressReport`)."""
@@ -311,6 +391,26 @@ class AgentWorkflow:
                 self._shown.show(self._input, state, registered=self._ledger.search_attributes)
         except DATA_ERRORS:  # no run ends for what is only shown
             workflow.logger.exception("What the run is doing cannot be shown.")
+
+
+def _restored(carried: Any) -> tuple[Ledger, Exception | None]:
+    """The ledger that a history begins with, or why it cannot be used.
+
+    Updates are checked before the run begins, so what they are about must be there.
+    """
+    if carried is None:
+        return Ledger(state=AgentState()), None
+    try:
+        ledger = Ledger.model_validate(carried)
+    except DATA_ERRORS as error:
+        return Ledger(state=AgentState()), error
+    if ledger.conversation is not None:
+        ledger.conversation.start = None  # it stands in this history's first event, where activities read it
+    return ledger, None
+
+
+def _refused_answer(error: Exception) -> ApplicationError:
+    return ApplicationError(str(error), type=REFUSED_ANSWER, non_retryable=True)
 
 
 def _log_unusable(error: Exception) -> None:

@@ -35,6 +35,10 @@ WORKFLOW_TYPE = "AgentWorkflow"
 PROGRESS_QUERY = "progress"
 CANCEL_SIGNAL = "cancel"
 STEER_SIGNAL = "steer"
+RESPOND = "respond"
+"""The name of an update, and of a signal: how an input request is answered."""
+REFUSED_ANSWER = "refused_answer"
+"""The type of the error with which an update `respond` is refused."""
 
 
 class TaskQueue(StrEnum):
@@ -80,6 +84,25 @@ class OnAmbiguousCreate(StrEnum):
 
     RETRY_ONCE = "retry_once"
     FAIL = "fail"
+
+
+class OnRefusal(StrEnum):
+    """What happens when the provider refuses to go on: the quota is used up, the key is revoked, the model is gone.
+
+    `auto`: the run waits for its owner once it has a response that would otherwise have been paid for in vain; before
+    that it fails at once.
+    """
+
+    AUTO = "auto"
+    PAUSE = "pause"
+    FAIL = "fail"
+
+
+class OnLimit(StrEnum):
+    """What happens when a limit of the run is reached: it ends with what it has, or its owner may raise the limit."""
+
+    STOP = "stop"
+    ASK = "ask"
 
 
 class AgentInput(Record, CallersChoice):
@@ -135,6 +158,15 @@ class AgentInput(Record, CallersChoice):
         300, gt=0, description="Seconds for one function call, at most 86400; a tool's own limit may be less."
     )
 
+    # --- when the owner is asked, and the run waits
+    on_refusal: OnRefusal = Field(
+        OnRefusal.AUTO,
+        description="If the provider refuses to go on (quota, key, model): pause until you respond, fail, or auto: "
+        "pause once there is a response to lose.",
+    )
+    on_max_iterations: OnLimit = Field(OnLimit.STOP, description="At the last iteration: stop, or ask for more.")
+    on_deadline: OnLimit = Field(OnLimit.STOP, description="At the deadline: stop, or ask for more time.")
+
     # --- how responses are obtained
     transport: TransportChoice = Field(
         TransportChoice.AUTO, description="auto (by effort and web search), background, stream or websocket."
@@ -186,10 +218,11 @@ class AgentInput(Record, CallersChoice):
 
 
 class AgentStatus(StrEnum):
-    """The status of a run. The last four are final."""
+    """The status of a run. The last four are final. `input_required`: it waits for its owner."""
 
     QUEUED = "queued"
     RUNNING = "running"
+    INPUT_REQUIRED = "input_required"
     COMPLETED = "completed"
     INCOMPLETE = "incomplete"
     FAILED = "failed"
@@ -198,7 +231,7 @@ class AgentStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether the run has ended."""
-        return self not in (AgentStatus.QUEUED, AgentStatus.RUNNING)
+        return self not in (AgentStatus.QUEUED, AgentStatus.RUNNING, AgentStatus.INPUT_REQUIRED)
 
 
 class IncompleteReason(StrEnum):
@@ -274,6 +307,77 @@ class Steer(BaseModel):
     reason: str | None = None
 
 
+class InputRequestKind(StrEnum):
+    """What a run needs from its owner.
+
+    `refusal`: the provider refuses to go on. `limit`: a limit of the run is reached.
+    """
+
+    REFUSAL = "refusal"
+    LIMIT = "limit"
+
+
+class InputRequestStatus(StrEnum):
+    """What has become of an input request.
+
+    `expired`: nobody answered in time, so its default was taken. `resumed`: the time came at which the run goes on by
+    itself. `withdrawn`: the run was stopped, or its time was up.
+    """
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    RESUMED = "resumed"
+    WITHDRAWN = "withdrawn"
+
+
+class Limit(StrEnum):
+    """A limit of a run that its owner can raise."""
+
+    MAX_ITERATIONS = "max_iterations"
+    DEADLINE = "deadline"
+
+
+class InputRequest(BaseModel):
+    """What a run asks its owner. It waits for months at no cost, and is answered by the update or signal `respond`.
+
+    `choices`: the words that can be answered; where `limit` is set, a number as well (a new total of iterations, more
+    seconds). `resume_at`: when the run goes on by itself. `default`: what is taken at `expires_at`. `by`: who answered,
+    as they call themselves.
+    """
+
+    id: str
+    kind: InputRequestKind
+    message: str
+    choices: list[str] = []
+    limit: Limit | None = None
+    error: AgentError | None = None
+    opened_at: datetime
+    expires_at: datetime | None = None
+    default: str | None = None
+    resume_at: datetime | None = None
+    status: InputRequestStatus = InputRequestStatus.OPEN
+    answer: str | None = None
+    by: str | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be answered."""
+        return self.status is InputRequestStatus.OPEN
+
+
+class Respond(BaseModel):
+    """The answer to an input request: what the update and the signal `respond` take.
+
+    `id` may be left out while only one request is open.
+    """
+
+    id: str | None = None
+    answer: Any = None
+    by: str | None = None
+
+
 class AgentState(BaseModel):
     """The answer to the query `progress`. Function calls and steering messages: the newest hundred, in order."""
 
@@ -289,6 +393,7 @@ class AgentState(BaseModel):
     usage: AgentUsage = AgentUsage()
     function_calls: list[CallRecord] = []
     steers: list[Steer] = []
+    input_requests: list[InputRequest] = Field([], description="What the run asks its owner, and what it has asked.")
     waiting: Waiting | None = Field(None, description="What the run waits for that is not its response.")
     cancel_requested: bool = False
     ambiguous_creates: int = 0
@@ -318,6 +423,7 @@ class AgentResult(BaseModel):
     ambiguous_creates: int = 0
     request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
     in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
+    requests: list[InputRequest] = Field([], description="What the run has asked its owner, and who answered what.")
     incomplete_reason: IncompleteReason | str | None = None
     cancel_reason: str | None = None
     artifact_path: str | None = None

@@ -26,6 +26,10 @@ class DeadlinePassed(Exception):
     """The run's time is up."""
 
 
+class HistoryFull(Exception):
+    """The run has waited so often in one iteration that it continues in a new history, in the middle of it."""
+
+
 class RunFailed(Exception):
     """The run cannot continue."""
 
@@ -36,15 +40,25 @@ class RunFailed(Exception):
 
 @dataclass
 class StopRequest:
-    """Whether the run is to stop: set by the `cancel` signal and by Temporal's own cancel alike."""
+    """Whether the run is to stop: set by the `cancel` signal and by Temporal's own cancel alike.
+
+    `is_late`: not cancelled, but its owner was asked for more time, and gave it none.
+    """
 
     requested: bool = False
     reason: str | None = None
+    is_late: bool = False
 
     def make(self, reason: str | None) -> None:
         """Ask the run to stop. The first reason counts."""
         self.requested = True
+        self.is_late = False
         self.reason = self.reason or (cut(reason, _LONGEST_REASON) if reason else None)
+
+    def for_lateness(self) -> None:
+        """The run's time is up, and its owner says so."""
+        if not self.requested:
+            self.requested = self.is_late = True
 
 
 async def ended(handle: ActivityHandle[T], stop: StopRequest) -> T:

@@ -33,6 +33,7 @@ from durable_responses.workflows.contract import (
     CallRecord,
     CallStatus,
     ConversationChoice,
+    OnLimit,
     ResponseUsage,
 )
 
@@ -101,7 +102,8 @@ class Ledger(BaseModel):
     `texts_received` are the steering messages, as histories name them; `workflows.steering` keeps them. `last_text`:
     after a continue-as-new, the text of the last response before it. `most_calls`: how many calls of one response are
     executed, where a worker has said another number than the usual one. `conversation`: None where the run does not
-    know its own.
+    know its own. `asks_at`: when the owner is asked for more time, in place of a deadline. `requests_opened` counts the
+    input requests, `repeats` the answers that were given again.
     """
 
     state: AgentState
@@ -118,6 +120,10 @@ class Ledger(BaseModel):
     last_text: str = ""
     most_calls: int | None = None
     conversation: ConversationSoFar | None = None
+    asks_at: datetime | None = None
+    requests_opened: int = 0
+    repeats: int = 0
+    in_iteration: bool = Field(False, description="Whether the iteration under way has no response yet.")
     no_background: bool = Field(False, description="Whether the server was found to have no background responses.")
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
@@ -125,7 +131,11 @@ class Ledger(BaseModel):
 
     def begin(self, request: AgentInput, now: datetime) -> None:
         """The run starts."""
-        self.deadline = rules.absolute_deadline(request, now)
+        deadline = rules.absolute_deadline(request, now)
+        if request.on_deadline is OnLimit.ASK:
+            self.asks_at = deadline
+        else:
+            self.deadline = deadline
         self.state.max_iterations = rules.max_iterations_for(request)
         self.state.model = request.model
         self.state.started_at = now
@@ -133,11 +143,18 @@ class Ledger(BaseModel):
             in_full = request.conversation is ConversationChoice.FULL
             self.conversation = ConversationSoFar(in_full=in_full, store=not in_full)
             self.state.in_full = in_full
-        self.state.deadline = self.deadline
+        self.state.deadline = deadline
 
     def begin_iteration(self) -> None:
         """A further response is wanted; the one before stays shown until its id is known."""
-        self.state.iteration += 1
+        if not self.in_iteration:  # as it is where a new history took over in the middle of one
+            self.state.iteration += 1
+            self.in_iteration = True
+
+    def iteration_ended(self) -> None:
+        """The iteration has its response, which was given the answers to the calls of the one before."""
+        self.in_iteration = False
+        self.answers = []
 
     @property
     def iterations_left(self) -> int:
@@ -146,7 +163,8 @@ class Ledger(BaseModel):
 
     def response_created(self, response_id: str, status: str, model: str | None) -> None:
         """The provider has taken the request: the run is no longer queued."""
-        self.state.status = AgentStatus.RUNNING
+        if self.state.status is not AgentStatus.INPUT_REQUIRED:
+            self.state.status = AgentStatus.RUNNING
         self.state.waiting = None
         self.state.response_id = response_id
         self.state.response_status = status[:_LONGEST_NAME]
@@ -325,6 +343,7 @@ class Ledger(BaseModel):
             ambiguous_creates=self.state.ambiguous_creates,
             request_changes=self.state.request_changes,
             in_full=self.state.in_full,
+            requests=self.state.input_requests,
             error=self.state.error,
         )
 

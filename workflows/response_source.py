@@ -41,14 +41,25 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.json_text import json_bytes
     from durable_responses.responses_api.models import Response, ResponseStatus
     from durable_responses.workflows import activity_errors, interruptions, rules
+    from durable_responses.workflows.answers import RETRY, STOP
     from durable_responses.workflows.contract import (
         AgentError,
         AgentInput,
         ConversationChoice,
+        InputRequestKind,
+        InputRequestStatus,
         TaskQueue,
         TransportChoice,
     )
-    from durable_responses.workflows.interruptions import DeadlinePassed, RunFailed, Stopped, StopRequest, time_left
+    from durable_responses.workflows.input_requests import InputRequests
+    from durable_responses.workflows.interruptions import (
+        DeadlinePassed,
+        HistoryFull,
+        RunFailed,
+        Stopped,
+        StopRequest,
+        time_left,
+    )
     from durable_responses.workflows.ledger import IN_FULL, Ledger
     from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
     from durable_responses.workflows.rules import AfterFailedCreate, CreateHistory
@@ -59,6 +70,7 @@ _CREATE_WAITS = "the create waits for a free slot or for the provider's answer"
 _EMPTY_PATCH = "empty-output"
 _FAILED_PATCH = "failed-responses-again"
 _LEAVE_PATCH = "given-up-responses"
+_REFUSAL_PATCH = "input-requests"
 _UNKNOWN_PATCH = "unknown-status"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
@@ -91,13 +103,17 @@ class ResponseSource:
     request: AgentInput
     ledger: Ledger
     steering: SteeringMessages
+    requests: InputRequests
     stop: StopRequest
     changed: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._resumed = 0  # times in a row that a refused run has tried again by itself
 
     async def next_response(self) -> ResponseRecord:
         """One response, finished or cut off by the deadline, and recorded in the ledger.
 
-        Raises `Stopped`, `DeadlinePassed`, `RunFailed`.
+        Raises `Stopped`, `DeadlinePassed`, `RunFailed`, `HistoryFull`.
         """
         knows_all = self.request.previous_response_id is None
         creates = CreateHistory(can_rebuild=knows_all and not self.ledger.sends_all)
@@ -118,7 +134,8 @@ class ResponseSource:
                     continue
                 if await self._is_created_again(response, creates):
                     continue
-                self.ledger.answers = []
+                self.ledger.iteration_ended()
+                self._resumed = 0
                 self.steering.given()
                 self.ledger.conversation_grew(create, response)
                 return response
@@ -178,7 +195,14 @@ class ResponseSource:
         return True
 
     async def _is_created_again(self, failed: Response, creates: CreateHistory) -> bool:
-        """Whether a response has failed for a reason that passes; if so, its pause is over. Raises as `_pause` does."""
+        """Whether a response has failed for a reason that passes, or that the owner has mended; if so, that is over.
+
+        Raises as `_pause` does.
+        """
+        refusal = rules.refusal_in(failed)
+        if refusal is not None and await self._goes_on_after(refusal, rules.delay_in(refusal.message)):
+            creates.refused += 1
+            return True
         pause = creates.after_failed_response(failed)
         if pause is None or not workflow.patched(_FAILED_PATCH):  # such runs have ended
             return False
@@ -261,6 +285,15 @@ class ResponseSource:
     async def _wait_for(self, created: CreatedResponse) -> ResponseRecord:
         if created.finished is not None:
             return await self._ended(created.finished)
+        while (response := await self._waited_for(created)) is None:
+            self.changed()
+        if not response.is_finished:
+            return await self._cut_off(response)
+        response.conversation = created.conversation
+        return await self._ended(response)
+
+    async def _waited_for(self, created: CreatedResponse) -> ResponseRecord | None:
+        """The response; None where it is to be waited for once more, because the owner has mended what was refused."""
         handle = self._start_waiting(created)
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
         if not handle.done():
@@ -268,7 +301,7 @@ class ResponseSource:
             await _let_end(handle)
             raise Stopped
         try:
-            response = read(await handle)
+            return read(await handle)
         except UnreadablePayload:
             await self._leave(created.response_id)
             raise
@@ -276,11 +309,17 @@ class ResponseSource:
             if activity_errors.ran_out_of_time(error):
                 await self._cancel_at_provider(created.response_id)
                 raise DeadlinePassed from error
+            if await self._may_be_read_later(created.response_id, error):
+                return None
             return await self._given_up(created.response_id, error)
-        if not response.is_finished:
-            return await self._cut_off(response)
-        response.conversation = created.conversation
-        return await self._ended(response)
+
+    async def _may_be_read_later(self, response_id: str, error: ActivityError) -> bool:
+        retry_after = activity_errors.detail_of(error).retry_after
+        try:
+            return await self._goes_on_after(activity_errors.error_of(error), retry_after, is_under_way=True)
+        except (Stopped, DeadlinePassed):
+            await self._cancel_at_provider(response_id)
+            raise
 
     def _start_waiting(self, created: CreatedResponse) -> ActivityHandle[ResponseRecord]:
         deadline = self.ledger.deadline
@@ -491,6 +530,10 @@ class ResponseSource:
             self.ledger.send_all()
         self.changed()
         out_of_time = activity_errors.ran_out_of_time(error) or failure is FailureType.DEADLINE_PASSED
+        if decision is AfterFailedCreate.FAIL and not (self.stop.requested or out_of_time):
+            refused, retry_after = activity_errors.error_of(error), activity_errors.detail_of(error).retry_after
+            if await self._goes_on_after(refused, retry_after, is_under_way=creates.interrupted is not None):
+                return
         if creates.interrupted and (self.stop.requested or out_of_time or decision is AfterFailedCreate.FAIL):
             await self._leave(creates.interrupted)
         if self.stop.requested:
@@ -503,6 +546,34 @@ class ResponseSource:
             pause = activity_errors.delay_asked_for(error) or timedelta(seconds=creates.pause)
             why = activity_errors.error_of(error).message
             await self._pause(pause, "the provider did not take the create", creates.turned_away, why)
+
+    async def _goes_on_after(self, error: AgentError, retry_after: float | None, *, is_under_way: bool = False) -> bool:
+        """Whether a run that the provider refused goes on, once its owner, or the time, has mended that.
+
+        Raises `Stopped`, `DeadlinePassed`, `HistoryFull`.
+        """
+        if not rules.is_refusal(error):
+            return False
+        if not rules.waits_for_owner(self.request.on_refusal, self.ledger.responses, is_under_way=is_under_way):
+            return False
+        if not workflow.patched(_REFUSAL_PATCH):  # such runs have failed
+            return False
+        after = rules.resumes_after(retry_after, self._resumed)
+        asked = self.requests.open(
+            InputRequestKind.REFUSAL,
+            f"The provider refuses to go on: {error.message} Answer {RETRY} when that is mended, or {STOP}.",
+            (RETRY, STOP),
+            error=rules.fit_error(error),
+            resume_at=workflow.now() + timedelta(seconds=after) if after else None,
+        )
+        closed = await self.requests.closed(asked)
+        if closed.answer == STOP:
+            return False
+        self._resumed = self._resumed + 1 if closed.status is InputRequestStatus.RESUMED else 0
+        is_full = workflow.info().is_continue_as_new_suggested() and self.ledger.fits_beside(json_bytes(self.request))
+        if is_full and not is_under_way:
+            raise HistoryFull
+        return True
 
     def _goes_on_without_background(self, error: ActivityError) -> bool:
         """Whether nothing was created because the server has no background, and the choice is ours: then by stream."""

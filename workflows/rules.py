@@ -51,6 +51,8 @@ from durable_responses.workflows.contract import (
     ConversationChoice,
     IncompleteReason,
     OnAmbiguousCreate,
+    OnRefusal,
+    ResponseUsage,
     TransportChoice,
 )
 
@@ -462,6 +464,51 @@ def continues_with_steering(step: NextStep, *, iterations_left: int) -> bool:
     return can_be_continued and iterations_left > 0
 
 
+# --- when the provider refuses to go on ---------------------------------------------------------------------------
+
+_REFUSALS = frozenset({FailureType.QUOTA_EXHAUSTED, FailureType.AUTHENTICATION_FAILED, FailureType.NOT_FOUND})
+_MODEL_GONE = re.compile(r"\bmodel[_ ](?:not[_ ]found|not[_ ]exist|unavailable)|deprecated_model|model.{0,200}"
+                         r"(?:does not exist|not found|no access|deprecated|retired)", re.IGNORECASE)  # fmt: skip
+_FIRST_PROBE, _LONGEST_PROBE = 60.0, 3600.0  # seconds
+_HAS_ENDED = frozenset({ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE})
+
+
+def is_refusal(error: AgentError) -> bool:
+    """Whether the provider refuses what only the run's owner can mend: the quota, the key, the model."""
+    if error.type in _REFUSALS:
+        return True
+    return error.type == FailureType.BAD_REQUEST and bool(_MODEL_GONE.search(f"{error.code or ''} {error.message}"))
+
+
+def waits_for_owner(policy: OnRefusal, responses: list[ResponseUsage], *, is_under_way: bool) -> bool:
+    """Whether a run that is refused waits for its owner: by itself only if there is a response to lose.
+
+    `is_under_way`: a response was created that is not read yet.
+    """
+    if policy is OnRefusal.AUTO:
+        return is_under_way or any(response.status in _HAS_ENDED for response in responses)
+    return policy is OnRefusal.PAUSE
+
+
+def resumes_after(asked_for: float | None, resumed: int) -> float | None:
+    """Seconds after which a refused run tries again by itself; None where the provider names no time.
+
+    `resumed`: how often it has done so before, in vain: then a minute, doubling up to an hour, unless it is longer.
+    """
+    if not asked_for:
+        return None
+    again = min(_FIRST_PROBE * 2.0 ** min(resumed - 1, 10), _LONGEST_PROBE) if resumed else 0.0
+    return max(asked_for, again)
+
+
+def refusal_in(response: Response) -> AgentError | None:
+    """The error of a response that has failed because the provider refuses to go on."""
+    if response.status != ResponseStatus.FAILED:
+        return None
+    error = _failed(response)
+    return error if is_refusal(error) else None
+
+
 # --- after a create that brought no response ---------------------------------------------------------------------
 
 
@@ -493,6 +540,7 @@ class CreateHistory:
     turned_away: int = 0
     empty: int = 0
     not_continued: int = 0
+    refused: int = 0
     chain_rejected: bool = False
     interrupted: str | None = None
     can_rebuild: bool = True
@@ -564,7 +612,7 @@ class CreateHistory:
     @property
     def attempt(self) -> int:
         """The number of the next create, sent as `metadata.attempt`: 1 unless one was taken, or may have been."""
-        return 1 + self.ambiguous + self.lost + self.empty + self.failed + self.not_continued
+        return 1 + self.ambiguous + self.lost + self.empty + self.failed + self.not_continued + self.refused
 
 
 def error_of(failure: FailureType | str, message: str, detail: FailureDetail | None) -> AgentError:

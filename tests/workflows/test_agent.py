@@ -581,12 +581,14 @@ async def test_a_failed_get_is_repeated_and_does_not_harm_the_run(agents: Agents
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_get_that_is_not_allowed_ends_the_run(agents: Agents, status: int) -> None:
+async def test_a_get_that_is_not_allowed_ends_a_run_that_does_not_wait_for_its_owner(
+    agents: Agents, status: int
+) -> None:
     """A7."""
     await agents.emulator.control.add_fault(
         Fault(operation=Operation.RETRIEVE, effect=Answer(status=status), times=None)
     )
-    result = await agents.run(asks("think?seconds=5"))
+    result = await agents.run(asks("think?seconds=5", on_refusal="fail"))
     assert result.error is not None
     assert result.error.type == "authentication_failed"
 

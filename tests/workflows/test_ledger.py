@@ -140,6 +140,7 @@ def test_everything_survives_a_continue_as_new() -> None:
 def test_the_result_shows_the_last_response_and_the_sums() -> None:
     run = ledger()
     run.response_ended(response("a", "first", input_tokens=1, output_tokens=2))
+    run.iteration_ended()
     run.begin_iteration()
     run.response_ended(response("b", "second", input_tokens=3, output_tokens=4))
     result = run.result()

@@ -1,0 +1,146 @@
+"""What an answer to an input request is, and which request takes it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from durable_responses.workflows.answers import accepted, request_for, respond_of
+from durable_responses.workflows.contract import (
+    AgentState,
+    InputRequest,
+    InputRequestKind,
+    InputRequestStatus,
+    Limit,
+    Respond,
+)
+from durable_responses.workflows.payloads import Unreadable
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+
+
+def refusal(id_: str = "refusal-1", **fields: Any) -> InputRequest:
+    return InputRequest(
+        id=id_, kind=InputRequestKind.REFUSAL, message="No credit.", choices=["retry", "stop"], opened_at=NOW, **fields
+    )
+
+
+def limit(kind: Limit) -> InputRequest:
+    return InputRequest(
+        id="limit-2", kind=InputRequestKind.LIMIT, message="More?", choices=["stop"], limit=kind, opened_at=NOW
+    )
+
+
+def answered(id_: str = "refusal-1", seconds_ago: float = 0) -> InputRequest:
+    closed_at = NOW - timedelta(seconds=seconds_ago)
+    return refusal(id_, status=InputRequestStatus.ANSWERED, answer="retry", closed_at=closed_at)
+
+
+FORMS: list[tuple[list[object], Respond]] = [
+    ([{"id": "refusal-1", "answer": "retry", "by": "Ada"}], Respond(id="refusal-1", answer="retry", by="Ada")),
+    ([{"answer": 20}], Respond(answer=20)),
+    (["retry"], Respond(answer="retry")),
+    ([20], Respond(answer=20)),
+    (["refusal-1", "retry"], Respond(id="refusal-1", answer="retry")),
+    (["retry", None], Respond(answer="retry")),
+]
+
+
+@pytest.mark.parametrize(("arguments", "respond"), FORMS)
+def test_an_answer_may_be_an_object_or_stand_alone_or_follow_its_id(arguments: list[object], respond: Respond) -> None:
+    assert respond_of(arguments) == respond
+
+
+REFUSED_FORMS: list[tuple[list[object], str]] = [
+    ([], "cannot be used"),
+    ([None], "cannot be used"),
+    ([["retry"]], "cannot be used"),
+    ([{}], "answer: is required"),
+    ([{"id": "refusal-1"}], "answer: is required"),
+    ([{"id": 7, "answer": "retry"}], "id: must be text"),
+    ([{"id": {}, "answer": "retry"}], "id: must be text"),
+    ([{"anser": "retry"}], "anser is not a field of an answer"),
+    (["a", "b", "c"], "cannot be used"),
+    ([Unreadable("its encoding is not json/plain")], "its encoding is not json/plain"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "why"), REFUSED_FORMS)
+def test_what_is_not_an_answer_is_refused_with_the_form_of_one(arguments: list[object], why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        respond_of(arguments)
+    assert '{"id": "refusal-1", "answer": "retry"' in str(caught.value)
+
+
+def test_an_answer_without_an_id_is_for_the_only_open_request() -> None:
+    assert (
+        request_for(Respond(answer="retry"), [answered("refusal-1", 100), refusal("refusal-2")], NOW).id == "refusal-2"
+    )
+
+
+def test_an_answer_with_an_id_may_name_one_that_is_over() -> None:
+    assert (
+        request_for(Respond(id="refusal-1", answer="retry"), [answered(), refusal("refusal-2")], NOW).id == "refusal-1"
+    )
+
+
+REFUSED_IDS: list[tuple[str | None, list[InputRequest], str]] = [
+    ("refusal-9", [refusal()], "has no input request refusal-9; open at the moment: refusal-1"),
+    ("refusal-9", [], "open at the moment: none"),
+    (None, [], "Nothing is asked"),
+    (None, [answered()], "Nothing is asked"),
+    (None, [refusal("refusal-1"), refusal("refusal-2")], r"name the id of one \(refusal-1, refusal-2\)"),
+    (None, [answered("refusal-1", 59), refusal("refusal-2")], "may be meant for the same question"),
+]
+
+
+@pytest.mark.parametrize(("id_", "requests", "why"), REFUSED_IDS)
+def test_an_answer_that_may_be_for_another_question_is_refused(
+    id_: str | None, requests: list[InputRequest], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        request_for(Respond(id=id_, answer="retry"), requests, NOW)
+
+
+ACCEPTED: list[tuple[InputRequest, object, str]] = [
+    (refusal(), "retry", "retry"),
+    (refusal(), " Stop ", "stop"),
+    (limit(Limit.MAX_ITERATIONS), 20, "20"),
+    (limit(Limit.MAX_ITERATIONS), "20", "20"),
+    (limit(Limit.MAX_ITERATIONS), "stop", "stop"),
+    (limit(Limit.DEADLINE), 3600, "3600"),
+    (limit(Limit.DEADLINE), 0.5, "0.5"),
+    (limit(Limit.DEADLINE), "STOP", "stop"),
+]
+
+
+@pytest.mark.parametrize(("request_", "answer", "kept"), ACCEPTED)
+def test_an_answer_is_kept_in_one_form(request_: InputRequest, answer: object, kept: str) -> None:
+    assert accepted(answer, request_, AgentState(iteration=5)) == kept
+
+
+REFUSED: list[tuple[InputRequest, object, str]] = [
+    (refusal(), "maybe", '"maybe" does not answer refusal-1: send retry or stop'),
+    (refusal(), "", '"" does not answer'),
+    (refusal(), True, "must be text or a number"),
+    (refusal(), ["retry"], "must be text or a number"),
+    (refusal(), {"action": "retry"}, "must be text or a number"),
+    (limit(Limit.MAX_ITERATIONS), 5, "from 6 to 1000"),
+    (limit(Limit.MAX_ITERATIONS), 1001, "from 6 to 1000"),
+    (limit(Limit.MAX_ITERATIONS), 6.5, "from 6 to 1000"),
+    (limit(Limit.MAX_ITERATIONS), 10**5000, "must be text or a number"),
+    (limit(Limit.MAX_ITERATIONS), "9" * 5000, "from 6 to 1000"),
+    (limit(Limit.MAX_ITERATIONS), "more", "or stop"),
+    (limit(Limit.DEADLINE), 0, "at most 2592000"),
+    (limit(Limit.DEADLINE), "nan", "at most 2592000"),
+    (limit(Limit.DEADLINE), "inf", "at most 2592000"),
+    (limit(Limit.DEADLINE), 2592001, "at most 2592000"),
+]
+
+
+@pytest.mark.parametrize(("request_", "answer", "why"), REFUSED, ids=range(len(REFUSED)))
+def test_what_a_request_does_not_take_is_refused_with_what_it_takes(
+    request_: InputRequest, answer: object, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        accepted(answer, request_, AgentState(iteration=5))

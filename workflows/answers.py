@@ -1,0 +1,165 @@
+"""The answers to input requests, as plain Python: what an answer is, which request it is for, whether that takes it.
+
+An update's validator asks before anything is written to history, its handler obeys. All is total over what anybody may
+send; every refusal is one sentence that says what to send instead.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import isfinite
+
+from pydantic import ValidationError
+
+from durable_responses.json_text import cut, well_formed
+from durable_responses.workflows import rules
+from durable_responses.workflows.contract import AgentState, InputRequest, InputRequestStatus, Limit, Respond
+from durable_responses.workflows.payloads import Unreadable
+
+RETRY, STOP = "retry", "stop"
+MOST_ITERATIONS = 1000
+LONGEST_EXTENSION = timedelta(days=30)
+
+_LONGEST_BY = 200  # bytes
+_LONGEST_SHOWN = 200  # characters of an answer that is refused
+_MEANT_FOR_THE_LAST = timedelta(minutes=1)
+_FORM = 'Send one JSON object such as {"id": "refusal-1", "answer": "retry", "by": "Ada"}.'
+
+
+def respond_of(arguments: Sequence[object]) -> Respond:
+    """What the arguments of `respond` say: one object, an answer alone, or id and answer. Raises `ValueError`."""
+    unreadable = next((argument for argument in arguments if isinstance(argument, Unreadable)), None)
+    if unreadable is not None:
+        raise ValueError(f"The answer cannot be used: {unreadable.why}. {_FORM}")
+    match list(arguments):
+        case [dict() as given] | [dict() as given, None]:
+            return _parsed(given)
+        case [str() | bool() | int() | float() as answer] | [str() | bool() | int() | float() as answer, None]:
+            return Respond(answer=answer)
+        case [str() as id_, answer]:
+            return _parsed({"id": id_, "answer": answer})
+        case _:
+            raise ValueError(f"The answer cannot be used. {_FORM}")
+
+
+def _parsed(given: dict[object, object]) -> Respond:
+    unknown = sorted(str(name) for name in given if name not in Respond.model_fields)
+    if unknown:
+        raise ValueError(f"{unknown[0][:_LONGEST_SHOWN]} is not a field of an answer. {_FORM}")
+    try:
+        respond = Respond.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{rules.place_of(first)}: {rules.what_is_expected(first)}. {_FORM}") from None
+    if respond.answer is None:
+        raise ValueError(f"answer: is required. {_FORM}")
+    return respond
+
+
+def request_for(respond: Respond, requests: Sequence[InputRequest], now: datetime) -> InputRequest:
+    """The input request that an answer is for. Raises `ValueError`.
+
+    One without an id, sent twice, must not answer the question after the one that it was meant for: so it has to name
+    the id within a minute of another answer.
+    """
+    still_open = [request for request in requests if request.is_open]
+    names = ", ".join(request.id for request in still_open) or "none"
+    if respond.id is not None:
+        found = next((request for request in requests if request.id == respond.id), None)
+        if found is None:
+            shown = well_formed(respond.id[:_LONGEST_SHOWN])
+            raise ValueError(f"This run has no input request {shown}; open at the moment: {names}.")
+        return found
+    if not still_open:
+        raise ValueError("Nothing is asked at the moment.")
+    if len(still_open) > 1:
+        raise ValueError(f"Several input requests are open: name the id of one ({names}).")
+    answered = [request.closed_at for request in requests if request.answer is not None and request.closed_at]
+    if answered and now - max(answered) < _MEANT_FOR_THE_LAST:
+        raise ValueError(
+            f"Another answer came less than a minute ago, and this one may be meant for the same question: name the "
+            f"id ({names})."
+        )
+    return still_open[0]
+
+
+def accepted(answer: object, request: InputRequest, state: AgentState) -> str:
+    """An answer as it is kept, if the request takes it. Raises `ValueError`."""
+    text = _text_of(answer)
+    chosen = next((choice for choice in request.choices if choice.casefold() == text.strip().casefold()), None)
+    if chosen is not None:
+        return chosen
+    match request.limit:
+        case Limit.MAX_ITERATIONS:
+            return _iterations(text, state)
+        case Limit.DEADLINE:
+            return _seconds(text)
+        case None:
+            raise ValueError(f"{_shown(text)} does not answer {request.id}: send {_either(request.choices)}.")
+
+
+def check_open(request: InputRequest) -> None:
+    """Raise `ValueError` for a request that is over."""
+    if not request.is_open:
+        raise ValueError(f"{request.id} is already over: {outcome(request)}.")
+
+
+def outcome(request: InputRequest) -> str:
+    """What has become of an input request, in words."""
+    match request.status:
+        case InputRequestStatus.OPEN:
+            return "open"
+        case InputRequestStatus.ANSWERED:
+            return f"answered {request.answer}" + (f" by {request.by}" if request.by else "")
+        case InputRequestStatus.EXPIRED:
+            return f"nobody answered in time, so {request.default} was taken"
+        case InputRequestStatus.RESUMED:
+            return "the run went on by itself when its time had come"
+        case InputRequestStatus.WITHDRAWN:
+            return "the run was stopped, or its time was up"
+
+
+def named(by: str | None) -> str | None:
+    """Who answered, on one line."""
+    return cut(" ".join(by.split()), _LONGEST_BY) or None if by else None
+
+
+def _iterations(text: str, state: AgentState) -> str:
+    try:
+        wanted = int(text)
+    except ValueError:
+        wanted = 0
+    if not state.iteration < wanted <= MOST_ITERATIONS:
+        raise ValueError(
+            f"{_shown(text)} is not a new limit: send a whole number of iterations from {state.iteration + 1} to "
+            f"{MOST_ITERATIONS}, or {STOP}."
+        )
+    return str(wanted)
+
+
+def _seconds(text: str) -> str:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    longest = LONGEST_EXTENSION.total_seconds()
+    if not (isfinite(seconds) and 0 < seconds <= longest):
+        raise ValueError(
+            f"{_shown(text)} is not a time: send the seconds that the run may go on, at most {longest:.0f}, or {STOP}."
+        )
+    return f"{seconds:g}"
+
+
+def _text_of(answer: object) -> str:
+    if isinstance(answer, str):
+        return well_formed(answer)
+    if isinstance(answer, int | float) and not isinstance(answer, bool) and abs(answer) < 10**12:
+        return f"{answer:g}" if isinstance(answer, float) else str(answer)
+    raise ValueError("The answer must be text or a number.")
+
+
+def _shown(text: str) -> str:
+    return f'"{" ".join(text[:_LONGEST_SHOWN].split())}"'
+
+
+def _either(choices: Sequence[str]) -> str:
+    return " or ".join(choices)
