@@ -2,20 +2,25 @@
 
 import asyncio
 import json
+import socket
 import sys
 import tempfile
 from pathlib import Path
 
-from dev.screenshots.browser import Page, chromium
+from dev.screenshots.browser import Page, chromium, find_chromium
+from dev.screenshots.recording import DARK, LIGHT, find_tmux, moving, terminal
 from dev.screenshots.runs import FINISHED, WRITING, make
 from durable_responses.connection import connect
 from durable_responses.embedded import ensure_running, stop
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.process import leave
 from durable_responses.provider import ProviderKind, configured_provider
-from durable_responses.settings import Settings, SetupError, configured_address
+from durable_responses.settings import Settings, SetupError, child_environment, configured_address
 from durable_responses.stack_file import StackFile
 
+_PROGRAMS = Path(sys.executable).parent
+_COLUMNS_OF_TERMINAL, _ROWS = 100, 28
+_COMMAND = 'durable-responses run "What is still open before Fernwick 2.0 can ship?" --effort high'
 _COLUMNS = ["Status", "Workflow ID", "AgentStatus", "AgentModel", "AgentIteration", "AgentTenant", "Start"]
 
 
@@ -25,17 +30,29 @@ async def _main(folder: Path) -> None:
         raise SetupError(
             "The pictures show the embedded stack: unset TEMPORAL_ADDRESS, OPENAI_API_KEY and OPENAI_BASE_URL."
         )
+    find_tmux()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as state:
         settings = settings.model_copy(update={"state_folder": Path(state)})
-        async with chromium() as page:
-            try:
-                stack = await ensure_running(settings, _tell)
-                assert stack is not None
-                jobs = Jobs(await connect(settings), settings.task_queue)
-                await make(jobs, stack)
+        try:
+            stack = await ensure_running(settings, _tell)
+            assert stack is not None
+            await _record(folder, Path(state))
+            find_chromium()  # the pictures of the terminal need none
+            jobs = Jobs(await connect(settings), settings.task_queue)
+            await make(jobs, stack)
+            async with chromium() as page:
                 await _take_all(page, stack, jobs, folder)
-            finally:
-                await stop(settings, _tell)
+        finally:
+            await stop(settings, _tell)
+
+
+async def _record(folder: Path, state: Path) -> None:
+    """A run on a terminal, from the command to its answer, for pages that are light and for such that are dark."""
+    variables = {"AGENT_STATE_FOLDER": str(state), "PATH": f"{_PROGRAMS}:{child_environment()['PATH']}"}
+    async with terminal(_COLUMNS_OF_TERMINAL, _ROWS, Path.cwd(), variables) as shell:
+        pictures = await shell.type(_COMMAND)
+    for name, theme in (("panel-light.svg", LIGHT), ("panel-dark.svg", DARK)):
+        _save(folder, name, moving(pictures, _COLUMNS_OF_TERMINAL, theme).encode())
 
 
 async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> None:
@@ -44,7 +61,7 @@ async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> N
     await page.evaluate(f"localStorage.setItem('namespace-workflow-table-columns', {_columns(stack.namespace)})")
     await page.show(runs, "AgentTenant")
     await page.wait_for("gpt-5.4-mini")
-    _save(folder, "runs.png", await page.take(457))
+    _save(folder, "runs.png", await page.take(493))
     finished, writing = [f"{runs}/{job_id}/{(await jobs.state(job_id)).run_id}" for job_id in (FINISHED, WRITING)]
     await page.show(f"{finished}/history", "create response 3")
     await page.click("Descending")
@@ -56,6 +73,8 @@ async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> N
     _save(folder, "user-metadata.png", await page.take(1010))
     await page.show(f"{writing}/pending-activities", "await_response")
     await page.wait_for("preview")
+    # A worker's identity names its machine, which is nobody's business.
+    await page.replace(f"@{socket.gethostname()}", "@worker-1")
     _save(folder, "pending-activity.png", await page.take(700))
 
 

@@ -64,6 +64,12 @@ class Page:
         buttons = "[...document.querySelectorAll('button')]"
         await self.evaluate(f"{buttons}.find(each => each.innerText.trim() === {json.dumps(label)}).click()")
 
+    async def replace(self, text: str, by: str) -> None:
+        """Show another text wherever the page shows this one."""
+        walk = "document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)"
+        put = f"walk.currentNode.data = walk.currentNode.data.replaceAll({json.dumps(text)}, {json.dumps(by)})"
+        await self.evaluate(f"{{ const walk = {walk}; while (walk.nextNode()) {put}; }}")
+
     async def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
         answer = await self._command("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
@@ -94,10 +100,7 @@ class Page:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Page]:
     """A browser with one page; it ends with the block. Raises `ChromiumMissing`."""
-    path = child_environment().get("PATH")
-    program = next(filter(None, (shutil.which(name, path=path) for name in _PROGRAMS)), None)
-    if program is None:
-        raise ChromiumMissing("No Chromium was found: install it (Debian: `apt-get install chromium`).")
+    program = find_chromium()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             *(program, "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}"),
@@ -117,6 +120,15 @@ async def chromium() -> AsyncIterator[Page]:
         finally:
             process.kill()
             await process.wait()
+
+
+def find_chromium() -> str:
+    """The path of a Chromium. Raises `ChromiumMissing`."""
+    path = child_environment().get("PATH")
+    for name in _PROGRAMS:
+        if program := shutil.which(name, path=path):
+            return program
+    raise ChromiumMissing("No Chromium was found: install it (Debian: `apt-get install chromium`).")
 
 
 async def _page_of(process: asyncio.subprocess.Process) -> str:

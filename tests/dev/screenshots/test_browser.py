@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.screenshots.browser import chromium
+from dev.screenshots.browser import ChromiumMissing, chromium, find_chromium
 from durable_responses.settings import child_environment
 from tests.support.processes import CHECKOUT
 
@@ -23,9 +23,15 @@ async def take(folder: Path, **variables: str) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def test_without_a_chromium_it_says_what_to_install(tmp_path: Path) -> None:
+async def test_without_a_terminal_it_says_what_to_install(tmp_path: Path) -> None:
     code, said = await take(tmp_path, PATH=str(tmp_path))
-    assert (code, said) == (1, "No Chromium was found: install it (Debian: `apt-get install chromium`).\n")
+    assert (code, said) == (1, "No tmux was found: install it (Debian: `apt-get install tmux`).\n")
+
+
+def test_without_a_chromium_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ChromiumMissing, match=r"No Chromium was found: install it \(Debian: `apt-get"):
+        find_chromium()
 
 
 @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "TEMPORAL_ADDRESS"])
@@ -42,4 +48,6 @@ async def test_a_page_is_shown_clicked_and_taken() -> None:
         await page.show(f"data:text/html,{button}<svg><text>drawn</text></svg>", "drawn")
         await page.click("press")
         await page.wait_for("pressed")
+        await page.replace("drawn", "hidden")
+        await page.wait_for("hidden")
         assert (await page.take(200)).startswith(b"\x89PNG")
