@@ -15,7 +15,8 @@ _PATIENCE = 2.5  # seconds for one question to the Temporal server
 # ├── JobExists
 # ├── InvalidInput
 # │   ├── StillRunning
-# │   └── KeyReused
+# │   ├── KeyReused
+# │   └── AnswerRefused
 # ├── TemporalNotAnswering
 # └── TemporalRefused
 
@@ -72,6 +73,10 @@ class KeyReused(InvalidInput):
         super().__init__(
             f"The idempotency_key was used for job {job_id} with other arguments: use a new key, or the same arguments."
         )
+
+
+class AnswerRefused(InvalidInput):
+    """What was said does not answer an input request of the run. The message is the run's own sentence."""
 
 
 class TemporalNotAnswering(JobError):

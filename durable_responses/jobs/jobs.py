@@ -47,6 +47,7 @@ from durable_responses.jobs.job_view import (
     with_live_text,
     with_what_was_known,
 )
+from durable_responses.jobs.responding import Responded, by_signal, by_update, noted, over, request_meant
 from durable_responses.jobs.server_clock import ServerClock
 from durable_responses.jobs.server_records import (
     Records,
@@ -76,6 +77,7 @@ from durable_responses.workflows.contract import (
     AgentResult,
     AgentState,
     AgentStatus,
+    Respond,
     TaskQueue,
 )
 from durable_responses.workflows.rules import parse_input, unusable_steering_message
@@ -236,12 +238,27 @@ class Jobs:
         except JobNotFound:  # a closed run takes no signals; it was open a moment ago
             raise has_ended from None
 
+    async def respond(self, job_id: str, request_id: str | None, answer: object, by: str | None = None) -> Responded:
+        """Answer what a run asks its owner; `by`: who answers, in their own words.
+
+        Without a request id the answer is for the only request that is open. Without a worker the answer is kept by the
+        server. Raises `JobNotFound`, `AnswerRefused`.
+        """
+        view = await self.state(job_id)
+        if view.is_closed:
+            return over(view, request_id)
+        respond = Respond(id=request_meant(view, request_id), answer=answer, by=by)
+        if view.worker_running and (responded := await by_update(self._client, job_id, respond)) is not None:
+            return responded
+        if not await by_signal(self._client, job_id, respond):
+            return over(await self._ended(job_id), respond.id)
+        return noted(job_id, respond.id, perhaps_taken=view.worker_running)
+
     async def result(self, job_id: str) -> AgentResult:
         """Wait until the run has closed, and return its result, whatever its status. Raises `JobNotFound`."""
-        async for view in self.watch(job_id):
-            if view.result is not None:
-                return view.result
-        raise AssertionError("watching ends with the result")
+        result = (await self._ended(job_id)).result
+        assert result is not None
+        return result
 
     async def cancel(self, job_id: str, reason: str | None = None, *, patience: float = 5.0) -> JobView:
         """Ask a run to stop, wait up to `patience` seconds for its end, and return what is then known.
@@ -320,6 +337,13 @@ class Jobs:
             if changed or (signs_of_life and seen.last_sign != view.last_sign):
                 view = seen
                 yield view
+
+    async def _ended(self, job_id: str) -> JobView:
+        """Wait until the run has closed."""
+        async for view in self.watch(job_id):
+            if view.is_closed:
+                return view
+        raise AssertionError("watching ends with the result")
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
