@@ -271,8 +271,9 @@ async def _work(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
     from durable_responses.settings import Settings
 
     wanted = inspect.signature(work).parameters.keys() & _HANDED_IN
-    settings = Settings.load()
-    handed_in: dict[str, Any] = {"output": output, "settings": settings}
+    handed_in: dict[str, Any] = {"output": output}
+    if wanted - {"output"}:
+        handed_in["settings"] = settings = Settings.load()
     if "connection" in wanted:
         from durable_responses.embedded import ensure_readable
 

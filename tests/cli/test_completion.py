@@ -52,6 +52,12 @@ def test_zsh_uses_the_same_through_its_own_door() -> None:
     assert script("zsh").startswith("autoload -U +X bashcompinit && bashcompinit\n")
 
 
+def test_a_project_file_that_is_wrong_does_not_disturb_a_shell(tmp_path: Path) -> None:
+    (tmp_path / "durable-responses.toml").write_text("This is not TOML.")
+    told = subprocess.run([*COMMAND, "completion", "bash"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (told.returncode, told.stderr) == (0, "")
+
+
 def test_fish_has_a_line_for_each_command_and_option() -> None:
     lines = script("fish").splitlines()
     assert all(any(f"-a {name} -d " in line for line in lines) for name in COMMANDS)

@@ -57,6 +57,30 @@ async def test_after_its_end_the_stack_is_started_again_by_whoever_looks_at_runs
     assert "with one" in watched.err
 
 
+async def test_the_whole_stack_works_as_the_project_file_says(fresh: Shell) -> None:
+    """From a folder of the project: model, tools and workspace are the file's, for the worker in the background too."""
+    folder = fresh.folder / "project"
+    (folder / "src").mkdir(parents=True)
+    (folder / "data").mkdir()
+    (folder / "my_tools.py").write_text(
+        "from durable_responses import Effect, ToolContext, tool\n\n\n@tool(effect=Effect.PURE)\n"
+        'def whereabouts(context: ToolContext) -> str:\n    """Where this is."""\n    return str(context.workspace)\n'
+    )
+    file = folder / "durable-responses.toml"
+    file.write_text(
+        'AGENT_MODEL = "scenario:calls?iterations=1"\nAGENT_TOOL_MODULES = ["my_tools"]\nAGENT_WORKSPACE = "data"\n'
+    )
+    shell = Shell(folder / "src", fresh.env, fresh.jobs)
+    done = await shell.run("run", "Where are you?", "--effort", "low", "--tool", "whereabouts", timeout=90)
+    assert done.code == COMPLETED, done.err
+    shown = (await shell.run("show", "--json")).out
+    assert str(folder.resolve() / "data") in shown
+    assert (await shell.run("status", "--json")).json["model"] == "scenario:calls?iterations=1"
+    # Another folder of the project is the same project, so nothing is started again.
+    again = await Shell(folder, fresh.env, fresh.jobs).run("run", "Again.", "--tool", "whereabouts", timeout=60)
+    assert (again.code, "start" in again.err.lower().replace("started again", "")) == (COMPLETED, False)
+
+
 async def test_up_serves_runs_until_ctrl_c(fresh: Shell) -> None:
     up = await fresh.spawn("up")
     assert up.stdout is not None

@@ -188,6 +188,29 @@ def run(
     )
 
 
+async def test_what_a_project_file_says_is_told_before_and_after_the_server_is_loaded(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "durable-responses.toml").write_text('AGENT_MODEL = "of the file"\nAGENT_MCP_WAIT = 33\n')
+    lines = [line_of(message) for message in (INITIALIZE, INITIALIZED, LIST)]
+    told = []
+    for command in (WITH_DOOR, WITHOUT_DOOR):
+        done = run(command, b"".join(lines), project)
+        told.append(json.loads(done.stdout.splitlines()[-1])["result"])
+    assert told[0] == told[1]
+    assert "of the file" in json.dumps(told[0])
+    assert "33 s" in json.dumps(told[0])
+
+
+async def test_a_project_file_that_is_wrong_is_what_the_waiting_requests_are_answered(tmp_path: Path) -> None:
+    file = tmp_path / "durable-responses.toml"
+    file.write_text("AGENT_MODEL = gpt\n")
+    async with serving(tmp_path) as server:
+        server.send(INITIALIZE, INITIALIZED, LIST, CALL)
+        answers = [await server.message() for _ in range(3)]
+    assert answers[-1]["error"]["message"].startswith(f"{file}, line 1 is not valid TOML: ")
+
+
 # --- when the server cannot be loaded ------------------------------------------------------------------------------
 
 
