@@ -7,6 +7,20 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+SUPPORTED = re.compile(r"'[^']*'")
+EXPECTED_TYPES = {
+    "string_type": "a string",
+    "bool_type": "a boolean",
+    "bool_parsing": "a boolean",
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a decimal",
+    "float_parsing": "a decimal",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "list_type": "an array",
+}
 UNION_BRANCH = re.compile(r"str|int|float|bool|(list|dict)\[.*\]")
 
 
@@ -112,13 +126,65 @@ def from_validation(error: ValidationError) -> ApiError:
     if kind == "extra_forbidden":
         return invalid(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
     if kind in ("literal_error", "enum"):
-        return invalid(_unsupported(param, problem), param, "invalid_value")
+        supported = SUPPORTED.findall(str(problem.get("ctx", {}).get("expected", "")))
+        listed = f"{', '.join(supported[:-1])}{',' if len(supported) > 2 else ''} and {supported[-1]}"
+        listed = listed if len(supported) > 1 else "".join(supported)
+        return invalid(
+            f"Invalid value: '{_shown(problem['input'])}'. Supported values are: {listed}.", param, "invalid_value"
+        )
+    if expected := EXPECTED_TYPES.get(kind):
+        given = _kind_of(problem["input"])
+        return invalid(
+            f"Invalid type for '{param}': expected {expected}, but got {given} instead.", param, "invalid_type"
+        )
+    if bounds := _out_of_bounds(problem):
+        message, code = bounds
+        return invalid(f"Invalid '{param}': {message}", param, code)
     return invalid(f"Invalid value for '{param}': {problem['msg']}.", param, "invalid_value")
 
 
-def _unsupported(param: str, problem: ErrorDetails) -> str:
-    expected = problem.get("ctx", {}).get("expected", "")
-    return f"Invalid value: '{_shown(problem['input'])}' for '{param}'. Supported values are: {expected}."
+def _out_of_bounds(problem: ErrorDetails) -> tuple[str, str] | None:
+    """What is said of a value of the right type that is too small or too large, or of another form; and the code."""
+    context, value = problem.get("ctx", {}), problem["input"]
+    number = "integer" if isinstance(value, int) else "decimal"
+    match problem["type"]:
+        case "string_pattern_mismatch":
+            pattern = context["pattern"]
+            said = f"string does not match pattern. Expected a string that matches the pattern '{pattern}'."
+            return said, "invalid_value"
+        case "string_too_long":
+            longest = context["max_length"]
+            said = f"string too long. Expected a string with maximum length {longest}, but got a string with length "
+            return f"{said}{len(value)} instead.", "string_above_max_length"
+        case "string_too_short":
+            said = (
+                f"empty string. Expected a string with minimum length {context['min_length']}, but got an empty string"
+            )
+            return f"{said} instead.", "empty_string"
+        case "greater_than_equal":
+            said = f"{number} below minimum value. Expected a value >= {context['ge']}, but got {value} instead."
+            return said, f"{number}_below_min_value"
+        case "less_than_equal":
+            said = f"{number} above maximum value. Expected a value <= {context['le']}, but got {value} instead."
+            return said, f"{number}_above_max_value"
+        case "too_long" if isinstance(value, dict):
+            most = context["max_length"]
+            said = f"too many properties. Expected an object with at most {most} properties, but got an object with "
+            return f"{said}{len(value)} properties instead.", "object_above_max_properties"
+        case _:
+            return None
+
+
+def _kind_of(value: Any) -> str:
+    kinds = {
+        str: "a string",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a decimal",
+        dict: "an object",
+        list: "an array",
+    }
+    return kinds.get(type(value), "null")
 
 
 def _shown(value: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError
 
 from durable_responses.emulator.objects.api_errors import from_validation
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
@@ -46,10 +46,10 @@ class TextFormat(Options):
     """The request's `text.format`. `schema` is the JSON schema that the answer must follow."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
-    name: str | None = Field(None, pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    name: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")
     description: str | None = None
     json_schema: dict[str, Any] | None = Field(None, alias="schema")
-    strict: bool | None = None
+    strict: StrictBool | None = None
 
 
 class TextRequest(Options):

@@ -1,11 +1,10 @@
 """The checks of a create request that its types cannot express: items, tools, strict schemas."""
 
 import re
-from dataclasses import dataclass
-from typing import Any
 
-from durable_responses.emulator.objects.api_errors import ApiError, invalid
+from durable_responses.emulator.objects.api_errors import invalid
 from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items, parse
+from durable_responses.emulator.objects.schema_checks import SchemaRules
 from durable_responses.responses_api.models import ReasoningEffort
 
 INPUT_ITEM_TYPES = frozenset(
@@ -30,10 +29,6 @@ REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
 CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
-SCHEMA_TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
-NOT_IN_STRICT_MODE = frozenset(
-    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
-)
 EFFORTLESS_MODEL_PREFIX = "plain-"
 NOT_WITH_MINIMAL_EFFORT = frozenset({"web_search", "web_search_preview", "code_interpreter", "image_generation"})
 
@@ -97,13 +92,24 @@ def check_model(request: CreateBody) -> None:
 
 def _check_format(request: CreateBody) -> None:
     form = request.text.format if request.text else None
-    if form is None or form.type != "json_schema":
+    if form is None:
+        return
+    if "type" not in form.model_fields_set:
+        raise invalid(
+            "Missing required parameter: 'text.format.type'.", "text.format.type", "missing_required_parameter"
+        )
+    if form.type != "json_schema":
+        if others := sorted(form.model_dump(by_alias=True, exclude_unset=True).keys() - {"type"}):
+            param = f"text.format.{others[0]}"
+            raise invalid(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
         return
     for name, value in (("name", form.name), ("schema", form.json_schema)):
         if value is None:
             param = f"text.format.{name}"
             raise invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
-    rules = _Schema(f"response_format '{form.name}'", "text.format.schema", "invalid_json_schema", bool(form.strict))
+    rules = SchemaRules(
+        f"response_format '{form.name}'", "text.format.schema", "invalid_json_schema", bool(form.strict)
+    )
     rules.check_root(form.json_schema)
 
 
@@ -173,68 +179,5 @@ def _check_tool(tool: Item, param: str) -> None:
     if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
         raise invalid(f"Invalid '{param}.name': expected 1 to 64 of a-z, A-Z, 0-9, '_', '-'.", f"{param}.name")
     if tool.get("strict"):
-        rules = _Schema(f"function '{name}'", f"{param}.parameters", "invalid_function_parameters", strict=True)
-        rules.check(tool.get("parameters"), ())
-
-
-@dataclass(frozen=True)
-class _Schema:
-    """The rules of schemas, and those of strict mode:
-    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
-
-    what: str
-    param: str
-    code: str
-    strict: bool
-
-    def check_root(self, schema: Any) -> None:
-        """Raises: ApiError 400 for a schema that cannot be that of an answer."""
-        kind = schema.get("type") if isinstance(schema, dict) else None
-        if kind != "object":
-            shown = "None" if kind is None else kind
-            raise self._invalid(f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{shown}\"'.")
-        self.check(schema, ())
-
-    def check(self, schema: Any, context: tuple[str, ...]) -> None:
-        """Raises: ApiError 400 for a schema, or a part of one, that is none, or that strict mode does not take."""
-        if isinstance(schema, list):
-            for member in schema:
-                self.check(member, context)
-        if not isinstance(schema, dict):
-            return
-        kinds = schema.get("type", [])
-        for kind in kinds if isinstance(kinds, list) else [kinds]:
-            if kind not in SCHEMA_TYPES:
-                raise self._invalid(f"In context={context}, {kind!r} is not valid under any of the given schemas.")
-        if self.strict:
-            self._check_strict(schema, context)
-        for key, value in schema.items():
-            if key in ("enum", "const", "default", "examples"):  # values, no schemas
-                continue
-            named = key in ("properties", "$defs", "definitions") and isinstance(value, dict)
-            for inner, member in value.items() if named else [(key, value)]:
-                self.check(member, (*context, inner))
-
-    def _check_strict(self, schema: Item, context: tuple[str, ...]) -> None:
-        if refused := sorted(NOT_IN_STRICT_MODE & set(schema)):
-            raise self._invalid(f"In context={context}, '{refused[0]}' is not permitted.")
-        if schema.get("type") == "array" and "items" not in schema:
-            raise self._invalid(f"In context={context}, array schema missing items.")
-        if schema.get("type") == "object":
-            self._check_object(schema, context)
-
-    def _invalid(self, problem: str) -> ApiError:
-        return invalid(f"Invalid schema for {self.what}: {problem}", self.param, self.code)
-
-    def _check_object(self, schema: Item, context: tuple[str, ...]) -> None:
-        properties = set(schema.get("properties", {}))
-        fault = None
-        if schema.get("additionalProperties") is not False:
-            fault = "'additionalProperties' is required to be supplied and to be false."
-        elif missing := sorted(properties - set(schema.get("required", []))):
-            fault = (
-                "'required' is required to be supplied and to be an array including every key in properties. "
-                f"Missing '{missing[0]}'."
-            )
-        if fault:
-            raise self._invalid(f"In context={context}, {fault}")
+        rules = SchemaRules(f"function '{name}'", f"{param}.parameters", "invalid_function_parameters", strict=True)
+        rules.check(tool.get("parameters") or {"type": "object"})

@@ -1,6 +1,7 @@
 """The endpoints over HTTP: what no single response can show."""
 
 import asyncio
+import json
 from typing import Any, cast
 
 import httpx
@@ -253,12 +254,39 @@ def _format(**fields: Any) -> dict[str, Any]:
     [
         (_format(), "text.format.schema", "Missing required parameter"),
         ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name", "Missing required parameter"),
-        (_format(name="two words", schema={"type": "object"}), "text.format.name", "pattern"),
+        (
+            _format(name="two words", schema={"type": "object"}),
+            "text.format.name",
+            "Invalid 'text.format.name': string does not match pattern. Expected a string that matches the pattern "
+            "'^[a-zA-Z0-9_-]+$'.",
+        ),
+        (
+            _format(name="a" * 65, schema={"type": "object"}),
+            "text.format.name",
+            "string too long. Expected a string with maximum length 64, but got a string with length 65 instead.",
+        ),
+        (_format(name="", schema={"type": "object"}), "text.format.name", "empty string"),
+        ({"text": {"format": {"name": "a", "schema": {}}}}, "text.format.type", "Missing required parameter"),
+        ({"text": {"format": {"type": "text", "name": "a"}}}, "text.format.name", "Unknown parameter"),
+        ({"text": {"format": {"type": "json_object", "schema": {}}}}, "text.format.schema", "Unknown parameter"),
+        (
+            _format(schema="object"),
+            "text.format.schema",
+            "Invalid type for 'text.format.schema': expected an object, but got a string instead.",
+        ),
+        (_format(schema={"type": "object"}, strict="yes"), "text.format.strict", "expected a boolean"),
+        (_format(schema={"type": "object", "properties": []}), "text.format.schema", "[] is not of type 'object'"),
+        (_format(schema={"type": "object", "required": "a"}), "text.format.schema", "'a' is not of type 'array'"),
+        (_format(schema={"type": "array", "items": {}}), "text.format.schema", "got 'type: \"array\"'"),
         (_format(schema={"type": "string"}), "text.format.schema", "got 'type: \"string\"'"),
         (_format(schema={}), "text.format.schema", "got 'type: \"None\"'"),
         (_format(schema={"anyOf": [{"type": "object"}]}), "text.format.schema", "got 'type: \"None\"'"),
         (_format(schema=OF_NO_TYPE), "text.format.schema", "'text' is not"),
-        ({"text": {"format": {"type": "yaml"}}}, "text.format.type", "Supported values are"),
+        (
+            {"text": {"format": {"type": "yaml"}}},
+            "text.format.type",
+            "Invalid value: 'yaml'. Supported values are: 'text', 'json_object', and 'json_schema'.",
+        ),
         ({"text": {"format": {"type": "text", "shape": 1}}}, "text.format.shape", "Unknown parameter"),
     ],
 )
@@ -268,14 +296,93 @@ async def test_a_text_format_that_is_not_valid_is_refused_as_by_the_api(
     with pytest.raises(BadRequestError) as refused:
         await official.responses.create(**{"model": "m", "input": "Hi.", **fields})
     assert (refused.value.param, said in refused.value.message) == (param, True), refused.value.message
+    assert refused.value.type == "invalid_request_error"
+    assert refused.value.code
 
 
-@pytest.mark.parametrize("keyword", ["allOf", "oneOf", "not", "if", "patternProperties", "dependentRequired"])
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "allOf",
+        "oneOf",
+        "not",
+        "if",
+        "patternProperties",
+        "dependentRequired",
+        "uniqueItems",
+        "minProperties",
+        "contains",
+    ],
+)
 async def test_a_keyword_that_strict_mode_does_not_know_is_refused(official: AsyncOpenAI, keyword: str) -> None:
     inner = {"type": "string", keyword: [{"type": "string"}]}
     schema = {"type": "object", "properties": {"a": inner}, "required": ["a"], "additionalProperties": False}
     with pytest.raises(BadRequestError, match=f"'{keyword}' is not permitted"):
         await official.responses.create(**{"model": "m", "input": "Hi.", **_format(schema=schema, strict=True)})
+
+
+def _closed(**properties: Any) -> dict[str, Any]:
+    """An object as strict mode wants it."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    return _closed(a=_nested(levels - 1)) if levels else _closed()
+
+
+WORD = {"type": "string"}
+REFERENCE = {"$ref": "#/$defs/word"}
+NUMBERED = {f"p{number}": WORD for number in range(5001)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (_closed(a={"type": "object", "properties": {}}), "In context=('properties', 'a'), 'additionalProperties' is"),
+        ({**_closed(a=WORD), "required": ["a", "b"]}, "In context=(), 'required' is required to be supplied"),
+        ({**_closed(a=WORD), "required": ["a", "b"]}, "Extra required key 'b' supplied."),
+        (_closed(a={"type": ["object", "null"]}), "'additionalProperties' is required"),
+        (_closed(a={"type": "array"}), "In context=('properties', 'a'), array schema missing items."),
+        (_closed(a={"anyOf": [{"description": "Anything."}]}), "'a', 'anyOf', '0'), schema must have a 'type' key."),
+        (_closed(a={"type": "string", "format": "uri"}), "('properties', 'a'), 'uri' is not a valid format."),
+        (_closed(a={**REFERENCE, "description": "A."}), "('properties', 'a'), $ref cannot have keywords {'descr"),
+        (_closed(a=REFERENCE), "reference can only point to definitions defined at the top level of the schema."),
+        (_nested(11), "11 levels of nesting exceeds limit of 10."),
+        (_closed(**NUMBERED), "5001 parameters exceeds limit of 5000."),
+        (_closed(a={"enum": list(range(1001))}), "Expected at most 1000 enum values in total"),
+        (_closed(a={"enum": [f"{number:0100}" for number in range(251)]}), "Expected at most 15000 characters"),
+        (_closed(**{"a" * 60_001: WORD, "b" * 60_000: WORD}), "Received 120001."),
+    ],
+)  # fmt: skip
+async def test_a_schema_that_strict_mode_does_not_take_is_refused_in_its_words(
+    official: AsyncOpenAI, schema: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        await official.responses.create(**{"model": "m", "input": "Hi.", **_format(schema=schema, strict=True)})
+    assert said in refused.value.message
+    assert (refused.value.param, refused.value.code) == ("text.format.schema", "invalid_json_schema")
+    assert "Invalid schema for response_format 'answer': " in refused.value.message
+    # Without strict mode it is only told to the model.
+    await official.responses.create(
+        **{"model": "scenario:echo", "input": "Hi.", **_format(schema=schema, strict=False)}
+    )
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _nested(10),
+        {**_closed(a=REFERENCE, b={"type": "array", "items": {"$ref": "#"}}), "$defs": {"word": WORD}},
+        _closed(a={"anyOf": [WORD, {"type": "null"}]}, b={"enum": ["x", 1]}, c={"const": 3}, type=WORD, contains=WORD),
+        _closed(a={"type": "string", "pattern": "^a$", "format": "date", "default": "x", "title": "A", "minLength": 1}),
+        _closed(a={"type": "array", "items": WORD, "minItems": 1, "maxItems": 3}, n={"type": "number", "minimum": 0}),
+    ],
+)
+async def test_a_schema_within_the_rules_of_strict_mode_is_taken(official: AsyncOpenAI, schema: dict[str, Any]) -> None:
+    response = await official.responses.create(
+        **{"model": "scenario:echo", "input": "Hi.", **_format(schema=schema, strict=True)}
+    )
+    assert isinstance(json.loads(response.output_text), dict)
 
 
 BARE = {"type": "object", "properties": {"a": {"type": "string"}}}
