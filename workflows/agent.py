@@ -360,10 +360,11 @@ class AgentWorkflow:
 
     @workflow.signal(name=RESPOND)
     def respond_by_signal(self, answer: Any = None, *more: Any) -> None:
-        """The same, for those who cannot send an update. What is not an answer changes nothing, and is logged."""
+        """The same, for those who cannot send an update. What is not an answer is logged, and asked for again."""
         try:
             self._requests.respond(answer, *more)
         except DATA_ERRORS as error:
+            self._requests.not_taken(str(error), answer, *more)
             workflow.logger.warning("A %s signal did not hold an answer: %s", RESPOND, error)
 
     @workflow.signal(name=REPORT_PROGRESS)

@@ -343,7 +343,9 @@ class InputRequest(BaseModel):
 
     `choices`: the words that can be answered; where `limit` is set, a number as well (a new total of iterations, more
     seconds). `resume_at`: when the run goes on by itself. `default`: what is taken at `expires_at`. `by`: who answered,
-    as they call themselves.
+    as they call themselves. `asked_as`: how many times the run had asked anything when it last asked this; clients that
+    may ask a question only once take it for a new one when that changes. `not_taken`: why an answer that came by signal
+    is none, so that the question is asked again.
     """
 
     id: str
@@ -356,6 +358,8 @@ class InputRequest(BaseModel):
     expires_at: datetime | None = None
     default: str | None = None
     resume_at: datetime | None = None
+    asked_as: int = 0
+    not_taken: str | None = None
     status: InputRequestStatus = InputRequestStatus.OPEN
     answer: str | None = None
     by: str | None = None

@@ -65,6 +65,7 @@ class InputRequests:
             opened_at=workflow.now(),
             resume_at=resume_at,
         )
+        self._ask(request)
         asked = [*ledger.state.input_requests, request]
         closed = [old for old in asked if not old.is_open]
         forgotten = {old.id for old in closed[:-_SHOWN_REQUESTS]}
@@ -140,6 +141,22 @@ class InputRequests:
         request.by = answers.named(respond.by)
         self._close(request, InputRequestStatus.ANSWERED)
         return request
+
+    def not_taken(self, why: str, *arguments: object) -> None:
+        """What came by signal does not answer: its request is asked again, if it names one that is open."""
+        try:
+            respond = answers.respond_of(arguments)
+            request = answers.request_for(respond, self.ledger.state.input_requests, workflow.now())
+        except ValueError:
+            return
+        if request.is_open:
+            request.not_taken = cut(why, _LONGEST_MESSAGE)
+            self._ask(request)
+            self.changed()
+
+    def _ask(self, request: InputRequest) -> None:
+        self.ledger.times_asked += 1
+        request.asked_as = self.ledger.times_asked
 
     def _is_repeated(self, answer: object, request: InputRequest) -> bool:
         if request.status is not InputRequestStatus.ANSWERED:

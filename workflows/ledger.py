@@ -103,7 +103,7 @@ class Ledger(BaseModel):
     after a continue-as-new, the text of the last response before it. `most_calls`: how many calls of one response are
     executed, where a worker has said another number than the usual one. `conversation`: None where the run does not
     know its own. `asks_at`: when the owner is asked for more time, in place of a deadline. `requests_opened` counts the
-    input requests, `repeats` the answers that were given again.
+    input requests, `times_asked` how often any of them was asked, `repeats` the answers that were given again.
     """
 
     state: AgentState
@@ -122,6 +122,7 @@ class Ledger(BaseModel):
     conversation: ConversationSoFar | None = None
     asks_at: datetime | None = None
     requests_opened: int = 0
+    times_asked: int = 0
     repeats: int = 0
     in_iteration: bool = Field(False, description="Whether the iteration under way has no response yet.")
     no_background: bool = Field(False, description="Whether the server was found to have no background responses.")

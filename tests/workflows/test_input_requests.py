@@ -160,6 +160,8 @@ async def test_an_answer_by_signal_counts_as_well(agents: Agents) -> None:
     run = await agents.start(asks())
     request = await asked(run)
     await run.signal("respond", {"id": request.id, "answer": "perhaps"})
+    again = opened(await reached(run, lambda state: opened(state).asked_as > request.asked_as))
+    assert (again.id, again.not_taken) == (request.id, '"perhaps" does not answer refusal-1: send retry or stop.')
     await run.signal("respond", {"id": request.id, "answer": "retry"})
     assert (await result_of(run)).status is AgentStatus.COMPLETED
 
