@@ -500,6 +500,7 @@ def _environment() -> dict[str, str]:
 
 # --- the project file ---------------------------------------------------------------------------------------------
 
+_LONGEST_NAME = 80
 _OF_TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE")
 _KEYS = ("OPENAI_API_KEY", "TEMPORAL_API_KEY")
 _SAYS_WHAT_IS_TRUSTED = ("AGENT_PROJECT_FILE", "AGENT_PROJECT_FOLDER", "AGENT_TRUSTED_PROJECTS")
@@ -546,7 +547,9 @@ def _check_names(project: ProjectFile) -> None:
         if name not in allowed and re.fullmatch("OTEL_[A-Z0-9_]+", name):
             raise SettingsError(f"{place}: {name} is read from the environment only.")
         if name not in allowed:
-            raise SettingsError(f"{place}: there is no setting {name!r}.{_nearest_setting(name, value, allowed)}")
+            raise SettingsError(
+                f"{place}: there is no setting {name[:_LONGEST_NAME]!r}.{_nearest_setting(name, value, allowed)}"
+            )
         if name in _OF_TEMPORAL and not isinstance(value, str):
             raise SettingsError(f"{place}: {name} cannot be used: Input should be a valid string.")
 

@@ -94,6 +94,7 @@ async def test_start_loads_nothing_that_only_a_worker_or_a_screen_needs(shell: S
     loaded = await shell.modules_loaded_by("start", "Say this.", *scenario("echo"))
     assert "temporalio.client" in loaded
     assert not loaded & {"temporalio.worker", "temporalio.testing", "rich", "durable_responses.embedded.supervisor"}
+    assert "tomllib" not in loaded  # there is no project file
 
 
 async def test_result_prints_the_answer_and_nothing_else(shell: Shell) -> None:

@@ -199,6 +199,13 @@ async def test_a_module_that_cannot_be_loaded_is_named(project: Shell, text: str
         assert done.err.startswith("AGENT_TOOL_MODULES names 'my_tools', which cannot be imported: ")
 
 
+async def test_a_module_that_is_misspelt_names_the_right_one(project: Shell) -> None:
+    (project.folder.parent / "durable-responses.toml").write_text('AGENT_TOOL_MODULES = ["my_tool"]\n')
+    done = await project.run("tools")
+    assert (done.code, done.out) == (USAGE, "")
+    assert done.err.endswith("No module named 'my_tool'. Did you mean 'my_tools'?\n")
+
+
 async def test_a_workspace_that_is_missing_is_said(project: Shell) -> None:
     shell = Shell(project.folder, project.env | {"AGENT_WORKSPACE": "/nowhere/at/all"}, project.jobs)
     done = await shell.run("tools", "call", "list_files")

@@ -170,7 +170,14 @@ def test_the_first_answer_leaves_before_anything_but_the_standard_library_is_loa
     assert ended.returncode == 0
     assert "durable_responses.mcp_server.door" in loaded
     assert {name.partition(".")[0] for name in loaded} <= {"durable_responses", *sys.stdlib_module_names}
-    assert not loaded & {"asyncio", "dataclasses", "argparse", "importlib.metadata", "durable_responses.settings"}
+    assert not loaded & {
+        "asyncio",
+        "dataclasses",
+        "argparse",
+        "importlib.metadata",
+        "durable_responses.settings",
+        "tomllib",
+    }
 
 
 def modules(importtime: str) -> set[str]:
