@@ -18,7 +18,8 @@ from temporalio.exceptions import ApplicationError
 from durable_responses.activities.claims import Claim, came_first
 from durable_responses.activities.clocks import steady
 from durable_responses.activities.cures import Changed
-from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create
+from durable_responses.activities.failures import ambiguous_create, deadline_passed, failed_create, later
+from durable_responses.activities.gate import GateTurn
 from durable_responses.activities.heartbeats import Heartbeats, WaitingReports, earlier_heartbeat
 from durable_responses.activities.messages import CreatePhase, CreateResponse, HeartbeatDetails
 from durable_responses.responses_api.client import CREATE_TIMEOUT
@@ -66,7 +67,8 @@ class Sending:
     """The sending of one create, by the attempt that has this claim to it. Times are in seconds since the epoch.
 
     `patience`: seconds that a create holds its slot while it is turned away; then it fails and Temporal retries.
-    `is_announced`: whether the first POST, too, waits until the server has the heartbeat before it.
+    `is_announced`: whether the first POST, too, waits until the server has the heartbeat before it. `gate`: where it is
+    asked whether it may be sent now, if it is.
 
     Heartbeats are throttled, and one on its way dies with the worker. So none is sent before the first POST: a worker
     that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `heartbeat`
@@ -79,6 +81,7 @@ class Sending:
     heartbeat: HeartbeatDetails | None = None
     patience: float = CREATE_PATIENCE
     is_announced: bool = False
+    gate: GateTurn | None = None
 
     def __post_init__(self) -> None:
         self.reports = WaitingReports(self.heartbeat.waiting if self.heartbeat else None)
@@ -110,10 +113,12 @@ class Sending:
         delay = _FIRST_DELAY
         while True:
             self._check_deadline(self.now())
+            await self._pass_the_gate()
             await self._announce(heartbeats)
             try:
-                return await send()
+                taken = await send()
             except NotProcessed as error:
+                self._tell_the_gate(error)
                 wait = self._within_the_deadline(error.retry_after or delay)  # 0 would mean: as fast as possible
                 what = "the provider is unreachable" if isinstance(error, Unreachable) else "the provider is busy"
                 self.reports.failed(what, str(error), self.now(), self.now() + wait)
@@ -125,13 +130,37 @@ class Sending:
                 self._tell(CreatePhase.REJECTED, heartbeats)
                 continue
             except ResponsesError as error:
+                self._tell_the_gate(error)
                 raise failed_create(error) from None
             except ApplicationError:
                 raise
             except Exception as error:  # whatever else an answer can raise: it was sent, so it is not sent again
                 logger.exception("The answer to a create cannot be read.")
                 raise ambiguous_create(f"the answer cannot be read ({type(error).__name__}).") from None
+            else:
+                self._tell_the_gate(None)
+                return taken
             delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _pass_the_gate(self) -> None:
+        """Raise `ApplicationError` where another run has learned that this create would be in vain: it is not sent."""
+        held = self.gate.wait() if self.gate else None
+        if held is None:
+            return
+        wait = self._within_the_deadline(held.seconds)
+        self.reports.failed(held.what, held.why, self.now(), self.now() + wait)
+        # The next attempt must know that this one has not sent.
+        self.heartbeat = HeartbeatDetails(phase=CreatePhase.REJECTED, waiting=self.reports.waiting)
+        await self.claim.prove(self.heartbeat)
+        raise later(f"{held.what}: {held.why}", wait)
+
+    def _tell_the_gate(self, error: ResponsesError | None) -> None:
+        if self.gate is None:
+            return
+        if error is None:
+            self.gate.passed()
+        else:
+            self.gate.failed(error)
 
     def _within_the_deadline(self, wait: float) -> float:
         """A wait that ends with the run's time: the last moment may be the one in which the provider is back."""

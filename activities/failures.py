@@ -94,9 +94,11 @@ def conversation_lost(why: str) -> ApplicationError:
     )
 
 
-def later(why: str) -> ApplicationError:
-    """Nothing was sent, for a reason that passes."""
-    return ApplicationError(why, FailureDetail(), type=FailureType.TRY_LATER)
+def later(why: str, seconds: float | None = None) -> ApplicationError:
+    """Nothing was sent, for a reason that passes, in so many seconds if that is known."""
+    # A delay of 0 would disable Temporal's back-off.
+    delay = timedelta(seconds=max(seconds, 1.0)) if seconds is not None else None
+    return ApplicationError(why, FailureDetail(), type=FailureType.TRY_LATER, next_retry_delay=delay)
 
 
 def attempt_is_over() -> ApplicationError:

@@ -18,6 +18,7 @@ from durable_responses.activities.conversation_items import input_items, user_me
 from durable_responses.activities.conversations import Conversations, ConversationTurn
 from durable_responses.activities.cures import FORMAT_NAME, Cures
 from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
+from durable_responses.activities.gate import GateTurn, KeyGate
 from durable_responses.activities.inputs import InputError, opening_input, workspace_of
 from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
 from durable_responses.activities.tools import definitions
@@ -60,6 +61,12 @@ class RequestBuilder:
     outputs: OutputFolders = field(default_factory=OutputFolders)
     capabilities: Capabilities = field(default_factory=Capabilities)
     conversations: Conversations = field(default_factory=Conversations)
+    gate: KeyGate = field(default_factory=KeyGate)
+
+    def at_the_gate(self, create: CreateResponse) -> GateTurn:
+        """Where a create learns whether it may be sent now."""
+        run = activity.info().workflow_id or ""
+        return GateTurn(self.gate, run, create.options.model or self.default_model, create.pauses or False)
 
     def turn(self, create: CreateResponse) -> ConversationTurn:
         """What a create has to do with the conversation of its run."""

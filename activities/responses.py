@@ -86,7 +86,8 @@ class ResponsesActivities:
         capabilities = self.requests.capabilities
         refuse_without_background(capabilities, create)
         earlier, announced = earlier_heartbeat(), is_announced(create)
-        sending = Sending(claim, create.deadline, self.clock(), earlier, self.patience, announced)
+        gate = self.requests.at_the_gate(create)
+        sending = Sending(claim, create.deadline, self.clock(), earlier, self.patience, announced, gate)
         async with Heartbeats(lambda: sending.heartbeat) as heartbeats:
             live, told = create.options.live_preview, (conversation, sending.fetching)
             building = self.requests.build(create, *told, background=True, stream=live)
@@ -212,6 +213,7 @@ class ResponsesActivities:
             create.deadline,
             now,
             is_announced=is_announced(create),
+            gate=self.requests.at_the_gate(create),
         )
         try:
             record = await turn.run()

@@ -22,6 +22,7 @@ from durable_responses.activities.conversations import ConversationTurn
 from durable_responses.activities.create import Sending
 from durable_responses.activities.cures import Cures
 from durable_responses.activities.failures import deadline_passed, lost_response
+from durable_responses.activities.gate import GateTurn
 from durable_responses.activities.heartbeats import Heartbeats, RunReports, earlier_heartbeat
 from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
@@ -81,7 +82,8 @@ class StreamTurn:
     """The creation of one response and the following of its stream, over HTTP or a WebSocket: `open_events` knows.
 
     `build` makes the request, and awaits what it is given before that takes long. `texts_taken_at`: the queue of texts
-    for the response, if there is one; `now`: seconds since the epoch; `is_announced` as in `Sending`.
+    for the response, if there is one; `now`: seconds since the epoch; `is_announced` and `gate`
+    as in `Sending`.
     """
 
     claim: Claim
@@ -94,11 +96,12 @@ class StreamTurn:
     now: Callable[[], float]
     texts_taken_at: Callable[[], str | None] = lambda: None
     is_announced: bool = False
+    gate: GateTurn | None = None
 
     def __post_init__(self) -> None:
         self.streamed = StreamedResponse(secrets=self.client.secrets)
         self._sending = Sending(
-            self.claim, self.deadline, self.now, earlier_heartbeat(), is_announced=self.is_announced
+            self.claim, self.deadline, self.now, earlier_heartbeat(), is_announced=self.is_announced, gate=self.gate
         )
         self._reports = RunReports(self.now())
         self._taken_at: float | None = None

@@ -377,6 +377,7 @@ class WebSocketActivities:
                 create.deadline,
                 now,
                 texts_taken_at=lambda: way.steering_queue,
+                gate=self.requests.at_the_gate(create),
             )
             outcome = await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.heartbeat)
             outcome.response = await keep_whole_text(outcome.response, create.save_whole_text, self.requests.outputs)

@@ -235,3 +235,18 @@ async def test_a_run_whose_time_is_up_and_that_gets_no_more_ends_with_what_it_ha
     assert (result.status, result.incomplete_reason) == (AgentStatus.INCOMPLETE, IncompleteReason.DEADLINE)
     [bill] = await agents.responses(run)
     assert bill.status == "cancelled"
+
+
+async def test_of_the_runs_that_are_refused_one_asks_and_the_others_wait_without_a_request(agents: Agents) -> None:
+    await agents.emulator.control.add_fault(
+        Fault(operation=Operation.CREATE, effect=QUOTA, metadata={"iteration": "3"}, times=None)
+    )
+    quicker, slower = await agents.start(asks(f"{CALLS}&think=1")), await agents.start(asks(f"{CALLS}&think=1.6"))
+    await asked(quicker)
+    waiting = await reached(slower, lambda state: state.waiting is not None and "another run" in state.waiting.what)
+    assert waiting.input_requests == []
+    assert waiting.waiting is not None
+    assert "No credit is left." in (waiting.waiting.cause or "")
+    for run in (quicker, slower):
+        await run.signal("cancel")
+        assert (await result_of(run)).status is AgentStatus.CANCELLED
