@@ -11,6 +11,8 @@ from durable_responses.stack_file import StackFile
 
 # A WebSocket is not opened without a key; a server that takes requests without one does not look at it.
 NO_KEY = SecretStr("none")
+NO_MODEL = "No model has read this: the emulator wrote it. Set OPENAI_API_KEY (or OPENAI_BASE_URL) to ask a real one."
+"""What is said of an answer of the emulator that does not say so itself: JSON has no room for it."""
 
 
 class ProviderMissing(SetupError):

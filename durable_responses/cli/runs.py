@@ -175,6 +175,7 @@ def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCo
     from rich.text import Text
 
     from durable_responses.cli.screen import head_of, ids_of, particulars, ways_on
+    from durable_responses.provider import NO_MODEL, ProviderKind, configured_provider
     from durable_responses.shown_text import shown
 
     assert view.result is not None, "a run is followed until it is closed"
@@ -187,6 +188,8 @@ def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCo
         output.say_all(air)
         _print_answer(view.result, output)
         output.say_all(air)
+    if view.result.structured_output is not None and configured_provider(connection.settings) is ProviderKind.EMULATOR:
+        output.say(NO_MODEL)
     output.say_all([*head_of(view, datetime.now(UTC)), *particulars(view.result)])
     output.say_all([*ids_of(view, connection.web_ui(view.job_id)), *ways_on(view)])
     return exit_code_of(view.result.status)

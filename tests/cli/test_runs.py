@@ -90,6 +90,13 @@ async def test_an_answer_that_follows_a_schema_is_never_rendered(shell: Shell) -
     assert terminal.text.strip() == answer
 
 
+async def test_json_of_the_emulator_comes_with_the_line_that_no_model_has_read_it_beside_it(shell: Shell) -> None:
+    (shell.folder / "schema.json").write_text('{"type": "object", "properties": {"days": {"type": "integer"}}}')
+    done = await shell.run("run", "How many?", "--schema", "schema.json")
+    assert done.out.strip() == '{"days": 1}'
+    assert "No model has read this: the emulator wrote it. Set OPENAI_API_KEY" in " ".join(done.err.split())
+
+
 async def test_start_loads_nothing_that_only_a_worker_or_a_screen_needs(shell: Shell) -> None:
     loaded = await shell.modules_loaded_by("start", "Say this.", *scenario("echo"))
     assert "temporalio.client" in loaded

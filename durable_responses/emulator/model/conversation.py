@@ -55,6 +55,12 @@ class Conversation:
         return next((text for text in texts if not text.lstrip().startswith("<")), texts[0] if texts else "")
 
     @property
+    def wants_json(self) -> bool:
+        """Whether the answer is to be JSON."""
+        form = self.request.text.format if self.request.text else None
+        return form is not None and form.type != "text"
+
+    @property
     def last_text(self) -> str:
         """The text of the newest item that has any."""
         return next((text for item in reversed(self.new) if (text := text_of(item))), "")

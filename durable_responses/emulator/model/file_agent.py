@@ -75,6 +75,8 @@ def agent(conversation: Conversation, _: Parameters) -> Script:
         return Script(think=think, summary=[thought], output=calls)
     text = "\n\n".join([report(conversation.task, found), *_not_called(hands, found)])
     summary = "**Putting it together**\n\nI have seen enough; now I say what the files hold."
+    # JSON may have no room for the line; a reasoning summary, where it is asked for, has.
+    summary += f"\n\n{NO_MODEL}" if conversation.wants_json else ""
     return Script(think=think, summary=[summary], output=_answer(conversation, text))
 
 

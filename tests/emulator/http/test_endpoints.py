@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from durable_responses.emulator.server import EmulatorOptions
 from durable_responses.emulator.state.billing import BilledResponse
 from tests.support.emulator_control import RunningEmulator, running_emulator
+from tests.support.emulator_sockets import open_socket
 
 SLOW = "scenario:think?seconds=60"
 
@@ -427,3 +428,33 @@ async def test_an_organisation_that_is_not_verified_is_refused_some_things(
         with pytest.raises(BadRequestError, match="must be verified") as refused:
             await unverified.responses.create(model="m", input="Hi.", **fields)
     assert refused.value.param == param
+
+
+NO_MODEL = "No model has read this"
+
+
+async def test_an_answer_ends_with_the_line_that_no_model_has_read_it_however_it_is_got(
+    official: AsyncOpenAI, emulator: RunningEmulator
+) -> None:
+    asked: dict[str, Any] = {"model": "gpt-5.4", "input": "Say hello."}
+    whole = (await official.responses.create(**asked)).output_text
+    later = await official.responses.create(**asked, background=True)
+    while later.status in ("queued", "in_progress"):
+        later = await official.responses.retrieve(later.id)
+    events = [event async for event in await official.responses.create(**asked, stream=True)]
+    streamed = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    async with open_socket(emulator) as socket:
+        over_a_socket = (await socket.answer("gpt-5.4", "Say hello."))["output"][-1]["content"][0]["text"]
+    assert {whole} == {later.output_text, streamed, over_a_socket}
+    assert whole.splitlines()[-1].startswith(NO_MODEL)
+
+
+async def test_an_answer_in_json_has_the_line_where_it_has_room_and_in_the_reasoning_summary(
+    official: AsyncOpenAI,
+) -> None:
+    asked: dict[str, Any] = {"model": "gpt-5.4", "input": "Say hello.", "reasoning": {"summary": "auto"}}
+    told = await official.responses.create(**asked, **_format(schema=_closed(answer=WORD, days=WORD), strict=True))
+    bare = await official.responses.create(**asked, **_format(schema=_closed(days={"type": "integer"}), strict=True))
+    assert json.loads(told.output_text)["answer"].splitlines()[-1].startswith(NO_MODEL)
+    assert json.loads(bare.output_text) == {"days": 1}
+    assert all(NO_MODEL in response.output[0].model_dump_json() for response in (told, bare))
