@@ -199,14 +199,11 @@ async def test_what_a_project_file_says_is_told_before_and_after_the_server_is_l
     project = tmp_path / "project"
     project.mkdir()
     (project / "durable-responses.toml").write_text('AGENT_MODEL = "of the file"\nAGENT_MCP_WAIT = 33\n')
-    lines = [line_of(message) for message in (INITIALIZE, INITIALIZED, LIST)]
-    told = []
-    for command in (WITH_DOOR, WITHOUT_DOOR):
-        done = run(command, b"".join(lines), project)
-        told.append(json.loads(done.stdout.splitlines()[-1])["result"])
-    assert told[0] == told[1]
-    assert "of the file" in json.dumps(told[0])
-    assert "33 s" in json.dumps(told[0])
+    steps: list[list[Line]] = [[INITIALIZE], [INITIALIZED, LIST]]
+    with_door, without_door = [await conversation(project, command, steps) for command in (WITH_DOOR, WITHOUT_DOOR)]
+    assert with_door == without_door
+    assert "of the file" in with_door[-1]
+    assert "33 s" in with_door[-1]
 
 
 async def test_a_project_file_that_is_wrong_is_what_the_waiting_requests_are_answered(tmp_path: Path) -> None:
