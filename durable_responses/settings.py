@@ -1,7 +1,7 @@
 """The settings of every program here, read from the environment and, beneath it, from the project file.
 
 No other module reads the environment. What a project file may set, and what only in a project that somebody has
-vouched for, is decided here (`_vet`): the file may have come with a folder that was downloaded.
+vouched for, is in `project_rules.py`.
 
 Whatever is wrong around a program is a `SetupError`, one sentence for the user:
 
@@ -36,7 +36,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from durable_responses import project_file
+from durable_responses import project_file, project_rules
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.project_file import ProjectFile, ProjectFileError
 from durable_responses.responses_api.redaction import proxy_secrets
@@ -477,7 +477,7 @@ def opentelemetry_variables() -> dict[str, str]:
 
 def nearest_setting(name: str) -> str:
     """` Did you mean 'AGENT_MODEL'?`; empty if no setting is called nearly so."""
-    return did_you_mean(_bare(name), map(Settings.variable, Settings.model_fields), by=_bare)
+    return project_rules.nearest_setting(name, _names().settings)
 
 
 def is_set(variable: str) -> bool:
@@ -500,15 +500,6 @@ def _environment() -> dict[str, str]:
 
 # --- the project file ---------------------------------------------------------------------------------------------
 
-_LONGEST_NAME = 80
-_OF_TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE")
-_KEYS = ("OPENAI_API_KEY", "TEMPORAL_API_KEY")
-_SAYS_WHAT_IS_TRUSTED = ("AGENT_PROJECT_FILE", "AGENT_PROJECT_FOLDER", "AGENT_TRUSTED_PROJECTS")
-
-# What could carry a key away.
-_LEADS_ELSEWHERE = ("OPENAI_BASE_URL", "OPENAI_WEBSOCKET_BASE_URL", "TEMPORAL_ADDRESS")
-_RUNS_CODE = ("AGENT_TOOL_MODULES", "AGENT_CACHE_FOLDER", "AGENT_STATE_FOLDER", "TEMPORAL_CLI")
-
 
 def current_project(given: Collection[str] = ()) -> ProjectFile | None:
     """The project file in force, judged; `given` are variables that it does not decide, beside the environment's.
@@ -523,90 +514,29 @@ def current_project(given: Collection[str] = ()) -> ProjectFile | None:
     except FileNotFoundError:
         raise SettingsError("The current folder does not exist any more: change to another one.") from None
     if project:
-        _check_names(project)
+        _refuse(project_rules.unusable_name(project, _names()))
         _vet(project, {*given, *project_file.names_given(os.environ)})
     return project
 
 
-def _check_names(project: ProjectFile) -> None:
-    fields = {Settings.variable(name): name for name in Settings.model_fields}
-    secret = {
-        variable for variable, name in fields.items() if "SecretStr" in str(Settings.model_fields[name].annotation)
-    }
-    allowed = [*(fields.keys() - secret - set(_SAYS_WHAT_IS_TRUSTED)), *_OF_TEMPORAL]
-    for name, value in project.values.items():
-        place = project.place(name)
-        if name in secret or name == "TEMPORAL_API_KEY":
-            raise SettingsError(f"{place}: {name} is a secret, so it is read from the environment only.")
-        if name in _SAYS_WHAT_IS_TRUSTED:
-            raise SettingsError(f"{place}: {name} is read from the environment only.")
-        if name not in allowed and re.fullmatch("TEMPORAL_[A-Z0-9_]+", name):
-            raise SettingsError(
-                f"{place}: {name} is read from the environment, or from Temporal's own file (TEMPORAL_CONFIG_FILE)."
-            )
-        if name not in allowed and re.fullmatch("OTEL_[A-Z0-9_]+", name):
-            raise SettingsError(f"{place}: {name} is read from the environment only.")
-        if name not in allowed:
-            raise SettingsError(
-                f"{place}: there is no setting {name[:_LONGEST_NAME]!r}.{_nearest_setting(name, value, allowed)}"
-            )
-        if name in _OF_TEMPORAL and not isinstance(value, str):
-            raise SettingsError(f"{place}: {name} cannot be used: Input should be a valid string.")
-
-
-def _nearest_setting(name: str, value: Any, allowed: Collection[str]) -> str:
-    if isinstance(value, dict):
-        return " Settings stand one a line, without a heading in brackets."
-    return did_you_mean(_bare(re.sub(r"\W+", "_", name)), allowed, by=_bare)
-
-
-def _bare(name: str) -> str:
-    return re.sub("^(agent|openai|temporal)_", "", name.lower())
+def _names() -> project_rules.Names:
+    fields = Settings.model_fields
+    secrets = [Settings.variable(name) for name in fields if "SecretStr" in str(fields[name].annotation)]
+    return project_rules.Names([Settings.variable(name) for name in fields], secrets)
 
 
 def _vet(project: ProjectFile, given: Collection[str]) -> None:
-    """Raises `SettingsError` for what a file that came with a folder may not decide: see SECURITY.md."""
-    if project.is_named or _is_trusted(project.folder):
-        return
-    trust = f"if you trust this folder, set AGENT_TRUSTED_PROJECTS={project.folder} in the environment."
-    if project.owner not in (os.geteuid(), 0):
-        raise SettingsError(f"{project.path} belongs to another user, so it is not read: {trust}")
-    decides = {name: value for name, value in project.values.items() if name not in given and value not in ("", [])}
-    key = next((name for name in _KEYS if name in given), None)
-    servers = [
-        name for name in _LEADS_ELSEWHERE if name in decides and str(decides[name]).rstrip("/") != OPENAI_BASE_URL
-    ]
-    for name in servers:
-        where = urlsplit(str(decides[name])).hostname or str(decides[name])
-        own = "TEMPORAL_API_KEY" if name == "TEMPORAL_ADDRESS" else "OPENAI_API_KEY"
-        if own in given:
-            raise SettingsError(f"{project.place(name)}: {name} would send {own} to {where}; {trust}")
-        if name == "TEMPORAL_ADDRESS" and key is not None:
-            raise SettingsError(
-                f"{project.place(name)}: {name} would let {where} start runs that {key} pays for; {trust}"
-            )
-    if key is not None and (code := [name for name in _RUNS_CODE if name in decides]):
-        raise SettingsError(
-            f"{project.place(code[0])}: {code[0]} would let files of this folder run with {key} in the environment; "
-            f"{trust}"
-        )
-    if key is None and not servers:
-        return
-    for name in project_file.FOLDERS & decides.keys():
-        if not _is_inside(decides[name], project.folder):
-            raise SettingsError(f"{project.place(name)}: {name} is outside of the project; {trust}")
-    if decides.get("AGENT_ALLOW_PRIVATE_ADDRESSES", False) is not False:
-        name = "AGENT_ALLOW_PRIVATE_ADDRESSES"
-        raise SettingsError(f"{project.place(name)}: {name} would open your network to the model; {trust}")
-
-
-def _is_trusted(folder: str) -> bool:
     named = next((value for name, value in os.environ.items() if name.upper() == "AGENT_TRUSTED_PROJECTS"), "")
-    return any(_is_inside(folder, each) for each in _split_names(named))
+    _refuse(
+        project_rules.unvouched(
+            project, given, trusted=_split_names(named), user=os.geteuid(), usual_server=OPENAI_BASE_URL
+        )
+    )
 
 
-def _is_inside(path: Any, folder: str) -> bool:
-    return not isinstance(path, str) or _absolute(Path(path)).is_relative_to(_absolute(Path(folder)))
+def _refuse(why: str | None) -> None:
+    if why is not None:
+        raise SettingsError(why)
 
 
 # --- other programs' settings -------------------------------------------------------------------------------------
@@ -618,7 +548,11 @@ def temporal_config() -> "ClientConnectConfig":
     from temporalio.envconfig import ClientConfig
 
     project = current_project()
-    said = {name: project.values[name] for name in _OF_TEMPORAL if project.values.get(name)} if project else {}
+    said = (
+        {name: project.values[name] for name in project_rules.OF_TEMPORAL if project.values.get(name)}
+        if project
+        else {}
+    )
     beneath = {**said, **{name: value for name, value in os.environ.items() if value or name not in said}}
     try:
         config = ClientConfig.load_client_connect_config(override_env_vars=beneath if said else None)

@@ -238,8 +238,9 @@ CARRIES_THE_KEY_AWAY = [
     ('OPENAI_WEBSOCKET_BASE_URL = "wss://evil.example"', "would send OPENAI_API_KEY to evil.example"),
     ('TEMPORAL_ADDRESS = "evil.example:7233"', "let evil.example:7233 start runs that OPENAI_API_KEY pays for"),
     ('AGENT_TOOL_MODULES = "my_tools"', "would let files of this folder run with OPENAI_API_KEY"),
-    ('AGENT_CACHE_FOLDER = "bin"', "would let files of this folder run with OPENAI_API_KEY"),
-    ('TEMPORAL_CLI = "temporal"', "would let files of this folder run with OPENAI_API_KEY"),
+    ('AGENT_STATE_FOLDER = "state"', "would let files of this folder run with OPENAI_API_KEY"),
+    ('AGENT_CACHE_FOLDER = "bin"', "would let programs of this folder run"),
+    ('TEMPORAL_CLI = "temporal"', "would let programs of this folder run"),
     ('AGENT_WORKSPACE = ".."', "AGENT_WORKSPACE is outside of the project"),
     ('AGENT_FILES_ROOT = "/"', "AGENT_FILES_ROOT is outside of the project"),
     ('AGENT_OUTPUT_ROOT = "~"', "AGENT_OUTPUT_ROOT is outside of the project"),
@@ -251,7 +252,7 @@ CARRIES_THE_KEY_AWAY = [
 def with_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key in the environment, and no server or binary named there."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-user")
-    for name in ("TEMPORAL_CLI", "AGENT_CACHE_FOLDER", "TEMPORAL_ADDRESS"):
+    for name in ("TEMPORAL_CLI", "AGENT_CACHE_FOLDER", "AGENT_STATE_FOLDER", "TEMPORAL_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -307,6 +308,15 @@ def test_a_key_of_a_program_is_no_safer_from_the_file(project: Project) -> None:
 def test_without_a_key_the_file_may_name_a_server_and_tools(project: Project) -> None:
     project.says('OPENAI_BASE_URL = "http://127.0.0.1:8080/v1"\nAGENT_TOOL_MODULES = "my_tools"\n')
     assert Settings.load().openai_base_url == "http://127.0.0.1:8080/v1"
+
+
+def test_programs_of_the_folder_do_not_run_without_a_key_either(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever only lists runs would start them."""
+    monkeypatch.delenv("AGENT_CACHE_FOLDER", raising=False)
+    project.says('AGENT_CACHE_FOLDER = "bin"\n')
+    assert "AGENT_CACHE_FOLDER would let programs of this folder run" in project.refusal
 
 
 def test_a_server_that_the_file_names_sees_no_files_outside_of_the_project(project: Project) -> None:
