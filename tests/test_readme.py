@@ -85,7 +85,7 @@ async def test_the_output_of_the_readme_is_what_is_printed(temporal: TemporalSer
     ):
         program = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "durable_responses.cli", "run", "--effort", "high", re.sub(r"\\\s+", "", task[1])),
-            cwd=CHECKOUT,
+            cwd=tmp_path,
             env=worker.env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -145,7 +145,7 @@ async def test_the_python_program_of_the_readme_prints_an_answer(temporal: Tempo
     ):
         program = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", program_with("start_workflow")),
-            cwd=CHECKOUT,
+            cwd=tmp_path,
             env=worker.env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
