@@ -75,11 +75,13 @@ async def check_queue(client: Client, queue: TaskQueue, base: str, ahead: timede
         return problem(title, error.message, "check the permissions of the API key")
     workers = {poller.identity for poller in pollers}
     killed = {identity for identity in workers if has_ended(identity)}
-    if killed == workers:
-        found = "no pollers on this task queue"
-        if killed:
-            found += f"; {', '.join(sorted(killed))} {'has' if len(killed) == 1 else 'have'} ended without a word"
-        return problem(title, found, _start_one(queue))
+    if killed == workers and killed:
+        found = f"no pollers on this task queue; {', '.join(sorted(killed))} ended without a word"
+        return problem(
+            title, found, f"wait a moment if `up` or `run` started it, which start it again; else {_start_one(queue)}"
+        )
+    if not workers:
+        return problem(title, "no pollers on this task queue", _start_one(queue))
     count = len(workers - killed)
     return ok(title, f"{count} worker{'s' if count > 1 else ''}")
 

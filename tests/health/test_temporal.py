@@ -77,7 +77,7 @@ async def test_a_worker_that_was_killed_is_not_counted(deployment: Deployment, c
         worker.kill()
         check = await check_queue(client, TaskQueue.AGENTS, queue)
     assert check.verdict is Verdict.PROBLEM
-    assert check.found == f"no pollers on this task queue; {identity} has ended without a word"
+    assert check.found == f"no pollers on this task queue; {identity} ended without a word"
     assert not await worker_polls(client, queue, since=0)
 
 
