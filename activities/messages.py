@@ -223,8 +223,8 @@ class CreateResponse(Record):
 
     `lost_response_id` and `warm_up` are for a WebSocket: a response to be read by its id before anything is created,
     and whether tools and instructions are sent ahead. `effort_asked`: whether the caller gave a reasoning effort,
-    `transport_asked`: whether the caller chose the transport; older histories do not tell. `pauses`: whether the run
-    would wait for its owner if the provider refused.
+    `transport_asked`: whether the caller chose the transport; older histories do not tell. `probes`: whether the
+    run was refused and tries again by itself.
     """
 
     options: ModelOptions
@@ -244,7 +244,7 @@ class CreateResponse(Record):
     workspace: str | None = Field(None, description="Checked before the first response is paid for.")
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
     conversation: Conversation | None = None
-    pauses: bool | None = None
+    probes: bool | None = None
 
 
 class Keep(StrEnum):

@@ -66,7 +66,7 @@ class RequestBuilder:
     def at_the_gate(self, create: CreateResponse) -> GateTurn:
         """Where a create learns whether it may be sent now."""
         run = activity.info().workflow_id or ""
-        return GateTurn(self.gate, run, create.options.model or self.default_model, create.pauses or False)
+        return GateTurn(self.gate, run, create.options.model or self.default_model, create.probes or False)
 
     def turn(self, create: CreateResponse) -> ConversationTurn:
         """What a create has to do with the conversation of its run."""

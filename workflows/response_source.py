@@ -243,7 +243,7 @@ class ResponseSource:
             transport_asked=self.request.transport is not TransportChoice.AUTO,
             save_whole_text=self.request.save,
             conversation=ledger.conversation.told(chained=chained) if ledger.conversation and not rebuilds else None,
-            pauses=rules.waits_for_owner(self.request.on_refusal, ledger.responses, is_under_way=False) or None,
+            probes=self._resumed > 0 or None,
         )
 
     def _opening(self) -> Opening:

@@ -24,12 +24,12 @@ class Gate(KeyGate):
         self.time = 1000.0
         super().__init__(now=lambda: self.time)
 
-    def held(self, run: str, *, pauses: bool = True, model: str = MODEL) -> float | None:
-        held = self.wait(run, model, pauses=pauses)
+    def held(self, run: str, *, probes: bool = True, model: str = MODEL) -> float | None:
+        held = self.wait(run, model, probes=probes)
         return None if held is None else held.seconds
 
-    def refused(self, run: str, error: ResponsesError = QUOTA, *, pauses: bool = True) -> None:
-        self.failed(run, MODEL, error, pauses=pauses)
+    def refused(self, run: str, error: ResponsesError = QUOTA) -> None:
+        self.failed(run, MODEL, error)
 
 
 @pytest.fixture
@@ -42,37 +42,43 @@ def test_at_first_everybody_may_send(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("error", [QUOTA, AuthenticationFailed("No.", status=401)])
-def test_after_a_refusal_the_others_wait_for_the_run_that_was_refused(gate: Gate, error: ResponsesError) -> None:
+def test_of_the_runs_that_try_again_one_probes_and_the_others_wait(gate: Gate, error: ResponsesError) -> None:
     gate.refused("a", error)
+    gate.time += 3600
+    assert gate.held("b") is None
     gate.time += 10
-    assert gate.held("b") == LEASE - 10
-    assert gate.held("a") is None
+    assert (gate.held("a"), gate.held("c")) == (LEASE - 10, LEASE - 10)
+    assert gate.held("b") is None
 
 
-def test_what_the_run_hears_that_asks_again_holds_for_all(gate: Gate) -> None:
+def test_what_the_run_hears_that_probes_holds_for_all(gate: Gate) -> None:
     gate.refused("a")
     gate.passed(MODEL)
     assert gate.held("b") is None
 
 
-def test_a_run_that_does_not_ask_again_is_not_waited_for_for_ever(gate: Gate) -> None:
-    """It may have been cancelled, or its owner is asleep. Then one other asks."""
+def test_a_run_that_probes_in_vain_is_not_followed_at_once(gate: Gate) -> None:
+    gate.refused("a")
+    gate.time += 3600
+    gate.held("b")
+    gate.time += 30
+    gate.refused("b")
+    assert gate.held("c") == LEASE
+
+
+def test_a_run_that_is_to_probe_and_does_not_is_not_waited_for_for_ever(gate: Gate) -> None:
+    """It may have been cancelled."""
     gate.refused("a")
     gate.time += LEASE
     assert gate.held("b") is None
-    assert gate.held("c") == LEASE
-    assert gate.held("a") == LEASE
+    gate.time += LEASE
+    assert gate.held("c") is None
 
 
-def test_a_run_that_would_fail_finds_out_by_itself(gate: Gate) -> None:
-    """A wrong key is no reason to hang."""
+def test_a_run_that_was_never_refused_finds_out_by_itself(gate: Gate) -> None:
+    """A wrong key is no reason to hang; and an owner who says that all is well is believed."""
     gate.refused("a")
-    assert gate.held("b", pauses=False) is None
-
-
-def test_a_run_that_fails_holds_nobody_back(gate: Gate) -> None:
-    gate.refused("a", pauses=False)
-    assert gate.held("b") is None
+    assert gate.held("b", probes=False) is None
 
 
 @pytest.mark.parametrize("error", [BadRequest("No.", status=400), ServerFailed("No.", status=500), Unreachable("No.")])
@@ -83,7 +89,7 @@ def test_other_failures_are_the_runs_own(gate: Gate, error: ResponsesError) -> N
 
 def test_a_rate_limit_holds_back_all_runs_of_the_model(gate: Gate) -> None:
     gate.refused("a", Busy("Slow down.", status=429, retry_after=5))
-    assert gate.held("b", pauses=False) == 5
+    assert gate.held("b", probes=False) == 5
     assert gate.held("b", model="gpt-5.4-mini") is None
     gate.time += 5
     assert gate.held("b") is None

@@ -1,11 +1,12 @@
 """Whole runs that need something from their owner: they wait, and go on with the answer."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
-from durable_responses.emulator.faults import Answer, End, Fault, Operation
+from durable_responses.emulator.faults import Answer, Delay, End, Fault, Operation
 from durable_responses.emulator.model.script import Ending
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.workflows.contract import (
@@ -237,16 +238,31 @@ async def test_a_run_whose_time_is_up_and_that_gets_no_more_ends_with_what_it_ha
     assert bill.status == "cancelled"
 
 
-async def test_of_the_runs_that_are_refused_one_asks_and_the_others_wait_without_a_request(agents: Agents) -> None:
+async def test_of_the_runs_that_try_again_at_the_same_time_one_probes(agents: Agents) -> None:
+    """The others wait for what it hears, and are not sent meanwhile."""
+    effect = QUOTA.model_copy(update={"headers": {"retry-after": "4"}})
+    third = {"iteration": "3"}
     await agents.emulator.control.add_fault(
-        Fault(operation=Operation.CREATE, effect=QUOTA, metadata={"iteration": "3"}, times=None)
+        Fault(operation=Operation.CREATE, effect=effect, metadata=third, times=COUNT)
     )
-    quicker, slower = await agents.start(asks(f"{CALLS}&think=1")), await agents.start(asks(f"{CALLS}&think=1.6"))
-    await asked(quicker)
-    waiting = await reached(slower, lambda state: state.waiting is not None and "another run" in state.waiting.what)
-    assert waiting.input_requests == []
-    assert waiting.waiting is not None
-    assert "No credit is left." in (waiting.waiting.cause or "")
-    for run in (quicker, slower):
+    slow = Delay(seconds=3)
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=slow, metadata=third, skip=COUNT))
+    runs = [await agents.start(asks()) for _ in range(COUNT)]
+    for run in runs:
+        await asked(run)
+    async with asyncio.timeout(20):
+        while sum([await is_held(run) for run in runs]) < COUNT - 1:
+            await asyncio.sleep(0.05)
+    states = [await progress(run) for run in runs]
+    assert [len(state.input_requests) for state in states] == [1] * COUNT
+    for run in runs:
         await run.signal("cancel")
-        assert (await result_of(run)).status is AgentStatus.CANCELLED
+
+
+COUNT = 3
+
+
+async def is_held(run: Run) -> bool:
+    """Whether a run that tries again waits for what another one hears."""
+    waiting = (await progress(run)).waiting
+    return waiting is not None and "another run" in waiting.what
