@@ -46,7 +46,10 @@ _VERBS = {
 }
 _PATH = re.compile(r"(?<![\w:/.-])(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.[A-Za-z]\w{0,7}(?![\w/])")
 _NOT_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".zip", ".gz", ".pyc", ".db", ".ico")
-_WANTS_REPORT = re.compile(r"\b(write|save|report|summary file)\b", re.IGNORECASE)
+# "Write a haiku" does not: what is written are findings.
+_WANTS_REPORT = re.compile(
+    r"\b(report|save|summary file|write (it|them|this|that|what|down|up|your)\b|write\b.*\.[a-z]{1,8}\b)", re.IGNORECASE
+)
 # A tool whose name begins or ends with one of these does more than look: it is not called merely because it is there.
 _ACTS = re.compile(
     "add|apply|approve|bash|book|buy|cancel|clear|close|commit|copy|create|delete|deploy|do|drop|edit|exec|execute|fetch"
@@ -178,7 +181,10 @@ def _next_calls(conversation: Conversation, hands: Hands, found: Findings) -> tu
     """What to do next and why; no calls when there is nothing left to find out."""
     task = conversation.task
     if hands.list and not found.called[hands.list]:
-        return "**Looking around**\n\nFirst I need to know which files there are.", [hands.call(hands.list, path=".")]
+        # The other tools beside it: a run of little effort has few iterations.
+        others = [hands.call(name) for name in hands.others[: MOST_CALLS_AT_ONCE - 1]]
+        thought = "**Looking around**\n\nFirst I need to know which files there are."
+        return thought, [hands.call(hands.list, path="."), *others]
     if hands.read and not found.called[hands.read] and (paths := found.worth_reading(task)[:MOST_FILES_READ]):
         thought = f"**Reading**\n\nOf {len(found.listed)} files I read {len(paths)} side by side."
         return thought, [hands.call(hands.read, path=path) for path in paths]
@@ -245,10 +251,8 @@ def _not_called(hands: Hands, found: Findings) -> list[str]:
     names = [f"`{name}`" for name in hands.left_alone if not found.called[name]][:MOST_TOOLS_NAMED]
     if not names:
         return []
-    it = "it does" if len(names) == 1 else "they do"
-    return [
-        f"Not called: {joined(names)}, because by name {it} more than look. A task that names a tool has it called."
-    ]
+    say = "whose name says that it does" if len(names) == 1 else "whose names say that they do"
+    return [f"Not called: {joined(names)}, {say} more than look. Name a tool in the task, and it is called."]
 
 
 def _answered(task: str, found: Findings) -> list[str]:
@@ -272,7 +276,7 @@ def _answered(task: str, found: Findings) -> list[str]:
 def _about_list(listed: int, read: int) -> str:
     if listed == 1:
         return "There is one file; I read it." if read else "There is one file."
-    return f"There are {listed} files; I read {read} of them."
+    return f"There are {listed} files; I read {'all' if read == listed else read} of them."
 
 
 def _about(path: str, text: str) -> str:

@@ -71,6 +71,23 @@ async def test_it_writes_a_report_where_the_task_asks_for_one(ours: OurTools) ->
     assert "Harvest 2026" in (ours.context.workspace / "summary.md").read_text()
 
 
+async def test_it_writes_no_report_where_the_task_asks_for_a_text_of_another_kind(ours: OurTools) -> None:
+    scripts = await run("Write a haiku about the harvest.", ours.answer, tools=ours.offered)
+    assert "write_file" not in [call.name for script in scripts for call in called(script)]
+
+
+async def test_other_tools_are_called_beside_the_first_look(ours: OurTools) -> None:
+    """Five iterations, those of a run without effort, are enough for everything."""
+
+    async def answer(name: str, given: str) -> str:
+        return await ours.answer(name, given) if name in ours.registry.names else "7"
+
+    tools = [*ours.offered, function("count_words", "text")]
+    scripts = await run("Write what the notes say to summary.md", answer, tools=tools)
+    assert [call.name for call in called(scripts[0])] == ["list_files", "count_words"]
+    assert len(scripts) == 5
+
+
 async def test_it_says_what_it_could_not_read(ours: OurTools) -> None:
     (ours.context.workspace / "notes" / "harvest.md").write_bytes(b"\0\0")
     answer = said((await run(TASK, ours.answer, tools=ours.offered))[-1])
@@ -132,7 +149,7 @@ async def test_it_calls_every_other_tool_once_with_arguments_of_its_schema() -> 
 @pytest.mark.parametrize("name", ["send_email", "deleteFile", "run-shell", "write_note", "exec_command", "fetch_page"])
 async def test_it_leaves_tools_alone_that_do_more_than_look(name: str) -> None:
     [script] = await run("Say hello.", tools=[function(name, "to")])
-    assert f"Not called: `{name}`, because by name it does more than look." in said(script)
+    assert f"Not called: `{name}`, whose name says that it does more than look." in said(script)
 
 
 @pytest.mark.parametrize("name", ["address_of", "settings", "count_moves", "is_running"])
