@@ -182,9 +182,9 @@ def _next_calls(conversation: Conversation, hands: Hands, found: Findings) -> tu
     task = conversation.task
     if hands.list and not found.called[hands.list]:
         # The other tools beside it: a run of little effort has few iterations.
-        others = [hands.call(name) for name in hands.others[: MOST_CALLS_AT_ONCE - 1]]
+        beside = [hands.call(name) for name in hands.others[: MOST_CALLS_AT_ONCE - 1]]
         thought = "**Looking around**\n\nFirst I need to know which files there are."
-        return thought, [hands.call(hands.list, path="."), *others]
+        return thought, [hands.call(hands.list, path="."), *beside]
     if hands.read and not found.called[hands.read] and (paths := found.worth_reading(task)[:MOST_FILES_READ]):
         thought = f"**Reading**\n\nOf {len(found.listed)} files I read {len(paths)} side by side."
         return thought, [hands.call(hands.read, path=path) for path in paths]
