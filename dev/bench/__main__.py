@@ -1,6 +1,18 @@
 """All benchmarks, one after the other."""
 
-from dev.bench import actions, history, iterations, knowing, mcp, recovery, saturation, tracing, waits, websocket
+from dev.bench import (
+    actions,
+    history,
+    iterations,
+    knowing,
+    mcp,
+    pauses,
+    recovery,
+    saturation,
+    tracing,
+    waits,
+    websocket,
+)
 from dev.bench.command import run
 
 if __name__ == "__main__":
@@ -15,4 +27,5 @@ if __name__ == "__main__":
         websocket.measure,
         tracing.measure,
         actions.measure,
+        pauses.measure,
     )
