@@ -28,7 +28,7 @@ PROGRAM := .venv/bin/durable-responses
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down mcp stack test test-stack test-load test-servers test-traces test-clients fuzz check bench screenshots temporal lock clean
+.PHONY: help setup run up down mcp stack test test-stack test-load test-exits test-servers test-traces test-clients fuzz check bench screenshots temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -80,6 +80,9 @@ test-traces: $(READY_TO_TEST) ## Look at a run's trace in Arize Phoenix, and tak
 
 test-load: $(READY_TO_TEST) temporal ## Run 300 agents while their only worker is killed twice (minutes)
 	@$(IN_VENV) pytest -s tests/load_lane.py
+
+test-exits: $(READY_TO_TEST) temporal ## Run programs of the Python API 200 times under load (minutes): each must end well
+	@$(IN_VENV) pytest -s tests/exits_lane.py
 
 test-clients: $(READY_TO_TEST) temporal ## Try the clients of others: Codex, SDKs, the Open Responses suite (minutes)
 	@$(IN_VENV) pytest -s tests/clients_lane.py

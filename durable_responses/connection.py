@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from contextvars import ContextVar
 from typing import Any
 
 from temporalio.client import Client, Plugin
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime
 
 from durable_responses.settings import (
     OtelSettings,
@@ -20,6 +22,10 @@ from durable_responses.stack_file import StackFile
 USUAL_TEMPORAL_ADDRESS = "localhost:7233"
 # Seconds for one attempt to connect. A host that drops packets would otherwise hold a command for minutes.
 CONNECT_TIMEOUT = 5.0
+
+
+RUNTIME: ContextVar[Runtime | None] = ContextVar("RUNTIME", default=None)
+"""The runtime of the SDK that clients are made with here, if it is not the SDK's usual one, which lives for ever."""
 
 
 class TemporalUnreachable(SetupError):
@@ -59,6 +65,7 @@ async def connect(
                     "target_host": address,
                     "data_converter": pydantic_data_converter,
                     "plugins": client_plugins(for_worker=for_worker),
+                    "runtime": RUNTIME.get(),
                 }
                 return await Client.connect(**{**config, **overrides})
         except (RuntimeError, TimeoutError) as error:

@@ -98,7 +98,7 @@ class FunctionCalls:
                     position=position,
                     response_id=self.ledger.state.response_id,
                     largest_output=rules.largest_output(calls),
-                    workspace=request.workspace,
+                    workspace=None if call.name in queues else request.workspace,
                 )
             ),
             task_queue=queues.get(call.name) or TaskQueue.TOOLS.under(workflow.info().task_queue),

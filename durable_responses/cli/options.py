@@ -19,6 +19,7 @@ from durable_responses.cli.output import UsageError
 from durable_responses.cli.sources import STANDARD_INPUT, is_piped, text_of
 from durable_responses.json_text import mended_json, nested_too_deep
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
+from durable_responses.run_input import path_in, with_settings
 from durable_responses.workflows import text_formats
 from durable_responses.workflows.contract import AgentInput, ConversationChoice, TransportChoice
 from durable_responses.workflows.rules import parse_input
@@ -286,12 +287,8 @@ def agent_input(
         given["text_format"] = _text_format(options.schema)
     if options.file:
         given["files"] = [_input_file(said, settings.files_root, started_in) for said in options.file]
-    if given.get("files"):
-        given.setdefault("files_root", str(settings.files_root))
-    given.setdefault("allow_websocket", settings.allow_websocket)
     given["save"] = _save(options, given.get("save"))
-    if isinstance(given["save"], dict):
-        given["save"].setdefault("root", str(settings.output_root))
+    given = with_settings(given, settings)
     try:
         return parse_input(given)
     except ValueError as error:
@@ -379,12 +376,10 @@ def _seconds(option: str, said: str) -> float:
 def _input_file(said: str, root: Path, started_in: Path) -> dict[str, Any]:
     """`PATH[:LABEL]`. A file whose own name has a colon is taken as it is."""
     path, label = (said, None) if (started_in / said).exists() else _split_label(said)
-    resolved = (started_in / path).resolve()
-    if not resolved.is_file():
-        raise UsageError(f"--file {path!r} does not exist or is not a file.")
-    if not resolved.is_relative_to(root):
-        raise UsageError(f"--file {path!r} is outside {root}: put it there, or set AGENT_FILES_ROOT.")
-    return InputFile(path=str(resolved.relative_to(root)), label=label).model_dump()
+    try:
+        return InputFile(path=path_in(root, path, started_in), label=label).model_dump()
+    except ValueError as error:
+        raise UsageError(f"--file {path!r} {error}.") from None
 
 
 def _split_label(said: str) -> tuple[str, str | None]:

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.errors import DurableResponsesError
+
 _PATIENCE = 2.5  # seconds for one question to the Temporal server
 
 # JobError
@@ -21,7 +23,7 @@ _PATIENCE = 2.5  # seconds for one question to the Temporal server
 # └── TemporalRefused
 
 
-class JobError(Exception):
+class JobError(DurableResponsesError):
     """A job cannot be started or read. The message is one sentence for the user."""
 
 

@@ -67,7 +67,7 @@ from durable_responses.jobs.starting import (
     new_job_id,
     static_details_of,
 )
-from durable_responses.jobs.story import Story, story_of
+from durable_responses.jobs.story import Story, request_of, story_of
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -197,6 +197,12 @@ class Jobs:
     async def story(self, job_id: str) -> Story:
         """Every response and function call of the job so far; no worker is asked. Raises `JobNotFound`."""
         return await story_of(self._client, await self._records.describe(job_id))
+
+    async def request(self, job_id: str) -> AgentInput:
+        """What the job was asked for; no worker is asked. Raises `JobNotFound`, `InvalidInput` if it cannot be read."""
+        if (request := await request_of(self._client, await self._records.describe(job_id))) is None:
+            raise InvalidInput(f"What job {job_id} was asked for cannot be read.")
+        return request
 
     async def continued(self, job_id: str, text: str, *, rebuild: bool = False) -> dict[str, Any]:
         """The fields of an input that continues an ended job with `text`; `rebuild`: without the provider's memory.

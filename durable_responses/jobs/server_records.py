@@ -36,6 +36,7 @@ from durable_responses.workflows.contract import (
     AgentState,
     AgentStatus,
 )
+from durable_responses.workflows.contract import TaskQueue as UsualQueue
 from durable_responses.workflows.ledger import Ledger
 from durable_responses.workflows.rules import absolute_deadline, max_iterations_for
 from durable_responses.workflows.web_ui import MEMO_TASK, summary
@@ -277,7 +278,13 @@ def unattended(described: WorkflowExecutionDescription, now: datetime) -> Waitin
             next_at=due,
             cause=first.last_failure.message or None,
         )
-    return Waiting(what=f"no free slot for {step}", since=due, attempt=0) if now - due >= _SOON else None
+    queue = first.activity_options.task_queue.name
+    usual = UsualQueue.TOOLS.under(described.task_queue)
+    if first.activity_type.name == ActivityName.CALL_TOOL and queue not in ("", usual):
+        what = f"no program takes {step} on {queue}"
+    else:
+        what = f"no free slot for {step}"
+    return Waiting(what=what, since=due, attempt=0) if now - due >= _SOON else None
 
 
 def is_shown(waiting: Waiting, now: datetime) -> bool:

@@ -119,6 +119,16 @@ async def story_of(client: Client, described: WorkflowExecutionDescription) -> S
     return (await _told_from(described.run_id, client, described)).model_copy(update={"is_whole": False})
 
 
+async def request_of(client: Client, described: WorkflowExecutionDescription) -> AgentInput | None:
+    """What a run was asked for; None if it cannot be read. Raises `JobError`."""
+    async with asking_temporal(described.id):
+        handle = client.get_workflow_handle(described.id, run_id=described.run_id)
+        async for event in handle.fetch_history_events(page_size=1):
+            given = event.workflow_execution_started_event_attributes.input.payloads
+            return await decoded(described, given[:1], AgentInput)
+    return None
+
+
 async def _told_from(run_id: str, client: Client, described: WorkflowExecutionDescription) -> Story:
     telling = _Telling(described)
     following: str | None = run_id

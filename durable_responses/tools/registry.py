@@ -245,7 +245,7 @@ def _make_tool(function: Callable[P, R], *, effect: Effect, timeout: float) -> T
 
 def _check(function: Callable[..., Any], description: str, timeout: float) -> None:
     name = function.__name__
-    if not inspect.isfunction(function):
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
         raise UnusableToolError(f"Tool {name!r} is not a plain function; decorate a `def` or `async def`.")
     if not NAME.fullmatch(name):
         raise UnusableToolError(f"Tool {name!r}: a name has at most 64 of the characters A-Z, a-z, 0-9 and _.")

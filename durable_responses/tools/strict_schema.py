@@ -68,7 +68,7 @@ def with_defaults_for_nulls(validate: Callable[[bytes], T], given: bytes) -> T:
     try:
         return validate(given)
     except ValidationError as error:
-        nulls = [detail["loc"] for detail in error.errors() if detail["input"] is None]
+        nulls = [detail["loc"] for detail in error.errors() if detail["input"] is None and detail["loc"]]
         if nulls:
             with suppress(ValidationError):
                 return validate(to_json(_without(from_json(given), nulls)))
