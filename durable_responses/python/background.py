@@ -48,7 +48,7 @@ class Background:
         """Held by whoever makes sure that a stack is running."""
         self._runtime: Runtime | None = None
         self._clients: dict[object, Client] = {}
-        self._kept: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self.loop.run_forever, name="durable-responses", daemon=True)
         self._thread.start()
@@ -66,9 +66,13 @@ class Background:
     def keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Begin some work, in that thread, that nobody waits for. It ends with the program at the latest."""
         task = self.loop.create_task(work)
-        self._kept.add(task)
-        task.add_done_callback(self._kept.discard)
+        self._note(task)
         return task
+
+    def _note(self, task: asyncio.Task[Any] | None) -> None:
+        if task is not None:
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
 
     async def client(self, settings: "Settings") -> "Client":
         """A client of the server of the settings, in that thread. Raises `TemporalUnreachable`, `SettingsError`."""
@@ -90,6 +94,7 @@ class Background:
         """
         from durable_responses.connection import RUNTIME
 
+        self._note(asyncio.current_task())
         RUNTIME.set(self._quiet_runtime())
         try:
             return await work
@@ -122,16 +127,34 @@ class Background:
         if not self.loop.is_running():
             self.loop.close()
         self._clients.clear()
-        self._runtime = None
-        gc.collect()
-        _wait_for_threads_of_the_sdk()
+        if self._runtime is not None:
+            _let_go_of_the_sdk(self._runtime)
+            self._runtime = None
+            _wait_for_threads_of_the_sdk()
 
     async def _end_all(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        # First what was begun here: workers need their own tasks for their shutdown.
+        for begun_here in (True, False):
+            tasks = (set(self._under_way) if begun_here else asyncio.all_tasks()) - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await self.loop.shutdown_asyncgens()
+
+
+def _let_go_of_the_sdk(runtime: "Runtime") -> None:
+    """Drop what the SDK has behind its Python objects, which are referred to by a function that still runs, say.
+
+    It has no public way to end a runtime but to forget all that was made with it.
+    """
+    from temporalio.bridge.client import Client as BridgeClient
+
+    core = runtime._core_runtime
+    for each in gc.get_objects():
+        if type(each) is BridgeClient and each._runtime is core:
+            del each._ref
+    del core._ref
+    gc.collect()
 
 
 def _wait_for_threads_of_the_sdk() -> None:

@@ -90,7 +90,10 @@ async def _serve(client: Client, queue: str, settings: Settings, job_id: "asynci
                     async with _worker(client, queue, activities, settings):
                         await _ended(client, await asyncio.shield(job_id))
                     return
-                except (RuntimeError, RPCError) as error:  # the server was not there when the worker began, for instance
+                except (
+                    RuntimeError,
+                    RPCError,
+                ) as error:  # the server was not there when the worker began, for instance
                     logger.warning("Functions are not served on %s for the moment: %s", queue, error)
                 await asyncio.sleep(_TRY_AGAIN)
     finally:
