@@ -36,12 +36,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-<<<<<<< HEAD
 from durable_responses import project_file, project_rules
-=======
-from durable_responses import project_file
 from durable_responses.errors import DurableResponsesError
->>>>>>> a19281f (wip)
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.project_file import ProjectFile, ProjectFileError
 from durable_responses.responses_api.redaction import proxy_secrets
