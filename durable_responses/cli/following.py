@@ -23,7 +23,7 @@ from durable_responses.jobs.jobs import Jobs
 _DRAWINGS_PER_SECOND = 4
 _FIRST_SILENCE, _LONGEST_SILENCE = timedelta(seconds=10), timedelta(minutes=10)
 _REMINDERS = 1.0  # seconds between two looks at the time
-_QUESTION = "The run keeps going without you. Press Enter to leave it running, or c and Enter to cancel it: "
+_QUESTION = "Leave the run going without you (Enter), or cancel it (c and Enter)? "
 
 
 class Left(Exception):

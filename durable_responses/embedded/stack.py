@@ -12,7 +12,7 @@ from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import our_command
-from durable_responses.progress import Words, told_while
+from durable_responses.progress import Progress, Words, told_while
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address, is_set
 from durable_responses.stack_file import StackFile, StackMode
 from durable_responses.workspace import prepare_workspace
@@ -73,13 +73,14 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
             await find_temporal_cli(settings, say)
     stack = await _ready(settings, folder, say, timeout)
     if stack.mode is StackMode.READING:
-        say("Temporal is running without a worker, for reading; restarting it with one.")
+        say("Starting a worker as well.")
     if stack.mode is StackMode.READING or await _is_outdated(stack, settings, say):
         # Whatever is wrong here is found before what works is stopped.
         prepare_workspace(settings, say)
         await _check_tools(settings)
-        await stop(settings, say)
-        stack = await _ready(settings, folder, say, timeout)
+        in_one_line = _only_progress(say)
+        await stop(settings, in_one_line)
+        stack = await _ready(settings, folder, in_one_line, timeout)
     folder.last_use.touch()
     return stack
 
@@ -139,6 +140,11 @@ async def clean(settings: Settings) -> bool:
         await end_parts(folder, asyncio.Event())
         StackFile.path(settings).unlink(missing_ok=True)
     return found
+
+
+def _only_progress(say: Say) -> Say:
+    """For what is done because of something that was said already: its steps are not said one by one."""
+    return lambda line: say(line) if isinstance(line, Progress) else None
 
 
 def _send(pid: int, number: signal.Signals) -> None:

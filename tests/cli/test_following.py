@@ -34,7 +34,7 @@ async def test_at_ctrl_c_one_can_leave_the_run(shell: Shell, keys: str) -> None:
     async with shell.on_terminal("watch", job_id) as terminal:
         await terminal.drawn("running · iteration 1")
         terminal.press(CTRL_C)
-        await terminal.drawn("Press Enter to leave it running, or c and Enter to cancel it: ")
+        await terminal.drawn(r"\(Enter\), or cancel it \(c and Enter\)\? ")
         terminal.press(keys)
         assert await terminal.ended() == LEFT
     assert f"durable-responses watch {job_id}" in terminal.text
@@ -47,9 +47,9 @@ async def test_at_ctrl_c_one_can_cancel_the_run_and_sees_its_end(shell: Shell) -
     async with shell.on_terminal("watch", job_id) as terminal:
         await terminal.drawn("running · iteration 1")
         terminal.press(CTRL_C)
-        await terminal.drawn("c and Enter to cancel it: ")
+        await terminal.drawn(r"cancel it \(c and Enter\)\? ")
         terminal.press("what?\n")
-        await terminal.drawn("c and Enter to cancel it: ", times=2)
+        await terminal.drawn(r"cancel it \(c and Enter\)\? ", times=2)
         terminal.press("c\n")
         assert await terminal.ended() == CANCELLED
     assert (await shell.jobs.state(job_id)).state.status is AgentStatus.CANCELLED
@@ -60,7 +60,7 @@ async def test_a_run_that_ends_during_the_question_is_shown_to_its_end(shell: Sh
     async with shell.on_terminal("watch", job_id) as terminal:
         await terminal.drawn("running · iteration 1")
         terminal.press(CTRL_C)
-        await terminal.drawn("c and Enter to cancel it: ")
+        await terminal.drawn(r"cancel it \(c and Enter\)\? ")
         await shell.control.advance(60)
         assert await terminal.ended() == COMPLETED
 

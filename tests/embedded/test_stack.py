@@ -10,6 +10,7 @@ from temporalio.client import WorkflowHandle
 
 from durable_responses.connection import TemporalUnreachable, connect
 from durable_responses.embedded import StackError, ensure_running, running_stack, stop
+from durable_responses.progress import Progress
 from durable_responses.settings import SetupError, child_environment
 from durable_responses.stack_file import PartName, StackFile, StackMode
 from durable_responses.workflows.contract import WORKFLOW_TYPE, TaskQueue
@@ -36,7 +37,8 @@ async def test_what_does_not_run_is_started_in_the_background(stack: Stack) -> N
     file = await stack.ensure_running()
     assert file.mode is StackMode.BACKGROUND
     assert file.is_ready
-    assert stack.said == ["Starting Temporal, a worker and everything else that is not configured, in the background."]
+    said = [line for line in stack.said if not isinstance(line, Progress)]
+    assert said == ["Starting Temporal, a worker and everything else that is not configured, in the background."]
 
 
 async def test_what_runs_is_not_started_again(standing: Stack) -> None:
