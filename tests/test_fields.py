@@ -1,6 +1,7 @@
 """The fields of a run at each door: docs/fields.md has them all, and each name leads to its field."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from durable_responses.cli.options import agent_input as input_of_options
 from durable_responses.mcp_server.arguments import AgentArguments, read_arguments
 from durable_responses.mcp_server.inputs import Surroundings
 from durable_responses.mcp_server.inputs import agent_input as input_of_arguments
+from durable_responses.python.api import start
+from durable_responses.python.options import RunOptions as Keywords
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput
-from tests.support.fields_table import FIELDS, OTHER_ARGUMENTS, OTHER_OPTIONS, differences_table, fields_table
+from tests.support.fields_table import FIELDS, OTHER_ARGUMENTS, OTHER_OPTIONS, differences_table, fields_table, keywords
 from tests.support.processes import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "fields.md").read_text()
@@ -80,6 +83,14 @@ def test_every_argument_is_in_the_table_or_is_none_of_the_input() -> None:
 
 def test_a_field_without_an_argument_says_why() -> None:
     assert [name for name, names in FIELDS.items() if not names.arguments and not names.why_no_argument] == []
+
+
+def test_every_field_has_a_keyword_in_python_and_every_keyword_a_field() -> None:
+    named = {keyword for name in FIELDS for keyword in keywords(name)}
+    parameters = {"task", "output", "tools"}
+    assert named == Keywords.__annotations__.keys() | parameters
+    assert parameters <= inspect.signature(start).parameters.keys()
+    assert [name for name in AgentInput.model_fields if not keywords(name)] == []
 
 
 def at(request: AgentInput, name: str) -> Any:

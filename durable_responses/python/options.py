@@ -63,6 +63,9 @@ class RunOptions(TypedDict, total=False):
     heartbeat_timeout: Seconds
     save: bool | SaveOptions | Mapping[str, str]
     tenant: str
+    on_refusal: Literal["auto", "pause", "fail"]
+    on_max_iterations: Literal["stop", "ask"]
+    on_deadline: Literal["stop", "ask"]
 
 
 SHORTER_NAMES = {

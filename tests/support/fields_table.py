@@ -11,6 +11,8 @@ from pydantic_core import PydanticUndefined
 from durable_responses.cli.options import RunOptions
 from durable_responses.mcp_server.arguments import AgentArguments, input_schema
 from durable_responses.mcp_server.inputs import limits_for
+from durable_responses.python.options import SHORTER_NAMES
+from durable_responses.python.options import RunOptions as Keywords
 from durable_responses.responses_api.models import ReasoningEffort
 from durable_responses.workflows.contract import AgentInput
 from durable_responses.workflows.rules import ITERATIONS_BY_EFFORT
@@ -118,7 +120,7 @@ _OF_FIELDS = {
 
 def fields_table() -> str:
     """A Markdown table of all fields of a run, with the names that they have at each door."""
-    head = ["| field | type | default | command line | MCP | what it does |", "|---|---|---|---|---|---|"]
+    head = ["| field | type | default | command line | MCP | Python | what it does |", "|---|---|---|---|---|---|---|"]
     return "\n".join([*head, *(f"| {' | '.join(_row(name, names))} |" for name, names in FIELDS.items())])
 
 
@@ -140,7 +142,22 @@ def _row(name: str, names: Names) -> Iterator[str]:
     yield _default(name) + (f"; MCP: {over_mcp}" if over_mcp else "")
     yield _option(names.option) if names.option else BY_INPUT
     yield ", ".join(f"`{argument}`" for argument in names.arguments) or f"{NOT_SAID} ({names.why_no_argument})"
+    yield _keywords(name)
     yield " ".join(filter(None, [_sentence(field["description"]), names.note]))
+
+
+def keywords(name: str) -> list[str]:
+    """The keyword arguments of `run` and `start` in Python that say a field."""
+    shorter = [short for short, field in SHORTER_NAMES.items() if field == name]
+    return [*shorter, *([name] if name in Keywords.__annotations__ else []), *_OTHER_KEYWORDS.get(name, ())]
+
+
+_OTHER_KEYWORDS = {"task": ("task",), "tools": ("tools",), "caller_tools": ("tools",), "text_format": ("output",)}
+
+
+def _keywords(name: str) -> str:
+    field, _, part = name.partition(".")
+    return f"`{field}={{'{part}': …}}`" if part else ", ".join(f"`{keyword}`" for keyword in keywords(name))
 
 
 def _sentence(text: str) -> str:
