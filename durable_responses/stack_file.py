@@ -16,6 +16,8 @@ class StackMode(StrEnum):
     BACKGROUND = "background"
     READING = "reading"
     """In the background, without a worker: enough to look at runs."""
+    PROJECT = "project"
+    """In the background, the worker of a project beside those that the stack has already."""
 
 
 class PartName(StrEnum):
@@ -59,8 +61,9 @@ class StackFile(BaseModel):
     """Where the embedded stack is. Its supervisor writes this; every command, of every terminal, reads it.
 
     `temporal_address` is the configured server's where one is configured, and then there is no `web_ui`; `emulator_url`
-    is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`). `parts` by name: a
-    `PartName`, and from the second of its kind on its number, as in `worker-2`.
+    is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`), which serves the
+    `project`, with this `workspace` and this `task_queue`. `parts` by name: a `PartName`, and from the second of its
+    kind on its number, as in `worker-2`.
     """
 
     pid: int
@@ -72,6 +75,9 @@ class StackFile(BaseModel):
     web_ui: str | None = None
     emulator_url: str | None = None
     settings: dict[str, str] = {}
+    project: str | None = None
+    workspace: Path | None = None
+    task_queue: str | None = None
     parts: dict[str, PartState] = {}
 
     @property
@@ -85,6 +91,12 @@ class StackFile(BaseModel):
         temporal = self.parts.get(PartName.TEMPORAL)
         return bool(self.parts) and (temporal is None or temporal.status is PartStatus.RUNNING)
 
+    @property
+    def emulator_serves(self) -> bool:
+        """Whether there is an emulator, and it is up."""
+        emulator = self.parts.get(PartName.EMULATOR)
+        return emulator is not None and emulator.status is PartStatus.RUNNING
+
     def run_url(self, workflow_id: str) -> str | None:
         """The Web UI's page of a run; None when the stack has no Web UI."""
         return f"{self.web_ui}/namespaces/{self.namespace}/workflows/{workflow_id}" if self.web_ui else None
@@ -97,7 +109,11 @@ class StackFile(BaseModel):
     @classmethod
     def read(cls, settings: Settings) -> "StackFile | None":
         """The stack of the state folder; None if there is none. It may be a dead one's: its lock tells."""
-        path = cls.path(settings)
+        return cls.read_from(cls.path(settings))
+
+    @classmethod
+    def read_from(cls, path: Path) -> "StackFile | None":
+        """The stack that a file describes; None if there is no file. Raises `SetupError` for one that is not ours."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:

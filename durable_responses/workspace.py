@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from durable_responses.settings import PROGRAM, Settings, SetupError, configured_address, copied_workspace
+from durable_responses.settings import PROGRAM, Settings, SetupError, copied_workspace
 
 EXAMPLE = PROGRAM / "example_workspace"
 """The files that ship as an example; in a checkout, a link to `workspace/`."""
@@ -18,14 +18,6 @@ EXAMPLE = PROGRAM / "example_workspace"
 
 class WorkspaceMissing(SetupError):
     """The workspace is not a folder, or cannot be made."""
-
-
-def workspace_of_runs(settings: Settings) -> Path | None:
-    """What runs are started with: the workspace, or None where the worker may be on a machine without such a folder.
-
-    The embedded stack is here; to workers of a Temporal server elsewhere it counts only if somebody has named it.
-    """
-    return settings.workspace if configured_address() is None or "workspace" in settings.model_fields_set else None
 
 
 def is_copy(settings: Settings) -> bool:

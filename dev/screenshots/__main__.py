@@ -11,7 +11,7 @@ from dev.screenshots.browser import Page, chromium, find_chromium
 from dev.screenshots.recording import DARK, LIGHT, find_tmux, moving, terminal
 from dev.screenshots.runs import FINISHED, WRITING, make
 from durable_responses.connection import connect
-from durable_responses.embedded import ensure_running, stop
+from durable_responses.embedded import ensure_running, jobs_here, stop
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.process import leave
 from durable_responses.provider import ProviderKind, configured_provider
@@ -38,7 +38,7 @@ async def _main(folder: Path) -> None:
             assert stack is not None
             await _record(folder, Path(state))
             find_chromium()  # the pictures of the terminal need none
-            jobs = Jobs(await connect(settings), settings.task_queue)
+            jobs = await jobs_here(await connect(settings), settings)
             await make(jobs, stack)
             async with chromium() as page:
                 await _take_all(page, stack, jobs, folder)

@@ -88,18 +88,16 @@ class Connection:
             return None
 
     async def with_worker_for(self, job_id: str) -> "Connection":
-        """A connection to the same runs, with a worker if one is needed: the run is open, and we started none so far.
+        """A connection to the same runs, with a worker if one is needed: the run is open, and is this project's.
 
-        Raises `JobError`, `SetupError`.
+        That of another project needs its own folder and environment: it is said where a command starts one. Raises
+        `JobError`, `SetupError`.
         """
-        from durable_responses.stack_file import StackMode
+        from durable_responses.embedded import ensure_worker_of
 
-        if self.stack is None or self.stack.mode is not StackMode.READING or not await self.jobs.is_open(job_id):
-            return self
-        from durable_responses.embedded import ensure_running
-
-        await ensure_running(self.settings, self.say)
-        return await connected(self.settings, self.say)
+        if await ensure_worker_of(job_id, self.jobs, self.settings, self.say):
+            return await connected(self.settings, self.say)
+        return self
 
     def web_ui(self, job_id: str) -> str | None:
         """The page of a job; None if no Web UI is known."""
@@ -117,10 +115,9 @@ async def connected(settings: "Settings", say: Callable[[str], None]) -> Connect
         from temporalio.service import RetryConfig
 
         from durable_responses.connection import connect
-        from durable_responses.jobs.jobs import Jobs
+        from durable_responses.embedded import jobs_here
         from durable_responses.settings import configured_address
         from durable_responses.stack_file import StackFile
-        from durable_responses.workspace import workspace_of_runs
 
     # The SDK would log its retries across the screen.
     quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
@@ -130,7 +127,7 @@ async def connected(settings: "Settings", say: Callable[[str], None]) -> Connect
         retry_config=RetryConfig(max_elapsed_time_millis=2000),
     )
     stack = None if configured_address() else StackFile.read(settings)
-    return Connection(Jobs(client, settings.task_queue, workspace=workspace_of_runs(settings)), stack, settings, say)
+    return Connection(await jobs_here(client, settings), stack, settings, say)
 
 
 def command(name: str, *, prints_json: bool = True) -> Callable[[Work], Callable[[Sequence[str]], NoReturn]]:

@@ -116,7 +116,10 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     """What is unusual: one sentence each, by subject."""
     told = {}
     if view.source is Source.EARLIER:
-        told["temporal"] = "Temporal is not responding. The run is safe and this view resumes when it is back."
+        told["temporal"] = (
+            "Temporal is not responding. The run is safe and this view resumes when it is back. "
+            "If it stays away, any durable-responses command brings it back."
+        )
     elif view.task_attempt > _TASK_ATTEMPTS:
         told["worker"] = "The worker keeps failing at this run and retries: its log says why."
     elif view.absent_build is not None:

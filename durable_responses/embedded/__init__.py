@@ -9,8 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from durable_responses.embedded.folder import running_projects
     from durable_responses.embedded.parts import PartCannotStart, temporal_command
-    from durable_responses.embedded.stack import StackError, ensure_readable, ensure_running, running_stack, stop
+    from durable_responses.embedded.stack import (
+        StackError,
+        ensure_readable,
+        ensure_running,
+        ensure_worker_of,
+        jobs_here,
+        running_project,
+        running_stack,
+        stop,
+    )
     from durable_responses.embedded.supervisor import StackRunning, up
     from durable_responses.embedded.temporal_cli import TemporalCliMissing, find_temporal_cli
 
@@ -21,7 +31,11 @@ __all__ = [
     "TemporalCliMissing",
     "ensure_readable",
     "ensure_running",
+    "ensure_worker_of",
     "find_temporal_cli",
+    "jobs_here",
+    "running_project",
+    "running_projects",
     "running_stack",
     "stop",
     "temporal_command",
@@ -36,7 +50,11 @@ _HOMES = {
     "TemporalCliMissing": "durable_responses.embedded.temporal_cli",
     "ensure_readable": "durable_responses.embedded.stack",
     "ensure_running": "durable_responses.embedded.stack",
+    "ensure_worker_of": "durable_responses.embedded.stack",
     "find_temporal_cli": "durable_responses.embedded.temporal_cli",
+    "jobs_here": "durable_responses.embedded.stack",
+    "running_project": "durable_responses.embedded.stack",
+    "running_projects": "durable_responses.embedded.folder",
     "running_stack": "durable_responses.embedded.stack",
     "stop": "durable_responses.embedded.stack",
     "temporal_command": "durable_responses.embedded.parts",

@@ -10,7 +10,7 @@ from enum import StrEnum
 from durable_responses.connection import connect
 from durable_responses.embedded.namespace import ensure_namespace
 from durable_responses.embedded.stack import clean
-from durable_responses.embedded.supervisor import StackRunning, up
+from durable_responses.embedded.supervisor import StackRunning, serve_project, up
 from durable_responses.embedded.temporal_cli import find_temporal_cli
 from durable_responses.embedded.topology import ReadingTopology, ServerTopology
 from durable_responses.process import leave, setup_telemetry
@@ -25,6 +25,8 @@ class Command(StrEnum):
     """Run the stack until it is stopped or idle."""
     READING = "reading"
     """Run Temporal without a worker until it is stopped or nobody has looked at a run for a while."""
+    PROJECT = "project"
+    """Run the worker of this project, beside the stack that runs, until it is stopped or idle."""
     CLEAN = "clean"
     """Stop what a killed supervisor left behind."""
     TEMPORAL = "temporal"
@@ -42,6 +44,8 @@ async def _run(command: Command, settings: Settings, *, workers: int) -> None:
         case Command.READING:
             say = logging.getLogger("durable_responses.embedded").info
             await up(settings, say, mode=StackMode.READING, topology=ReadingTopology)
+        case Command.PROJECT:
+            await serve_project(settings, logging.getLogger("durable_responses.embedded").info)
         case Command.CLEAN:
             await clean(settings)
         case Command.TEMPORAL:
@@ -75,7 +79,7 @@ def main() -> int:
         asyncio.run(_run(given.command, settings, workers=given.workers))
     except StackRunning as error:
         # Two commands started a stack at the same time: the other one serves both.
-        if given.command in (Command.BACKGROUND, Command.READING):
+        if given.command in (Command.BACKGROUND, Command.READING, Command.PROJECT):
             return 0
         _tell(str(error))
         return 1

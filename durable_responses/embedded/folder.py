@@ -1,4 +1,7 @@
-"""The state folder: where the stack keeps its locks, database, logs and addresses."""
+"""The state folder: where the stack keeps its locks, database, logs and addresses.
+
+A project whose worker runs beside the stack's has such a folder of its own below it.
+"""
 
 import os
 import shutil
@@ -7,22 +10,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 from durable_responses.embedded.locks import LockFile
+from durable_responses.projects import Project, projects_folder
 from durable_responses.settings import Settings, SetupError
-from durable_responses.stack_file import PartName
+from durable_responses.stack_file import PartName, StackFile
 
 LOG_LIMIT = 10_000_000
 """Bytes."""
 
 
 class StateFolder:
-    """The files of one state folder. Two stacks never share one: `stack_lock` prevents it."""
+    """The files of one state folder, or of one project in it. Two stacks never share one: `stack_lock` prevents it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.path = settings.state_folder
+    def __init__(self, settings: Settings, project: Project | None = None) -> None:
+        self.path = settings.state_folder if project is None else projects_folder(settings) / project.name
         self.stack_lock = LockFile(self.path / "stack.lock")
         self.database = self.path / "temporal.db"
         self.emulator_state = self.path / "emulator.json"
         self.last_use = self.path / "last-use"
+        self.stack_file = self.path / "stack.json"
+        self.emulator_wanted = self.path / "emulator-wanted"
 
     def make(self) -> None:
         """Create the folder, readable by the user only, unless it exists. Raises `SetupError` if it cannot."""
@@ -36,6 +42,20 @@ class StateFolder:
             raise SetupError(
                 f"The state folder {self.path} cannot be used ({error.strerror}): set AGENT_STATE_FOLDER."
             ) from None
+
+    @classmethod
+    def of_projects(cls, settings: Settings) -> "list[StateFolder]":
+        """Those of all projects whose worker ever ran beside the stack's."""
+        locks = sorted(projects_folder(settings).glob("*/stack.lock"))
+        return [cls(settings, Project(lock.parent.name, Path(), Path())) for lock in locks]
+
+    @property
+    def running(self) -> StackFile | None:
+        """The stack that runs on it, ready or not; None if there is none."""
+        holder = self.stack_lock.holder
+        stack = StackFile.read_from(self.stack_file) if holder else None
+        # A supervisor that has just started finds, and soon replaces, the file of one that was killed.
+        return stack if stack and stack.pid == holder else None
 
     def part_lock(self, name: str) -> LockFile:
         """The lock that a part's own process holds for as long as it lives."""
@@ -71,6 +91,13 @@ class StateFolder:
         path = self.log(name)
         lines = path.read_text(errors="replace")[-4000:].split("\n") if path.exists() else []
         return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+def running_projects(settings: Settings) -> dict[str, StackFile]:
+    """The projects that have a worker now, by name, each with the file that tells of it."""
+    folders = [StateFolder(settings), *StateFolder.of_projects(settings)]
+    files = [file for folder in folders if (file := folder.running) is not None]
+    return {file.project: file for file in files if file.project is not None}
 
 
 def _rotate(path: Path) -> None:

@@ -148,6 +148,11 @@ class Part:
             pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
+    def restart(self) -> None:
+        """SIGTERM: the part ends in its own time, and is started again as whenever it ends."""
+        if (process := self._process) and process.returncode is None:
+            _signal_group(process.pid, signal.SIGTERM)
+
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
         """SIGTERM, then SIGKILL after `grace` seconds or on `hurry`; returns when the process has ended."""
         # By the process and not by its lock: somebody may have removed the state folder.

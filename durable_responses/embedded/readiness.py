@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -64,6 +64,23 @@ async def worker_polls(
 
     The time is in seconds since the epoch, by `wall`, the clock of this machine; the server notes polls by its own.
     """
+    # The SDK's identity of a client.
+    identity = f"{pid}@{socket.gethostname()}" if pid else ""
+    pollers = await _pollers(client, task_queue)
+    polls = [poller.last_access_time for poller in pollers if poller.identity.startswith(identity)]
+    if not polls:
+        return False
+    moment = datetime.fromtimestamp(since, UTC) + await server_is_ahead_by(client, wall)
+    return any(poll.ToDatetime(UTC) >= moment for poll in polls)
+
+
+async def workers_are_here(client: Client, task_queue: str) -> bool:
+    """Whether a task queue has workers, all of which are processes of this machine."""
+    pollers = await _pollers(client, task_queue)
+    return bool(pollers) and all(poller.identity.endswith(f"@{socket.gethostname()}") for poller in pollers)
+
+
+async def _pollers(client: Client, task_queue: str) -> list[PollerInfo]:
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=task_queue),
@@ -72,12 +89,5 @@ async def worker_polls(
     try:
         answer = await client.workflow_service.describe_task_queue(request, timeout=_SHORTLY)
     except RPCError:
-        return False
-    # The SDK's identity of a client.
-    identity = f"{pid}@{socket.gethostname()}" if pid else ""
-    pollers = [poller for poller in answer.pollers if not has_ended(poller.identity)]
-    polls = [poller.last_access_time for poller in pollers if poller.identity.startswith(identity)]
-    if not polls:
-        return False
-    moment = datetime.fromtimestamp(since, UTC) + await server_is_ahead_by(client, wall)
-    return any(poll.ToDatetime(UTC) >= moment for poll in polls)
+        return []
+    return [poller for poller in answer.pollers if not has_ended(poller.identity)]

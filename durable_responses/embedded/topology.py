@@ -1,6 +1,7 @@
 """The parts of a stack, and how each is started.
 
 `DevTopology` is what `up` and `run` start: one dev server with its database file and its Web UI.
+`ProjectTopology` is the worker of another project beside it.
 `ServerTopology` is what `make stack` starts: a Temporal server on PostgreSQL, the Web UI's own server, several workers.
 Both leave out what is configured elsewhere: Temporal, or the provider.
 """
@@ -8,6 +9,7 @@ Both leave out what is configured elsewhere: Temporal, or the provider.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +35,7 @@ from durable_responses.embedded.web_ui import (
 )
 from durable_responses.provider import ProviderKind, configured_provider
 from durable_responses.settings import Settings, child_environment, configured_address, temporal_namespace
-from durable_responses.stack_file import PartName, Ports
+from durable_responses.stack_file import PartName, Ports, StackFile
 from durable_responses.web_ui.pages import PagesMissing
 
 
@@ -51,7 +53,7 @@ class Topology(ABC):
     async def plans(self, ports: Ports) -> list[PartPlan]:
         """Every part, in the order of starting."""
         temporal = [] if configured_address() else await self.temporal(ports)
-        emulated = configured_provider(self.settings) is ProviderKind.EMULATOR
+        emulated = configured_provider(self.settings) is ProviderKind.EMULATOR or self.folder.emulator_wanted.exists()
         return [*temporal, *([self.emulator(ports)] if emulated else []), *self.workers()]
 
     @abstractmethod
@@ -74,7 +76,9 @@ class Topology(ABC):
 
     def worker(self) -> PartPlan:
         """One worker, which serves all queues."""
-        environment = child_environment(AGENT_STATE_FOLDER=str(self.folder.path))
+        environment = child_environment(
+            AGENT_STATE_FOLDER=str(self.settings.state_folder), AGENT_TASK_QUEUE=self.settings.task_queue
+        )
         after = (PartName.TEMPORAL, PartName.EMULATOR)
         command = our_command("durable_responses.worker")
         return PartPlan(PartName.WORKER, command, environment, self._worker_serves, after, private=False)
@@ -134,8 +138,45 @@ class ReadingTopology(DevTopology):
     """The dev server alone, for those who only look at runs."""
 
     async def plans(self, ports: Ports) -> list[PartPlan]:
-        """Temporal and its Web UI."""
-        return await self.temporal(ports)
+        """Temporal and its Web UI, and the emulator if a project has asked for it."""
+        emulator = [self.emulator(ports)] if self.folder.emulator_wanted.exists() else []
+        return [*await self.temporal(ports), *emulator]
+
+
+class ProjectTopology(Topology):
+    """The worker of a project, on the Temporal server and the emulator of the stack that runs already."""
+
+    async def plans(self, _: Ports) -> list[PartPlan]:
+        """The worker."""
+        return [replace(self.worker(), after=(), prepare=self._stack_serves)]
+
+    async def temporal(self, _: Ports) -> list[PartPlan]:
+        """Nothing: it is the stack's."""
+        return []
+
+    def worker(self) -> PartPlan:
+        """One worker; its health is served at the next port that is free, if it is to be served."""
+        worker, wanted = super().worker(), self.settings.health_port
+        if not wanted:
+            return worker
+        port = next(port for port in range(wanted, 65536) if readiness.port_is_free(port))
+        return replace(worker, environment={**worker.environment, "AGENT_HEALTH_PORT": str(port)})
+
+    async def _stack_serves(self) -> None:
+        # It may be starting, or be started again. A worker that finds no server would end.
+        stack = StateFolder(self.settings)
+        while not ((file := stack.running) and file.can_be_read and self._has_provider(file)):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        while not configured_address():
+            with suppress(TemporalUnreachable, RPCError):
+                await ensure_namespace(await connect(self.settings), self.settings.retention)
+                return
+            await asyncio.sleep(0.1)
+
+    def _has_provider(self, stack: StackFile) -> bool:
+        if configured_provider(self.settings) is not ProviderKind.EMULATOR:
+            return True
+        return stack.emulator_serves
 
 
 @dataclass(frozen=True)

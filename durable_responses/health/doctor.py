@@ -16,11 +16,13 @@ from durable_responses.health.provider import check_provider
 from durable_responses.health.temporal import (
     check_clock,
     check_namespace,
+    check_project_of_stack,
     check_queue,
     check_server,
 )
 from durable_responses.jobs.attribute_registration import Key, look_up, type_of
 from durable_responses.jobs.server_clock import server_is_ahead_by
+from durable_responses.projects import projects_of_stack, task_queue_of
 from durable_responses.provider import ProviderMissing, find_provider
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
@@ -61,8 +63,10 @@ async def _temporal(settings: Settings) -> list[Check]:
     if not Report(checks=[server, namespace]).is_well:
         return [server, namespace]
     ahead = await server_is_ahead_by(client)
-    queues = [check_queue(client, queue, settings.task_queue, ahead) for queue in TaskQueue]
-    return [server, namespace, *await asyncio.gather(check_search_attributes(client), *queues, check_clock(client))]
+    queues = [check_queue(client, queue, task_queue_of(settings), ahead) for queue in TaskQueue]
+    others = [check_project_of_stack(client, *each, ahead) for each in projects_of_stack(settings)]
+    more = [check_search_attributes(client), *queues, *others, check_clock(client)]
+    return [server, namespace, *await asyncio.gather(*more)]
 
 
 async def check_search_attributes(client: Client) -> Check:

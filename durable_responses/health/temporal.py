@@ -86,6 +86,17 @@ async def check_queue(client: Client, queue: TaskQueue, base: str, ahead: timede
     return ok(title, f"{count} worker{'s' if count > 1 else ''}")
 
 
+async def check_project_of_stack(client: Client, folder: str, task_queue: str, ahead: timedelta) -> Check:
+    """Whether one of the projects that share the embedded stack has a worker now. It is no problem if it has none."""
+    title = f"project {folder}"
+    try:
+        pollers = await pollers_of(client, task_queue, WORKFLOWS, ahead)
+    except RPCError as error:
+        return problem(title, error.message, "check the permissions of the API key")
+    is_served = any(not has_ended(poller.identity) for poller in pollers)
+    return ok(title, f"on task queue {task_queue}, {'served' if is_served else 'without a worker at the moment'}")
+
+
 def _start_one(queue: TaskQueue) -> str:
     short = queue.value.removeprefix("agents-")
     cure = (

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
@@ -9,6 +10,7 @@ from temporalio.client import Client, WorkflowExecution
 
 from durable_responses.jobs.job_errors import JobError, JobNotFound, NoJobs, SeveralJobs, asking_temporal
 from durable_responses.jobs.server_records import Records
+from durable_responses.jobs.starting import MEMO_PROJECT
 from durable_responses.workflows.contract import WORKFLOW_TYPE
 
 AGENT_RUNS = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"'
@@ -38,18 +40,32 @@ async def job_of(client: Client, records: Records, said: str) -> str:
     return fitting[0]
 
 
-async def newest_job(client: Client, task_queue: str) -> str:
-    """The job that was started last on a task queue. Raises `NoJobs`."""
+async def newest_job(client: Client, task_queue: str, project: str | None = None) -> str:
+    """The job that was started last on a task queue. Raises `NoJobs`.
+
+    Of a project: the last one of its own, or that was started on its task queue by a program that knows no projects.
+    """
     # Lists come in no order that can be asked for: open runs first, others by their end.
     newest: WorkflowExecution | None = None
-    condition = f'{AGENT_RUNS} AND TaskQueue = "{task_queue}"'
+    condition = AGENT_RUNS if project is not None else f'{AGENT_RUNS} AND TaskQueue = "{task_queue}"'
+
+    async def is_meant(execution: WorkflowExecution) -> bool:
+        return project is None or (await _project_of(execution) or execution.task_queue) in (project, task_queue)
+
     query = condition
-    while (later := await _first(client, query)) and (newest is None or later.start_time > newest.start_time):
+    while (later := await _first(client, query, is_meant)) and (newest is None or later.start_time > newest.start_time):
         newest = later
         query = f'{condition} AND StartTime > "{_stamp(later.start_time)}"'
     if newest is None:
         raise NoJobs
     return newest.id
+
+
+async def _project_of(execution: WorkflowExecution) -> object:
+    try:
+        return (await execution.memo()).get(MEMO_PROJECT)
+    except (KeyError, RuntimeError, ValueError):  # a memo that only its starter can read
+        return None
 
 
 async def until_listed(client: Client, job_id: str) -> None:
@@ -69,9 +85,14 @@ async def _ids(client: Client, query: str, limit: int) -> list[str]:
         return list(dict.fromkeys([each.id async for each in client.list_workflows(query, limit=limit)]))
 
 
-async def _first(client: Client, query: str) -> WorkflowExecution | None:
+async def _first(
+    client: Client, query: str, is_meant: Callable[[WorkflowExecution], Awaitable[bool]]
+) -> WorkflowExecution | None:
     async with asking_temporal():
-        return await anext(client.list_workflows(query, limit=1), None)
+        async for execution in client.list_workflows(query):
+            if await is_meant(execution):
+                return execution
+    return None
 
 
 def _stamp(moment: datetime) -> str:

@@ -17,6 +17,7 @@ _PATIENCE = 2.5  # seconds for one question to the Temporal server
 # ├── JobExists
 # ├── InvalidInput
 # │   ├── StillRunning
+# │   ├── ProjectNotServed
 # │   ├── KeyReused
 # │   └── AnswerRefused
 # ├── TemporalNotAnswering
@@ -66,6 +67,15 @@ class StillRunning(InvalidInput):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"Job {job_id} has not ended yet: steer it, or cancel it first.")
+
+
+class ProjectNotServed(InvalidInput):
+    """A job of another project cannot be continued from here: that project has no worker now."""
+
+    def __init__(self, job_id: str, project: str) -> None:
+        super().__init__(
+            f"Job {job_id} belongs to another project, {project}, which has no worker now: continue it in its folder."
+        )
 
 
 class KeyReused(InvalidInput):

@@ -5,7 +5,7 @@ state is read from its worker by the query `progress`, and without a worker from
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from durable_responses.jobs.job_errors import (
     JobExists,
     JobNotFound,
     KeyReused,
+    ProjectNotServed,
     StillRunning,
     TemporalNotAnswering,
     TemporalRefused,
@@ -61,6 +62,7 @@ from durable_responses.jobs.server_records import (
 )
 from durable_responses.jobs.starting import (
     MEMO_FINGERPRINT,
+    MEMO_PROJECT,
     check_job_id,
     fingerprint_of,
     job_id_for,
@@ -101,11 +103,25 @@ class _WorkerAnswer(BaseModel):
     worker_seen_at: datetime | None = None
 
 
+class _Workers:
+    """Whether there are workers, looked up once for each task queue."""
+
+    def __init__(self, look: Callable[[str], Coroutine[Any, Any, _WorkerAnswer]]) -> None:
+        self._look = look
+        self._looks: dict[str, asyncio.Task[_WorkerAnswer]] = {}
+
+    async def of(self, task_queue: str) -> _WorkerAnswer:
+        if task_queue not in self._looks:
+            self._looks[task_queue] = asyncio.create_task(self._look(task_queue))
+        return await self._looks[task_queue]
+
+
 class Jobs:
     """The agent runs of one namespace. Every method may raise `TemporalNotAnswering` or `TemporalRefused`.
 
     `task_queue` is where new runs go, `workspace` what they work in unless they say otherwise: None leaves it to the
-    worker. The client needs Temporal's pydantic data converter.
+    worker. `project` is whose they are, if several projects share the server, and `queue_of` tells the task queue of
+    another one, if that has a worker now. The client needs Temporal's pydantic data converter.
     """
 
     def __init__(
@@ -115,10 +131,14 @@ class Jobs:
         clock: ServerClock | None = None,
         *,
         workspace: Path | None = None,
+        project: str | None = None,
+        queue_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._client = client
         self._task_queue = task_queue
         self._workspace = workspace
+        self._project = project
+        self._queue_of = queue_of
         self._records = Records(client)
         self._clock = clock or ServerClock(client)
         self._has_search_attributes = True  # until the server says otherwise
@@ -137,8 +157,9 @@ class Jobs:
 
         With an idempotency key a second start gives the same job, running or finished; with the key and another
         `fingerprint`, of the request if none is given, it raises `KeyReused`. `memo` is kept beside the run for whoever
-        looks at it; the run itself never sees it. `about`: what its id and lists call it, if not its task. Raises
-        `JobExists` when the job id is taken, `InvalidInput`.
+        looks at it; the run itself never sees it. `about`: what its id and lists call it, if not its task. A run that
+        continues another goes where that one was. Raises `JobExists` when the job id is taken, `ProjectNotServed`,
+        `InvalidInput`.
         """
         try:
             request = parse_input(request)
@@ -152,11 +173,14 @@ class Jobs:
         if shared:
             fingerprint = fingerprint or fingerprint_of(request)
             memo = {**(memo or {}), MEMO_FINGERPRINT: fingerprint}
-        if request.workspace is None and self._workspace is not None:
+        project, task_queue = await self._home_of((memo or {}).get(MEMO_CONTINUES))
+        if request.workspace is None and self._workspace is not None and project == self._project:
             request = request.model_copy(update={"workspace": str(self._workspace)})
+        if project is not None:
+            memo = {**(memo or {}), MEMO_PROJECT: project}
         try:
             async with asking_temporal(seconds=_START_TIMEOUT):
-                await self._start(request, chosen, memo=memo, about=about)
+                await self._start(request, chosen, task_queue, memo=memo, about=about)
         except WorkflowAlreadyStartedError:
             if named is None:  # other characters, then
                 return await self.start(request, memo=memo, about=about)
@@ -175,12 +199,16 @@ class Jobs:
         Raises `JobNotFound`, `NoJobs`, `SeveralJobs`.
         """
         if said is None:
-            return await newest_job(self._client, self._task_queue)
+            return await newest_job(self._client, self._task_queue, self._project)
         return await job_of(self._client, self._records, said)
 
     async def is_open(self, job_id: str) -> bool:
         """Whether the job has not ended, as the server knows it. Raises `JobNotFound`."""
         return not is_closed(await self._records.describe(job_id))
+
+    async def task_queue_of(self, job_id: str) -> str:
+        """The task queue that the workflow of a job is on. Raises `JobNotFound`."""
+        return (await self._records.describe(job_id)).task_queue
 
     async def until_listed(self, job_id: str) -> None:
         """Wait a moment until lists, and `find`, know a job that was started just now."""
@@ -301,8 +329,8 @@ class Jobs:
                 raise
             why = await self._why_misunderstood(str(error), where, len(before))
             raise InvalidInput(f"The filter {where!r} is not understood: {why}") from None
-        answer, room = await self._look_for_worker(), asyncio.Semaphore(_READS_AT_ONCE)
-        views = await asyncio.gather(*(self._recorded(job_id, answer, room) for job_id in dict.fromkeys(ids)))
+        workers, room = _Workers(self._look_for_worker), asyncio.Semaphore(_READS_AT_ONCE)
+        views = await asyncio.gather(*(self._recorded(job_id, workers, room) for job_id in dict.fromkeys(ids)))
         return [view for view in views if view is not None]
 
     async def _why_misunderstood(self, refusal: str, where: str, before: int) -> str:
@@ -359,8 +387,20 @@ class Jobs:
         if memo.get(MEMO_FINGERPRINT, fingerprint) != fingerprint:
             raise KeyReused(job_id)
 
+    async def _home_of(self, before: object) -> tuple[str | None, str]:
+        """The project that a new run belongs to, and its task queue: of the job that it continues, if it does."""
+        if not isinstance(before, str) or self._project is None:
+            return self._project, self._task_queue
+        described = await self._records.describe(before)
+        project = (await self._records.memo(described)).get(MEMO_PROJECT, self._project)
+        if project == self._project:
+            return self._project, self._task_queue
+        if not isinstance(project, str) or (task_queue := self._queue_of(project)) is None:
+            raise ProjectNotServed(before, str(project))
+        return project, task_queue
+
     async def _start(
-        self, request: AgentInput, job_id: str, *, memo: Mapping[str, Any] | None, about: str | None
+        self, request: AgentInput, job_id: str, task_queue: str, *, memo: Mapping[str, Any] | None, about: str | None
     ) -> None:
         summary = summary_of(request if about is None else request.model_copy(update={"task": about}))
         attributes = search_attributes_of(request, AgentState()) if self._has_search_attributes else None
@@ -369,7 +409,7 @@ class Jobs:
                 WORKFLOW_TYPE,
                 request,
                 id=job_id,
-                task_queue=self._task_queue,
+                task_queue=task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={MEMO_TASK: summary, **(memo or {})},
@@ -381,7 +421,7 @@ class Jobs:
             if attributes is None or not says_unregistered(error):
                 raise
             self._has_search_attributes = False
-            await self._start(request, job_id, memo=memo, about=about)
+            await self._start(request, job_id, task_queue, memo=memo, about=about)
 
     async def _request_cancel(self, job_id: str, reason: str | None) -> None:
         """By our signal, which carries the reason; where the server takes no more signals, by Temporal's own cancel.
@@ -423,15 +463,16 @@ class Jobs:
             return _WorkerAnswer(worker_running=not _says_no_worker(error), worker_seen_at=seen_at)
         return _WorkerAnswer(state=state, worker_running=True, worker_seen_at=seen_at)
 
-    async def _look_for_worker(self) -> _WorkerAnswer:
-        seen_at = await self._records.last_poll(self._task_queue)
+    async def _look_for_worker(self, task_queue: str) -> _WorkerAnswer:
+        seen_at = await self._records.last_poll(task_queue)
         lately = seen_at is not None and await self._clock.now() - seen_at < _POLL_WINDOW
         return _WorkerAnswer(worker_running=lately, worker_seen_at=seen_at)
 
-    async def _recorded(self, job_id: str, answer: _WorkerAnswer, room: asyncio.Semaphore) -> JobView | None:
+    async def _recorded(self, job_id: str, workers: "_Workers", room: asyncio.Semaphore) -> JobView | None:
         async with room:
             try:
-                return await self._view(await self._records.describe(job_id), answer)
+                described = await self._records.describe(job_id)
+                return await self._view(described, await workers.of(described.task_queue))
             except JobNotFound:  # its retention has ended since it was listed
                 return None
 

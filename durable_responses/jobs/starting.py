@@ -16,6 +16,8 @@ from durable_responses.workflows.web_ui import DETAILS_BYTES, fit, task_text
 
 MEMO_FINGERPRINT = "arguments"
 """Key of the workflow's memo: what was asked for with an idempotency key, as a hash."""
+MEMO_PROJECT = "project"
+"""Key of the workflow's memo: the project that the run belongs to, where several share a server."""
 
 _TASK_CHARACTERS = 4000
 _LONGEST_JOB_ID = 1000  # Temporal's limit of ids

@@ -10,10 +10,9 @@ from typing import Generic, Self, TypeVar
 from temporalio.client import Client
 
 from durable_responses.connection import connect, temporal_address
-from durable_responses.embedded import ensure_running, running_stack
+from durable_responses.embedded import ensure_running, jobs_here, running_project, running_stack
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.settings import Settings, SetupError, configured_address
-from durable_responses.workspace import workspace_of_runs
 
 logger = logging.getLogger("durable_responses.mcp_server")
 
@@ -113,10 +112,10 @@ class Backend:
         return await self._connect()
 
     async def _find(self) -> Jobs:
-        # Looking at jobs is no reason to start a worker for somebody's server, nor to restart a stack that is up,
-        # even if its settings are not ours.
+        # Looking at jobs is no reason to start a worker for somebody's server, nor to restart one that is up, even if
+        # its settings are not ours.
         stack = running_stack(self._settings)
-        if configured_address() or (stack and stack.is_ready):
+        if configured_address() or (stack and stack.is_ready and running_project(self._settings)):
             return await self._connect()
         return await asyncio.shield(self._with_worker.begin())
 
@@ -124,7 +123,7 @@ class Backend:
         address = temporal_address(self._settings)
         if self._client is None or address != self._address:
             self._client, self._address = await connect(self._settings), address
-        return Jobs(self._client, self._settings.task_queue, workspace=workspace_of_runs(self._settings))
+        return await jobs_here(self._client, self._settings)
 
     def _say(self, line: str) -> None:
         self._last_word = line.rstrip(".")

@@ -3,13 +3,12 @@
 import logging
 import sys
 
-from durable_responses.embedded import ensure_readable, ensure_running
+from durable_responses.embedded import ensure_readable, ensure_running, ensure_worker_of, jobs_here
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.provider import find_provider
 from durable_responses.python.background import background
 from durable_responses.settings import Settings, configured_address
-from durable_responses.stack_file import StackFile, StackMode
-from durable_responses.workspace import workspace_of_runs
+from durable_responses.stack_file import StackFile
 
 logger = logging.getLogger("durable_responses")
 
@@ -34,10 +33,9 @@ async def with_worker(settings: Settings) -> Jobs:
 async def of_job(job_id: str, settings: Settings) -> Jobs:
     """The runs, where there is a worker if that job is open. Raises `SetupError`, `JobError`."""
     jobs = await readable(settings)
-    stack = _stack(settings)
-    if stack is None or stack.mode is not StackMode.READING or not await jobs.is_open(job_id):
-        return jobs
-    return await with_worker(settings)
+    async with background().starting:
+        started = await ensure_worker_of(job_id, jobs, settings, say)
+    return await _jobs(settings) if started else jobs
 
 
 async def readable(settings: Settings) -> Jobs:
@@ -54,7 +52,7 @@ def web_ui(job_id: str, settings: Settings) -> str | None:
 
 
 async def _jobs(settings: Settings) -> Jobs:
-    return Jobs(await background().client(settings), settings.task_queue, workspace=workspace_of_runs(settings))
+    return await jobs_here(await background().client(settings), settings)
 
 
 def _stack(settings: Settings) -> StackFile | None:

@@ -54,7 +54,7 @@ async def test_after_its_end_the_stack_is_started_again_by_whoever_looks_at_runs
     assert (len(listed.out.splitlines()), "Starting" in listed.err) == (2, False)
     watched = await fresh.run("watch", thinking.out.strip(), timeout=120)
     assert watched.code == COMPLETED
-    assert "with one" in watched.err
+    assert "Starting a worker for this project" in watched.err
 
 
 async def test_the_whole_stack_works_as_the_project_file_says(fresh: Shell) -> None:

@@ -131,18 +131,6 @@ async def test_a_stack_with_open_runs_and_a_small_difference_is_used_with_a_word
     assert standing.said[-1].startswith("The running stack was started with another AGENT_MAX_TOOLS")
 
 
-async def test_a_run_never_works_in_the_folder_of_another_project(
-    standing: Stack, open_run: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """H1: it is refused by name before anything is paid, and told what to do."""
-    before = standing.file
-    (tmp_path / "other" / "workspace").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "other")
-    with pytest.raises(StackError, match=r"another AGENT_WORKSPACE.*: wait for its runs.*AGENT_STATE_FOLDER"):
-        await standing.ensure_running()
-    assert standing.file == before
-
-
 async def test_a_variable_that_is_forgotten_in_a_second_terminal_restarts_nothing(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
