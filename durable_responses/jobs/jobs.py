@@ -288,6 +288,13 @@ class Jobs:
             return over(await self._ended(job_id), respond.id)
         return noted(job_id, respond.id, perhaps_taken=view.worker_running)
 
+    async def respond_by_signal(self, job_id: str, request_id: str, answer: object, by: str | None = None) -> None:
+        """Give an answer that the run cannot refuse: if it is none, the run asks again, and says why.
+
+        An answer to a run that has ended changes nothing.
+        """
+        await by_signal(self._client, job_id, Respond(id=request_id, answer=answer, by=by))
+
     async def result(self, job_id: str) -> AgentResult:
         """Wait until the run has closed, and return its result, whatever its status. Raises `JobNotFound`."""
         result = (await self._ended(job_id)).result

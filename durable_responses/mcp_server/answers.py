@@ -1,5 +1,6 @@
 """What the tools return, as structured content. Pure: job views in, models out."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -7,10 +8,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from durable_responses.jobs.job_view import JobView, Source
+from durable_responses.jobs.responding import Responded, Taken
 from durable_responses.mcp_server import next_steps
 from durable_responses.mcp_server.arguments import Untitled
+from durable_responses.mcp_server.questions import open_requests
 from durable_responses.responses_api.redaction import redact
-from durable_responses.workflows.contract import AgentError, AgentStatus, AgentUsage
+from durable_responses.workflows.contract import (
+    AgentError,
+    AgentStatus,
+    AgentUsage,
+    InputRequest,
+    InputRequestKind,
+    Limit,
+)
 from durable_responses.workflows.rules import waiting_text
 
 MEMO_DISPLAY = "display_in_chat"
@@ -36,6 +46,25 @@ class JobProgress(Answer):
     elapsed_s: float
 
 
+class AskedOfTheOwner(Answer):
+    """What a job asks its owner, a person. It waits for the answer."""
+
+    id: str
+    kind: InputRequestKind
+    message: str
+    choices: list[str]
+    """The words that can be answered."""
+    limit: Limit | None
+    """If a limit is reached: a number can be answered as well, a new total of iterations or more seconds."""
+    opened_at: datetime
+    expires_at: datetime | None
+    default: str | None
+    """What is taken at `expires_at`."""
+    resume_at: datetime | None
+    """When the job goes on by itself."""
+    next_step: str
+
+
 class JobAnswer(Answer):
     """A job, as `gpt5_agent` and `gpt5_agent_poll` return it. Times are ISO 8601, in UTC."""
 
@@ -44,6 +73,8 @@ class JobAnswer(Answer):
     status: AgentStatus
     next_step: str | None
     """What to call next, or where the whole output is; null if there is nothing to add."""
+    input_requests: list[AskedOfTheOwner]
+    """What the job asks its owner at the moment; it waits for that while its status is `input_required`."""
     error: AgentError | None
     incomplete_reason: str | None
     notices: list[str]
@@ -88,6 +119,18 @@ class SteerAnswer(Answer):
     notices: list[str]
 
 
+class RespondAnswer(Answer):
+    """What has become of an answer to an input request."""
+
+    job_id: str
+    request_id: str | None
+    taken: Taken
+    """`taken`: the job has it. `noted`: kept until a worker takes it, and perhaps taken already. `over`: too late."""
+    status: AgentStatus
+    next_step: str
+    notices: list[str]
+
+
 class CancelStatus(StrEnum):
     """The answer to a cancel: the job's status, or that it is being stopped."""
 
@@ -118,6 +161,8 @@ class JobSummary(Answer):
     updated_at: datetime | None
     result_path: str | None
     waiting: str | None = None
+    input_requests: list[AskedOfTheOwner]
+    """What the job asks its owner at the moment."""
 
 
 class ListAnswer(Answer):
@@ -163,15 +208,17 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
     path = result.artifact_path if result else None
     size = len(result.output_text.encode()) if result else None
     poll_ms = next_poll_ms(view, now)
+    asked = asked_of_the_owner(view)
     continues = state.response_id if state.status is AgentStatus.COMPLETED and not state.in_full else None
     return JobAnswer(
         job_id=view.job_id,
         status=state.status,
         next_step=(
-            next_steps.while_open(view.job_id, poll_ms)
+            _while_open(view.job_id, poll_ms, asked)
             if poll_ms
             else next_steps.after_end(view.job_id, path, size or 0, continues, is_kept_back=is_kept_back(view))
         ),
+        input_requests=asked,
         error=_redacted(state.error) if state.error else None,
         incomplete_reason=result.incomplete_reason if result else None,
         notices=notices(view),
@@ -193,6 +240,42 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
         next_poll_ms=poll_ms,
         preview="" if output or is_kept_back(view) else state.preview,
         output=output,
+    )
+
+
+def _while_open(job_id: str, poll_ms: int, asked: Sequence[AskedOfTheOwner]) -> str:
+    if asked:
+        return next_steps.while_asking(job_id, [(each.id, answers_to(each)) for each in asked])
+    return next_steps.while_open(job_id, poll_ms)
+
+
+def asked_of_the_owner(view: JobView) -> list[AskedOfTheOwner]:
+    """What a job asks its owner at the moment."""
+    return [_asked(request, view.job_id) for request in open_requests(view)]
+
+
+def _asked(request: InputRequest, job_id: str) -> AskedOfTheOwner:
+    said = request.model_dump(include=set(AskedOfTheOwner.model_fields) - {"message"})
+    message = redact(" ".join(filter(None, [request.not_taken, request.message])))
+    step = f"Ask your user, then {next_steps.respond(job_id, request.id, answers_to(request))}."
+    return AskedOfTheOwner(**said, message=message, next_step=step)
+
+
+def answers_to(request: InputRequest | AskedOfTheOwner) -> str:
+    """What can be answered, in words: `retry or stop`."""
+    numbers = {None: [], Limit.MAX_ITERATIONS: ["a new total of iterations"], Limit.DEADLINE: ["more seconds"]}
+    return " or ".join([*numbers[request.limit], *request.choices])
+
+
+def respond_answer(responded: Responded, view: JobView) -> RespondAnswer:
+    """What has become of an answer, with the job as it is now."""
+    return RespondAnswer(
+        job_id=view.job_id,
+        request_id=responded.request.id if responded.request else None,
+        taken=responded.taken,
+        status=view.state.status,
+        next_step=next_steps.after_start(view.job_id, has_ended=view.state.status.is_final),
+        notices=notices(view),
     )
 
 
@@ -228,6 +311,7 @@ def list_answer(views: list[JobView], asked: JobView | None) -> ListAnswer:
             updated_at=view.state.updated_at,
             result_path=view.result.artifact_path if view.result else None,
             waiting=redact(waiting) if (waiting := waiting_text(view.state)) else None,
+            input_requests=asked_of_the_owner(view),
         )
         for view in views
     ]

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from durable_responses.activities.messages import ArtifactFormat
 from durable_responses.json_text import mended_json, read_json
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
-from durable_responses.workflows.contract import ConversationChoice
+from durable_responses.workflows.contract import ConversationChoice, OnLimit, OnRefusal
 from durable_responses.workflows.rules import place_of, what_is_expected
 from durable_responses.workflows.text_formats import problem_of
 
@@ -101,6 +101,13 @@ class AgentArguments(ToolArguments):
     """Who keeps the conversation: `server`; `full`, each request carries all of it and nothing is stored; or `auto`."""
     quality_over_cost: bool = False
     """Allow 64,000 output tokens instead of 32,000."""
+    on_refusal: OnRefusal = OnRefusal.AUTO
+    """If the provider refuses to go on (quota, key, model): `pause` until somebody responds, `fail`, or `auto`: pause
+    once there is a response to lose."""
+    on_max_iterations: OnLimit = OnLimit.STOP
+    """At the last iteration: `stop`, or `ask` for more."""
+    on_deadline: OnLimit = OnLimit.STOP
+    """When the time for the whole run is up: `stop`, or `ask` for more."""
     save_to_file: bool = True
     """Whether the result is saved as a Markdown file."""
     save_format: ArtifactFormat = ArtifactFormat.STANDARD
@@ -163,6 +170,12 @@ class ContinueArguments(ToolArguments):
     """Seconds for the whole new run."""
     tool_timeout_seconds: int | None = Field(None, ge=5, le=300)
     """Seconds for one function call."""
+    on_refusal: OnRefusal | None = None
+    """If the provider refuses to go on (quota, key, model): `pause` until somebody responds, `fail`, or `auto`."""
+    on_max_iterations: OnLimit | None = None
+    """At the last iteration: `stop`, or `ask` for more."""
+    on_deadline: OnLimit | None = None
+    """When the time for the whole run is up: `stop`, or `ask` for more."""
     idempotency_key: str | None = Field(None, min_length=1, max_length=1000)
     """A second call with the same key and arguments returns the same job; with other arguments it is refused."""
 
@@ -174,6 +187,24 @@ class SteerArguments(ToolArguments):
     """The job, as `gpt5_agent_start` named it."""
     message: Said
     """What the agent should know, or do differently."""
+
+
+class RespondArguments(ToolArguments):
+    """The arguments of `gpt5_agent_respond`."""
+
+    job_id: str
+    """The job that waits, as `gpt5_agent_start` named it."""
+    request_id: str | None = Field(None, min_length=1)
+    """The `id` of the input request. It may be left out while one is open."""
+    answer: Said
+    """What your user answers: one of the request's `choices` or, for a limit, a number."""
+    by: str | None = Field(None, min_length=1, max_length=200)
+    """Who answers, in their own words; it is kept with the answer."""
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _may_be_a_number(cls, answer: Any) -> Any:
+        return str(answer) if type(answer) is int else f"{answer:g}" if type(answer) is float else answer
 
 
 class CancelArguments(ToolArguments):

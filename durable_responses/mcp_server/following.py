@@ -11,8 +11,14 @@ REPORT_EVERY = 5.0
 """Seconds between two reports while nothing changes; clients are promised one every ten."""
 
 
-async def follow(jobs: Jobs, job_id: str, seconds: float, report: Callable[[JobView], Awaitable[None]]) -> JobView:
-    """Watch a job for so many seconds, or until it ends; returns what was seen last.
+async def follow(
+    jobs: Jobs,
+    job_id: str,
+    seconds: float,
+    report: Callable[[JobView], Awaitable[None]],
+    is_enough: Callable[[JobView], bool],
+) -> JobView:
+    """Watch a job for so many seconds, or until it ends, or it is enough; returns what was seen last.
 
     `report` gets a view at each change and every few seconds. Raises `JobError`.
     """
@@ -32,6 +38,8 @@ async def follow(jobs: Jobs, job_id: str, seconds: float, report: Callable[[JobV
                 upcoming = asyncio.ensure_future(anext(views))
             if view is not None:
                 await report(view)
+                if is_enough(view):
+                    break
         return view
     finally:
         upcoming.cancel()

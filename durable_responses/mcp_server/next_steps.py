@@ -3,6 +3,7 @@
 It stands in the text of an answer and in its structured content: there are clients that show a model only one of them.
 """
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from durable_responses.mcp_server.arguments import LONGEST_WAIT
@@ -36,6 +37,29 @@ def while_open(job_id: str, next_poll_ms: int) -> str:
     return (
         f"{poll(job_id)} in about {next_poll_ms / 1000:.0f} s, or at once with wait_seconds up to {LONGEST_WAIT}; "
         "gpt5_agent_cancel stops it. Do not start it again: it runs on its own."
+    )
+
+
+def respond(job_id: str, request_id: str, answers: str) -> str:
+    """The call that answers an input request."""
+    arguments = f'{{"job_id": "{job_id}", "request_id": "{request_id}", "answer": "…"}}'
+    return f"call gpt5_agent_respond with {arguments} ({answers})"
+
+
+def while_asking(job_id: str, asked: Sequence[tuple[str, str]]) -> str:
+    """What follows while a job waits for its owner; `asked`: ids of input requests, and what answers each."""
+    calls = "; ".join(respond(job_id, *each) for each in asked)
+    return (
+        "The job waits for its owner, as long as it has to. Ask your user, and do not decide for them; then "
+        f"{calls}. Do not start it again. gpt5_agent_cancel stops it."
+    )
+
+
+def no_more_keys(job_id: str) -> str:
+    """Where the further questions of a task are answered."""
+    return (
+        f"Further questions of this job cannot be asked here: answer them with `durable-responses respond {job_id}`, "
+        "or by the tool gpt5_agent_respond."
     )
 
 

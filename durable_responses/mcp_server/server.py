@@ -12,6 +12,9 @@ from mcp_types import (
     CallToolRequestParams,
     CallToolResult,
     DiscoverResult,
+    ElicitRequestFormParams,
+    ElicitResult,
+    InputRequiredResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
@@ -23,17 +26,19 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from durable_responses.mcp_server.backend import Backend
+from durable_responses.mcp_server.questions import RepeatedCall
 from durable_responses.mcp_server.resources import TEMPLATES, JobResources
-from durable_responses.mcp_server.tasks import TasksExtension, declares_tasks
+from durable_responses.mcp_server.tasks import TasksExtension, client_name, declares_tasks
 from durable_responses.mcp_server.tools import AGENT, AgentTools, Caller
 from durable_responses.settings import Settings
 
 NAME = "durable-responses"
 _INSTRUCTIONS = (
     "Hands long tasks to agents that survive restarts. Short ones: gpt5_agent. Long ones: gpt5_agent_start, then "
-    "gpt5_agent_poll with the job_id until the status is completed, incomplete, failed or cancelled. A job keeps "
-    "running whether or not it is polled; gpt5_agent_list finds it again. gpt5_agent_steer tells a running job "
-    "something; gpt5_agent_continue goes on from one that has ended."
+    "gpt5_agent_poll with the job_id until the status is completed, incomplete, failed or cancelled. With the status "
+    "input_required a job waits for your user: ask them, then call gpt5_agent_respond. A job keeps running whether or "
+    "not it is polled; gpt5_agent_list finds it again. gpt5_agent_steer tells a running job something; "
+    "gpt5_agent_continue goes on from one that has ended."
 )
 
 _INSTRUCTIONS_WITH_TASKS = (
@@ -96,12 +101,12 @@ class Handlers:
 
         return discover
 
-    async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+    async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
         """`tools/call`."""
         if params.name not in self._tools:
             raise MCPError(INVALID_PARAMS, f"There is no tool {params.name[:80]!r}.")
-        result = await self._tools.call(params.name, params.arguments, _caller(ctx))
-        if ctx.protocol_version >= LINKS_SINCE:
+        result = await self._tools.call(params.name, params.arguments, _caller(ctx, params))
+        if isinstance(result, InputRequiredResult) or ctx.protocol_version >= LINKS_SINCE:
             return result
         return result.model_copy(update={"content": [part for part in result.content if part.type != "resource_link"]})
 
@@ -120,7 +125,7 @@ class Handlers:
         return ReadResourceResult(contents=[await self._resources.read(params.uri)])
 
 
-def _caller(ctx: Context) -> Caller:
+def _caller(ctx: Context, params: CallToolRequestParams) -> Caller:
     reported = -1.0
 
     async def report(seconds: float, line: str) -> None:
@@ -130,4 +135,32 @@ def _caller(ctx: Context) -> Caller:
         reported = max(seconds, reported + 0.001)
         await ctx.session.report_progress(reported, message=line)
 
-    return Caller(report, wants_progress="progress_token" in (ctx.meta or {}))
+    async def ask(form: ElicitRequestFormParams) -> ElicitResult:
+        return await ctx.session.elicit_form(form.message, form.requested_schema, ctx.request_id)
+
+    # From 2026-07-28 on servers send no requests: a call is answered with them, and repeated with the answers.
+    is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return Caller(
+        report,
+        wants_progress="progress_token" in (ctx.meta or {}),
+        name=client_name(ctx),
+        ask=ask if shows_forms(ctx) and not is_modern and ctx.session.can_send_request else None,
+        repeats_calls=shows_forms(ctx) and is_modern,
+        repeated=_repeated(params) if is_modern and params.request_state is not None else None,
+    )
+
+
+def shows_forms(ctx: Context) -> bool:
+    """Whether the client shows its user forms."""
+    declared = ctx.session.client_capabilities.elicitation if ctx.session.client_capabilities else None
+    return declared is not None and (declared.form is not None or declared.url is None)
+
+
+def _repeated(params: CallToolRequestParams) -> RepeatedCall:
+    responses = {
+        key: response.model_dump(by_alias=True, mode="json") for key, response in (params.input_responses or {}).items()
+    }
+    try:
+        return RepeatedCall.of(params.request_state or "", responses)
+    except ValueError:
+        raise MCPError(INVALID_PARAMS, "requestState is not what this server has given.") from None

@@ -20,6 +20,7 @@ from mcp_types import (
     CallToolRequestParams,
     CallToolResult,
     ClientCapabilities,
+    ElicitRequest,
     MissingRequiredClientCapabilityErrorData,
     RequestParams,
     Result,
@@ -28,14 +29,16 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from durable_responses.jobs.job_errors import JobError, JobNotFound
 from durable_responses.jobs.job_view import JobView
-from durable_responses.mcp_server import wording
+from durable_responses.mcp_server import next_steps, wording
 from durable_responses.mcp_server.answers import job_answer
 from durable_responses.mcp_server.arguments import AgentArguments, read_arguments
+from durable_responses.mcp_server.asking import hand_on
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.first_answers import TASKS
+from durable_responses.mcp_server.questions import forms_of_task
 from durable_responses.mcp_server.tools import AGENT, AgentTools, check_job_id, guarded, job_id_of, job_result, now
 from durable_responses.settings import SetupError
-from durable_responses.shown_text import shown
+from durable_responses.shown_text import shown, shown_on_one_line
 from durable_responses.workflows.contract import AgentStatus
 
 IDENTIFIER = TASKS
@@ -44,10 +47,11 @@ Context = ServerRequestContext[Any, Any]
 
 
 class TaskStatus(StrEnum):
-    """The status of a task. Two of the specification never occur: no input of the client is needed
-    (`input_required`), and a failed run is a result, not an error of the protocol (`failed`)."""
+    """The status of a task. One of the specification never occurs: a failed run is a result, not an error of the
+    protocol (`failed`)."""
 
     WORKING = "working"
+    INPUT_REQUIRED = "input_required"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
 
@@ -55,6 +59,7 @@ class TaskStatus(StrEnum):
 _STATUS = {
     AgentStatus.QUEUED: TaskStatus.WORKING,
     AgentStatus.RUNNING: TaskStatus.WORKING,
+    AgentStatus.INPUT_REQUIRED: TaskStatus.INPUT_REQUIRED,
     AgentStatus.COMPLETED: TaskStatus.COMPLETED,
     AgentStatus.INCOMPLETE: TaskStatus.COMPLETED,
     AgentStatus.FAILED: TaskStatus.COMPLETED,
@@ -73,11 +78,15 @@ class Task(Result):
     last_updated_at: datetime | None
     ttl_ms: None = None
     poll_interval_ms: int | None = None
+    input_requests: dict[str, ElicitRequest] | None = None
     result: CallToolResult | None = None
 
     def on_the_wire(self) -> dict[str, Any]:
         """The JSON object: without what is not known, but with `ttlMs`, which is required and may be null."""
         return {**self.model_dump(by_alias=True, mode="json", exclude_none=True), "ttlMs": self.ttl_ms}
+
+
+_CREATED = {"result_type": "task", "result": None, "input_requests": None}
 
 
 class Acknowledged(Result):
@@ -128,13 +137,20 @@ class TasksExtension(Extension):
         job_id = job_id_of(arguments)
         jobs = await self._tools.begin(arguments, job_id)
         task = task_of(await jobs.state(job_id))
-        return task.model_copy(update={"result_type": "task", "result": None}).on_the_wire()
+        # A key may lead to a job that asks something already: the client sees that when it looks.
+        status = TaskStatus.WORKING if task.status is TaskStatus.INPUT_REQUIRED else task.status
+        return task.model_copy(update={**_CREATED, "status": status}).on_the_wire()
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         return task_of(await self._job(ctx, params)).on_the_wire()
 
     async def _update(self, ctx: Context, params: UpdateTaskParams) -> Acknowledged:
+        """Every answer is acknowledged, a wrong one too, or a client would cancel the task; its form has been shown."""
         await self._job(ctx, params)
+        try:
+            await hand_on(await self._backend.to_read(), params.task_id, params.input_responses, client_name(ctx))
+        except (SetupError, JobError) as error:
+            raise MCPError(INTERNAL_ERROR, str(error)) from None
         return Acknowledged()
 
     async def _cancel(self, ctx: Context, params: TaskParams) -> Acknowledged:
@@ -156,20 +172,30 @@ class TasksExtension(Extension):
 
 
 def task_of(view: JobView) -> Task:
-    """A job as a task, its result included once it is completed."""
+    """A job as a task: what it asks included, and its result once it is completed."""
     answer = job_answer(view, now())
-    status = _STATUS[view.state.status]
+    forms, status = forms_of_task(view), _STATUS[view.state.status]
+    message = wording.task_text(answer)
+    if status is TaskStatus.INPUT_REQUIRED and not forms:  # nothing that this client can be asked
+        status, message = TaskStatus.WORKING, f"{message}. {next_steps.no_more_keys(view.job_id)}"
     failed = view.state.status is AgentStatus.FAILED
     return Task(
         result_type="complete",
         task_id=view.job_id,
         status=status,
-        status_message=shown(wording.standing(answer)),
+        status_message=shown(message),
         created_at=view.state.started_at,
         last_updated_at=view.state.updated_at,
         poll_interval_ms=answer.next_poll_ms,
+        input_requests=forms if status is TaskStatus.INPUT_REQUIRED else None,
         result=job_result(view, failed=failed) if status is TaskStatus.COMPLETED else None,
     )
+
+
+def client_name(ctx: Context) -> str:
+    """Who a client says it is."""
+    client = ctx.session.client_params.client_info if ctx.session.client_params else None
+    return shown_on_one_line(f"{client.title or client.name} over MCP") if client else "an MCP client"
 
 
 def declares_tasks(ctx: Context) -> bool:

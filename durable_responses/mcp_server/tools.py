@@ -1,17 +1,17 @@
-"""The tools: `gpt5_agent`, and start, poll, continue, steer, cancel and list. Each makes a call or two to `jobs`."""
+"""The tools: `gpt5_agent`, and start, poll, continue, steer, respond, cancel and list: each a call or two to `jobs`."""
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import anyio
-from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ContentBlock, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
 from mcp_types import Tool as PublishedTool
 
 from durable_responses.jobs.continuing import MEMO_CONTINUES
@@ -28,12 +28,14 @@ from durable_responses.mcp_server.answers import (
     JobNotFoundAnswer,
     ListAnswer,
     ProblemCode,
+    RespondAnswer,
     StartAnswer,
     SteerAnswer,
     cancel_answer,
     job_answer,
     list_answer,
     output_schema,
+    respond_answer,
     start_answer,
     steer_answer,
 )
@@ -45,15 +47,19 @@ from durable_responses.mcp_server.arguments import (
     ContinueArguments,
     ListArguments,
     PollArguments,
+    RespondArguments,
     SteerArguments,
     ToolArguments,
     input_schema,
     read_arguments,
 )
+from durable_responses.mcp_server.asking import Ask, AskingClient, hand_on
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.following import follow, next_change
 from durable_responses.mcp_server.inputs import agent_input, check_paths, continuing_input
+from durable_responses.mcp_server.questions import RepeatedCall, asks_again, open_requests
 from durable_responses.mcp_server.surroundings import look_around
+from durable_responses.responses_api.redaction import redact
 from durable_responses.settings import Settings, SetupError
 from durable_responses.shown_text import shown
 from durable_responses.tools.registry import RegistryError
@@ -63,16 +69,26 @@ logger = logging.getLogger("durable_responses.mcp_server")
 
 R = TypeVar("R")
 
+ToolResult = CallToolResult | InputRequiredResult
+
 Report = Callable[[float, str], Awaitable[None]]
 """Tells the client how far a call is: seconds so far, and a line."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who called a tool: how it is told of progress, and whether it asked to be."""
+    """Who called a tool: how it is told of progress, whether it asked to be, and how its user is asked.
+
+    `ask`: while the call waits. `repeats_calls`: a call is answered with a form, and repeated with what it says;
+    `repeated`: that this is such a call. Where there is neither, the user's answers come by `gpt5_agent_respond`.
+    """
 
     report: Report
     wants_progress: bool = False
+    name: str = "an MCP client"
+    ask: Ask | None = None
+    repeats_calls: bool = False
+    repeated: RepeatedCall | None = None
 
 
 ERROR_META, JOB_META = "durable-responses/error", "durable-responses/job_id"
@@ -84,6 +100,8 @@ _CANCELLED_BY_CLIENT = "the MCP client cancelled its request"
 RESULT_TYPE = "text/markdown"
 _PATIENCE = 12.0  # seconds at least for Temporal and a worker to be there
 _LONGEST_JOB_ID = 1000  # Temporal's own limit
+_ASKED_AT_ONCE = 10  # jobs
+_LONGEST_ASKING = 2.0  # seconds
 
 _CLAUDE_LARGEST = {"anthropic/maxResultSizeChars": 500_000}
 """`_meta` of tools that return an output: Claude Code puts what has more than 50,000 characters in a file otherwise."""
@@ -105,7 +123,7 @@ class AgentTool:
     arguments: type[ToolArguments]
     answers: tuple[type[Answer], ...]
     annotations: ToolAnnotations
-    call: Callable[[Any, Caller], Awaitable[CallToolResult]]
+    call: Callable[[Any, Caller], Awaitable[ToolResult]]
     defaults: dict[str, Any] = field(default_factory=dict)
     description_with_tasks: str | None = None
     """What is published to clients that follow tasks, if it differs."""
@@ -139,11 +157,11 @@ class AgentTools:
     def __contains__(self, name: str) -> bool:
         return name in self._tools
 
-    async def call(self, name: str, given: dict[str, Any] | None, caller: Caller) -> CallToolResult:
+    async def call(self, name: str, given: dict[str, Any] | None, caller: Caller) -> ToolResult:
         """The result of a call; of one that failed too."""
         tool = self._tools[name]
 
-        async def call() -> CallToolResult:
+        async def call() -> ToolResult:
             return await tool.call(read_arguments(tool.arguments, given), caller)
 
         return await guarded(name, call())
@@ -173,8 +191,9 @@ class AgentTools:
 
     # --- the tools -----------------------------------------------------------------------------------------------
 
-    async def _run(self, arguments: AgentArguments, caller: Caller) -> CallToolResult:
-        job_id = job_id_of(arguments)
+    async def _run(self, arguments: AgentArguments, caller: Caller) -> ToolResult:
+        repeated = caller.repeated
+        job_id = repeated.job_id if repeated else job_id_of(arguments)
 
         async def tell(view: JobView) -> None:
             answer = job_answer(view, now())
@@ -182,17 +201,38 @@ class AgentTools:
 
         # What the start takes, with a stack to be started first, is part of the wait: clients count from the call.
         wait = self._settings.mcp_wait
-        if not caller.wants_progress:
+        if not caller.wants_progress and caller.ask is None:
             wait = min(wait, self._settings.mcp_wait_without_progress)
         over_at = time.monotonic() + wait.total_seconds()
         try:
-            jobs = await self.begin(arguments, job_id, over_at=over_at)
-            view = await follow(jobs, job_id, over_at - time.monotonic(), tell)
+            if repeated is None:
+                jobs = await self.begin(arguments, job_id, over_at=over_at)
+            else:
+                jobs = await self._backend.to_read()
+                await hand_on(jobs, job_id, repeated.responses, caller.name)
+            view = await self._wait(jobs, job_id, over_at, tell, caller)
         except asyncio.CancelledError:
             if self._settings.mcp_cancel_with_request:
                 await self._cancel_unasked(job_id)
             raise
+        if caller.repeats_calls and (form := asks_again(view, repeated)) is not None:
+            return form
         return job_result(view, failed=view.state.status is AgentStatus.FAILED)
+
+    async def _wait(
+        self, jobs: Jobs, job_id: str, over_at: float, tell: Callable[[JobView], Awaitable[None]], caller: Caller
+    ) -> JobView:
+        """The job when it has ended, the time is up, or it waits for an owner who cannot be asked meanwhile."""
+        if caller.ask is None:
+            return await follow(jobs, job_id, over_at - time.monotonic(), tell, lambda view: _waits(view, over_at))
+
+        async with AskingClient(jobs, job_id, caller.ask, caller.name) as asking:
+
+            async def tell_and_ask(view: JobView) -> None:
+                asking.look(view)
+                await tell(view)
+
+            return await follow(jobs, job_id, over_at - time.monotonic(), tell_and_ask, asking.is_put_away)
 
     async def _start(self, arguments: AgentArguments, _: Caller) -> CallToolResult:
         job_id = job_id_of(arguments)
@@ -239,6 +279,17 @@ class AgentTools:
             return result_of(JobNotFoundAnswer(), str(error))
         return result_of(answer, wording.steered_text(answer))
 
+    async def _respond(self, arguments: RespondArguments, caller: Caller) -> CallToolResult:
+        try:
+            check_job_id(arguments.job_id)
+            jobs = await self._backend.to_read()
+            by = arguments.by or caller.name
+            responded = await jobs.respond(arguments.job_id, arguments.request_id, arguments.answer, by)
+            answer = respond_answer(responded, await jobs.state(arguments.job_id))
+        except JobNotFound as error:
+            return result_of(JobNotFoundAnswer(), str(error))
+        return result_of(answer, wording.responded_text(answer, redact(responded.sentence)))
+
     async def _cancel(self, arguments: CancelArguments, _: Caller) -> CallToolResult:
         try:
             check_job_id(arguments.job_id)
@@ -251,6 +302,8 @@ class AgentTools:
     async def _list(self, arguments: ListArguments, _: Caller) -> CallToolResult:
         jobs = await self._backend.to_read()
         views, asked = await asyncio.gather(jobs.recent(limit=arguments.limit), _an_open_job(jobs))
+        if asked is not None and asked.worker_running:
+            views = await _as_their_workers_tell(jobs, views)
         answer = list_answer(views, asked)
         return result_of(answer, wording.list_text(answer))
 
@@ -272,8 +325,9 @@ class AgentTools:
                 AGENT,
                 "Run an agent and wait",
                 f"{_ABOUT}Waits up to {cap} s for the answer; a job that takes longer keeps running, and its job_id "
-                "is returned: call gpt5_agent_poll with it until the status is final. For work that certainly takes "
-                "longer, call gpt5_agent_start instead.",
+                "is returned: call gpt5_agent_poll with it until the status is final. With the status input_required "
+                "it waits for your user: ask them, and call gpt5_agent_respond. For work that certainly takes longer, "
+                "call gpt5_agent_start instead.",
                 AgentArguments,
                 (JobAnswer,),
                 starts,
@@ -302,7 +356,8 @@ class AgentTools:
                 "The progress of a job, and its output once it has ended. With wait_seconds (best "
                 f"{LONGEST_WAIT}) it answers as soon as something changes; otherwise poll again after next_poll_ms. "
                 "While the status is queued or running, keep polling: the job is safe and must not be started "
-                'again. An unknown job_id gives {"error": "job_not_found"}.',
+                "again. With the status input_required it waits for your user: ask them its input_requests, and call "
+                'gpt5_agent_respond. An unknown job_id gives {"error": "job_not_found"}.',
                 PollArguments,
                 (JobAnswer, JobNotFoundAnswer),
                 reads,
@@ -333,6 +388,19 @@ class AgentTools:
                     read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
                 ),
                 self._steer,
+            ),
+            AgentTool(
+                "gpt5_agent_respond",
+                "Answer what a job asks",
+                "Give a job whose status is input_required the answer to one of its input_requests. The answer is your "
+                "user's: ask them first, and do not decide for them. The same answer may be given again. An unknown "
+                'job_id gives {"error": "job_not_found"}.',
+                RespondArguments,
+                (RespondAnswer, JobNotFoundAnswer),
+                ToolAnnotations(
+                    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+                ),
+                self._respond,
             ),
             AgentTool(
                 "gpt5_agent_cancel",
@@ -407,6 +475,37 @@ async def _an_open_job(jobs: Jobs) -> JobView | None:
         return await jobs.state(newest[0].job_id) if newest else None
     except JobNotFound:  # deleted in this very moment
         return None
+
+
+async def _as_their_workers_tell(jobs: Jobs, views: Sequence[JobView]) -> list[JobView]:
+    """Jobs with what only their worker knows: what they ask. A worker that does not answer in time changes nothing."""
+    room = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+    async def told(view: JobView) -> JobView:
+        if view.is_closed:
+            return view
+        try:
+            async with room:
+                return await jobs.state(view.job_id)
+        except JobError:
+            return view
+
+    asked = [asyncio.ensure_future(told(view)) for view in views]
+    if asked:
+        _, late = await asyncio.wait(asked, timeout=_LONGEST_ASKING)
+        for each in late:
+            each.cancel()
+    return [
+        each.result() if each.done() and not each.cancelled() else view for each, view in zip(asked, views, strict=True)
+    ]
+
+
+def _waits(view: JobView, over_at: float) -> bool:
+    """Whether a job waits for its owner, and does not go on by itself before the time is up."""
+    left = over_at - time.monotonic()
+    by_itself = [request.resume_at for request in open_requests(view) if request.resume_at is not None]
+    soon = any((resume_at - now()).total_seconds() < left for resume_at in by_itself)
+    return view.state.status is AgentStatus.INPUT_REQUIRED and bool(open_requests(view)) and not soon
 
 
 def job_result(view: JobView, *, failed: bool = False) -> CallToolResult:

@@ -1,10 +1,14 @@
 """What the tools return, as text for people and models. Pure: answers in, text out."""
 
+from datetime import UTC, datetime
+
 from durable_responses.mcp_server.answers import (
+    AskedOfTheOwner,
     CancelAnswer,
     CancelStatus,
     JobAnswer,
     ListAnswer,
+    RespondAnswer,
     StartAnswer,
     SteerAnswer,
 )
@@ -35,7 +39,31 @@ def _open_text(answer: JobAnswer) -> str:
     cancelling = " A cancel is requested." if answer.cancel_requested else ""
     head = f"Job {answer.job_id} is {standing(answer)}.{cancelling}"
     written = f"The end of the text so far:\n{answer.preview}" if answer.preview else None
-    return "\n\n".join(filter(None, [head, written, *answer.notices, answer.next_step]))
+    asked = [asked_text(each) for each in answer.input_requests]
+    return "\n\n".join(filter(None, [head, written, *answer.notices, *asked, answer.next_step]))
+
+
+def asked_text(asked: AskedOfTheOwner) -> str:
+    """`refusal-1: No credit is left. (It goes on by itself at 2026-11-29 12:00:00Z.)`"""
+    until = f" (The job goes on by itself at {_moment(asked.resume_at)}.)" if asked.resume_at else ""
+    if asked.expires_at:
+        until += f" ({asked.default} is taken at {_moment(asked.expires_at)}.)"
+    return f"{asked.id}: {asked.message}{until}"
+
+
+def _moment(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def task_text(answer: JobAnswer) -> str:
+    """The status message of a task: the standing, and what changes with time about its questions."""
+    until = [asked for asked in answer.input_requests if asked.resume_at or asked.expires_at]
+    return ". ".join([standing(answer), *map(asked_text, until)])
+
+
+def responded_text(answer: RespondAnswer, sentence: str) -> str:
+    """What has become of an answer."""
+    return " ".join([sentence, answer.next_step, *answer.notices])
 
 
 def steered_text(answer: SteerAnswer) -> str:
@@ -57,6 +85,7 @@ def list_text(answer: ListAnswer) -> str:
     """One line for each job."""
     lines = [
         f"{job.job_id}  {job.status}  {f'{job.started_at:%Y-%m-%d %H:%M:%SZ}' if job.started_at else ''}  {job.task}"
+        + "".join(f"\n  {asked_text(asked)} {asked.next_step}" for asked in job.input_requests)
         for job in answer.jobs
     ]
     return "\n".join([*(lines or ["There are no jobs."]), *answer.notices])

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 import httpx2
 from mcp.client.client import Client
 from mcp.client.extension import ClientExtension
+from mcp.client.session import ElicitationFnT
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.dispatcher import ProgressFnT
@@ -98,9 +99,13 @@ class McpServer(Protocol):
     """A server that clients connect to."""
 
     def session(
-        self, *, mode: str = MODERN, extensions: Sequence[ClientExtension] = ()
+        self,
+        *,
+        mode: str = MODERN,
+        extensions: Sequence[ClientExtension] = (),
+        elicit: ElicitationFnT | None = None,
     ) -> AbstractAsyncContextManager[Session]:
-        """A client of this server."""
+        """A client of this server; `elicit`: how its user answers forms, if it shows any."""
         ...
 
 
@@ -128,12 +133,16 @@ class StdioServer:
 
     @asynccontextmanager
     async def session(
-        self, *, mode: str = MODERN, extensions: Sequence[ClientExtension] = ()
+        self,
+        *,
+        mode: str = MODERN,
+        extensions: Sequence[ClientExtension] = (),
+        elicit: ElicitationFnT | None = None,
     ) -> AsyncIterator[Session]:
         """A client with a server of its own."""
         with self.log.open("a") as log:
             transport = stdio_client(self.parameters, errlog=log)
-            async with Client(transport, mode=mode, extensions=list(extensions)) as client:
+            async with Client(transport, mode=mode, extensions=list(extensions), elicitation_callback=elicit) as client:
                 yield Session(client)
 
 
@@ -160,11 +169,15 @@ class HttpServer(Process):
 
     @asynccontextmanager
     async def session(
-        self, *, mode: str = MODERN, extensions: Sequence[ClientExtension] = ()
+        self,
+        *,
+        mode: str = MODERN,
+        extensions: Sequence[ClientExtension] = (),
+        elicit: ElicitationFnT | None = None,
     ) -> AsyncIterator[Session]:
         """A client."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         async with httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False) as http:
             transport = streamable_http_client(self.url, http_client=http)
-            async with Client(transport, mode=mode, extensions=list(extensions)) as client:
+            async with Client(transport, mode=mode, extensions=list(extensions), elicitation_callback=elicit) as client:
                 yield Session(client)
