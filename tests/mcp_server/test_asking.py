@@ -15,7 +15,7 @@ from tests.mcp_server.test_tasks import Following, ask, create
 from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Reply, Session
 
 CALLS = "scenario:calls?iterations=3&tool=fetch_url&text=Done."
-ASKS = {"model": CALLS, "max_iterations": 1, "on_max_iterations": "ask"}
+ASKS: dict[str, Any] = {"model": CALLS, "max_iterations": 1, "on_max_iterations": "ask"}
 """A job that asks, after its first response, for more iterations: it needs four."""
 
 QUOTA = Answer(status=429, code="insufficient_quota", error_type="insufficient_quota", message="No credit is left.")
@@ -28,7 +28,12 @@ class User:
         self.results = list(results)
         self.forms: list[ElicitRequestFormParams] = []
 
-    async def __call__(self, _: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    async def __call__(
+        self,
+        context: ClientRequestContext,  # noqa: ARG002 the SDK's form
+        params: ElicitRequestParams,
+    ) -> ElicitResult:
+        """As the SDK asks for it."""
         assert isinstance(params, ElicitRequestFormParams)
         self.forms.append(params)
         return ElicitResult.model_validate(self.results.pop(0))
@@ -123,7 +128,7 @@ async def task_when(session: Session, task_id: str, condition: Callable[[dict[st
 
 
 def asks(task: dict[str, Any]) -> bool:
-    return task["status"] == "input_required"
+    return bool(task["status"] == "input_required")
 
 
 async def test_a_task_asks_with_a_form_and_takes_its_answer(server: McpServer) -> None:

@@ -1,19 +1,22 @@
 """What a client sees when the worker or Temporal is away, and that nothing is lost when everything was killed."""
 
 import asyncio
+import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from durable_responses.settings import child_environment
 from tests.mcp_server.conftest import Deployment
+from tests.mcp_server.test_tasks import Following, ask
 from tests.support.emulator_control import EmulatorProcess
-from tests.support.mcp_clients import HttpServer, Reply, StdioServer
+from tests.support.mcp_clients import HttpServer, Reply, Session, StdioServer
 from tests.support.processes import CHECKOUT, Process, TemporalServer, WorkerProcess
 
 PROMISED_SECONDS = 3.0
@@ -126,7 +129,13 @@ async def fragile(tmp_path: Path) -> AsyncIterator[Fragile]:
 
 async def test_a_job_survives_the_death_of_client_server_worker_and_temporal(fragile: Fragile) -> None:
     """A20: started by one client; everything is killed; another client gets the answer, paid for once."""
-    program = [sys.executable, "-m", "tests.support.starting_client", "scenario:think?seconds=6"]
+    program = [
+        sys.executable,
+        "-m",
+        "tests.support.starting_client",
+        '{"model": "scenario:think?seconds=6"}',
+        "running",
+    ]
     environment = child_environment(**fragile.settings)
     async with Process(program, log=fragile.folder / "client.log", env=environment, cwd=CHECKOUT) as client:
         job_id = (await client.wait_for_line(r"^running ([\w-]+)$"))[1]
@@ -139,6 +148,76 @@ async def test_a_job_survives_the_death_of_client_server_worker_and_temporal(fra
         done = await session.ended(job_id)
     assert (done["status"], done["output"]) == ("completed", "Done thinking.")
     assert len(await fragile.emulator.control.responses(workflow_id=job_id)) == 1
+
+
+ASKS: dict[str, Any] = {
+    "model": "scenario:calls?iterations=3&tool=fetch_url&text=Done.",
+    "max_iterations": 1,
+    "on_max_iterations": "ask",
+}
+
+
+async def killed_while_it_asks(fragile: Fragile) -> str:
+    """A job that was started over MCP and asks its owner; then client, server, worker, Temporal and emulator die."""
+    program = [sys.executable, "-m", "tests.support.starting_client", json.dumps(ASKS), "input_required"]
+    environment = child_environment(**fragile.settings)
+    async with Process(program, log=fragile.folder / "client.log", env=environment, cwd=CHECKOUT) as client:
+        job_id = (await client.wait_for_line(r"^input_required ([\w-]+)$", timeout=60))[1]
+        servers = psutil.Process(client.pid).children(recursive=True)
+        client.kill()
+        for process in servers:
+            process.kill()
+    await fragile.kill_and_restart()
+    return job_id
+
+
+async def by_tool(session: Session, job_id: str) -> None:
+    [asked] = (await session.until(job_id, "input_required"))["input_requests"]
+    await session.call("gpt5_agent_respond", job_id=job_id, request_id=asked["id"], answer="4")
+
+
+async def by_task(session: Session, job_id: str) -> None:
+    await session.until(job_id, "input_required")
+    [key] = (await ask(session, "tasks/get", taskId=job_id))["inputRequests"]
+    answer = {"action": "accept", "content": {"answer": "4"}}
+    await ask(session, "tasks/update", taskId=job_id, inputResponses={key: answer})
+
+
+@pytest.mark.parametrize("door", [by_tool, by_task])
+async def test_a_job_that_asks_survives_the_death_of_everything_and_is_answered_by_another_client(
+    fragile: Fragile, door: Callable[[Session, str], Awaitable[None]]
+) -> None:
+    """Started, asking; everything is killed; a new client is asked, answers, and gets the result, paid for once."""
+    job_id = await killed_while_it_asks(fragile)
+    async with StdioServer(fragile.settings, fragile.folder).session(extensions=[Following()]) as session:
+        await door(session, job_id)
+        done = await session.ended(job_id)
+    assert (done["status"], done["output"], done["iterations"]) == ("completed", "Done.", 4)
+    assert len(await fragile.emulator.control.responses(workflow_id=job_id)) == 4
+
+
+async def test_answers_given_while_there_is_no_worker_are_kept_a_wrong_one_is_asked_again(fragile: Fragile) -> None:
+    async with StdioServer(fragile.settings, fragile.folder).session(extensions=[Following()]) as session:
+        job_id = await session.start(**ASKS)
+        await session.until(job_id, "input_required")
+        [first] = (await ask(session, "tasks/get", taskId=job_id))["inputRequests"]
+        fragile.worker.kill()
+        wrong = {"action": "accept", "content": {"answer": "many"}}
+        acknowledged = await ask(session, "tasks/update", taskId=job_id, inputResponses={first: wrong})
+        await fragile.worker.start()
+        await session.until(job_id, "input_required")
+        async with asyncio.timeout(20):
+            while first in (asking := await ask(session, "tasks/get", taskId=job_id)).get("inputRequests", [first]):
+                await session.poll(job_id, wait_seconds=0.3)
+        [second] = asking["inputRequests"]
+        fragile.worker.kill()
+        right = await session.call("gpt5_agent_respond", job_id=job_id, request_id="limit-1", answer="4")
+        await fragile.worker.start()
+        done = await session.ended(job_id)
+    assert acknowledged["resultType"] == "complete"
+    assert second != first
+    assert right["taken"] == "noted"
+    assert (done["status"], done["output"]) == ("completed", "Done.")
 
 
 async def test_an_unreachable_temporal_is_one_clear_error(fragile: Fragile) -> None:
