@@ -139,12 +139,13 @@ def test_the_tool_of_the_readme_is_one(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_the_python_program_of_the_readme_prints_an_answer(temporal: TemporalServer, tmp_path: Path) -> None:
+    (tmp_path / "my_tools.py").write_text(program_with("def count_words"))
     async with (
         EmulatorProcess(tmp_path) as emulator,
         WorkerProcess(temporal, emulator.base_url, folder=tmp_path) as worker,
     ):
         program = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program_with("start_workflow")),
+            *(sys.executable, "-c", program_with("await run(")),
             cwd=tmp_path,
             env=worker.env,
             stdout=asyncio.subprocess.PIPE,
