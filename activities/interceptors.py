@@ -97,6 +97,14 @@ class TellOfCallLimit(Interceptor):
         return _Mark(next, lambda: {"most_calls": self._most_calls})
 
 
+class TellOfApprovals(Interceptor):
+    """Tells a run, beside each response it obtains, that the worker has approval rules."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
+        """As the SDK asks for it."""
+        return _Mark(next, lambda: {"approvals": True})
+
+
 class _Mark(ActivityInboundInterceptor):
     def __init__(self, next: ActivityInboundInterceptor, news: Callable[[], Mapping[str, int]]) -> None:  # noqa: A002
         super().__init__(next)

@@ -27,6 +27,8 @@ from durable_responses.responses_api.models import (
     Usage,
     Verbosity,
 )
+from durable_responses.tools.approvals import Action, Approvals
+from durable_responses.tools.registry import Effect
 
 PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500
@@ -76,6 +78,7 @@ class ActivityName(StrEnum):
     WEBSOCKET_TURN = "websocket_turn"
     STEER_RESPONSE = "steer_response"
     CALL_TOOL = "call_tool"
+    DECIDE_CALLS = "decide_calls"
     SAVE_ARTIFACT = "save_artifact"
     KEEP_CONVERSATION = "keep_conversation"
 
@@ -89,7 +92,10 @@ TRANSPORT_OF_ACTIVITY: Mapping[str, Transport] = {
 
 
 class CallerTool(Record):
-    """A function tool that a program of the caller's executes: the one that serves `task_queue` with `call_tool`."""
+    """A function tool that a program of the caller's executes: the one that serves `task_queue` with `call_tool`.
+
+    `effect`: what approval rules take it to be; without one, whatever is the strictest.
+    """
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
@@ -98,6 +104,7 @@ class CallerTool(Record):
     parameters: dict[str, Any]
     strict: bool = True
     task_queue: str = Field(min_length=1)
+    effect: Effect | None = None
 
 
 class ModelOptions(Record):
@@ -118,6 +125,13 @@ class ModelOptions(Record):
     max_output_tokens: int | None = Field(None, ge=16)
     live_preview: bool = False
     metadata: dict[str, str] = Field({}, max_length=12)
+    allow_questions: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """And without what older workers do not know, where it makes no difference."""
+        unasked = set() if self.allow_questions else {"allow_questions"}
+        return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
 
 
 class InputFile(CallersChoice):
@@ -271,6 +285,7 @@ class ResponseRecord(Record, Response):
 
     search_attributes: bool | None = None
     most_calls: int | None = None
+    approvals: bool | None = None
     changes: list[str] | None = None
     whole_text: str | None = None
     uncut: str | None = Field(None, exclude=True)
@@ -289,10 +304,10 @@ class CreatedResponse(Record):
     """The provider has taken the request.
 
     Also in `ResponseRecord`: `search_attributes`, whether the namespace has ours, as far as the worker knows, and
-    `most_calls`, how many calls of a response are executed, where it is not the usual number; `changes`, what of the
-    request was changed because the provider had refused it. `finished`: the whole response, where the provider
-    answered the create with it (servers without background do so): nothing needs to be waited for. `conversation`,
-    `continues` and `chains` as in `ResponseRecord`.
+    `most_calls`, how many calls of a response are executed, where it is not the usual number; `approvals`, whether the
+    worker has approval rules; `changes`, what of the request was changed because the provider had refused it.
+    `finished`: the whole response, where the provider answered the create with it (servers without background do so):
+    nothing needs to be waited for. `conversation`, `continues` and `chains` as in `ResponseRecord`.
     """
 
     response_id: str
@@ -300,6 +315,7 @@ class CreatedResponse(Record):
     model: str | None = None
     search_attributes: bool | None = None
     most_calls: int | None = None
+    approvals: bool | None = None
     changes: list[str] | None = None
     finished: ResponseRecord | None = None
     conversation: ConversationPoint | None = None
@@ -335,6 +351,8 @@ class CallTool(Record):
 
     `largest_output`: bytes of JSON that the answer may have.
     `workspace`: the starter's; without one the worker's own is meant.
+    `approvals`: the run's rules, beside which the worker has its own. `approved`: the hash of the call that the owner
+    has allowed.
     """
 
     call_id: str
@@ -347,6 +365,43 @@ class CallTool(Record):
     response_id: str | None = None
     largest_output: int | None = None
     workspace: str | None = None
+    approvals: Approvals | None = None
+    approved: str | None = None
+
+
+class CallToDecide(Record):
+    """A function call that approval rules are asked about. `is_callers`: a program of the caller's executes it."""
+
+    name: str
+    arguments: str
+    is_callers: bool | None = None
+    effect: Effect | None = None
+
+
+class DecideCalls(Record):
+    """Decide about the calls of a response, by the worker's rules and `approvals`, those of the run."""
+
+    calls: list[CallToDecide]
+    allowed: list[str] | None = None
+    approvals: Approvals | None = None
+
+
+class Decision(Record):
+    """What approval rules say of a call.
+
+    `reason`: that of the rule. `output`: the call's answer, where it is not to run at all.
+    """
+
+    action: Action
+    effect: Effect | None = None
+    reason: str | None = None
+    output: str | None = None
+
+
+class Decisions(Record):
+    """The decisions about calls, in their order."""
+
+    decisions: list[Decision]
 
 
 class ToolHeartbeat(Record):
@@ -364,11 +419,15 @@ class ToolOutcome(StrEnum):
 
 
 class ToolResult(Record):
-    """The answer to a function call: `output` is what the model reads, errors included."""
+    """The answer to a function call: `output` is what the model reads, errors included.
+
+    `decision`: nothing has run, because the owner has to be asked first.
+    """
 
     call_id: str
     output: str
     outcome: ToolOutcome = ToolOutcome.SUCCEEDED
+    decision: Decision | None = None
 
 
 class SteerStatus(StrEnum):

@@ -39,12 +39,19 @@ from durable_responses.responses_api.models import (
     TextOptions,
     UserMessage,
 )
+from durable_responses.tools.approvals import Approvals, unaskable_tools
+from durable_responses.tools.owner import ASK_OWNER, DESCRIPTION, PARAMETERS
 from durable_responses.tools.registry import Registry, UnknownToolError
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 DEFAULT_INSTRUCTIONS = (
     "You work autonomously: nobody will answer questions. Use the tools you are given, as often as needed, and go on "
     "until the task is done. Then give the full answer."
+)
+INSTRUCTIONS_WITH_QUESTIONS = (
+    "You work autonomously. Use the tools you are given, as often as needed, and go on until the task is done. Then "
+    f"give the full answer. Questions are answered only if you ask them by {ASK_OWNER}: ask what only your owner can "
+    "know or decide, not what you can find out."
 )
 
 
@@ -60,6 +67,7 @@ class RequestBuilder:
     cures: Cures = field(default_factory=Cures)
     outputs: OutputFolders = field(default_factory=OutputFolders)
     capabilities: Capabilities = field(default_factory=Capabilities)
+    approvals: Approvals | None = None
     conversations: Conversations = field(default_factory=Conversations)
     gate: KeyGate = field(default_factory=KeyGate)
 
@@ -127,15 +135,21 @@ class RequestBuilder:
             raise invalid_input(error) from None
 
     def _functions(self, options: ModelOptions) -> list[FunctionTool]:
+        if self.approvals is not None and (problems := unaskable_tools(options, self.approvals)):
+            raise invalid_input(InputError(*problems[0].split(": ", 1)))
         try:
             offered = definitions(self.registry, options.tools)
         except UnknownToolError as error:
             raise invalid_input(InputError("tools", str(error))) from None
-        own = [FunctionTool(**tool.model_dump(exclude={"task_queue"})) for tool in options.caller_tools or []]
+        own = [FunctionTool(**tool.model_dump(exclude={"task_queue", "effect"})) for tool in options.caller_tools or []]
         if twice := sorted({tool.name for tool in offered} & {tool.name for tool in own}):
             problem = f"the worker has a tool of this name, too: {', '.join(twice)}"
             raise invalid_input(InputError("caller_tools", problem))
-        return [*offered, *own]
+        if not options.allow_questions:
+            return [*offered, *own]
+        if any(tool.name == ASK_OWNER for tool in (*offered, *own)):
+            raise invalid_input(InputError("allow_questions", f"there is another tool named {ASK_OWNER}"))
+        return [*offered, *own, FunctionTool(name=ASK_OWNER, description=DESCRIPTION, parameters=PARAMETERS)]
 
     async def _input(self, create: CreateResponse) -> str | list[Any]:
         before = await self._input_before_texts(create)
@@ -198,9 +212,10 @@ def create_request(
 
 def instructions_for(options: ModelOptions) -> str:
     """The default instructions, followed by the caller's."""
+    default = INSTRUCTIONS_WITH_QUESTIONS if options.allow_questions else DEFAULT_INSTRUCTIONS
     if not options.instructions:
-        return DEFAULT_INSTRUCTIONS
-    return f"{DEFAULT_INSTRUCTIONS}\n\nAdditional instructions: {options.instructions}"
+        return default
+    return f"{default}\n\nAdditional instructions: {options.instructions}"
 
 
 def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[RequestTool]:

@@ -12,10 +12,20 @@ from temporalio import activity
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.inputs import InputError, workspace_of
-from durable_responses.activities.messages import CallTool, ToolHeartbeat, ToolOutcome, ToolResult
+from durable_responses.activities.messages import (
+    CallToDecide,
+    CallTool,
+    DecideCalls,
+    Decision,
+    Decisions,
+    ToolHeartbeat,
+    ToolOutcome,
+    ToolResult,
+)
 from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
+from durable_responses.tools.approvals import Action, Approvals, JudgedCall, call_hash, given_form, judge
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
@@ -44,16 +54,19 @@ class ToolActivities:
         claims: Claims | None = None,
         loops: ToolLoops | None = None,
         secrets: Secrets = NO_SECRETS,
+        approvals: Approvals | None = None,
     ) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself.
 
         `secrets` are the worker's: a tool that prints its environment does not give them to a model and to history.
+        `approvals` are the worker's rules, which no run can loosen.
         """
         self._registry = registry
         self._context = context
         self._claims = claims or Claims()
         self._loops = loops or ToolLoops()
         self._secrets = secrets
+        self._approvals = approvals
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
@@ -61,11 +74,71 @@ class ToolActivities:
 
         Raises only the activity's cancellation, and `ApplicationError` if the attempt is over. A tool with effect
         `once` is started by one attempt only, whatever the attempt's number says: first a heartbeat is left.
+        Nothing runs that approval rules deny, or of which they say that the owner is asked and `call.approved` does not
+        say that they were, about this very call.
         """
-        claim, heartbeat = self._claims.begin(), self._beat_of(call)
+        claim = self._claims.begin()
+        if (refused := await self._refused(call)) is not None:
+            return refused
+        heartbeat = self._beat_of(call)
         async with Heartbeats(lambda: heartbeat, HEARTBEAT_SECONDS):
             result = await self._answer(call, claim, heartbeat)
         return self._presented(call, result)
+
+    async def _refused(self, call: CallTool) -> ToolResult | None:
+        """The answer to a call that must not run, or not yet."""
+        if call.approved is not None and call.approved != call_hash(call.name, call.arguments):
+            return _failed(call, f"{call.name} did not run: it is not the call that was approved.")
+        if not self._has_rules(call.approvals):
+            return None
+        decision = await asyncio.to_thread(
+            self._decision, CallToDecide(name=call.name, arguments=call.arguments), call.allowed, call.approvals
+        )
+        if decision.output is not None:
+            return ToolResult(call_id=call.call_id, output=decision.output, outcome=ToolOutcome.FAILED)
+        if decision.action is Action.ASK and call.approved is None:
+            asks = _failed(call, f"{call.name} did not run: it needs its owner's approval first.")
+            return asks.model_copy(update={"decision": decision})
+        return None
+
+    @activity.defn
+    async def decide_calls(self, asked: DecideCalls) -> Decisions:
+        """What the rules of the worker and of the run say of the calls of a response, of which none runs here."""
+
+        def decisions() -> list[Decision]:
+            return [self._decision(call, asked.allowed, asked.approvals) for call in asked.calls]
+
+        async with Heartbeats(lambda: None, HEARTBEAT_SECONDS):
+            return Decisions(decisions=await asyncio.to_thread(decisions))
+
+    def _has_rules(self, of_the_run: Approvals | None) -> bool:
+        return any(rules is not None and not rules.allow_all for rules in (self._approvals, of_the_run))
+
+    def _decision(self, call: CallToDecide, allowed: list[str] | None, of_the_run: Approvals | None) -> Decision:
+        """What becomes of a call. One that no tool takes is answered at once, with what is wrong."""
+        try:
+            judged = self._judged(call, allowed)
+        except (ToolError, UnknownToolError) as error:
+            return Decision(action=Action.DENY, output=f"Error: {redact(str(error))}")
+        verdict = judge(judged, self._approvals, of_the_run)
+        output = None
+        if verdict.action is Action.DENY:
+            why = verdict.reason or "a rule of its owner denies this call"
+            output = f"Error: {call.name} did not run: {why.rstrip('.')}."
+        return Decision(action=verdict.action, effect=judged.effect, reason=verdict.reason, output=output)
+
+    def _judged(self, call: CallToDecide, allowed: list[str] | None) -> JudgedCall:
+        given = given_form(call.arguments)
+        if call.is_callers:
+            return JudgedCall(call.name, call.effect, given)
+        tool = self._named(call.name, allowed)
+        try:
+            taken = tool.effective(call.arguments)
+        except ToolError:
+            raise
+        except Exception:  # a function may take what cannot be written as JSON
+            return JudgedCall(call.name, tool.effect, [])
+        return JudgedCall(call.name, tool.effect, [*given, taken] if given else [])
 
     def _beat_of(self, call: CallTool) -> ToolHeartbeat | None:
         try:
@@ -117,9 +190,12 @@ class ToolActivities:
         return self._loops.run(partial(tool.run, arguments, context), tool.name)
 
     def _find(self, call: CallTool) -> Tool[..., Any]:
-        if call.allowed is not None and call.name not in call.allowed:
-            raise UnknownToolError([call.name], sorted(call.allowed))
-        return self._registry[call.name]
+        return self._named(call.name, call.allowed)
+
+    def _named(self, name: str, allowed: list[str] | None) -> Tool[..., Any]:
+        if allowed is not None and name not in allowed:
+            raise UnknownToolError([name], sorted(allowed))
+        return self._registry[name]
 
     def _context_of(self, call: CallTool) -> ToolContext:
         # A server may use an id again, for another call.

@@ -18,6 +18,7 @@ NONE = "none"
 
 FOLDERS = frozenset(
     {
+        "AGENT_APPROVALS",
         "AGENT_CACHE_FOLDER",
         "AGENT_FILES_ROOT",
         "AGENT_OUTPUT_ROOT",
@@ -26,7 +27,7 @@ FOLDERS = frozenset(
         "TEMPORAL_CLI",
     }
 )
-"""The settings that are paths: relative ones are relative to the folder of the file."""
+"""The settings that are, or may be, paths: relative ones are relative to the folder of the file."""
 
 _MOST_BYTES = 1024 * 1024
 
@@ -124,9 +125,13 @@ def _read(path: str, *, is_named: bool) -> ProjectFile:
     values = _parsed(path, text)
     folder = os.path.dirname(path)
     for name in FOLDERS & values.keys():
-        if isinstance(values[name], str) and values[name]:
+        if isinstance(values[name], str) and values[name] and not _is_no_path(name, values[name]):
             values[name] = os.path.join(folder, os.path.expanduser(values[name]))
     return ProjectFile(path, text, values, status.st_uid, is_named)
+
+
+def _is_no_path(name: str, value: str) -> bool:
+    return name == "AGENT_APPROVALS" and (value.lower() in ("allow", "ask", "deny") or value.startswith(("[", "{")))
 
 
 def _parsed(path: str, text: str) -> dict[str, Any]:
@@ -171,6 +176,10 @@ def _line_of(name: str, text: str) -> int | None:
 def _as_variable(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(part, dict) for part in value)):
+        import json
+
+        return json.dumps(value)
     if isinstance(value, list):
         return ",".join(map(_as_variable, value))
     return str(value)

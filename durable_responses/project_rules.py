@@ -122,7 +122,7 @@ def _to_code(decided: Mapping[str, Any], key: str | None) -> tuple[str, str] | N
 
 def _to_the_model(decided: Mapping[str, Any], folder: str) -> tuple[str, str] | None:
     for name in sorted(FOLDERS & decided.keys()):
-        if isinstance(decided[name], str) and not is_inside(decided[name], folder):
+        if isinstance(decided[name], str) and os.path.isabs(decided[name]) and not is_inside(decided[name], folder):
             return name, "is outside of the project"
     if decided.get(_OPENS_THE_NETWORK, False) is not False:
         return _OPENS_THE_NETWORK, "would open your network to the model"

@@ -38,11 +38,13 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from durable_responses import project_file, project_rules
 from durable_responses.errors import DurableResponsesError
+from durable_responses.json_text import read_json
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.project_file import ProjectFile, ProjectFileError
 from durable_responses.responses_api.redaction import proxy_secrets
 from durable_responses.telemetry.export import Content, Export, Protocol, SdkMetrics
 from durable_responses.telemetry.log_lines import LogFormat
+from durable_responses.tools.approvals import Action, Approvals
 
 if TYPE_CHECKING:
     from temporalio.envconfig import ClientConnectConfig
@@ -110,6 +112,38 @@ def _split_names(value: Any) -> Any:
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def _read_approvals(value: Any) -> Any:
+    """Rules from a file, or as they stand in the project file, or in JSON as they are handed to a child."""
+    if not isinstance(value, str):
+        return _usable_approvals(value)
+    said = value.strip()
+    if said.lower() in list(Action):
+        return Approvals(default=Action(said.lower()))
+    if said.startswith(("[", "{")):
+        try:
+            return _usable_approvals(read_json(said))
+        except ValueError as error:
+            raise ValueError(f"is not valid: {error}") from None
+    import tomllib  # only here: it takes its time to load, and few have such a file
+
+    path = Path(said).expanduser()
+    try:
+        return _usable_approvals(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); a file of rules, allow, ask or deny") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid: {error}") from None
+
+
+def _usable_approvals(value: Any) -> Approvals:
+    try:
+        return Approvals.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        raise ValueError(f"{place.removeprefix('.')}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
@@ -237,6 +271,12 @@ class Settings(BaseSettings):
     allow_websocket: Annotated[bool, NOT_OF_THE_WORKER] = Field(
         False,
         description="Whether `auto` may use the WebSocket for runs with function tools that would otherwise stream.",
+    )
+
+    approvals: Annotated[Approvals, NoDecode, BeforeValidator(_read_approvals)] = Field(
+        Approvals(),
+        description="Which function calls wait for their run's owner, or never run: a TOML file of rules, or `ask` for "
+        "all but pure tools. [Approvals](approvals.md).",
     )
 
     task_queue: str = Field(

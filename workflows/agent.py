@@ -181,7 +181,7 @@ class AgentWorkflow:
 
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
         source = ResponseSource(agent_input, self._ledger, self._steering, self._requests, self._stop, self._changed)
-        function_calls = FunctionCalls(agent_input, self._ledger, self._stop, self._changed)
+        function_calls = FunctionCalls(agent_input, self._ledger, self._requests, self._stop, self._changed)
         while not self._is_to_continue_as_new(agent_input):
             await self._when_there_is_time()
             self._ledger.begin_iteration()
@@ -240,7 +240,10 @@ class AgentWorkflow:
                     (STOP,),
                     limit=Limit.DEADLINE,
                 )
-            await self._requests.over(asked)
+            try:
+                await self._requests.closed(asked)
+            except interruptions.Stopped:
+                return
             if asked.answer is None or asked.answer == STOP:
                 self._stop.for_lateness()
                 return

@@ -10,17 +10,26 @@ from math import isfinite
 
 from pydantic import ValidationError
 
-from durable_responses.json_text import cut, well_formed
+from durable_responses.json_text import cut, text_bytes, well_formed
 from durable_responses.workflows import rules
-from durable_responses.workflows.contract import AgentState, InputRequest, InputRequestStatus, Limit, Respond
+from durable_responses.workflows.contract import (
+    AgentState,
+    InputRequest,
+    InputRequestKind,
+    InputRequestStatus,
+    Limit,
+    Respond,
+)
 from durable_responses.workflows.payloads import Unreadable
 
 RETRY, STOP = "retry", "stop"
+ALLOW, DENY = "allow", "deny"
 MOST_ITERATIONS = 1000
 LONGEST_EXTENSION = timedelta(days=30)
 
 _LONGEST_BY = 200  # bytes
 _LONGEST_SHOWN = 200  # characters of an answer that is refused
+_LONGEST_WORDS = 32 * 1024  # bytes of what the model is told
 _MEANT_FOR_THE_LAST = timedelta(minutes=1)
 _FORM = 'Send one JSON object such as {"id": "refusal-1", "answer": "retry", "by": "Ada"}.'
 
@@ -84,10 +93,14 @@ def request_for(respond: Respond, requests: Sequence[InputRequest], now: datetim
 
 def accepted(answer: object, request: InputRequest, state: AgentState) -> str:
     """An answer as it is kept, if the request takes it. Raises `ValueError`."""
+    if request.kind is InputRequestKind.APPROVAL:
+        return _decision(answer)[0]
     text = _text_of(answer)
     chosen = next((choice for choice in request.choices if choice.casefold() == text.strip().casefold()), None)
     if chosen is not None:
         return chosen
+    if request.kind is InputRequestKind.QUESTION:
+        return _words(text)
     match request.limit:
         case Limit.MAX_ITERATIONS:
             return _iterations(text, state)
@@ -95,6 +108,53 @@ def accepted(answer: object, request: InputRequest, state: AgentState) -> str:
             return _seconds(text)
         case None:
             raise ValueError(f"{_shown(text)} does not answer {request.id}: send {_either(request.choices)}.")
+
+
+def words_of(answer: object, request: InputRequest) -> str | None:
+    """What the owner said with an answer that `accepted` takes."""
+    return _decision(answer)[1] if request.kind is InputRequestKind.APPROVAL else None
+
+
+def _decision(answer: object) -> tuple[str, str | None]:
+    """Whether a call is allowed, and the owner's words. Only what allows it without any doubt does."""
+    said: object = answer
+    words: object = None
+    if isinstance(answer, dict):
+        if unknown := sorted(str(name) for name in answer if name not in ("decision", "words")):
+            raise ValueError(f"{well_formed(unknown[0][:_LONGEST_SHOWN])} is not a part of the answer. {_DECISION}")
+        said, words = answer.get("decision"), answer.get("words")
+        if not isinstance(said, str) or said.strip().casefold() not in (_ALLOWS | _DENIES):
+            raise ValueError(f"decision: must be {ALLOW} or {DENY}. {_DECISION}")
+    if not isinstance(said, str) or not (words is None or isinstance(words, str)):
+        raise ValueError(f"The answer cannot be used. {_DECISION}")
+    word = said.strip().casefold()
+    kept = _words(words) if isinstance(words, str) and words.strip() else None
+    if word in _ALLOWS:
+        return ALLOW, kept
+    if word in _DENIES:
+        return DENY, kept
+    return DENY, _words(_without_denial(said))
+
+
+_ALLOWS, _DENIES = frozenset({ALLOW, "yes", "y"}), frozenset({DENY, "no", "n"})
+_DECISION = (
+    f'Send {ALLOW}, {DENY}, text, which denies and is told to the model, or {{"decision": "{ALLOW}", "words": "…"}}.'
+)
+
+
+def _without_denial(text: str) -> str:
+    """`deny: not today` says `not today`."""
+    first, separator, rest = text.strip().partition(":")
+    return rest if separator and first.strip().casefold() in _DENIES and rest.strip() else text
+
+
+def _words(text: str) -> str:
+    text = well_formed(text).strip()
+    if not text:
+        raise ValueError("The answer is empty.")
+    if text_bytes(text) > _LONGEST_WORDS:
+        raise ValueError(f"The answer is too long: at most {_LONGEST_WORDS} bytes.")
+    return text
 
 
 def check_open(request: InputRequest) -> None:
@@ -109,7 +169,11 @@ def outcome(request: InputRequest) -> str:
         case InputRequestStatus.OPEN:
             return "open"
         case InputRequestStatus.ANSWERED:
-            return f"answered {request.answer}" + (f" by {request.by}" if request.by else "")
+            said = cut(request.answer or "", _LONGEST_SHOWN)
+            words = f": {cut(request.words, _LONGEST_SHOWN)}" if request.words else ""
+            return f"answered {said}" + (f" by {request.by}" if request.by else "") + words
+        case InputRequestStatus.EXPIRED if request.default is None:
+            return "nobody answered in time"
         case InputRequestStatus.EXPIRED:
             return f"nobody answered in time, so {request.default} was taken"
         case InputRequestStatus.RESUMED:

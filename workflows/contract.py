@@ -30,6 +30,7 @@ from durable_responses.activities.messages import (
     Waiting,
 )
 from durable_responses.responses_api.models import ReasoningEffort, UrlCitation, Verbosity
+from durable_responses.tools.approvals import Approvals
 
 WORKFLOW_TYPE = "AgentWorkflow"
 PROGRESS_QUERY = "progress"
@@ -159,6 +160,19 @@ class AgentInput(Record, CallersChoice):
     )
 
     # --- when the owner is asked, and the run waits
+    approvals: Approvals | None = Field(
+        None,
+        description="Which function calls wait for your answer, or never run: a list of rules, each with tool, "
+        "arguments, effect and action (allow, ask or deny), of which the first that fits counts; or ask, for all but "
+        "pure tools. The worker's own rules count as well.",
+    )
+    allow_questions: bool = Field(False, description="Let the model ask you questions: it gets a tool `ask_owner`.")
+    answer_within: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds that the run waits for your answer, at most 31536000; then a call is denied, a question "
+        "has no answer, and a run that was refused or has reached a limit ends. Default: as long as it takes.",
+    )
     on_refusal: OnRefusal = Field(
         OnRefusal.AUTO,
         description="If the provider refuses to go on (quota, key, model): pause until you respond, fail, or auto: "
@@ -203,6 +217,7 @@ class AgentInput(Record, CallersChoice):
     def _as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without nulls, and without an effort that nobody gave: a new history must not take it for one."""
         unasked = set() if self.effort_asked else {"reasoning_effort"}
+        unasked |= set() if self.allow_questions else {"allow_questions"}
         return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
 
     @field_validator("task", mode="before")
@@ -310,11 +325,14 @@ class Steer(BaseModel):
 class InputRequestKind(StrEnum):
     """What a run needs from its owner.
 
-    `refusal`: the provider refuses to go on. `limit`: a limit of the run is reached.
+    `refusal`: the provider refuses to go on. `limit`: a limit of the run is reached. `approval`: a function call may
+    only run if its owner allows it. `question`: the model asks something.
     """
 
     REFUSAL = "refusal"
     LIMIT = "limit"
+    APPROVAL = "approval"
+    QUESTION = "question"
 
 
 class InputRequestStatus(StrEnum):
@@ -338,14 +356,32 @@ class Limit(StrEnum):
     DEADLINE = "deadline"
 
 
+class CallToApprove(BaseModel):
+    """A function call that waits for its owner: exactly these arguments are executed, or none.
+
+    `arguments`: as the model wrote them; of `size` bytes, cut where these are too many, and once it is decided. `hash`:
+    SHA-256 over name and arguments, which the worker that runs the call compares. `effect`: None where nobody knows it.
+    `reason`: what the rule gives for asking.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    size: int
+    hash: str
+    effect: str | None = None
+    reason: str | None = None
+
+
 class InputRequest(BaseModel):
     """What a run asks its owner. It waits for months at no cost, and is answered by the update or signal `respond`.
 
     `choices`: the words that can be answered; where `limit` is set, a number as well (a new total of iterations, more
-    seconds). `resume_at`: when the run goes on by itself. `default`: what is taken at `expires_at`. `by`: who answered,
-    as they call themselves. `asked_as`: how many times the run had asked anything when it last asked this; clients that
-    may ask a question only once take it for a new one when that changes. `not_taken`: why an answer that came by signal
-    is none, so that the question is asked again.
+    seconds). The answer to a `question` is any text, and so is that to an `approval`, where all but `allow` denies;
+    `words` are then what the owner said, which the model reads. `resume_at`: when the run goes on by itself. `default`:
+    what is taken at `expires_at`. `by`: who answered, as they call themselves. `asked_as`: how many times the run had
+    asked anything when it last asked this; clients that may ask a question only once take it for a new one when that
+    changes. `not_taken`: why an answer that came by signal is none, so that the question is asked again.
     """
 
     id: str
@@ -354,6 +390,7 @@ class InputRequest(BaseModel):
     choices: list[str] = []
     limit: Limit | None = None
     error: AgentError | None = None
+    call: CallToApprove | None = None
     opened_at: datetime
     expires_at: datetime | None = None
     default: str | None = None
@@ -362,6 +399,7 @@ class InputRequest(BaseModel):
     not_taken: str | None = None
     status: InputRequestStatus = InputRequestStatus.OPEN
     answer: str | None = None
+    words: str | None = None
     by: str | None = None
     closed_at: datetime | None = None
 

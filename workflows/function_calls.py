@@ -1,10 +1,15 @@
 """How a run answers the function calls of one response: side by side, each an activity of its own.
 
+Where there are approval rules, a worker first says what they mean for each call. One that needs its owner's answer
+waits for it, as a question of the model does; the others run meanwhile. Whatever was decided, the worker that runs a
+call goes by its own rules once more, and runs what was asked about only if it is that very call.
+
 Part of the workflow: deterministic, owned by `AgentWorkflow`.
 """
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,12 +19,34 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from durable_responses.activities.messages import MOST_CALLS, CallTool, ToolOutcome, ToolResult
+    from durable_responses.activities.messages import (
+        MOST_CALLS,
+        CallToDecide,
+        CallTool,
+        DecideCalls,
+        Decision,
+        ToolOutcome,
+        ToolResult,
+    )
     from durable_responses.activities.tools import ToolActivities
+    from durable_responses.json_text import cut, text_bytes
     from durable_responses.responses_api.models import FunctionCall
+    from durable_responses.tools.approvals import Action, call_hash
+    from durable_responses.tools.owner import ASK_OWNER, read_question
     from durable_responses.workflows import activity_errors, rules
-    from durable_responses.workflows.contract import AgentInput, CallRecord, CallStatus, TaskQueue
-    from durable_responses.workflows.interruptions import Stopped, StopRequest, time_left
+    from durable_responses.workflows.answers import ALLOW, DENY
+    from durable_responses.workflows.contract import (
+        AgentInput,
+        CallRecord,
+        CallStatus,
+        CallToApprove,
+        InputRequest,
+        InputRequestKind,
+        InputRequestStatus,
+        TaskQueue,
+    )
+    from durable_responses.workflows.input_requests import InputRequests, shorten
+    from durable_responses.workflows.interruptions import DeadlinePassed, Stopped, StopRequest, ended, time_left
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
     from durable_responses.workflows.web_ui import call_summary, main_argument, reason_of
@@ -27,8 +54,28 @@ with workflow.unsafe.imports_passed_through():
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five losses are no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 _BEYOND_THE_TOOLS_OWN_TIMEOUT = timedelta(seconds=10)
+# Old workers do not know this activity: then it waits for a new one.
+_DECIDE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+_APPROVALS_PATCH = "approvals"
+_MOST_TIMES_ASKED = 3  # about one call: workers may have different rules
+_LONGEST_ARGUMENTS, _LARGEST_QUESTIONS = 16 * 1024, 512 * 1024  # bytes, of one call and of all that are asked about
+_LONGEST_IN_MESSAGE = 4000  # bytes
+_LONGEST_ID = 256  # characters
+_NO_ANSWER = (
+    "Error: nobody answered in time. Go on without an answer where that is safe, and say in the end what you assumed."
+)
 _LIMIT_PATCH = "most-calls"
 _LET_TOOLS_END = timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A call with its record: the one at `position` of the `calls` of a response."""
+
+    call: FunctionCall
+    record: CallRecord
+    position: int
+    calls: int
 
 
 @dataclass
@@ -37,6 +84,7 @@ class FunctionCalls:
 
     request: AgentInput
     ledger: Ledger
+    requests: InputRequests
     stop: StopRequest
     changed: Callable[[], None]
 
@@ -51,9 +99,14 @@ class FunctionCalls:
             record.argument, record.started_at = main_argument(call), workflow.now()
         self.changed()
         most = self._most(calls)
-        running = [
-            asyncio.create_task(self._answer(call, record, self._start(call, position, len(calls), left)))
+        places = [
+            _Place(call, record, position, len(calls))
             for position, (call, record) in enumerate(zip(calls[:most], records, strict=False))
+        ]
+        decisions = await self._decisions(places, left)
+        running = [
+            asyncio.create_task(self._ending(place, self._begun(place, decision, left)))
+            for place, decision in zip(places, decisions, strict=True)
         ]
         refused = [self._refuse(call, record, most) for call, record in zip(calls[most:], records[most:], strict=True)]
         results = [*await asyncio.gather(*running), *refused]
@@ -80,10 +133,27 @@ class FunctionCalls:
         if record.status is not CallStatus.SUCCEEDED:
             record.reason = reason_of(result.output)
 
-    def _start(
-        self, call: FunctionCall, position: int, calls: int, left: timedelta | None
-    ) -> ActivityHandle[ToolResult]:
-        request = self.request
+    async def _ending(self, place: _Place, answering: Awaitable[ToolResult]) -> ToolResult:
+        try:
+            result = await answering
+        except (Stopped, DeadlinePassed):
+            result = _did_not_run(place.call, "the run ended first")
+        self._ended(place.record, result)
+        self.changed()
+        return result.model_copy(update={"call_id": place.call.call_id, "decision": None})
+
+    def _begun(self, place: _Place, decision: Decision | None, left: timedelta | None) -> Awaitable[ToolResult]:
+        """What answers a call. One that nobody has to be asked about is started at once."""
+        if self._is_question(place):
+            return self._answered(place)
+        if decision is None or (decision.action is Action.ALLOW and decision.output is None):
+            return self._executed(place, self._start(place, left))
+        return self._decided(place, decision)
+
+    # --- calls that are executed -----------------------------------------------------------------------------------
+
+    def _start(self, place: _Place, left: timedelta | None, approved: str | None = None) -> ActivityHandle[ToolResult]:
+        request, call = self.request, place.call
         queues = {tool.name: tool.task_queue for tool in request.caller_tools or []}
         return workflow.start_activity_method(
             ToolActivities.call_tool,
@@ -93,12 +163,14 @@ class FunctionCalls:
                     name=call.name,
                     arguments=call.arguments,
                     timeout=request.tool_timeout,
-                    allowed=None if request.tools is None else [*request.tools, *queues],
+                    allowed=self._allowed,
                     iteration=self.ledger.state.iteration,
-                    position=position,
+                    position=place.position,
                     response_id=self.ledger.state.response_id,
-                    largest_output=rules.largest_output(calls),
+                    largest_output=rules.largest_output(place.calls),
                     workspace=None if call.name in queues else request.workspace,
+                    approvals=request.approvals,
+                    approved=approved,
                 )
             ),
             task_queue=queues.get(call.name) or TaskQueue.TOOLS.under(workflow.info().task_queue),
@@ -110,14 +182,22 @@ class FunctionCalls:
             retry_policy=_RETRIES,
         )
 
-    async def _answer(self, call: FunctionCall, record: CallRecord, handle: ActivityHandle[ToolResult]) -> ToolResult:
+    @property
+    def _allowed(self) -> list[str] | None:
+        request = self.request
+        return None if request.tools is None else [*request.tools, *(tool.name for tool in request.caller_tools or [])]
+
+    async def _executed(self, place: _Place, handle: ActivityHandle[ToolResult]) -> ToolResult:
+        result = await self._outcome(place.call, handle)
+        if result.decision is None or not workflow.patched(_APPROVALS_PATCH):
+            return result
+        return await self._decided(place, result.decision)
+
+    async def _outcome(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
         if not handle.done():
             await _cancel(handle)
-        result = await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
-        self._ended(record, result)
-        self.changed()
-        return result.model_copy(update={"call_id": call.call_id})
+        return await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
 
     async def _result(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
         try:
@@ -129,6 +209,119 @@ class FunctionCalls:
                 return _unknown(call, "it was cancelled")
             workflow.logger.warning("%s (%s) had no result: %s", call.name, call.call_id, error.cause)
             return _unknown(call, "its worker was lost or its time was up")
+
+    # --- calls that the owner is asked about -----------------------------------------------------------------------
+
+    async def _decisions(self, places: list[_Place], left: timedelta | None) -> list[Decision | None]:
+        """What the rules say of each call; None where there are no rules."""
+        asked_about = [place for place in places if not self._is_question(place)]
+        has_rules = self.ledger.approvals or self.request.approvals is not None
+        if not asked_about or not has_rules or not workflow.patched(_APPROVALS_PATCH):
+            return [None for _ in places]
+        try:
+            decisions = await self._decisions_about(asked_about, left)
+        except (Stopped, DeadlinePassed):
+            for place in places:
+                self._ended(place.record, _did_not_run(place.call, "the run ended first"))
+            raise
+        by_position = {place.position: decision for place, decision in zip(asked_about, decisions, strict=True)}
+        return [by_position.get(place.position) for place in places]
+
+    async def _decisions_about(self, places: list[_Place], left: timedelta | None) -> list[Decision]:
+        given = {tool.name: tool for tool in self.request.caller_tools or []}
+        calls = [
+            CallToDecide(
+                name=place.call.name,
+                arguments=place.call.arguments,
+                is_callers=True if place.call.name in given else None,
+                effect=given[place.call.name].effect if place.call.name in given else None,
+            )
+            for place in places
+        ]
+        handle = workflow.start_activity_method(
+            ToolActivities.decide_calls,
+            fitting(DecideCalls(calls=calls, allowed=self._allowed, approvals=self.request.approvals)),
+            task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
+            summary="what the approval rules say",
+            start_to_close_timeout=timedelta(minutes=5),
+            schedule_to_close_timeout=left,
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=_DECIDE_RETRIES,
+        )
+        try:
+            decisions = (await ended(handle, self.stop)).decisions
+        except UnreadablePayload as error:
+            decisions = [_undecided(place.call, str(error)) for place in places]
+        except ActivityError as error:
+            if activity_errors.ran_out_of_time(error):
+                raise DeadlinePassed from error
+            why = activity_errors.error_of(error).message
+            decisions = [_undecided(place.call, why) for place in places]
+        if len(decisions) != len(places):
+            decisions = [_undecided(place.call, "the worker's answer is incomplete") for place in places]
+        return decisions
+
+    async def _decided(self, place: _Place, decision: Decision) -> ToolResult:
+        """The answer to a call that runs only if its owner allows it, if at all. Raises `Stopped`, `DeadlinePassed`."""
+        for _ in range(_MOST_TIMES_ASKED):
+            if decision.output is not None:
+                return ToolResult(call_id=place.call.call_id, output=decision.output, outcome=ToolOutcome.FAILED)
+            asked = self._ask_for_approval(place, decision)
+            await self.requests.closed(asked)
+            words = asked.words
+            shorten(asked)
+            if asked.answer != ALLOW:
+                return _did_not_run(place.call, _why_denied(asked.status, words))
+            if self.stop.requested:
+                raise Stopped
+            place.record.started_at = workflow.now()
+            handle = self._start(place, time_left(self.ledger.deadline), asked.call.hash if asked.call else None)
+            result = await self._outcome(place.call, handle)
+            if result.decision is None:
+                return _with_words(result, words)
+            decision = result.decision
+        return _did_not_run(place.call, "workers do not agree about its approval")
+
+    def _ask_for_approval(self, place: _Place, decision: Decision) -> InputRequest:
+        call = place.call
+        longest = min(_LONGEST_ARGUMENTS, _LARGEST_QUESTIONS // place.calls)
+        because = f" {decision.reason.rstrip('.')}." if decision.reason else ""
+        return self.requests.open(
+            InputRequestKind.APPROVAL,
+            f"The model wants to call {exact(call.name)} with {cut(exact(call.arguments), _LONGEST_IN_MESSAGE)}"
+            f"\nAnswer {ALLOW} or {DENY}.{because}",
+            (ALLOW, DENY),
+            call=CallToApprove(
+                call_id=call.call_id[:_LONGEST_ID],
+                name=call.name,
+                arguments=cut(call.arguments, longest),
+                size=text_bytes(call.arguments),
+                hash=call_hash(call.name, call.arguments),
+                effect=decision.effect,
+                reason=decision.reason,
+            ),
+        )
+
+    # --- questions of the model ------------------------------------------------------------------------------------
+
+    def _is_question(self, place: _Place) -> bool:
+        return self.request.allow_questions and place.call.name == ASK_OWNER
+
+    async def _answered(self, place: _Place) -> ToolResult:
+        """The owner's answer to a question. Raises `Stopped`, `DeadlinePassed`."""
+        call = place.call
+        try:
+            question = read_question(call.arguments)
+        except ValueError as error:
+            return ToolResult(call_id=call.call_id, output=f"Error: {error}", outcome=ToolOutcome.FAILED)
+        why = f"\n\nWhy: {question.why}" if question.why else ""
+        asked = self.requests.open(InputRequestKind.QUESTION, f"{question.question}{why}", question.choices)
+        await self.requests.closed(asked)
+        answer = asked.answer
+        shorten(asked)
+        if answer is None:
+            return ToolResult(call_id=call.call_id, output=_NO_ANSWER, outcome=ToolOutcome.FAILED)
+        return ToolResult(call_id=call.call_id, output=answer)
 
 
 async def _cancel(handle: ActivityHandle[ToolResult]) -> None:
@@ -143,3 +336,30 @@ async def _cancel(handle: ActivityHandle[ToolResult]) -> None:
 def _unknown(call: FunctionCall, why: str) -> ToolResult:
     output = f"Error: the outcome of {call.name} is unknown: {why}. Check before repeating it."
     return ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.UNKNOWN)
+
+
+def _did_not_run(call: FunctionCall, why: str) -> ToolResult:
+    output = f"Error: {call.name} did not run: {why}."
+    return ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.FAILED)
+
+
+def _undecided(call: FunctionCall, why: str) -> Decision:
+    output = f"Error: {call.name} did not run: nobody could say whether it may ({why.rstrip('.')})."
+    return Decision(action=Action.DENY, output=output)
+
+
+def _why_denied(status: InputRequestStatus, words: str | None) -> str:
+    if status is InputRequestStatus.EXPIRED:
+        return "it needs its owner's approval, and nobody answered in time"
+    return f'its owner denied it and says: "{words}"' if words else "its owner denied it"
+
+
+def _with_words(result: ToolResult, words: str | None) -> ToolResult:
+    if not words:
+        return result
+    return result.model_copy(update={"output": f'{result.output}\n\n(Your owner allowed this and says: "{words}")'})
+
+
+def exact(text: str) -> str:
+    """Text as it is shown to whoever decides about it: what cannot be seen is written as JSON would escape it."""
+    return "".join(char if char.isprintable() or char in "\n\t" else json.dumps(char)[1:-1] for char in text)

@@ -13,10 +13,13 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from durable_responses.json_text import cut
+    from durable_responses.shown_text import shown
     from durable_responses.workflows import answers
+    from durable_responses.workflows.answers import DENY, STOP
     from durable_responses.workflows.contract import (
         AgentError,
         AgentStatus,
+        CallToApprove,
         InputRequest,
         InputRequestKind,
         InputRequestStatus,
@@ -26,10 +29,23 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.ledger import Ledger
 
 _SHOWN_REQUESTS = 100  # beside those that are open
-_LONGEST_MESSAGE = 2000  # bytes
+_KEPT = 500  # bytes of what was asked and said, once it has been used
+_LONGEST_MESSAGE = 8000  # bytes
 _MOST_REPEATS = 100
 """Answers given again that are accepted in one run: each adds two events to its history, and an update may be sent
 2,000 times."""
+
+
+def short(text: str | None) -> str | None:
+    """A text as it is kept when it has been used."""
+    return None if text is None else cut(text, _KEPT)
+
+
+def shorten(request: InputRequest) -> None:
+    """Keep of a request that has been dealt with what shows what it was."""
+    request.answer, request.words = short(request.answer), short(request.words)
+    if request.call is not None:
+        request.call.arguments = cut(request.call.arguments, _KEPT)
 
 
 @dataclass
@@ -50,20 +66,26 @@ class InputRequests:
         *,
         limit: Limit | None = None,
         error: AgentError | None = None,
+        call: CallToApprove | None = None,
         resume_at: datetime | None = None,
     ) -> InputRequest:
         """Ask the owner."""
-        ledger = self.ledger
+        ledger, now = self.ledger, workflow.now()
         ledger.requests_opened += 1
+        expires_at = now + timedelta(seconds=ledger.answer_within) if ledger.answer_within else None
+        defaults = {InputRequestKind.APPROVAL: DENY, InputRequestKind.QUESTION: None}
         request = InputRequest(
             id=f"{kind.value}-{ledger.requests_opened}",
             kind=kind,
-            message=cut(message, _LONGEST_MESSAGE),
+            message=cut(shown(message), _LONGEST_MESSAGE),
             choices=list(choices),
             limit=limit,
             error=error,
-            opened_at=workflow.now(),
+            call=call,
+            opened_at=now,
             resume_at=resume_at,
+            expires_at=expires_at,
+            default=defaults.get(kind, STOP) if expires_at else None,
         )
         self._ask(request)
         asked = [*ledger.state.input_requests, request]
@@ -89,7 +111,8 @@ class InputRequests:
                 timeout_summary=f"{request.id} is open",
             )
         except TimeoutError:
-            self._time_is_over(request)
+            if request.is_open:  # the answer and the time may have come while there was no worker
+                self._time_is_over(request)
         if request.is_open or (self.stop.requested and request.answer is None):
             self._close(request, InputRequestStatus.WITHDRAWN)
             raise Stopped
@@ -115,6 +138,7 @@ class InputRequests:
         for request in self.ledger.state.input_requests:
             if request.is_open:
                 request.status, request.closed_at = InputRequestStatus.WITHDRAWN, workflow.now()
+            shorten(request)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -138,6 +162,7 @@ class InputRequests:
             self.ledger.repeats += 1
             return request
         request.answer = answers.accepted(respond.answer, request, self.ledger.state)
+        request.words = answers.words_of(respond.answer, request)
         request.by = answers.named(respond.by)
         self._close(request, InputRequestStatus.ANSWERED)
         return request
@@ -162,7 +187,8 @@ class InputRequests:
         if request.status is not InputRequestStatus.ANSWERED:
             return False
         try:
-            return answers.accepted(answer, request, self.ledger.state) == request.answer
+            given = [answers.accepted(answer, request, self.ledger.state), answers.words_of(answer, request)]
+            return [request.answer, request.words] in (given, [*map(short, given)])
         except ValueError:
             return str(answer) == request.answer
 

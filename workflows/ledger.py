@@ -102,8 +102,9 @@ class Ledger(BaseModel):
     `texts_received` are the steering messages, as histories name them; `workflows.steering` keeps them. `last_text`:
     after a continue-as-new, the text of the last response before it. `most_calls`: how many calls of one response are
     executed, where a worker has said another number than the usual one. `conversation`: None where the run does not
-    know its own. `asks_at`: when the owner is asked for more time, in place of a deadline. `requests_opened` counts the
-    input requests, `times_asked` how often any of them was asked, `repeats` the answers that were given again.
+    know its own. `asks_at`: when the owner is asked for more time, in place of a deadline. `answer_within`: the seconds
+    that the run waits for its owner. `requests_opened` counts the input requests, `times_asked` how often any of them
+    was asked, `repeats` the answers that were given again.
     """
 
     state: AgentState
@@ -119,8 +120,10 @@ class Ledger(BaseModel):
     search_attributes: bool = Field(False, description="Whether a worker has said that the namespace has ours.")
     last_text: str = ""
     most_calls: int | None = None
+    approvals: bool = Field(False, description="Whether a worker has said that it has approval rules.")
     conversation: ConversationSoFar | None = None
     asks_at: datetime | None = None
+    answer_within: float | None = None
     requests_opened: int = 0
     times_asked: int = 0
     repeats: int = 0
@@ -137,6 +140,7 @@ class Ledger(BaseModel):
             self.asks_at = deadline
         else:
             self.deadline = deadline
+        self.answer_within = request.answer_within
         self.state.max_iterations = rules.max_iterations_for(request)
         self.state.model = request.model
         self.state.started_at = now
@@ -175,6 +179,7 @@ class Ledger(BaseModel):
         """What a worker says of itself beside a response: it holds from now on."""
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
+        self.approvals |= obtained.approvals or False
         for change in obtained.changes or []:
             self.changed_request(change)
         if obtained.chains is False:

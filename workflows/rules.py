@@ -40,6 +40,8 @@ from durable_responses.responses_api.models import (
     ResponseStatus,
     Usage,
 )
+from durable_responses.tools.approvals import unaskable_tools
+from durable_responses.tools.owner import ASK_OWNER
 from durable_responses.workflows import text_formats
 from durable_responses.workflows.contract import (
     AgentError,
@@ -62,16 +64,19 @@ _LARGEST_INPUT = 1024 * 1024  # bytes; with the answers of an iteration it must 
 
 _LONGEST_DEADLINE = timedelta(days=30)  # a response can be read back for as long
 _LONGEST_TOOL_TIMEOUT = timedelta(days=1)
+_LONGEST_WAIT = timedelta(days=365)
 _LIMITS = {
     "deadline": (int(_LONGEST_DEADLINE.total_seconds()), "seconds,"),
     "tool_timeout": (int(_LONGEST_TOOL_TIMEOUT.total_seconds()), "seconds,"),
     "max_output_tokens": (10_000_000, "tokens,"),
+    "answer_within": (int(_LONGEST_WAIT.total_seconds()), "seconds,"),
 }
 # The names of the tools travel with every call.
 _MOST_TOOLS, _LONGEST_NAME = 128, 256
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_QUEUE = 1000  # characters: Temporal's limit
 _LARGEST_CALLER_TOOLS = 64 * 1024  # bytes of JSON, which each create carries
+_LARGEST_APPROVALS = 16 * 1024  # bytes of JSON, which each function call carries
 _LONGEST_ID = 4096  # characters: gateways put more than a name into theirs
 _NAME_BYTES = 255
 _METADATA_NAME, _METADATA_VALUE = 64, 512  # characters: those of the Responses API
@@ -113,6 +118,7 @@ def out_of_bounds(request: AgentInput) -> list[str]:
     if any(len(name) > _LONGEST_NAME for name in request.tools or []):
         problems.append(f"tools: at most {_LONGEST_NAME} characters each")
     problems += _unusable_caller_tools(request.caller_tools or [])
+    problems += _unusable_questions(request)
     problems += [
         f"{name}: at most {longest} characters"
         for name, longest in (("model", _LONGEST_NAME), ("previous_response_id", _LONGEST_ID))
@@ -143,6 +149,17 @@ def _unusable_caller_tools(tools: list[CallerTool]) -> list[str]:
         problems.append(f"caller_tools: at most {_LONGEST_QUEUE} characters for a task_queue")
     if sum(map(json_bytes, tools)) > _LARGEST_CALLER_TOOLS:
         problems.append(f"caller_tools: at most {_LARGEST_CALLER_TOOLS} bytes together")
+    return problems
+
+
+def _unusable_questions(request: AgentInput) -> list[str]:
+    problems = []
+    if request.approvals is not None:
+        if json_bytes(request.approvals) > _LARGEST_APPROVALS:
+            problems.append(f"approvals: at most {_LARGEST_APPROVALS} bytes together")
+        problems += unaskable_tools(request, request.approvals)
+    if request.allow_questions and any(tool.name == ASK_OWNER for tool in request.caller_tools or []):
+        problems.append(f"caller_tools: with allow_questions no tool may be called {ASK_OWNER}")
     return problems
 
 
@@ -239,7 +256,9 @@ def transport_for(request: AgentInput, *, has_background: bool = True) -> Transp
     searches = request.enable_web_search and effort >= _EFFORTS.index(ReasoningEffort.MEDIUM)
     if stored and (slow or searches):
         return Transport.BACKGROUND if has_background else Transport.STREAM
-    has_functions = request.tools is None or bool(request.tools) or bool(request.caller_tools)
+    has_functions = (
+        request.tools is None or bool(request.tools) or bool(request.caller_tools) or request.allow_questions
+    )
     return Transport.WEBSOCKET if request.allow_websocket and has_functions else Transport.STREAM
 
 

@@ -21,6 +21,7 @@ from durable_responses.settings import (
     temporal_namespace,
     unknown_variables,
 )
+from durable_responses.tools.approvals import Approvals
 
 
 class SettingInForce(BaseModel):
@@ -96,6 +97,8 @@ def _text_of(value: Any) -> str | None:
         return f"{value:g}"
     if isinstance(value, timedelta):
         return in_one_unit(value)
+    if isinstance(value, Approvals):
+        return None if value.allow_all else value.model_dump_json()
     if isinstance(value, list):
         return ",".join(map(str, value)) or None
     return None if value is None else str(value)

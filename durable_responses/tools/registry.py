@@ -132,6 +132,16 @@ class Tool(Generic[P, R]):
 
         No text, or `null`, is what some models write for no arguments.
         """
+        model = self._read(arguments)
+        return {info.alias or name: getattr(model, name) for name, info in self.arguments.model_fields.items()}
+
+    def effective(self, arguments: str) -> Any:
+        """The same as a JSON value: with defaults filled in, in the form that the function takes. Raises `ValueError`
+        for what is not JSON, and `ArgumentsError`.
+        """
+        return self._read(arguments).model_dump(mode="json", by_alias=True)
+
+    def _read(self, arguments: str) -> BaseModel:
         try:
             given = from_json(mended_json(arguments) if arguments.strip() else "{}", allow_inf_nan=False)
         except ValueError as error:
@@ -143,10 +153,9 @@ class Tool(Generic[P, R]):
         if not isinstance(given, dict):
             raise ArgumentsError(f"The arguments of {self.name} must be one JSON object, not {type(given).__name__}.")
         try:
-            model = with_defaults_for_nulls(self.arguments.model_validate_json, to_json(given))
+            return with_defaults_for_nulls(self.arguments.model_validate_json, to_json(given))
         except ValidationError as error:
             raise ArgumentsError(f"The arguments of {self.name} do not fit:\n{_explain(error)}") from error
-        return {info.alias or name: getattr(model, name) for name, info in self.arguments.model_fields.items()}
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> str:
         """Run the function with parsed arguments: text as it is, anything else as JSON. Raises what it raises."""

@@ -103,6 +103,7 @@ async def opened(
                 settings.workspace,
                 outputs=outputs,
                 capabilities=capabilities,
+                approvals=settings.approvals,
                 conversations=Conversations(
                     capabilities,
                     ConversationFiles(settings.state_folder / FOLDER),
@@ -127,7 +128,14 @@ async def opened(
                     client, requests, in_flight, budget, cadence, claims=claims, answer_within=answer_within(provider)
                 ),
                 websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
-                tools=ToolActivities(registry, context, claims, loops, secrets=Secrets(settings.secrets())),
+                tools=ToolActivities(
+                    registry,
+                    context,
+                    claims,
+                    loops,
+                    secrets=Secrets(settings.secrets()),
+                    approvals=settings.approvals,
+                ),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 artifacts=ArtifactActivities(outputs),
             )

@@ -17,7 +17,13 @@ from temporalio.worker import (
 )
 
 from durable_responses.activities.admission import AdmissionSlots
-from durable_responses.activities.interceptors import Forgotten, TellOfCallLimit, TellOfSearchAttributes, WorkerShutdown
+from durable_responses.activities.interceptors import (
+    Forgotten,
+    TellOfApprovals,
+    TellOfCallLimit,
+    TellOfSearchAttributes,
+    WorkerShutdown,
+)
 from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
 from durable_responses.jobs.attribute_registration import AttributeWatch
@@ -43,6 +49,8 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: Attribute
     news: list[Interceptor] = [TellOfSearchAttributes(lambda: attributes.settable)]
     if of.settings.max_calls_per_response != MOST_CALLS:
         news.append(TellOfCallLimit(of.settings.max_calls_per_response))
+    if not of.settings.approvals.allow_all:
+        news.append(TellOfApprovals())
     build = {
         Queue.AGENTS: lambda: [agents_worker(of, attributes)],
         Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],
@@ -137,7 +145,7 @@ def tools_worker(of: Dependencies) -> Worker:
     return Worker(
         of.temporal,
         task_queue=TaskQueue.TOOLS.under(of.settings.task_queue),
-        activities=[of.tools.call_tool],
+        activities=[of.tools.call_tool, of.tools.decide_calls],
         max_concurrent_activities=of.settings.max_tools,
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         graceful_shutdown_timeout=of.shutdown.tools,

@@ -9,6 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from durable_responses.durations import in_one_unit
 from durable_responses.settings import Settings
+from durable_responses.tools.approvals import Approvals
 
 IN_THE_README = [
     "OPENAI_API_KEY",
@@ -46,7 +47,7 @@ def _default(name: str, value: Any) -> str:
     }
     if value is PydanticUndefined:
         return computed[name]
-    if value is None or value == []:
+    if value is None or value in ([], Approvals()):
         return ""
     if isinstance(value, timedelta):
         return f"`{in_one_unit(value)}`"

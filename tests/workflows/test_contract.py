@@ -49,6 +49,7 @@ def test_the_message_to_the_activity_is_built_from_the_input() -> None:
         "max_output_tokens": 64,
         "live_preview": True,
         "metadata": {"team": "blue"},
+        "allow_questions": True,
     }
     assert given.keys() == OPTIONS
     assert model_options(AgentInput.model_validate({"task": "t", **given})).model_dump(mode="json") == given
