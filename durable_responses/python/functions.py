@@ -28,7 +28,13 @@ class GivenTools:
     def for_callers(self, task_queue: str) -> list[CallerTool]:
         """The functions as the input of a run has them."""
         return [
-            CallerTool(name=each.name, description=each.description, parameters=each.parameters, task_queue=task_queue)
+            CallerTool(
+                name=each.name,
+                description=each.description,
+                parameters=each.parameters,
+                task_queue=task_queue,
+                effect=each.effect,
+            )
             for each in self.functions
         ]
 

@@ -63,6 +63,9 @@ class RunOptions(TypedDict, total=False):
     heartbeat_timeout: Seconds
     save: bool | SaveOptions | Mapping[str, str]
     tenant: str
+    approvals: Literal["allow", "ask", "deny"] | Sequence[Mapping[str, Any]] | Mapping[str, Any]
+    allow_questions: bool
+    answer_within: Seconds
     on_refusal: Literal["auto", "pause", "fail"]
     on_max_iterations: Literal["stop", "ask"]
     on_deadline: Literal["stop", "ask"]
@@ -73,7 +76,7 @@ SHORTER_NAMES = {
     "web_search": "enable_web_search",
     "code_interpreter": "enable_code_interpreter",
 }
-_TIMES = ("deadline", "tool_timeout", "heartbeat_timeout")
+_TIMES = ("deadline", "tool_timeout", "heartbeat_timeout", "answer_within")
 
 
 def agent_input(
