@@ -145,6 +145,14 @@ def test_every_exception_is_still_needed_and_its_reason_names_what_is_there() ->
             assert all((CHECKOUT / path).exists() for path in re.findall(r"tests/[\w/]+\.py", reason)), reason
 
 
+def test_a_block_that_is_not_typed_says_so_by_its_language() -> None:
+    """`text` for what is printed: in a block without a language each line begins with a program."""
+    program = re.compile(rf"(?:\w+=(?:\$\()?\S* ?)*(?:\S*/)?(?:{_PROGRAMS}|echo|source)\b")
+    assert [
+        (name_of(page), command) for page in PAGES for command in commands(page) if not program.match(command)
+    ] == []
+
+
 def test_commands_are_found_in_all_forms_that_pages_have(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
