@@ -32,7 +32,7 @@ PAGES = [
 ]
 _PROGRAMS = (
     "durable-responses|temporal|make|python3?|uvx?|pipx?|curl|docker|git|np[mx]|node|go|mvn|claude|codex"
-    "|bash|psql|apt-get"
+    "|bash|psql|apt-get|pytest"
 )
 _FENCED = re.compile(r"^( *)```([^\n`]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _SHELLS = ("", "sh", "bash", "shell", "console")
@@ -147,7 +147,7 @@ def test_every_exception_is_still_needed_and_its_reason_names_what_is_there() ->
 
 def test_a_block_that_is_not_typed_says_so_by_its_language() -> None:
     """`text` for what is printed: in a block without a language each line begins with a program."""
-    program = re.compile(rf"(?:\w+=(?:\$\()?\S* ?)*(?:\S*/)?(?:{_PROGRAMS}|echo|source)\b")
+    program = re.compile(rf"(?:\w+=\S+ )*(?:\w+=\$\()?(?:\S*/)?(?:{_PROGRAMS}|echo|source)\b")
     assert [
         (name_of(page), command) for page in PAGES for command in commands(page) if not program.match(command)
     ] == []
