@@ -1,6 +1,6 @@
 """Bounded concurrency: a create starts only while fewer than N responses are in flight here.
 
-What counts is either a slot of a create that runs (or is being polled for), or the id of a response that was created
+What counts is either a permit of a create that runs (or is being polled for), or the id of a response that was created
 here and is not known to be finished. An id is never dropped by age: the wait ends it, or a GET of our own does. The ids
 are kept in a small file, otherwise a restarted worker would allow up to 2 N.
 """
@@ -25,6 +25,7 @@ from temporalio.worker import (
     SlotReserveContext,
 )
 
+from durable_responses.activities.clocks import Clock, steady
 from durable_responses.activities.orphans import RunAtTemporal, end
 from durable_responses.activities.polling import Waiters
 from durable_responses.responses_api.client import ResponsesClient
@@ -107,7 +108,7 @@ class ResponsesInFlight:
     """Counts the permits and the responses of one worker against its limit. Safe to use from any thread."""
 
     def __init__(self, limit: int, file: IdFile | None = None) -> None:
-        self._limit = limit
+        self.limit = limit
         self._file = file
         self._ids: set[str] = set(file.ids) if file else set()
         self._permits = 0
@@ -152,13 +153,24 @@ class ResponsesInFlight:
                 self._log("-", response_id)
         self._tell()
 
+    @property
+    def room(self) -> int:
+        """How many permits could be taken now."""
+        with self._lock:
+            return max(0, self.limit - self._permits - len(self._ids))
+
     def try_permit(self) -> bool:
         """Take a permit if there is room."""
         with self._lock:
-            if self._permits + len(self._ids) >= self._limit:
+            if self._permits + len(self._ids) >= self.limit:
                 return False
             self._permits += 1
             return True
+
+    def take_permit(self) -> None:
+        """Take a permit whether or not there is room: for a response that is in flight already."""
+        with self._lock:
+            self._permits += 1
 
     async def permit(self) -> None:
         """Take a permit, waiting for room."""
@@ -202,13 +214,42 @@ def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) ->
         logger.debug("A waiter for a create slot is gone.")
 
 
-class AdmissionSlots(CustomSlotSupplier):
-    """The activity slots of a worker on the create queue."""
+MOST_POLLERS = 5
+_STILL_WAITED_FOR = 1.0  # seconds
 
-    def __init__(self, in_flight: ResponsesInFlight) -> None:
-        self._in_flight = in_flight
+
+class AdmissionSlots(CustomSlotSupplier):
+    """The activity slots of a worker on a queue whose work is admitted within a count, such as the create queue.
+
+    `pollers`: how many polls the worker keeps open. Each holds a permit, so they are few where few are allowed: what
+    is started eagerly finds room, too. `now`: seconds, for what is known of the work that waits.
+    """
+
+    def __init__(self, in_flight: ResponsesInFlight, now: Clock = steady) -> None:
+        self.in_flight = in_flight
+        self.pollers = max(1, min(MOST_POLLERS, in_flight.limit // 4))
+        self._now = now
         self._closed = False
         self._lock = threading.Lock()
+        self._waiting = 0
+        self._waited_at = float("-inf")
+
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether work may wait in the queue: there was no room for a poll just now, or what came had waited."""
+        with self._lock:
+            return self._waiting > 0 or self._now() - self._waited_at < _STILL_WAITED_FOR
+
+    def has_idle_room(self, before: int = 0) -> bool:
+        """Whether work may pass the queue by, after so much other work: all polls are open, and nothing waits there."""
+        if self._closed or self.somebody_waits:
+            return False
+        return self.in_flight.polls >= self.pollers and self.in_flight.room > before
+
+    def had_waited(self) -> None:
+        """What came through the queue had waited there, so more may wait."""
+        with self._lock:
+            self._waited_at = self._now()
 
     async def close(self, patience: float) -> None:
         """Give out no more slots, and wait until no poll for a create is open; at most `patience` seconds.
@@ -219,24 +260,35 @@ class AdmissionSlots(CustomSlotSupplier):
         with self._lock:
             self._closed = True
         give_up = time.monotonic() + patience
-        while self._in_flight.polls and time.monotonic() < give_up:  # noqa: ASYNC110 counted from threads of the SDK
+        while self.in_flight.polls and time.monotonic() < give_up:  # noqa: ASYNC110 counted from threads of the SDK
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:  # noqa: ARG002
         """Wait for room."""
-        await self._in_flight.permit()
+        if not self.in_flight.try_permit():
+            await self._wait_for_room()
         if not self._begin_poll():
-            self._in_flight.give_back()
+            self.in_flight.give_back()
             await asyncio.Future()  # until the SDK cancels it
         return SlotPermit()
 
+    async def _wait_for_room(self) -> None:
+        with self._lock:
+            self._waiting += 1
+        try:
+            await self.in_flight.permit()
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                self._waited_at = self._now()
+
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:  # noqa: ARG002
         """A slot for a create that is started eagerly, if there is room."""
-        if not self._in_flight.try_permit():
+        if not self.in_flight.try_permit():
             return None
         if self._begin_poll():
             return SlotPermit()
-        self._in_flight.give_back()
+        self.in_flight.give_back()
         return None
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:  # noqa: ARG002
@@ -247,17 +299,17 @@ class AdmissionSlots(CustomSlotSupplier):
         """The create is over; if it brought a response, its id counts from now on."""
         if ctx.slot_info is None:  # none has come
             self._end_poll()
-        self._in_flight.give_back()
+        self.in_flight.give_back()
 
     def _begin_poll(self) -> bool:
         with self._lock:
             if self._closed:
                 return False
-            self._in_flight.polling(+1)
+            self.in_flight.polling(+1)
         return True
 
     def _end_poll(self) -> None:
-        self._in_flight.polling(-1)
+        self.in_flight.polling(-1)
 
 
 # --- responses that nobody here waits for ------------------------------------------------------------------------

@@ -132,6 +132,17 @@ def no_room() -> ApplicationError:
     )
 
 
+def moved() -> ApplicationError:
+    """There is no room for what was to be started eagerly: it is to go through its own queue. Nothing was done."""
+    return ApplicationError(
+        "There is no room for it here now; it waits in its own queue.",
+        FailureDetail(),
+        type=FailureType.MOVED,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
 def stopped_worker(heartbeat: HeartbeatDetails | None) -> ApplicationError:
     """This worker shuts down in the middle of a create that has no second attempt; `heartbeat`: how far it came."""
     return ApplicationError(

@@ -157,6 +157,7 @@ class FailureType(StrEnum):
 
     TRY_LATER = "try_later"
     NO_ROOM = "no_room"
+    MOVED = "moved"
     TURN_INTERRUPTED = "turn_interrupted"
     CREATE_AMBIGUOUS = "create_ambiguous"
     CHAIN_REJECTED = "chain_rejected"

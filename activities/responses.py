@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,9 +21,11 @@ from durable_responses.activities.background import (
     unless_cut,
 )
 from durable_responses.activities.cancelling import CANCEL_PATIENCE, Cancelling
-from durable_responses.activities.claims import Claims
+from durable_responses.activities.claims import Claim, Claims
 from durable_responses.activities.clocks import Clock, server_clock
+from durable_responses.activities.conversations import ConversationTurn
 from durable_responses.activities.create import CREATE_PATIENCE, Sending, is_announced, response_of_earlier_attempt
+from durable_responses.activities.eager_start import EagerStart
 from durable_responses.activities.failures import failed_create
 from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
 from durable_responses.activities.messages import (
@@ -54,7 +57,7 @@ class ResponsesActivities:
 
     Seconds: `patience` with a provider that turns creates away, `answer_within` for a create's answer, `first_event`
     for a create that streams only to be previewed, `silence` after which a stream is lost, `cancel_within` for a cancel
-    with all its tries. `clock` gives each attempt the clock that it goes by.
+    with all its tries. `eager` admits what is started eagerly; `clock` gives each attempt the clock that it goes by.
     """
 
     client: ResponsesClient
@@ -70,6 +73,7 @@ class ResponsesActivities:
     silence: float = SILENCE_LIMIT
     cancel_within: float = CANCEL_PATIENCE
     clock: Callable[[], Clock] = server_clock
+    eager: EagerStart | None = None
 
     # --- background ----------------------------------------------------------------------------------------------
 
@@ -83,6 +87,15 @@ class ResponsesActivities:
             created = CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
             await conversation.tell(created, conversation.named(None))
             return created
+        with self._admitted():
+            return await self._created(create, claim, conversation)
+
+    def _admitted(self, *, in_flight_already: bool = False) -> AbstractContextManager[None]:
+        if self.eager is None:
+            return contextlib.nullcontext()
+        return self.eager.admitted(in_flight_already=in_flight_already)
+
+    async def _created(self, create: CreateResponse, claim: Claim, conversation: ConversationTurn) -> CreatedResponse:
         capabilities = self.requests.capabilities
         refuse_without_background(capabilities, create)
         earlier, announced = earlier_heartbeat(), is_announced(create)
@@ -194,11 +207,17 @@ class ResponsesActivities:
     async def _streamed(self, create: CreateResponse) -> ResponseRecord:
         claim, now, conversation = self.claims.begin(), self.clock(), self.requests.turn(create)
         earlier = response_of_earlier_attempt(create)
-        if earlier is not None:
+        with self._admitted(in_flight_already=earlier is not None):
+            if earlier is None:
+                return await self._followed(create, claim, now, conversation)
             reads = self._reads(earlier, now(), conversation.keep, chained=conversation.is_chained)
             record = await read_after_cut(reads, "the worker that followed it was lost", now, deadline=create.deadline)
             await conversation.tell(record, record.continues)
             return record
+
+    async def _followed(
+        self, create: CreateResponse, claim: Claim, now: Clock, conversation: ConversationTurn
+    ) -> ResponseRecord:
         build = partial(self.requests.build, create, conversation, background=False, stream=True)
         posting = HeartbeatDetails(phase=CreatePhase.POSTING)
         before_end = partial(claim.prove_if_late, posting)

@@ -3,6 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from temporalio import activity
 
 from durable_responses.activities.claims import Claim, Claims, came_first
+from durable_responses.activities.eager_start import EagerStart
+from durable_responses.activities.failures import moved
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.inputs import InputError, workspace_of
 from durable_responses.activities.messages import (
@@ -55,6 +58,7 @@ class ToolActivities:
         loops: ToolLoops | None = None,
         secrets: Secrets = NO_SECRETS,
         approvals: Approvals | None = None,
+        eager: EagerStart | None = None,
     ) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself.
 
@@ -67,23 +71,33 @@ class ToolActivities:
         self._loops = loops or ToolLoops()
         self._secrets = secrets
         self._approvals = approvals
+        self._eager = eager
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
         """The answer to one function call, at most `call.timeout` seconds and the tool's own timeout from now.
 
-        Raises only the activity's cancellation, and `ApplicationError` if the attempt is over. A tool with effect
-        `once` is started by one attempt only, whatever the attempt's number says: first a heartbeat is left.
+        Raises only the activity's cancellation, and `ApplicationError` if the attempt is over, or there is no room for
+        it where it was to be started eagerly. A tool with effect `once` is started by one attempt only, whatever the
+        attempt's number says: first a heartbeat is left.
         Nothing runs that approval rules deny, or of which they say that the owner is asked and `call.approved` does not
         say that they were, about this very call.
         """
         claim = self._claims.begin()
+        if self._eager is not None and not self._eager.is_here:
+            return self._elsewhere(call)
         if (refused := await self._refused(call)) is not None:
             return refused
         heartbeat = self._beat_of(call)
         async with Heartbeats(lambda: heartbeat, HEARTBEAT_SECONDS):
             result = await self._answer(call, claim, heartbeat)
         return self._presented(call, result)
+
+    def _elsewhere(self, call: CallTool) -> ToolResult:
+        """A call that has come to a worker of other tools. Moved, it is a first attempt again."""
+        if activity.info().heartbeat_details or not came_first():
+            return _unknown(call, "was interrupted, and it must not run twice")
+        raise moved()
 
     async def _refused(self, call: CallTool) -> ToolResult | None:
         """The answer to a call that must not run, or not yet."""
@@ -149,14 +163,15 @@ class ToolActivities:
     async def _answer(self, call: CallTool, claim: Claim, heartbeat: ToolHeartbeat | None) -> ToolResult:
         if heartbeat is not None and (activity.info().heartbeat_details or not came_first()):
             return _unknown(call, "was interrupted, and it must not run twice")
-        try:
-            tool = self._find(call)
-            arguments, context = tool.parse(call.arguments), self._context_of(call)
-        except Exception as error:
-            return _told(call, error)
-        if heartbeat is not None:
-            await claim.prove(heartbeat)
-        return await self._executed(call, tool, arguments, context)
+        with self._eager.admitted() if self._eager else nullcontext():
+            try:
+                tool = self._find(call)
+                arguments, context = tool.parse(call.arguments), self._context_of(call)
+            except Exception as error:
+                return _told(call, error)
+            if heartbeat is not None:
+                await claim.prove(heartbeat)
+            return await self._executed(call, tool, arguments, context)
 
     async def try_out(self, call: CallTool) -> ToolResult:
         """The answer to a call of nobody's run, in this process: as `call_tool` gives it, without Temporal.

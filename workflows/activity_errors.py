@@ -27,6 +27,9 @@ with workflow.unsafe.imports_passed_through():
 
 M = TypeVar("M", bound=BaseModel)
 
+NOT_REGISTERED = "NotFoundError"
+"""What the SDK calls the failure of an activity that a worker does not have."""
+
 
 def ran_out_of_time(error: ActivityError) -> bool:
     """Whether an activity ended because the time it was given is over, while it ran or between two attempts."""
@@ -38,6 +41,15 @@ def ran_out_of_time(error: ActivityError) -> bool:
 def never_began(error: ActivityError) -> bool:
     """Whether a turn over a WebSocket was neither started in time nor let in where it was."""
     return nobody_took(error) or failure_type_of(error) is FailureType.NO_ROOM
+
+
+def was_moved(error: ActivityError) -> bool:
+    """Whether an activity that was to be started eagerly has to go through its own queue; it has done nothing.
+
+    Workers of an older version do not know it on the queue of the runs.
+    """
+    kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
+    return kind in (FailureType.MOVED, NOT_REGISTERED)
 
 
 def nobody_took(error: ActivityError) -> bool:

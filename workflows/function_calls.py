@@ -10,7 +10,7 @@ Part of the workflow: deterministic, owned by `AgentWorkflow`.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -45,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
         InputRequestStatus,
         TaskQueue,
     )
+    from durable_responses.workflows.eager_start import queue_of
     from durable_responses.workflows.input_requests import InputRequests, shorten
     from durable_responses.workflows.interruptions import DeadlinePassed, Stopped, StopRequest, ended, time_left
     from durable_responses.workflows.ledger import Ledger
@@ -53,6 +54,7 @@ with workflow.unsafe.imports_passed_through():
 
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five losses are no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+_EAGER_RETRIES = replace(_RETRIES, non_retryable_error_types=[activity_errors.NOT_REGISTERED])
 _BEYOND_THE_TOOLS_OWN_TIMEOUT = timedelta(seconds=10)
 # Old workers do not know this activity: then it waits for a new one.
 _DECIDE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
@@ -64,6 +66,7 @@ _LONGEST_ID = 256  # characters
 _NO_ANSWER = (
     "Error: nobody answered in time. Go on without an answer where that is safe, and say in the end what you assumed."
 )
+_A_MOMENT = timedelta(milliseconds=1)  # a time-out of 0 would be none
 _LIMIT_PATCH = "most-calls"
 _LET_TOOLS_END = timedelta(seconds=3)
 
@@ -152,9 +155,13 @@ class FunctionCalls:
 
     # --- calls that are executed -----------------------------------------------------------------------------------
 
-    def _start(self, place: _Place, left: timedelta | None, approved: str | None = None) -> ActivityHandle[ToolResult]:
+    def _start(
+        self, place: _Place, left: timedelta | None, approved: str | None = None, *, eagerly: bool = True
+    ) -> ActivityHandle[ToolResult]:
         request, call = self.request, place.call
         queues = {tool.name: tool.task_queue for tool in request.caller_tools or []}
+        apart = TaskQueue.TOOLS.under(workflow.info().task_queue)
+        queue = queues.get(call.name) or (queue_of(TaskQueue.TOOLS, place.position) if eagerly else apart)
         return workflow.start_activity_method(
             ToolActivities.call_tool,
             fitting(
@@ -173,13 +180,13 @@ class FunctionCalls:
                     approved=approved,
                 )
             ),
-            task_queue=queues.get(call.name) or TaskQueue.TOOLS.under(workflow.info().task_queue),
+            task_queue=queue,
             summary=call_summary(call),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             start_to_close_timeout=timedelta(seconds=request.tool_timeout) + _BEYOND_THE_TOOLS_OWN_TIMEOUT,
             schedule_to_close_timeout=left,
             heartbeat_timeout=timedelta(seconds=5),
-            retry_policy=_RETRIES,
+            retry_policy=_EAGER_RETRIES if queue == workflow.info().task_queue else _RETRIES,
         )
 
     @property
@@ -188,16 +195,27 @@ class FunctionCalls:
         return None if request.tools is None else [*request.tools, *(tool.name for tool in request.caller_tools or [])]
 
     async def _executed(self, place: _Place, handle: ActivityHandle[ToolResult]) -> ToolResult:
-        result = await self._outcome(place.call, handle)
+        result = await self._outcome(place, handle)
         if result.decision is None or not workflow.patched(_APPROVALS_PATCH):
             return result
         return await self._decided(place, result.decision)
 
-    async def _outcome(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
-        await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
+    async def _outcome(
+        self, place: _Place, handle: ActivityHandle[ToolResult], approved: str | None = None
+    ) -> ToolResult:
+        call = place.call
+        await self._done_or_stopped(handle)
+        if not self.stop.requested and _was_moved(handle):
+            deadline = self.ledger.deadline
+            left = max(deadline - workflow.now(), _A_MOMENT) if deadline else None
+            handle = self._start(place, left, approved, eagerly=False)
+            await self._done_or_stopped(handle)
         if not handle.done():
             await _cancel(handle)
         return await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
+
+    async def _done_or_stopped(self, handle: ActivityHandle[ToolResult]) -> None:
+        await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
 
     async def _result(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
         try:
@@ -275,8 +293,9 @@ class FunctionCalls:
             if self.stop.requested:
                 raise Stopped
             place.record.started_at = workflow.now()
-            handle = self._start(place, time_left(self.ledger.deadline), asked.call.hash if asked.call else None)
-            result = await self._outcome(place.call, handle)
+            approved = asked.call.hash if asked.call else None
+            handle = self._start(place, time_left(self.ledger.deadline), approved)
+            result = await self._outcome(place, handle, approved)
             if result.decision is None:
                 return _with_words(result, words)
             decision = result.decision
@@ -322,6 +341,11 @@ class FunctionCalls:
         if answer is None:
             return ToolResult(call_id=call.call_id, output=_NO_ANSWER, outcome=ToolOutcome.FAILED)
         return ToolResult(call_id=call.call_id, output=answer)
+
+
+def _was_moved(handle: ActivityHandle[ToolResult]) -> bool:
+    error = handle.exception() if handle.done() else None
+    return isinstance(error, ActivityError) and activity_errors.was_moved(error)
 
 
 async def _cancel(handle: ActivityHandle[ToolResult]) -> None:

@@ -8,9 +8,9 @@ no room, to any worker. The state stays here: a turn is one attempt, and the wor
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -51,6 +51,7 @@ with workflow.unsafe.imports_passed_through():
         TaskQueue,
         TransportChoice,
     )
+    from durable_responses.workflows.eager_start import queue_of
     from durable_responses.workflows.input_requests import InputRequests
     from durable_responses.workflows.interruptions import (
         DeadlinePassed,
@@ -81,8 +82,11 @@ _STEERED_WITHIN = timedelta(seconds=15)
 # A retry of a wait only ever means a lost worker, and the attempt number never resets: no growing back-off.
 _WAIT_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0)
 _CREATE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+_EAGER_RETRIES = replace(_CREATE_RETRIES, non_retryable_error_types=[activity_errors.NOT_REGISTERED])
 _CANCEL_RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
 _ONCE = RetryPolicy(maximum_attempts=1)
+
+T = TypeVar("T")
 
 
 class CreateOptions(TypedDict):
@@ -262,17 +266,36 @@ class ResponseSource:
             retry_policy=_CREATE_RETRIES,
         )
 
+    async def _eagerly_or_queued(
+        self, create: CreateResponse, start: Callable[[CreateOptions], ActivityHandle[T]]
+    ) -> T:
+        """What a create has brought: started at once where its worker has room, else admitted on the create queue.
+
+        Raises as `interruptions.ended` does.
+        """
+        options = self._create_options()
+        # After an ambiguous create, whether this one has begun must be known: a retry on that queue would not tell.
+        if create.attempt == 1 and (queue := queue_of(TaskQueue.CREATE)) != options["task_queue"]:
+            options = {**options, "task_queue": queue, "retry_policy": _EAGER_RETRIES}
+        try:
+            return await interruptions.ended(start(options), self.stop)
+        except ActivityError as error:
+            if not activity_errors.was_moved(error):
+                raise
+        if self.stop.requested:
+            raise Stopped
+        return await interruptions.ended(start(self._create_options()), self.stop)
+
     # --- background ----------------------------------------------------------------------------------------------
 
     async def _create(self, create: CreateResponse) -> CreatedResponse:
-        handle = workflow.start_activity_method(
-            ResponsesActivities.create_response,
-            create,
-            summary=_step("create", create),
-            **self._create_options(),
-        )
+        def start(options: CreateOptions) -> ActivityHandle[CreatedResponse]:
+            return workflow.start_activity_method(
+                ResponsesActivities.create_response, create, summary=_step("create", create), **options
+            )
+
         try:
-            created = await interruptions.ended(handle, self.stop)
+            created = await self._eagerly_or_queued(create, start)
         except ActivityError as error:
             created = _adopted(error)
         self.ledger.response_created(created.response_id, created.status, created.model)
@@ -357,13 +380,12 @@ class ResponseSource:
     # --- stream --------------------------------------------------------------------------------------------------
 
     async def _stream(self, create: CreateResponse) -> ResponseRecord:
-        handle = workflow.start_activity_method(
-            ResponsesActivities.stream_response,
-            create,
-            summary=_step("stream", create),
-            **self._create_options(),
-        )
-        response = await self._ended(await interruptions.ended(handle, self.stop))
+        def start(options: CreateOptions) -> ActivityHandle[ResponseRecord]:
+            return workflow.start_activity_method(
+                ResponsesActivities.stream_response, create, summary=_step("stream", create), **options
+            )
+
+        response = await self._ended(await self._eagerly_or_queued(create, start))
         if self.stop.requested:
             raise Stopped
         return response

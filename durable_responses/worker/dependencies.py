@@ -2,10 +2,11 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from temporalio.client import Client
 
@@ -20,6 +21,7 @@ from durable_responses.activities.conversations import (
     Conversations,
     RememberedConversations,
 )
+from durable_responses.activities.eager_start import EagerStart, RunQueueSlots
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
@@ -35,9 +37,13 @@ from durable_responses.settings import Settings
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import ToolContext
 from durable_responses.worker.offered_tools import offered_tools
+from durable_responses.worker.queue_watch import QueueWatch
+from durable_responses.workflows.contract import TaskQueue
 
 # On the queue of a worker's own sockets, beside as many turns as there may be responses in flight.
 ROOM_FOR_TEXTS = 50
+# On the queue of the runs, beside creates and function calls: those that must never wait, such as a cancel.
+ROOM_FOR_SHORT_ONES = 100
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Dependencies:
     """What the queues of one worker share. `in_flight` counts its responses.
 
     `create_slots` are given out within that count. `socket_slots`, those of the worker's own queue, count no responses,
-    but are closed as the others are.
+    but are closed as the others are. `tool_slots` count function calls, `run_slots` all that is on the queue of the
+    runs. `eager`: the queues whose work may be started eagerly there, as long as `queue_watch` sees nothing against it.
     """
 
     temporal: Client
@@ -74,6 +81,10 @@ class Dependencies:
     in_flight: ResponsesInFlight
     create_slots: AdmissionSlots
     socket_slots: AdmissionSlots
+    tool_slots: AdmissionSlots
+    run_slots: RunQueueSlots
+    eager: Mapping[TaskQueue, EagerStart]
+    queue_watch: QueueWatch
     responses: ResponsesActivities
     websockets: WebSocketActivities
     tools: ToolActivities
@@ -83,9 +94,16 @@ class Dependencies:
 
 @asynccontextmanager
 async def opened(
-    temporal: Client, provider: Provider, settings: Settings, shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS
+    temporal: Client,
+    provider: Provider,
+    settings: Settings,
+    shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS,
+    eager: Collection[TaskQueue] = (),
 ) -> AsyncIterator[Dependencies]:
-    """Build all of it; at the end close the connections and give up the file of ids. Raises `RegistryError`."""
+    """Build all of it; at the end close the connections and give up the file of ids. Raises `RegistryError`.
+
+    `eager`: the queues that this worker serves beside that of the runs, whose work it may start there.
+    """
     registry = offered_tools(settings)
     http = ResponsesClient(
         provider.base_url, provider.api_key, headers=provider.headers, connection_age=settings.connection_age
@@ -114,6 +132,13 @@ async def opened(
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
             context, claims = tool_context(settings), Claims()
             sockets, queue = run_sockets(provider, pool, capabilities), own_queue(settings)
+            create_slots = AdmissionSlots(in_flight)
+            tool_slots = AdmissionSlots(ResponsesInFlight(settings.max_tools))
+            watch = QueueWatch(temporal, settings.task_queue, eager)
+            starts = {
+                each: EagerStart(settings.task_queue, slots, each in eager, partial(watch.is_apart, each))
+                for each, slots in ((TaskQueue.CREATE, create_slots), (TaskQueue.TOOLS, tool_slots))
+            }
             yield Dependencies(
                 temporal=temporal,
                 provider=provider,
@@ -122,10 +147,21 @@ async def opened(
                 client=client,
                 capabilities=capabilities,
                 in_flight=in_flight,
-                create_slots=AdmissionSlots(in_flight),
+                create_slots=create_slots,
                 socket_slots=AdmissionSlots(ResponsesInFlight(settings.max_responses_in_flight + ROOM_FOR_TEXTS)),
+                tool_slots=tool_slots,
+                run_slots=RunQueueSlots(settings.max_responses_in_flight + settings.max_tools + ROOM_FOR_SHORT_ONES),
+                eager=starts,
+                queue_watch=watch,
                 responses=ResponsesActivities(
-                    client, requests, in_flight, budget, cadence, claims=claims, answer_within=answer_within(provider)
+                    client,
+                    requests,
+                    in_flight,
+                    budget,
+                    cadence,
+                    claims=claims,
+                    answer_within=answer_within(provider),
+                    eager=starts[TaskQueue.CREATE],
                 ),
                 websockets=WebSocketActivities(client, requests, in_flight, sockets, queue, cadence, claims),
                 tools=ToolActivities(
@@ -135,6 +171,7 @@ async def opened(
                     loops,
                     secrets=Secrets(settings.secrets()),
                     approvals=settings.approvals,
+                    eager=starts[TaskQueue.TOOLS],
                 ),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 artifacts=ArtifactActivities(outputs),

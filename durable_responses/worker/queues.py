@@ -1,12 +1,13 @@
 """Which queue is served by what, with how many slots: one function a queue."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import (
+    CustomSlotSupplier,
     FixedSizeSlotSupplier,
     Interceptor,
     UnsandboxedWorkflowRunner,
@@ -17,6 +18,7 @@ from temporalio.worker import (
 )
 
 from durable_responses.activities.admission import AdmissionSlots
+from durable_responses.activities.eager_start import MOST_AT_ONCE, EagerStart, NoticesBacklog
 from durable_responses.activities.interceptors import (
     Forgotten,
     TellOfApprovals,
@@ -31,8 +33,13 @@ from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import TaskQueue
+from durable_responses.workflows.eager_start import MAY_START_EAGERLY
 from durable_responses.workflows.payloads import decoding_totally
 from durable_responses.workflows.search_attributes import SETTABLE
+
+MOST_WORKFLOW_TASKS = 100  # at once in one worker, as by default
+_AT_ONCE = timedelta(milliseconds=100)
+_ONE = FixedSizeSlotSupplier(1)
 
 
 class Queue(StrEnum):
@@ -44,6 +51,16 @@ class Queue(StrEnum):
     TOOLS = "tools"
 
 
+_ADMITTED = {Queue.CREATE: TaskQueue.CREATE, Queue.TOOLS: TaskQueue.TOOLS}
+
+
+def to_be_started_eagerly(queues: Collection[Queue]) -> set[TaskQueue]:
+    """The queues whose work a worker of these may start on the queue of the runs."""
+    if Queue.AGENTS not in queues:
+        return set()
+    return {queue for name, queue in _ADMITTED.items() if name in queues}
+
+
 def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: AttributeWatch) -> list[Worker]:
     """The workers of these queues, not yet running. `attributes`: whether the namespace has ours."""
     news: list[Interceptor] = [TellOfSearchAttributes(lambda: attributes.settable)]
@@ -52,7 +69,7 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: Attribute
     if not of.settings.approvals.allow_all:
         news.append(TellOfApprovals())
     build = {
-        Queue.AGENTS: lambda: [agents_worker(of, attributes)],
+        Queue.AGENTS: lambda: [agents_worker(of, news, attributes)],
         Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],
         Queue.WAITING: lambda: [waiting_worker(of)],
         Queue.TOOLS: lambda: [tools_worker(of)],
@@ -60,8 +77,8 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: Attribute
     return [worker for queue in queues for worker in build[queue]()]
 
 
-def agents_worker(of: Dependencies, attributes: AttributeWatch) -> Worker:
-    """Workflow tasks, and the short activities that must never wait."""
+def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: AttributeWatch) -> Worker:
+    """Workflow tasks, the short activities that must never wait, and what is started eagerly."""
     config = of.temporal.config()
     config["data_converter"] = decoding_totally(config["data_converter"])
     return Worker(
@@ -72,28 +89,41 @@ def agents_worker(of: Dependencies, attributes: AttributeWatch) -> Worker:
             of.responses.cancel_response,
             of.artifacts.save_artifact,
             of.conversations.keep_conversation,
+            # Started eagerly, within the counts of their own queues.
+            of.responses.create_response,
+            of.responses.stream_response,
+            of.tools.call_tool,
         ],
+        tuner=_tuner(FixedSizeSlotSupplier(MOST_WORKFLOW_TASKS), of.run_slots),
+        max_eager_activity_reservations_per_workflow_task=MOST_AT_ONCE,
+        # As on the create queue: all that is started eagerly has one worker.
+        max_heartbeat_throttle_interval=_AT_ONCE,
         # The sandbox is for the tests. Here it would cost 1 ms for each activity and 75 KB for each run in memory, and
         # load the workflow from its file for every run, whatever that file has become since this process started.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=of.settings.max_cached_workflows,
         # After a SIGKILL, tasks go to the dead worker's queue for this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
-        graceful_shutdown_timeout=of.shutdown.tools,
+        graceful_shutdown_timeout=max(of.shutdown.creates, of.shutdown.tools),
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), WorkerShutdown(), SearchAttributesSettable(attributes)],
+        interceptors=[Forgotten(), WorkerShutdown(), *news, AnswersWorkflows(attributes, of.eager)],
     )
 
 
-class SearchAttributesSettable(Interceptor):
-    """Lets the workflow ask whether search attributes can be set now."""
+class AnswersWorkflows(Interceptor):
+    """Lets the workflow ask whether search attributes can be set now, and what may be started eagerly."""
 
-    def __init__(self, attributes: AttributeWatch) -> None:
+    def __init__(self, attributes: AttributeWatch, eager: Mapping[TaskQueue, EagerStart]) -> None:
         self._attributes = attributes
+        self._eager = eager
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> None:  # noqa: A002 the SDK's
-        """As the SDK asks for it: no interceptor, one more function."""
+        """As the SDK asks for it: no interceptor, two more functions."""
         input.unsafe_extern_functions[SETTABLE] = lambda: self._attributes.settable
+        input.unsafe_extern_functions[MAY_START_EAGERLY] = self._may_start_eagerly
+
+    def _may_start_eagerly(self, queue: TaskQueue, before: int) -> bool:
+        return self._eager[queue].is_possible(before)
 
 
 def create_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
@@ -102,10 +132,11 @@ def create_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
         of.temporal,
         task_queue=TaskQueue.CREATE.under(of.settings.task_queue),
         activities=[of.responses.create_response, of.responses.stream_response, of.websockets.websocket_turn],
-        interceptors=[Forgotten(), WorkerShutdown(), *news],
+        interceptors=[Forgotten(), WorkerShutdown(), NoticesBacklog(of.create_slots), *news],
         tuner=_activities_within(of.create_slots),
+        max_concurrent_activity_task_polls=of.create_slots.pollers,
         # The heartbeat that holds a response's id must be at the server before this process can be killed.
-        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        max_heartbeat_throttle_interval=_AT_ONCE,
         graceful_shutdown_timeout=of.shutdown.creates,
         deployment_config=deployment_config(of.settings),
     )
@@ -119,7 +150,7 @@ def socket_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
         activities=[of.websockets.websocket_turn, of.websockets.steer_response],
         interceptors=[Forgotten(), *news],
         tuner=_activities_within(of.socket_slots),
-        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        max_heartbeat_throttle_interval=_AT_ONCE,
         graceful_shutdown_timeout=of.shutdown.creates,
         # No deployment: a version whose queues come and go with its processes could not be replaced.
     )
@@ -146,18 +177,25 @@ def tools_worker(of: Dependencies) -> Worker:
         of.temporal,
         task_queue=TaskQueue.TOOLS.under(of.settings.task_queue),
         activities=[of.tools.call_tool, of.tools.decide_calls],
-        max_concurrent_activities=of.settings.max_tools,
+        tuner=_activities_within(of.tool_slots),
+        max_concurrent_activity_task_polls=of.tool_slots.pollers,
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         graceful_shutdown_timeout=of.shutdown.tools,
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), WorkerShutdown()],
+        interceptors=[Forgotten(), WorkerShutdown(), NoticesBacklog(of.tool_slots)],
     )
 
 
 def _activities_within(slots: AdmissionSlots) -> WorkerTuner:
-    some = FixedSizeSlotSupplier(1)
+    return _tuner(_ONE, slots)
+
+
+def _tuner(workflow_tasks: FixedSizeSlotSupplier, activities: CustomSlotSupplier) -> WorkerTuner:
     return WorkerTuner.create_composite(
-        workflow_supplier=some, activity_supplier=slots, local_activity_supplier=some, nexus_supplier=some
+        workflow_supplier=workflow_tasks,
+        activity_supplier=activities,
+        local_activity_supplier=_ONE,
+        nexus_supplier=_ONE,
     )
 
 

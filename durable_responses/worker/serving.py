@@ -16,7 +16,8 @@ from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.telemetry.instruments import observe_in_flight
 from durable_responses.worker.dependencies import SHUTDOWN_TIMEOUTS, Dependencies, ShutdownTimeouts, opened
-from durable_responses.worker.queues import Queue, deployment_version, workers_for
+from durable_responses.worker.queue_watch import QueueWatch
+from durable_responses.worker.queues import Queue, deployment_version, to_be_started_eagerly, workers_for
 from durable_responses.workflows.contract import TaskQueue
 
 logger = logging.getLogger("durable_responses.worker")
@@ -34,14 +35,16 @@ async def run_worker(
 
     Raises `RegistryError` for a module of tools, `SettingsError` for the port of the health endpoints.
     """
-    async with opened(temporal, provider, settings, shutdown) as dependencies:
+    async with opened(temporal, provider, settings, shutdown, to_be_started_eagerly(queues)) as dependencies:
         observe_in_flight(dependencies.in_flight)
         attributes = AttributeWatch(settable=await register(temporal))
+        await dependencies.queue_watch.look()
         workers = workers_for(queues, dependencies, attributes)
         logger.info("Serving %s on namespace %s. %s", ", ".join(queues), temporal.namespace, provider.sentence)
         if version := deployment_version(settings):
             logger.info("Build %s of %s gets work once it is current.", version.build_id, version.deployment_name)
-        async with sweeping(dependencies), watching(attributes, temporal), health_of(workers, dependencies):
+        watches = watching(attributes, temporal, dependencies.queue_watch)
+        async with sweeping(dependencies), watches, health_of(workers, dependencies):
             await serve(workers, dependencies, stop)
 
 
@@ -52,7 +55,8 @@ async def serve(workers: Sequence[Worker], dependencies: Dependencies, stop: asy
     await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     patience = dependencies.shutdown.polls.total_seconds()
-    await asyncio.gather(dependencies.create_slots.close(patience), dependencies.socket_slots.close(patience))
+    slots = (dependencies.run_slots, dependencies.create_slots, dependencies.socket_slots, dependencies.tool_slots)
+    await asyncio.gather(*(each.close(patience) for each in slots))
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.gather(*running)
 
@@ -63,9 +67,13 @@ def sweeping(dependencies: Dependencies) -> AbstractAsyncContextManager[None]:
     return _running(sweep(dependencies.client, dependencies.in_flight, waiters, dependencies.temporal))
 
 
-def watching(attributes: AttributeWatch, temporal: Client) -> AbstractAsyncContextManager[None]:
-    """While inside, notice that our search attributes were removed, registered again, or given another type."""
-    return _running(attributes.run(temporal))
+@asynccontextmanager
+async def watching(attributes: AttributeWatch, temporal: Client, queues: QueueWatch) -> AsyncIterator[None]:
+    """While inside, notice that our search attributes were removed, registered again, or given another type; and what
+    the queues are set to.
+    """
+    async with _running(attributes.run(temporal)), _running(queues.run()):
+        yield
 
 
 @asynccontextmanager

@@ -16,14 +16,22 @@ from durable_responses.jobs.attribute_registration import AttributeWatch
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies, ShutdownTimeouts, opened
-from durable_responses.worker.queues import Queue, workers_for
+from durable_responses.worker.queues import Queue, to_be_started_eagerly, workers_for
 from durable_responses.workflows.contract import TaskQueue
 
 NOBODY = "http://127.0.0.1:1/v1"
 SHUTDOWN = ShutdownTimeouts(creates=timedelta(seconds=3), tools=timedelta(seconds=2))
 Name = ActivityName
 SERVED = {
-    "agents": {Name.CANCEL_RESPONSE, Name.SAVE_ARTIFACT, Name.KEEP_CONVERSATION},
+    "agents": {
+        Name.CANCEL_RESPONSE,
+        Name.SAVE_ARTIFACT,
+        Name.KEEP_CONVERSATION,
+        # Where there is room, started eagerly.
+        Name.CREATE_RESPONSE,
+        Name.STREAM_RESPONSE,
+        Name.CALL_TOOL,
+    },
     "agents-create": {Name.CREATE_RESPONSE, Name.STREAM_RESPONSE, Name.WEBSOCKET_TURN},
     "own": {Name.WEBSOCKET_TURN, Name.STEER_RESPONSE},
     "agents-waiting": {Name.AWAIT_RESPONSE},
@@ -76,7 +84,7 @@ async def test_each_queue_lets_its_work_end_for_as_long_as_it_may_take(dependenc
     """A wait is handed to another worker at once: it is found again by the id of its response."""
     configs = configured(dependencies, *Queue)
     assert {queue: config["graceful_shutdown_timeout"].total_seconds() for queue, config in configs.items()} == {
-        "agents": 2,
+        "agents": 3,
         "agents-create": 3,
         "own": 3,
         "agents-waiting": 0,
@@ -92,4 +100,17 @@ async def test_runs_are_told_of_search_attributes_by_whoever_obtains_their_respo
         for queue, config in configured(dependencies, *Queue).items()
         if any(isinstance(interceptor, TellOfSearchAttributes) for interceptor in config["interceptors"])
     }
-    assert telling == ({"agents-create", "own"})
+    assert telling == {"agents", "agents-create", "own"}
+
+
+@pytest.mark.parametrize(
+    ("queues", "eager"),
+    [
+        (list(Queue), {TaskQueue.CREATE, TaskQueue.TOOLS}),
+        ([Queue.AGENTS, Queue.CREATE], {TaskQueue.CREATE}),
+        ([Queue.AGENTS, Queue.WAITING], set()),
+        ([Queue.CREATE, Queue.TOOLS], set()),
+    ],
+)
+def test_only_who_serves_the_runs_and_their_work_starts_it_eagerly(queues: list[Queue], eager: set[TaskQueue]) -> None:
+    assert to_be_started_eagerly(queues) == eager
