@@ -138,7 +138,7 @@ async def test_a_job_survives_the_death_of_client_server_worker_and_temporal(fra
     ]
     environment = child_environment(**fragile.settings)
     async with Process(program, log=fragile.folder / "client.log", env=environment, cwd=CHECKOUT) as client:
-        job_id = (await client.wait_for_line(r"^running ([\w-]+)$"))[1]
+        job_id = (await client.wait_for_line(r"^running ([\w-]+)$", timeout=60))[1]
         servers = psutil.Process(client.pid).children(recursive=True)
         client.kill()
         for process in servers:
