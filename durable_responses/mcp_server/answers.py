@@ -13,10 +13,12 @@ from durable_responses.mcp_server import next_steps
 from durable_responses.mcp_server.arguments import Untitled
 from durable_responses.mcp_server.questions import open_requests
 from durable_responses.responses_api.redaction import redact
+from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import (
     AgentError,
     AgentStatus,
     AgentUsage,
+    CallToApprove,
     InputRequest,
     InputRequestKind,
     Limit,
@@ -54,6 +56,8 @@ class AskedOfTheOwner(Answer):
     message: str
     choices: list[str]
     """The words that can be answered."""
+    call: CallToApprove | None
+    """The function call that may only run if it is allowed."""
     limit: Limit | None
     """If a limit is reached: a number can be answered as well, a new total of iterations or more seconds."""
     opened_at: datetime
@@ -256,7 +260,7 @@ def asked_of_the_owner(view: JobView) -> list[AskedOfTheOwner]:
 
 def _asked(request: InputRequest, job_id: str) -> AskedOfTheOwner:
     said = request.model_dump(include=set(AskedOfTheOwner.model_fields) - {"message"})
-    message = redact(" ".join(filter(None, [request.not_taken, request.message])))
+    message = shown(" ".join(filter(None, [request.not_taken, request.message])))
     step = f"Ask your user, then {next_steps.respond(job_id, request.id, answers_to(request))}."
     return AskedOfTheOwner(**said, message=message, next_step=step)
 
@@ -264,7 +268,8 @@ def _asked(request: InputRequest, job_id: str) -> AskedOfTheOwner:
 def answers_to(request: InputRequest | AskedOfTheOwner) -> str:
     """What can be answered, in words: `retry or stop`."""
     numbers = {None: [], Limit.MAX_ITERATIONS: ["a new total of iterations"], Limit.DEADLINE: ["more seconds"]}
-    return " or ".join([*numbers[request.limit], *request.choices])
+    texts = ["any text"] if request.kind is InputRequestKind.QUESTION else []
+    return " or ".join([*numbers[request.limit], *request.choices, *texts])
 
 
 def respond_answer(responded: Responded, view: JobView) -> RespondAnswer:

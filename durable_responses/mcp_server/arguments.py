@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,8 +17,16 @@ from durable_responses.workflows.rules import place_of, what_is_expected
 from durable_responses.workflows.text_formats import problem_of
 
 LONGEST_WAIT = 20
+LONGEST_ANSWER = 31_536_000
 MOST_JOBS = 50
 _SHOWN_PROBLEMS = 10
+
+
+class ToolApprovals(StrEnum):
+    """What becomes of a function call that no rule of the worker speaks of."""
+
+    ALLOW = "allow"
+    ASK = "ask"
 
 
 class ArgumentsError(Exception):
@@ -68,7 +77,7 @@ class AgentArguments(ToolArguments):
     """The arguments of `gpt5_agent` and `gpt5_agent_start`. Only `task` is required."""
 
     task: Said
-    """What the agent should do. Include everything it needs to know: nobody answers its questions."""
+    """What the agent should do. Include everything it needs to know: it asks nobody, unless allow_questions is true."""
     reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
     """How hard the model thinks; high and above may take an hour."""
     verbosity: Verbosity = Verbosity.MEDIUM
@@ -101,13 +110,22 @@ class AgentArguments(ToolArguments):
     """Who keeps the conversation: `server`; `full`, each request carries all of it and nothing is stored; or `auto`."""
     quality_over_cost: bool = False
     """Allow 64,000 output tokens instead of 32,000."""
+    allow_questions: bool = False
+    """Whether the agent may ask your user what only they can know; it then waits for the answer."""
+    approvals: ToolApprovals = ToolApprovals.ALLOW
+    """`ask`: your user is asked before each function call that may change something. The worker may have stricter
+    rules."""
+    answer_within_seconds: int | None = Field(None, ge=1, le=LONGEST_ANSWER)
+    """Seconds that the job waits for your user's answer. Then a call is denied, a question has no answer, and a job
+    that was refused or has reached a limit ends. Default: as long as it takes."""
     on_refusal: OnRefusal = OnRefusal.AUTO
     """If the provider refuses to go on (quota, key, model): `pause` until somebody responds, `fail`, or `auto`: pause
     once there is a response to lose."""
     on_max_iterations: OnLimit = OnLimit.STOP
     """At the last iteration: `stop`, or `ask` for more."""
-    on_deadline: OnLimit = OnLimit.STOP
-    """When the time for the whole run is up: `stop`, or `ask` for more."""
+    on_deadline: OnLimit | None = None
+    """When the time for the whole run is up: `stop`, or `ask` for more. Default: `stop`; `ask` if the time is not given
+    and your user may be asked about anything else."""
     save_to_file: bool = True
     """Whether the result is saved as a Markdown file."""
     save_format: ArtifactFormat = ArtifactFormat.STANDARD
@@ -170,6 +188,12 @@ class ContinueArguments(ToolArguments):
     """Seconds for the whole new run."""
     tool_timeout_seconds: int | None = Field(None, ge=5, le=300)
     """Seconds for one function call."""
+    allow_questions: bool | None = None
+    """Whether the agent may ask your user what only they can know."""
+    approvals: ToolApprovals | None = None
+    """`ask`: your user is asked before each function call that may change something."""
+    answer_within_seconds: int | None = Field(None, ge=1, le=LONGEST_ANSWER)
+    """Seconds that the job waits for your user's answer."""
     on_refusal: OnRefusal | None = None
     """If the provider refuses to go on (quota, key, model): `pause` until somebody responds, `fail`, or `auto`."""
     on_max_iterations: OnLimit | None = None
@@ -197,7 +221,9 @@ class RespondArguments(ToolArguments):
     request_id: str | None = Field(None, min_length=1)
     """The `id` of the input request. It may be left out while one is open."""
     answer: Said
-    """What your user answers: one of the request's `choices` or, for a limit, a number."""
+    """What your user answers: one of the request's `choices`; for a limit a number, for a question any text."""
+    words: str | None = None
+    """For an approval: what the agent is told with it, such as why not."""
     by: str | None = Field(None, min_length=1, max_length=200)
     """Who answers, in their own words; it is kept with the answer."""
 

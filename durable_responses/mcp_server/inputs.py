@@ -9,9 +9,10 @@ from typing import Any
 from durable_responses.activities.artifacts import ArtifactError, OutputFolders
 from durable_responses.activities.inputs import InputError, opening_input
 from durable_responses.activities.messages import InputFile, Opening, SaveOptions
-from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError, ContinueArguments
+from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError, ContinueArguments, ToolApprovals
 from durable_responses.responses_api.models import ReasoningEffort
-from durable_responses.workflows.contract import AgentInput
+from durable_responses.tools.approvals import Action, Approvals
+from durable_responses.workflows.contract import AgentInput, OnLimit, OnRefusal
 from durable_responses.workflows.rules import ITERATIONS_BY_EFFORT, parse_input
 
 PREAMBLES = "Before each call of a tool, say in one sentence what you are about to do and why."
@@ -72,9 +73,12 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         max_iterations=arguments.max_iterations or ITERATIONS_BY_EFFORT[arguments.reasoning_effort],
         deadline=arguments.max_execution_time_seconds or limits.execution,
         tool_timeout=arguments.tool_timeout_seconds or limits.tool,
+        approvals=Approvals(default=Action.ASK) if arguments.approvals is ToolApprovals.ASK else None,
+        allow_questions=arguments.allow_questions,
+        answer_within=arguments.answer_within_seconds,
         on_refusal=arguments.on_refusal,
         on_max_iterations=arguments.on_max_iterations,
-        on_deadline=arguments.on_deadline,
+        on_deadline=_on_deadline(arguments),
         max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
         allow_websocket=surroundings.allow_websocket,
         text_format=arguments.text_format,
@@ -90,8 +94,25 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
     return request
 
 
+def _on_deadline(arguments: AgentArguments) -> OnLimit:
+    """A time that nobody has given does not end a run whose owner may be asked: they may be asleep for longer."""
+    if arguments.on_deadline is not None:
+        return arguments.on_deadline
+    may_ask = (
+        arguments.allow_questions
+        or arguments.approvals is ToolApprovals.ASK
+        or arguments.on_refusal is OnRefusal.PAUSE
+        or arguments.on_max_iterations is OnLimit.ASK
+    )
+    return OnLimit.ASK if may_ask and arguments.max_execution_time_seconds is None else OnLimit.STOP
+
+
 _NOT_IN_THE_INPUT = {"job_id", "task", "rebuild", "idempotency_key"}
-_OTHER_NAMES = {"max_execution_time_seconds": "deadline", "tool_timeout_seconds": "tool_timeout"}
+_OTHER_NAMES = {
+    "max_execution_time_seconds": "deadline",
+    "tool_timeout_seconds": "tool_timeout",
+    "answer_within_seconds": "answer_within",
+}
 
 
 def continuing_input(arguments: ContinueArguments, fields: Mapping[str, Any]) -> AgentInput:

@@ -15,16 +15,21 @@ from pydantic import BaseModel, Field
 from durable_responses.jobs.job_view import JobView
 from durable_responses.mcp_server import next_steps
 from durable_responses.shown_text import shown
-from durable_responses.workflows.answers import STOP
+from durable_responses.workflows.answers import DENY, STOP
 from durable_responses.workflows.contract import InputRequest, InputRequestKind, Limit
 
-ANSWER = "answer"
+ANSWER, WORDS, OTHER = "answer", "words", "other"
 MOST_KEYS = 15
 """Keys of one task. The last of them says where further questions are answered."""
 
 _MOST_TIMES = 9  # the SDK's client gives up after ten
 _TITLES = {Limit.MAX_ITERATIONS: f"New total of iterations, or {STOP}", Limit.DEADLINE: f"More seconds, or {STOP}"}
-_DENIALS = {InputRequestKind.REFUSAL: STOP, InputRequestKind.LIMIT: STOP}
+_DENIALS: Mapping[InputRequestKind | None, Any] = {
+    InputRequestKind.REFUSAL: STOP,
+    InputRequestKind.LIMIT: STOP,
+    InputRequestKind.APPROVAL: {"decision": DENY},
+    InputRequestKind.QUESTION: "The owner declines to answer.",
+}
 
 
 class Key(NamedTuple):
@@ -79,11 +84,19 @@ def form_of(request: InputRequest, job_id: str, *, is_last: bool = False) -> Eli
 
 def _schema_of(request: InputRequest) -> dict[str, Any]:
     answer: dict[str, Any] = {"type": "string", "title": "Answer"}
+    fields, required = {ANSWER: answer}, [ANSWER]
     if request.limit is not None:
         answer |= {"title": _TITLES[request.limit], "minLength": 1}
-    else:
+    elif request.choices:
         answer["enum"] = request.choices
-    return {"type": "object", "properties": {ANSWER: answer}, "required": [ANSWER]}
+    else:
+        answer["minLength"] = 1
+    if request.kind is InputRequestKind.APPROVAL:
+        fields[WORDS] = {"type": "string", "title": "What the model is told with it"}
+    elif request.kind is InputRequestKind.QUESTION and request.choices:
+        fields[OTHER] = {"type": "string", "title": "Or another answer"}
+        required = []
+    return {"type": "object", "properties": fields, "required": required}
 
 
 # --- calls that are repeated -------------------------------------------------------------------------------------
@@ -140,14 +153,22 @@ def answer_in(response: object, request_id: str) -> object:
         case Action.CANCEL:
             return None
         case Action.DECLINE:
-            kind = kind_of(request_id)
-            return _DENIALS.get(kind, STOP) if kind is not None else ""
+            return _DENIALS.get(kind_of(request_id), "")
         case Action.ACCEPT:
             content = response.get("content")
-            answer = content.get(ANSWER) if isinstance(content, Mapping) else None
-            return "" if answer is None else answer
+            return _answer_of(content, kind_of(request_id)) if isinstance(content, Mapping) else ""
         case _:
             return ""
+
+
+def _answer_of(content: Mapping[str, object], kind: InputRequestKind | None) -> object:
+    answer, other, words = content.get(ANSWER), content.get(OTHER), content.get(WORDS)
+    if kind is InputRequestKind.APPROVAL:
+        # As an object: of a text alone all that is not `allow` would deny, a slip of a client too.
+        return {"decision": answer, "words": words if isinstance(words, str) and words.strip() else None}
+    if kind is InputRequestKind.QUESTION and isinstance(other, str) and other.strip():
+        return other
+    return "" if answer is None else answer
 
 
 def kind_of(request_id: str) -> InputRequestKind | None:

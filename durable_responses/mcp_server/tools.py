@@ -284,7 +284,10 @@ class AgentTools:
             check_job_id(arguments.job_id)
             jobs = await self._backend.to_read()
             by = arguments.by or caller.name
-            responded = await jobs.respond(arguments.job_id, arguments.request_id, arguments.answer, by)
+            said: object = arguments.answer
+            if arguments.words is not None:
+                said = {"decision": arguments.answer, "words": arguments.words}
+            responded = await jobs.respond(arguments.job_id, arguments.request_id, said, by)
             answer = respond_answer(responded, await jobs.state(arguments.job_id))
         except JobNotFound as error:
             return result_of(JobNotFoundAnswer(), str(error))

@@ -47,7 +47,7 @@ def asked_text(asked: AskedOfTheOwner) -> str:
     """`refusal-1: No credit is left. (It goes on by itself at 2026-11-29 12:00:00Z.)`"""
     until = f" (The job goes on by itself at {_moment(asked.resume_at)}.)" if asked.resume_at else ""
     if asked.expires_at:
-        until += f" ({asked.default} is taken at {_moment(asked.expires_at)}.)"
+        until += f" ({asked.default or 'No answer'} is taken at {_moment(asked.expires_at)}.)"
     return f"{asked.id}: {asked.message}{until}"
 
 

@@ -10,6 +10,8 @@ from mcp_types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
 from durable_responses.emulator.faults import Answer, Fault, Operation
 from durable_responses.jobs.starting import job_id_for
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.models import FunctionCallOutput
 from tests.mcp_server.conftest import Deployment
 from tests.mcp_server.test_tasks import Following, ask, create
 from tests.support.mcp_clients import LEGACY, MODERN, HttpServer, McpServer, Reply, Session
@@ -114,6 +116,88 @@ async def test_a_job_that_the_provider_refuses_waits_and_goes_on(http: HttpServe
     assert "No credit is left." in asked["message"]
     assert (done["status"], done["iterations"]) == ("completed", 4)
     assert len(await deployment.emulator.control.responses(workflow_id=asking["job_id"])) == 4
+
+
+# --- approvals and questions -------------------------------------------------------------------------------------
+
+ASKS_ITS_OWNER = (
+    "scenario:calls?iterations=1&tool=ask_owner&text=Thanks."
+    '&arguments={"question":"Which valve?","choices":["left","right"],"why":null}'
+)
+WRITES = 'scenario:calls?iterations=1&tool=write_file&text=Written.&arguments={"path":"%s","content":"wet"}'
+
+
+async def outputs(deployment: Deployment, job_id: str) -> list[str]:
+    """What the model was told in its last turn."""
+    *_, last = await deployment.emulator.control.responses(workflow_id=job_id)
+    async with ResponsesClient(deployment.emulator.base_url, None) as client:
+        items = await client.input_items(last.id)
+    return [item.output for item in items if isinstance(item, FunctionCallOutput)]
+
+
+QUESTION_ANSWERS: list[tuple[dict[str, Any], str]] = [
+    ({"action": "accept", "content": {"answer": "left"}}, "left"),
+    ({"action": "accept", "content": {"answer": "left", "other": " Both. "}}, "Both."),
+    ({"action": "decline"}, "The owner declines to answer."),
+]
+
+
+@pytest.mark.parametrize(("response", "told"), QUESTION_ANSWERS)
+async def test_a_question_of_the_model_is_answered_in_a_form(
+    http: HttpServer, deployment: Deployment, response: dict[str, Any], told: str
+) -> None:
+    user = User(response)
+    async with http.session(mode=LEGACY, elicit=user) as session:
+        done = await session.call("gpt5_agent", task="Ask.", model=ASKS_ITS_OWNER, allow_questions=True)
+    [form] = user.forms
+    assert form.message.startswith("Which valve?")
+    assert form.requested_schema["properties"]["answer"]["enum"] == ["left", "right"]
+    assert set(form.requested_schema["properties"]) == {"answer", "other"}
+    assert done["output"] == "Thanks."
+    assert await outputs(deployment, done["job_id"]) == [told]
+
+
+APPROVALS: list[tuple[dict[str, Any], bool, str]] = [
+    ({"action": "accept", "content": {"answer": "allow"}}, True, ""),
+    ({"action": "accept", "content": {"answer": "deny", "words": "Not in autumn."}}, False, "Not in autumn."),
+    ({"action": "decline"}, False, ""),
+]
+
+
+@pytest.mark.parametrize(("response", "written", "words"), APPROVALS)
+async def test_a_call_that_needs_approval_runs_if_it_is_allowed_and_only_then(
+    http: HttpServer, deployment: Deployment, response: dict[str, Any], written: bool, words: str
+) -> None:
+    path = f"{secrets.token_hex(4)}.txt"
+    async with http.session(extensions=[Following()]) as session:
+        asked = {"model": WRITES % path, "approvals": "ask", "enable_file_operations": True}
+        task_id = (await create(session, task="Write.", **asked))["taskId"]
+        [(key, form)] = (await task_when(session, task_id, asks))["inputRequests"].items()
+        slip = {"action": "accept", "content": {"answer": "approve"}}
+        await ask(session, "tasks/update", taskId=task_id, inputResponses={key: slip})
+        task = await task_when(session, task_id, lambda task: asks(task) and key not in task["inputRequests"])
+        [again] = task["inputRequests"]
+        before = (deployment.root / path).exists()
+        await ask(session, "tasks/update", taskId=task_id, inputResponses={again: response})
+        await task_when(session, task_id, lambda task: task["status"] == "completed")
+    assert path in form["params"]["message"]
+    assert form["params"]["requestedSchema"]["properties"]["answer"]["enum"] == ["allow", "deny"]
+    assert not before, "a slip of a client neither allows nor denies"
+    assert (deployment.root / path).exists() is written
+    assert all(words in told for told in await outputs(deployment, task_id))
+
+
+async def test_an_approval_is_given_by_the_tool_too(http: HttpServer, deployment: Deployment) -> None:
+    path = f"{secrets.token_hex(4)}.txt"
+    async with http.session() as session:
+        job = {"model": WRITES % path, "approvals": "ask", "enable_file_operations": True, "max_iterations": 5}
+        asking = await waiting(session, **job)
+        [asked] = asking["input_requests"]
+        await session.call("gpt5_agent_respond", job_id=asking["job_id"], answer="allow", words="Go on.")
+        await session.ended(asking["job_id"])
+    assert (asked["kind"], asked["call"]["name"]) == ("approval", "write_file")
+    assert path in asked["call"]["arguments"]
+    assert (deployment.root / path).read_text() == "wet"
 
 
 # --- as tasks ----------------------------------------------------------------------------------------------------
