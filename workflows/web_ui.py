@@ -1,13 +1,16 @@
 """What Temporal's Web UI and CLI show of a run: the panel in "User Metadata", and summaries of its steps."""
 
+import json
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import datetime
 
 from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
 from durable_responses.responses_api.redaction import names_a_secret, redact
 from durable_responses.shown_text import shown
-from durable_responses.workflows.contract import AgentInput, AgentState, AgentUsage, CallStatus
+from durable_responses.workflows.contract import RESPOND, AgentInput, AgentState, AgentUsage, CallStatus
+from durable_responses.workflows.example_answers import example_answers
 from durable_responses.workflows.rules import waiting_text
 
 # Temporal's limits (https://docs.temporal.io/cloud/limits). What is longer would fail the workflow task.
@@ -22,6 +25,7 @@ _LAST_LINES = 3
 _LONGEST_LINE = 200
 _LONGEST_ERROR = 2000
 _NAMED_CALLS = 10
+_NAMED_REQUESTS = 5
 _LONGEST_ARGUMENT, _LONGEST_REASON = 120, 200  # bytes, in the state of a run
 _CUT = "…"
 
@@ -37,6 +41,7 @@ def details_of(state: AgentState, job_id: str, now: datetime, task: str = "") ->
     if waiting := waiting_text(state):
         parts.append(f"waiting: {waiting}")
     parts += _calls(state)
+    parts += _asked(state, job_id)
     if state.request_changes:
         parts.append(f"because the provider refuses it otherwise: {', '.join(state.request_changes)}")
     if state.error:
@@ -65,6 +70,31 @@ def _calls(state: AgentState) -> list[str]:
     running = [f"`{call.name}`" for call in state.function_calls if call.status is CallStatus.RUNNING]
     more = [f"{len(running) - _NAMED_CALLS} more"] if len(running) > _NAMED_CALLS else []
     return ["function calls under way: " + ", ".join([*running[:_NAMED_CALLS], *more])] if running else []
+
+
+def _asked(state: AgentState, job_id: str) -> list[str]:
+    """The open questions, each with what is to be sent. Indented code: nothing that is asked can end it."""
+    still_open = [request for request in state.input_requests if request.is_open]
+    parts = []
+    for request in still_open[:_NAMED_REQUESTS]:
+        when = f"asked {request.opened_at:%Y-%m-%d %H:%M:%S} UTC"
+        if request.resume_at is not None:
+            when += f"; the run goes on by itself at {request.resume_at:%Y-%m-%d %H:%M:%S} UTC"
+        examples = example_answers(request, state)
+        sent = [json.dumps({"id": request.id, "answer": each, "by": "…"}, ensure_ascii=False) for each in examples]
+        parts += [
+            f"**{request.id}**, {when}:",
+            _as_code(request.message.strip().splitlines()),
+            f"To answer: *Send an Update*, on this page, with the name `{RESPOND}` and one of",
+            _as_code(sent),
+            f"or `durable-responses respond {job_id} {request.id} ANSWER`.",
+        ]
+    more = len(still_open) - _NAMED_REQUESTS
+    return [*parts, f"and {more} more questions: `durable-responses respond {job_id}`"] if more > 0 else parts
+
+
+def _as_code(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def _last_lines(preview: str) -> list[str]:

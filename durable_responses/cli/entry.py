@@ -32,6 +32,7 @@ GROUPS = {
         "watch": Command("Follow a run to its end.", "durable_responses.cli.runs", "watch"),
         "continue": Command("Continue a run that has ended.", "durable_responses.cli.runs", "continue_run"),
         "steer": Command("Tell a running run something.", "durable_responses.cli.runs", "steer"),
+        "respond": Command("Answer what a run asks.", "durable_responses.cli.answering", "respond"),
         "result": Command("Print the answer of a run, once it has ended.", "durable_responses.cli.runs", "result"),
         "status": Command("Show the state of a run.", "durable_responses.cli.jobs", "status"),
         "show": Command("Show what happened in a run.", "durable_responses.cli.jobs", "show"),

@@ -1,10 +1,7 @@
 """Following a run: show it until it ends, and ask what to do when somebody presses Ctrl-C."""
 
 import asyncio
-import os
 import signal
-import sys
-import termios
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,10 +12,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from durable_responses.cli.screen import RunScreen, changes, duration, still
-from durable_responses.jobs.job_errors import JobError
+from durable_responses.cli.asking import Questions, answer_to, typed_line, user_name
+from durable_responses.cli.questions import choice_lines, outcome_line, question_lines
+from durable_responses.cli.screen import RunScreen, changes, still
+from durable_responses.cli.times import duration
+from durable_responses.jobs.job_errors import AnswerRefused, JobError
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
+from durable_responses.workflows.contract import InputRequest
 
 _DRAWINGS_PER_SECOND = 4
 _FIRST_SILENCE, _LONGEST_SILENCE = timedelta(seconds=10), timedelta(minutes=10)
@@ -61,6 +62,10 @@ class Display(ABC):
     def say(self, line: str) -> None:
         """A line that stays."""
         self._console.print(Text(line), soft_wrap=True)
+
+    def show_line(self, line: Text) -> None:
+        """A line that stays, in its own style."""
+        self._console.print(line, soft_wrap=True)
 
     def ask(self, question: str) -> None:
         """A question; the answer is typed behind it."""
@@ -179,30 +184,18 @@ class Interrupts:
         return not any(other.done() for other in others)
 
 
-async def typed_line() -> str:
-    """The next line typed on the terminal; what was typed before does not count. Empty at the end of input."""
-    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
-    termios.tcflush(descriptor, termios.TCIFLUSH)
-    readable = asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    try:
-        await readable.wait()
-        return os.read(descriptor, 4096).decode(errors="replace")
-    finally:
-        loop.remove_reader(descriptor)
-
-
 async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> JobView:
-    """Show a run until it ends, and return its last view.
+    """Show a run until it ends, and return its last view; what it asks its owner is asked here, if there is anybody.
 
     Ctrl-C asks whether to leave the run or to cancel it. If nobody can be asked, Ctrl-C leaves, and so does a second
     Ctrl-C. Raises `Left`, `JobError`.
     """
-    showing = asyncio.create_task(_show_all(jobs, job_id, display))
+    questions = Questions()
+    showing = asyncio.create_task(_show_all(jobs, job_id, display, questions))
     reminding = asyncio.create_task(_remind(display))
     try:
         with Interrupts() as interrupts:
-            while await interrupts.come_before(showing):
+            while await _is_interrupted(jobs, job_id, display, interrupts, showing, questions if asks else None):
                 if not asks or await _ask(display, interrupts, showing) is Choice.LEAVE:
                     raise Left
                 if not showing.done():
@@ -214,10 +207,82 @@ async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> Jo
         await asyncio.wait([showing, reminding])
 
 
-async def _show_all(jobs: Jobs, job_id: str, display: Display) -> JobView:
+async def _is_interrupted(
+    jobs: Jobs,
+    job_id: str,
+    display: Display,
+    interrupts: Interrupts,
+    showing: "asyncio.Task[JobView]",
+    questions: Questions | None,
+) -> bool:
+    """Wait; whether Ctrl-C is pressed before the run has ended. Meanwhile its questions are asked."""
+    if questions is None:
+        return await interrupts.come_before(showing)
+    while not showing.done():
+        asked = asyncio.create_task(questions.next())
+        try:
+            if await interrupts.come_before(showing, asked):
+                return True
+            if asked.done() and not await _put(asked.result(), jobs, job_id, display, interrupts, showing, questions):
+                return True
+        finally:
+            asked.cancel()
+    return False
+
+
+async def _put(
+    request: InputRequest,
+    jobs: Jobs,
+    job_id: str,
+    display: Display,
+    interrupts: Interrupts,
+    showing: "asyncio.Task[JobView]",
+    questions: Questions,
+) -> bool:
+    """Ask one question, until it is answered, here or anywhere else, or left open; whether Ctrl-C was not pressed."""
+    display.pause()
+    for line in [*question_lines(request, utc_now()), *choice_lines(request)]:
+        display.show_line(line)
+    typing = asyncio.create_task(answer_to(request, display.ask, display.say))
+    closed = asyncio.create_task(questions.closed(request))
+    try:
+        if await interrupts.come_before(typing, closed, showing):
+            return False
+        if not typing.done():
+            if closed.done() and (ended := closed.result()) is not None:
+                display.say(f"\n{outcome_line(ended)}")
+        elif (answer := typing.result()) is None:
+            questions.leave(request)
+        else:
+            await _respond(answer, request, jobs, job_id, display, questions)
+    finally:
+        typing.cancel()
+        closed.cancel()
+    if not showing.done():
+        display.resume()
+    return True
+
+
+async def _respond(
+    answer: str, request: InputRequest, jobs: Jobs, job_id: str, display: Display, questions: Questions
+) -> None:
+    try:
+        responded = await jobs.respond(job_id, request.id, answer, user_name())
+    except AnswerRefused as error:  # asked again
+        display.say(str(error))
+    except JobError as error:
+        display.say(f"Not answered: {error}")
+        questions.leave(request)
+    else:
+        display.say(responded.sentence)
+        questions.leave(request)
+
+
+async def _show_all(jobs: Jobs, job_id: str, display: Display, questions: Questions) -> JobView:
     view: JobView | None = None
     async for view in jobs.watch(job_id, signs_of_life=True):
         display.show(view)
+        questions.saw(view)
     assert view is not None, "watching gives at least one view"
     return view
 

@@ -21,7 +21,7 @@ from durable_responses.json_text import mended_json, nested_too_deep
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.run_input import path_in, with_settings
 from durable_responses.workflows import text_formats
-from durable_responses.workflows.contract import AgentInput, ConversationChoice, TransportChoice
+from durable_responses.workflows.contract import AgentInput, ConversationChoice, OnLimit, OnRefusal, TransportChoice
 from durable_responses.workflows.rules import parse_input
 
 if TYPE_CHECKING:
@@ -173,6 +173,34 @@ class RunOptions:
             "--tool-timeout", text="Time limit of one function call (default: 300s).", panel=_LIMITS, metavar="TIME"
         ),
     ] = None
+    on_refusal: Annotated[
+        OnRefusal | None,
+        _option(
+            "--on-refusal",
+            text=f"If the provider refuses to go on: {_one_of(OnRefusal)} (default: auto: pause, and ask you, once "
+            "there is a response to lose).",
+            panel=_LIMITS,
+            metavar="WHAT",
+        ),
+    ] = None
+    on_max_iterations: Annotated[
+        OnLimit | None,
+        _option(
+            "--on-max-iterations",
+            text=f"At the last iteration: {_one_of(OnLimit)} for more (default: stop).",
+            panel=_LIMITS,
+            metavar="WHAT",
+        ),
+    ] = None
+    on_deadline: Annotated[
+        OnLimit | None,
+        _option(
+            "--on-deadline",
+            text=f"At the time limit: {_one_of(OnLimit)} for more (default: stop).",
+            panel=_LIMITS,
+            metavar="WHAT",
+        ),
+    ] = None
     transport: Annotated[
         TransportChoice | None,
         _option(
@@ -255,6 +283,9 @@ _FIELDS = {
     "max_output_tokens": "max_output_tokens",
     "deadline": "deadline",
     "tool_timeout": "tool_timeout",
+    "on_refusal": "on_refusal",
+    "on_max_iterations": "on_max_iterations",
+    "on_deadline": "on_deadline",
     "transport": "transport",
     "conversation": "conversation",
     "live_preview": "live_preview",

@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 
 from durable_responses.jobs.job_view import JobView
+from durable_responses.jobs.responding import Responded
 from durable_responses.workflows.contract import AgentResult, AgentState
 
 
@@ -50,6 +51,10 @@ class JobList(BaseModel):
     """`list --json`."""
 
     jobs: list[JobReport]
+
+
+class GivenAnswer(Responded, StartedJob):
+    """`respond --json`: what has become of an answer."""
 
 
 class Problem(BaseModel):

@@ -12,6 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from durable_responses.activities.messages import FailureType
+from durable_responses.cli.questions import asked_in_short, asked_lines, open_requests, request_changes, standing_of
+from durable_responses.cli.times import age, counted, duration
 from durable_responses.jobs.continuing import MEMO_CONTINUES
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.shown_text import shown, shown_on_one_line
@@ -35,6 +37,7 @@ _SHORT_ID = 17  # characters
 _STYLES = {
     AgentStatus.QUEUED: "yellow",
     AgentStatus.RUNNING: "cyan",
+    AgentStatus.INPUT_REQUIRED: "bold yellow",
     AgentStatus.COMPLETED: "bold green",
     AgentStatus.INCOMPLETE: "bold yellow",
     AgentStatus.FAILED: "bold red",
@@ -45,23 +48,10 @@ _CALL_SIGNS = {CallStatus.SUCCEEDED: "✓", CallStatus.FAILED: "✗", CallStatus
 # --- pieces ------------------------------------------------------------------------------------------------------
 
 
-def duration(time: timedelta) -> str:
-    """`0:41`, `12:05`, `3:07:00`, `2d 3:07:00`."""
-    seconds = int(time.total_seconds())
-    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    clock = f"{hours}:{minutes:02}" if hours or days else f"{minutes}"
-    return (f"{days}d " if days else "") + f"{clock}:{seconds % 60:02}"
-
-
 def tokens(usage: AgentUsage) -> str:
     """`1,234 tokens (500 reasoning)`."""
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
     return f"{usage.total_tokens:,} tokens{thought}"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 iteration`, `2 iterations`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def calls_line(calls: Sequence[CallRecord]) -> str:
@@ -132,7 +122,8 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
         told["pause"] = paused(view.paused, view.job_id)
     # Without a worker nothing has a free slot, and the line above says why.
     is_tried_again = view.state.waiting is not None and view.state.waiting.attempt > 0
-    if (view.worker_running or is_tried_again) and (waiting := waiting_text(view.state, now)):
+    is_told = view.state.status is not AgentStatus.INPUT_REQUIRED and (view.worker_running or is_tried_again)
+    if is_told and (waiting := waiting_text(view.state, now)):
         told["waiting"] = shown(f"Waiting: {waiting}")
     if creates := view.state.ambiguous_creates:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."
@@ -176,6 +167,7 @@ def changes(before: JobView | None, view: JobView, now: datetime) -> list[str]:
     if before is None or _place(before) != _place(view):
         lines.append(f"{view.state.status}: {', '.join(_place_parts(view.state))}")
     lines += [call_line(call) for call in _moved_calls(before, view)]
+    lines += request_changes(before, view)
     known, told = notices(before, now) if before else {}, notices(view, now)
     lines += [notice for subject, notice in told.items() if subject not in known]
     over = {"temporal": "Temporal is back.", "worker": "A worker is running."}
@@ -192,7 +184,8 @@ def still(view: JobView, now: datetime) -> str:
     if view.source is Source.EARLIER:
         return "Temporal is still not responding."
     running = [call_line(call, now) for call in view.state.function_calls if call.status is CallStatus.RUNNING]
-    parts = running[:_SHOWN_CALLS] or response_facts(view, now) or [iteration_of(view.state)]
+    waiting = [standing_of(request, now) for request in open_requests(view)]
+    parts = waiting or running[:_SHOWN_CALLS] or response_facts(view, now) or [iteration_of(view.state)]
     return f"still {view.state.status}: {', '.join(parts)}"
 
 
@@ -236,6 +229,7 @@ def head_of(view: JobView, now: datetime) -> list[Text]:
     if view.state.function_calls:
         lines.append(_one_line(Text(calls_line(view.state.function_calls))))
     lines += [_one_line(Text(line)) for line in _calls_that_matter(view, now)]
+    lines += asked_lines(view, now)
     return lines + [Text(notice, style="yellow") for notice in notices(view, now).values()]
 
 
@@ -317,7 +311,9 @@ def response_facts(view: JobView, now: datetime) -> list[str]:
     """`response in_progress`, `last sign of life 3 s ago`: as far as they are known."""
     state = view.state
     facts = [f"response {shown(state.response_status)}"] if state.response_id and state.response_status else []
-    if not view.is_closed and (seen_at := view.last_sign) is not None:
+    # While the run waits for its owner there is nothing to hear of.
+    is_heard_of = not view.is_closed and state.status is not AgentStatus.INPUT_REQUIRED
+    if is_heard_of and (seen_at := view.last_sign) is not None:
         seconds = max(int((now - seen_at).total_seconds()), 0)
         facts.append(f"last sign of life {seconds} s ago" if seconds < 60 else f"last sign of life {age(seen_at, now)}")
     return facts
@@ -386,9 +382,17 @@ def list_of(views: Sequence[JobView], now: datetime, width: int) -> list[Text]:
         if not is_wide:
             told = " · ".join(filter(None, [shown(view.state.model or ""), task]))
             lines.append(_one_line(Text(f"{'':{widths[0]}}{_GAP}{told}", style="dim")))
-        if waiting := waiting_text(view.state, now):
-            lines.append(_one_line(Text(f"{'':{widths[0]}}{_GAP}{shown(f'Waiting: {waiting}')}", style="yellow")))
+        is_asking = view.state.status is AgentStatus.INPUT_REQUIRED
+        told_below = [each if is_asking else f"Waiting: {each}" for each in _waits_for(view, now)]
+        lines += [_one_line(Text(f"{'':{widths[0]}}{_GAP}{shown(each)}", style="yellow")) for each in told_below]
     return lines
+
+
+def _waits_for(view: JobView, now: datetime) -> list[str]:
+    """What a run waits for that is not its response: its owner, or something else."""
+    if view.state.status is AgentStatus.INPUT_REQUIRED:
+        return asked_in_short(view, now)
+    return [waiting] if (waiting := waiting_text(view.state, now)) else []
 
 
 _HEADINGS = ("status", "started", "iteration", "tokens", "model", "job")
@@ -416,22 +420,6 @@ def _row(cells: Sequence[str], widths: Sequence[int], *, is_wide: bool) -> str:
     return _GAP.join(padded)
 
 
-def age(moment: datetime | None, now: datetime) -> str:
-    """How long ago something was, in words: `just now`, `12 minutes ago`, `3 days ago`; a date after a month."""
-    if moment is None:
-        return ""
-    seconds = int((now - moment).total_seconds())
-    if seconds < 10:
-        return "just now"
-    for unit, size, end in _AGES:
-        if seconds < end:
-            return f"{counted(seconds // size, unit)} ago"
-    return f"{moment.astimezone():%Y-%m-%d}"
-
-
-_AGES = (("second", 1, 60), ("minute", 60, 3600), ("hour", 3600, 86400), ("day", 86400, 30 * 86400))
-
-
 def _task_of(view: JobView) -> str:
     return " ".join((view.summary or "").split())
 
@@ -443,7 +431,7 @@ def row_of(view: JobView, now: datetime) -> str:
     """
     state = view.state
     started = f"{state.started_at:%Y-%m-%dT%H:%M:%SZ}" if state.started_at else ""
-    waiting = " ".join((waiting_text(state, now) or "").split())
+    waiting = " ".join("; ".join(_waits_for(view, now)).split())
     fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view)]
     fields += [state.model or "", str(state.iteration), str(state.usage.total_tokens or ""), waiting]
     return "\t".join(shown(field).replace("\t", " ") for field in fields)

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel
 from rich.text import Text
 
+from durable_responses.cli.questions import outcome_line, requests_of
 from durable_responses.cli.reports import JobReport
 from durable_responses.cli.screen import (
     call_line,
@@ -20,7 +21,7 @@ from durable_responses.cli.screen import (
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.story import CallStep, ResponseStep, Story
 from durable_responses.shown_text import shown
-from durable_responses.workflows.contract import AgentInput, AgentResult, CallRecord, CallStatus
+from durable_responses.workflows.contract import AgentInput, AgentResult, CallRecord, CallStatus, InputRequest
 from durable_responses.workflows.web_ui import task_text
 
 _MOST_LINES = 6  # of a text on a terminal; Markdown and JSON have all of it
@@ -55,6 +56,9 @@ def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> 
             lines += [Text(f"     → {line}", style="dim") for line in _cut_lines(step.output or "")]
         lines += [Text(f"   {fact}", style="yellow") for fact in _facts(step)]
     lines.append(Text())
+    for request in requests_of(view):
+        lines.append(Text(_about_request(request), style="bold"))
+        lines += [Text(f"   {line}", style="dim") for line in _cut_lines(request.message)]
     if view.result is not None:
         lines += [Text(line) for line in particulars(view.result)]
     return [*lines, *ids_of(view, web_ui)]
@@ -74,6 +78,8 @@ def markdown_of(view: JobView, story: Story, now: datetime) -> str:
             parts += [f"### {_about_call(step)}", _fenced(_pretty(step.arguments), "json")]
             parts += [_fenced(shown(step.output).strip())] if step.output else []
         parts += [f"- {fact}" for fact in _facts(step)]
+    for request in requests_of(view):
+        parts += [f"### {_about_request(request)}", shown(request.message).strip()]
     if view.result is not None:
         parts += ["\n".join(f"- {line}" for line in particulars(view.result))]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -94,6 +100,10 @@ def _about_response(step: ResponseStep) -> str:
     parts += [tokens(step.usage)] if step.usage is not None else []
     parts += [step.response_id] if step.response_id else []
     return shown(" · ".join(parts))
+
+
+def _about_request(request: InputRequest) -> str:
+    return f"{outcome_line(request)} (asked {request.opened_at:%Y-%m-%d %H:%M:%S} UTC)"
 
 
 def _about_call(step: CallStep) -> str:

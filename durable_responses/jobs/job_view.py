@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS
-from durable_responses.workflows.contract import AgentResult, AgentState
+from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus
 
 
 class Source(StrEnum):
@@ -66,6 +66,8 @@ def with_what_was_known(view: JobView, before: JobView) -> JobView:
     kept: dict[str, object] = {}
     if view.source is Source.SERVER:
         kept["function_calls"] = state.function_calls or known.function_calls
+        if state.status is AgentStatus.INPUT_REQUIRED:
+            kept["input_requests"] = known.input_requests
         kept["usage"] = max(state.usage, known.usage, key=lambda usage: usage.total_tokens)
     if state.response_id == known.response_id:
         kept["response_status"] = state.response_status or known.response_status
@@ -80,6 +82,7 @@ _TOLD_OF_BOTH = ("response_id", "model", "usage", "ambiguous_creates", "request_
 def closed_state(state: AgentState, result: AgentResult, closed_at: datetime | None) -> AgentState:
     """The state of a run that has closed: how it closed in Temporal is the truth, whatever was known before."""
     told = {name: getattr(result, name) for name in _TOLD_OF_BOTH}
+    told["input_requests"] = result.requests or state.input_requests
     if result.output_text and not state.preview:
         told["preview"] = result.output_text[-PREVIEW_CHARACTERS:]
     ended = {"status": result.status, "error": result.error, "updated_at": closed_at}

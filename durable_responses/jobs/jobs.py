@@ -92,6 +92,7 @@ _POLL_WINDOW = timedelta(seconds=70)  # a worker polls again after at most 60 s
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 3.0  # seconds between two looks at a run
 _PAUSE_GROWTH = 1.3
 _READS_AT_ONCE = 20  # jobs
+_MOST_ASKED = 20  # jobs of a list
 _LONGEST_CHAIN = 50  # jobs, each of which continues the one before
 
 
@@ -320,7 +321,9 @@ class Jobs:
         return view
 
     async def recent(self, *, limit: int = 20, where: str | None = None, is_open: bool = False) -> list[JobView]:
-        """The newest jobs, open ones first, as the server's records tell them; no worker is asked.
+        """The newest jobs, open ones first, as the server's records tell them.
+
+        A worker is only asked what the first of those that wait for their owner wait for.
 
         `where` is a condition in Temporal's list filter language; `is_open`: only those that have not ended. Raises
         `InvalidInput` if the server does not understand the condition.
@@ -338,7 +341,15 @@ class Jobs:
             raise InvalidInput(f"The filter {where!r} is not understood: {why}") from None
         workers, room = _Workers(self._look_for_worker), asyncio.Semaphore(_READS_AT_ONCE)
         views = await asyncio.gather(*(self._recorded(job_id, workers, room) for job_id in dict.fromkeys(ids)))
-        return [view for view in views if view is not None]
+        found = [view for view in views if view is not None]
+        asking = [view for view in found if view.worker_running and view.state.status is AgentStatus.INPUT_REQUIRED]
+        states = await asyncio.gather(*(self._asked_state(view.job_id) for view in asking[:_MOST_ASKED]))
+        for view, state in zip(asking, states, strict=False):
+            view.state.input_requests = state.input_requests if state else []
+        return found
+
+    async def _asked_state(self, job_id: str) -> AgentState | None:
+        return (await self._ask_worker(await self._records.describe(job_id))).state
 
     async def _why_misunderstood(self, refusal: str, where: str, before: int) -> str:
         start = None

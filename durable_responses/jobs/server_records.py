@@ -39,6 +39,7 @@ from durable_responses.workflows.contract import (
 from durable_responses.workflows.contract import TaskQueue as UsualQueue
 from durable_responses.workflows.ledger import Ledger
 from durable_responses.workflows.rules import absolute_deadline, max_iterations_for
+from durable_responses.workflows.search_attributes import AGENT_STATUS
 from durable_responses.workflows.web_ui import MEMO_TASK, summary
 
 _NEWEST_EVENTS = 200  # of an execution: more than one iteration has, unless the model asks for dozens of calls at once
@@ -116,6 +117,8 @@ class Records:
             _read_heartbeat(state, heartbeat)
         if state.response_id is not None or state.iteration > 1:
             state.status = AgentStatus.RUNNING
+        if described.typed_search_attributes.get(AGENT_STATUS) == AgentStatus.INPUT_REQUIRED:
+            state.status = AgentStatus.INPUT_REQUIRED
         state.updated_at = _last_change(described, events)
         return state
 

@@ -9,11 +9,9 @@ from rich.console import Console
 from durable_responses.activities.messages import FailureType, ToolOutcome, Waiting
 from durable_responses.cli.screen import (
     RunScreen,
-    age,
     call_line,
     calls_line,
     changes,
-    duration,
     error_line,
     head_of,
     ids_of,
@@ -25,6 +23,7 @@ from durable_responses.cli.screen import (
     still,
     ways_on,
 )
+from durable_responses.cli.times import age, duration
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.responses_api.models import UrlCitation
 from durable_responses.shown_text import shown
