@@ -12,6 +12,7 @@ from durable_responses.workflows.contract import (
     AgentUsage,
     CallRecord,
     CallStatus,
+    InputRequest,
 )
 from durable_responses.workflows.rules import waiting_text
 
@@ -71,6 +72,13 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True)
+class InputRequested(Event):
+    """The run asks its owner something, and waits for the answer: `await job.respond("…")`."""
+
+    request: InputRequest
+
+
+@dataclass(frozen=True)
 class Ended(Event):
     """The run has ended: the last event."""
 
@@ -101,6 +109,10 @@ def events_between(before: JobView | None, view: JobView) -> Iterator[Event]:
     reason = reason_to_wait(view)
     if reason != (reason_to_wait(before) if before else None):
         yield Waiting(*head, reason)
+    asked = {(each.id, each.asked_as) for each in known.input_requests} if known else set()
+    for request in state.input_requests:
+        if request.is_open and (request.id, request.asked_as) not in asked:
+            yield InputRequested(*head, request)
     if view.result is not None:
         yield Ended(*head, view.result)
 

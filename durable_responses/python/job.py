@@ -9,6 +9,7 @@ from durable_responses.jobs.continuing import MEMO_CONTINUES
 from durable_responses.jobs.job_errors import InvalidInput, TemporalNotAnswering
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
+from durable_responses.jobs.responding import Responded
 from durable_responses.python import connecting
 from durable_responses.python.background import awaited, background, streamed
 from durable_responses.python.events import Event, events_between
@@ -67,6 +68,13 @@ class Job(Generic[OutputT]):
     async def steer(self, text: str) -> None:
         """Tell the running model something. Raises `InvalidInput` if the run has ended."""
         await awaited(_steer(self.id, text))
+
+    async def respond(self, answer: object, *, request_id: str | None = None, by: str | None = None) -> Responded:
+        """Answer what the run asks its owner: the only open request, or the one of that id; `by`: who answers.
+
+        Raises `InvalidInput` with the run's own sentence if that is no answer to it.
+        """
+        return await awaited(_respond(self.id, answer, request_id, by))
 
     @overload
     async def continue_(
@@ -229,6 +237,10 @@ async def _state(job_id: str) -> AgentState:
 
 async def _cancel(job_id: str, reason: str | None) -> AgentState:
     return (await (await connecting.of_job(job_id, Settings.load())).cancel(job_id, reason)).state
+
+
+async def _respond(job_id: str, answer: object, request_id: str | None, by: str | None) -> Responded:
+    return await (await connecting.of_job(job_id, Settings.load())).respond(job_id, request_id, answer, by)
 
 
 async def _steer(job_id: str, text: str) -> None:

@@ -78,7 +78,7 @@ async def programs(temporal: TemporalServer, client: Client, tmp_path: Path) -> 
         provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url)
         began = time.time()
         async with working(client, provider, settings):
-            await until(lambda: worker_polls(client, queue, since=began))
+            await until(lambda: worker_polls(client, queue, since=began), seconds=90)
             env = child_environment(
                 TEMPORAL_ADDRESS=temporal.address,
                 AGENT_TASK_QUEUE=queue,

@@ -1,5 +1,6 @@
 """What is new between two views of a run, as events, in the order in which it happened."""
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,16 @@ from durable_responses.python.events import (
     events_between,
     new_text,
 )
-from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus, CallRecord, CallStatus
+from durable_responses.workflows.contract import (
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    CallRecord,
+    CallStatus,
+    InputRequest,
+    InputRequestKind,
+    InputRequestStatus,
+)
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -97,6 +107,23 @@ def test_an_outage_is_told_once_and_its_end_as_well() -> None:
         if isinstance(event, Waiting)
     ]
     assert reasons == [NO_TEMPORAL, NO_WORKER, None]
+
+
+def test_what_the_owner_is_asked_is_told_once_and_again_when_it_is_asked_again() -> None:
+    def asked(times: int, status: InputRequestStatus = InputRequestStatus.OPEN) -> JobView:
+        request = InputRequest(
+            id="question-1",
+            kind=InputRequestKind.QUESTION,
+            message="Which one?",
+            opened_at=NOON,
+            asked_as=times,
+            status=status,
+        )
+        return view(input_requests=[request])
+
+    steps = [view(), asked(1), asked(1), asked(2), asked(2, InputRequestStatus.ANSWERED)]
+    told_each_time = [told(before, after) for before, after in itertools.pairwise(steps)]
+    assert told_each_time == [["InputRequested"], [], ["InputRequested"], []]
 
 
 def test_a_run_that_has_ended_waits_for_nothing() -> None:

@@ -13,6 +13,7 @@ from durable_responses import (
     CallStarted,
     Effect,
     Ended,
+    InputRequested,
     InvalidInput,
     IterationStarted,
     JobExists,
@@ -301,6 +302,18 @@ async def test_a_run_that_is_open_cannot_be_continued_and_one_that_is_over_canno
     await job.cancel()
     with pytest.raises(InvalidInput, match="has ended"):
         await job.steer("Be brief.")
+
+
+async def test_what_a_run_asks_its_owner_is_an_event_and_can_be_answered(here: Programs) -> None:
+    job = await start("Do it.", tools=[shout], approvals="ask", metadata=CALLS)
+    async for event in job.events():
+        if isinstance(event, InputRequested):
+            assert "shout" in event.request.message
+            with pytest.raises(InvalidInput):
+                await job.respond("allow", request_id="no-such-request")
+            await job.respond("allow", by="the test")
+    assert (await job.result()).status is AgentStatus.COMPLETED
+    assert [call.status for call in (await job.state()).function_calls] == [CallStatus.SUCCEEDED]
 
 
 # --- loops and threads -------------------------------------------------------------------------------------------
