@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from durable_responses.settings import Settings, SettingsError, child_environment, configured_address, is_set
+from durable_responses.tools.approvals import Approvals
 
 NAME = "durable-responses.toml"
 
@@ -349,3 +350,43 @@ def test_a_file_of_another_user_is_not_read(project: Project, monkeypatch: pytes
     assert project.refusal.startswith(f"{project.file} belongs to another user, so it is not read: ")
     monkeypatch.setenv("AGENT_TRUSTED_PROJECTS", str(project.folder))
     assert Settings.load().model == "x"
+
+
+# --- approval rules ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'AGENT_APPROVALS = "rules/mine.toml"\n',
+        'AGENT_APPROVALS = {default = "ask", rules = [{tool = "a", action = "deny"}]}\n',
+        '[AGENT_APPROVALS]\ndefault = "ask"\n[[AGENT_APPROVALS.rules]]\ntool = "a"\naction = "deny"\n',
+    ],
+)
+def test_rules_stand_in_the_file_or_in_one_beside_it(project: Project, text: str) -> None:
+    """A child gets the same, wherever it starts."""
+    (project.folder / "rules").mkdir()
+    (project.folder / "rules" / "mine.toml").write_text('default = "ask"\nrules = [{tool = "a", action = "deny"}]\n')
+    project.says(text)
+    wanted = Approvals.model_validate({"default": "ask", "rules": [{"tool": "a", "action": "deny"}]})
+    assert Settings.load().approvals == wanted
+    said = child_environment()["AGENT_APPROVALS"]
+    assert Settings(approvals=said).approvals == wanted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["ask", "deny"])
+def test_a_default_alone_is_a_word(project: Project, word: str) -> None:
+    project.says(f'AGENT_APPROVALS = "{word}"\n')
+    assert Settings.load().approvals == Approvals.model_validate(word)
+
+
+def test_a_list_of_rules_may_stand_in_the_file(project: Project) -> None:
+    project.says('AGENT_APPROVALS = [{tool = "a", action = "ask"}]\n')
+    assert Settings.load().approvals == Approvals.model_validate([{"tool": "a", "action": "ask"}])
+    assert child_environment()["AGENT_APPROVALS"].startswith("[")
+
+
+def test_rules_that_cannot_be_used_are_told_with_their_line(project: Project) -> None:
+    project.says('AGENT_MODEL = "m"\n\n[[AGENT_APPROVALS]]\ntool = "a"\n')
+    with pytest.raises(SettingsError, match=r"line 3: AGENT_APPROVALS cannot be used: rules\[0\].action"):
+        Settings.load()

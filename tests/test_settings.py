@@ -1,5 +1,6 @@
 """The settings: what the environment may say, and what a difference of it means."""
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from durable_responses.settings import Settings, SettingsError, child_environment
+from durable_responses.tools.approvals import Approvals
 from tests.support.settings_table import settings_table
 
 
@@ -172,3 +174,61 @@ def test_a_child_gets_our_environment_with_the_changes(monkeypatch: pytest.Monke
     assert environment["AGENT_MODEL"] == "two"
     assert "OPENAI_API_KEY" not in environment
     assert "PATH" in environment
+
+
+# --- approval rules ----------------------------------------------------------------------------------------------
+
+RULES = [{"tool": "write_*", "action": "ask", "reason": "Files are dear"}]
+
+
+def test_rules_come_from_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text('default = "deny"\n[[rules]]\ntool = "write_*"\naction = "ask"\nreason = "Files are dear"\n')
+    monkeypatch.setenv("AGENT_APPROVALS", str(file))
+    approvals = Settings.load().approvals
+    assert approvals == Approvals.model_validate({"rules": RULES, "default": "deny"})
+    before = Settings.load().fingerprints()
+    file.write_text('default = "ask"\n')
+    assert Settings.load().fingerprints()["AGENT_APPROVALS"] != before["AGENT_APPROVALS"]
+
+
+@pytest.mark.parametrize(
+    ("text", "approvals"),
+    [
+        ("", Approvals()),
+        ("ask", Approvals.model_validate("ask")),
+        ("DENY", Approvals.model_validate("deny")),
+        (json.dumps(RULES), Approvals.model_validate(RULES)),
+        (json.dumps({"rules": RULES, "default": "ask"}), Approvals.model_validate({"rules": RULES, "default": "ask"})),
+    ],
+)
+def test_rules_may_be_a_word_or_json(monkeypatch: pytest.MonkeyPatch, text: str, approvals: Approvals) -> None:
+    monkeypatch.setenv("AGENT_APPROVALS", text)
+    assert Settings.load().approvals == approvals
+
+
+UNUSABLE_RULES = [
+    ("/nowhere/rules.toml", "AGENT_APPROVALS cannot be used: /nowhere/rules.toml cannot be read"),
+    ("perhaps", "perhaps cannot be read"),
+    ("[{]", "is not valid"),
+    ('[{"tool": "a"}]', r"rules\[0\].action: Field required"),
+    ('[{"tool": "a", "action": "maybe"}]', "Input should be 'allow', 'ask' or 'deny'"),
+    ('[{"tol": "a", "action": "ask"}]', r"rules\[0\].tol"),
+    ('[{"action": "ask", "arguments": {"a": {"regex": "("}}}]', "unclosed group"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), UNUSABLE_RULES)
+def test_a_program_does_not_start_with_rules_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    monkeypatch.setenv("AGENT_APPROVALS", text)
+    with pytest.raises(SettingsError, match=why):
+        Settings.load()
+
+
+def test_a_file_of_rules_that_is_not_toml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rules.toml").write_bytes(b"default = ask\n\xff")
+    monkeypatch.setenv("AGENT_APPROVALS", str(tmp_path / "rules.toml"))
+    with pytest.raises(SettingsError, match=r"rules.toml is not valid"):
+        Settings.load()

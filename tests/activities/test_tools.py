@@ -16,6 +16,7 @@ from durable_responses.activities.messages import CallTool, FailureType, ToolHea
 from durable_responses.activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
 from durable_responses.json_text import text_bytes
 from durable_responses.responses_api.redaction import Secrets
+from durable_responses.tools.approvals import Action, Approvals, call_hash
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
 from tests.support.attempts import Attempt, Reports
 
@@ -506,3 +507,62 @@ async def test_the_workers_key_is_in_no_output_of_a_tool() -> None:
     call = CallTool(call_id="call_1", name="environment", arguments="{}", timeout=5)
     answered = await ActivityEnvironment().run(activities.call_tool, call)
     assert answered.output == "OPENAI_API_KEY=*** HOME=/home/me"
+
+
+# --- approvals ---------------------------------------------------------------------------------------------------
+
+ASK = Approvals.model_validate([{"tool": "shout", "action": "ask"}])
+DENY = Approvals.model_validate([{"tool": "shout", "arguments": {"text": "secret*"}, "action": "deny"}])
+HELLO = '{"text": "hello"}'
+
+
+def guarded(
+    of_the_worker: Approvals | None, arguments: str = HELLO, **fields: Any
+) -> "tuple[list[str], asyncio.Task[ToolResult]]":
+    """A call on a worker with these rules, and what the tool has been called with."""
+    ran: list[str] = []
+
+    @tool(effect=Effect.ONCE)
+    def shout(text: str = "secret by default") -> str:
+        """Shout."""
+        ran.append(text)
+        return text.upper()
+
+    activities = ToolActivities(Registry([shout]), ToolContext(workspace=Path("workspace")), approvals=of_the_worker)
+    call = CallTool(call_id="call_1", name="shout", arguments=arguments, timeout=10, **fields)
+    return ran, asyncio.ensure_future(Attempt().run(activities.call_tool, call))
+
+
+@pytest.mark.parametrize(("of_the_worker", "of_the_run"), [(ASK, None), (None, ASK), (ASK, DENY)])
+async def test_a_call_that_has_to_be_asked_about_does_not_run_without_an_approval(
+    of_the_worker: Approvals | None, of_the_run: Approvals | None
+) -> None:
+    ran, answering = guarded(of_the_worker, approvals=of_the_run)
+    result = await answering
+    assert (result.outcome, result.decision and result.decision.action, ran) == (ToolOutcome.FAILED, Action.ASK, [])
+
+
+async def test_an_approved_call_runs() -> None:
+    ran, answering = guarded(ASK, approved=call_hash("shout", HELLO))
+    assert ((await answering).output, ran) == ("HELLO", ["hello"])
+
+
+@pytest.mark.parametrize("approvals", [None, ASK])
+@pytest.mark.parametrize("approved", [call_hash("shout", '{"text": "hallo"}'), call_hash("whisper", HELLO), "", "x"])
+async def test_only_the_call_that_was_approved_runs(approvals: Approvals | None, approved: str) -> None:
+    ran, answering = guarded(approvals, approved=approved)
+    result = await answering
+    assert (result.outcome, ran) == (ToolOutcome.FAILED, [])
+    assert "not the call that was approved" in result.output
+
+
+@pytest.mark.parametrize("arguments", ['{"text": "secret"}', "{}", "", '{"text": null}'])
+async def test_a_call_that_a_rule_denies_does_not_run_whatever_was_approved(arguments: str) -> None:
+    """Defaults that the model has left out count as well."""
+    ran, answering = guarded(DENY, arguments, approved=call_hash("shout", arguments))
+    assert ((await answering).outcome, ran) == (ToolOutcome.FAILED, [])
+
+
+async def test_a_call_that_is_not_the_denied_one_runs() -> None:
+    ran, answering = guarded(DENY)
+    assert ((await answering).output, ran) == ("HELLO", ["hello"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.workflows.answers import accepted, request_for, respond_of
+from durable_responses.workflows.answers import accepted, outcome, request_for, respond_of, words_of
 from durable_responses.workflows.contract import (
     AgentState,
     InputRequest,
@@ -144,3 +144,107 @@ def test_what_a_request_does_not_take_is_refused_with_what_it_takes(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         accepted(answer, request_, AgentState(iteration=5))
+
+
+# --- approvals and questions -------------------------------------------------------------------------------------
+
+
+def approval(**fields: Any) -> InputRequest:
+    return InputRequest(
+        id="approval-1",
+        kind=InputRequestKind.APPROVAL,
+        message="May it?",
+        choices=["allow", "deny"],
+        opened_at=NOW,
+        **fields,
+    )
+
+
+def question(*choices: str, **fields: Any) -> InputRequest:
+    return InputRequest(
+        id="question-1", kind=InputRequestKind.QUESTION, message="What?", choices=list(choices), opened_at=NOW, **fields
+    )
+
+
+DECISIONS: list[tuple[object, str, str | None]] = [
+    ("allow", "allow", None),
+    (" Allow ", "allow", None),
+    ("YES", "allow", None),
+    ("y", "allow", None),
+    ("deny", "deny", None),
+    ("no", "deny", None),
+    ("N", "deny", None),
+    ("not on Fridays", "deny", "not on Fridays"),
+    ("deny: not on Fridays", "deny", "not on Fridays"),
+    ("deny:", "deny", "deny:"),
+    ("allow, but not on Fridays", "deny", "allow, but not on Fridays"),
+    ("allow: all of it", "deny", "allow: all of it"),
+    ("yes!", "deny", "yes!"),
+    ("allow allow", "deny", "allow allow"),
+    ("do not allow", "deny", "do not allow"),
+    ({"decision": "allow"}, "allow", None),
+    ({"decision": "allow", "words": None}, "allow", None),
+    ({"decision": "allow", "words": " "}, "allow", None),
+    ({"decision": "allow", "words": "the last one"}, "allow", "the last one"),
+    ({"decision": "Deny", "words": "why?"}, "deny", "why?"),
+]
+
+
+@pytest.mark.parametrize(("answer", "decision", "words"), DECISIONS)
+def test_only_what_allows_a_call_without_doubt_does(answer: object, decision: str, words: str | None) -> None:
+    assert (accepted(answer, approval(), AgentState()), words_of(answer, approval())) == (decision, words)
+
+
+NO_DECISIONS: list[tuple[object, str]] = [
+    ("", "empty"),
+    (" ", "empty"),
+    (True, "cannot be used"),
+    (1, "cannot be used"),
+    (["allow"], "cannot be used"),
+    ({}, "decision: must be allow or deny"),
+    ({"decision": "perhaps"}, "decision: must be allow or deny"),
+    ({"decision": True}, "decision: must be allow or deny"),
+    ({"words": "yes"}, "decision: must be allow or deny"),
+    ({"decision": "allow", "words": 7}, "cannot be used"),
+    ({"decision": "allow", "arguments": "{}"}, "arguments is not a part of the answer"),
+    ("x" * 33_000, "at most 32768 bytes"),
+]
+
+
+@pytest.mark.parametrize(("answer", "why"), NO_DECISIONS)
+def test_what_does_not_decide_about_a_call_is_refused(answer: object, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        accepted(answer, approval(), AgentState())
+
+
+REPLIES: list[tuple[InputRequest, object, str]] = [
+    (question(), "Green.", "Green."),
+    (question(), "  Two\nlines ", "Two\nlines"),
+    (question(), 7, "7"),
+    (question("Red", "Blue"), "red", "Red"),
+    (question("Red", "Blue"), "neither", "neither"),
+    (question(), "\ud800", "\ufffd"),
+]
+
+
+@pytest.mark.parametrize(("request_", "answer", "kept"), REPLIES)
+def test_a_question_takes_any_text(request_: InputRequest, answer: object, kept: str) -> None:
+    assert accepted(answer, request_, AgentState()) == kept
+
+
+@pytest.mark.parametrize("answer", ["", " ", True, {"a": 1}, ["a"], "x" * 33_000])
+def test_what_is_no_text_does_not_answer_a_question(answer: object) -> None:
+    with pytest.raises(ValueError, match=r"empty|text or a number|at most"):
+        accepted(answer, question(), AgentState())
+
+
+OVER = [
+    (approval(status="answered", answer="deny", words="no", by="Ada"), "answered deny by Ada: no"),
+    (approval(status="expired", default="deny", answer="deny"), "nobody answered in time, so deny was taken"),
+    (question(status="expired"), "nobody answered in time"),
+]
+
+
+@pytest.mark.parametrize(("request_", "said"), OVER)
+def test_what_has_become_of_a_request_is_told(request_: InputRequest, said: str) -> None:
+    assert outcome(request_) == said

@@ -16,6 +16,7 @@ from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.settings import Settings
 from durable_responses.tools.approvals import Approvals, call_hash
 from durable_responses.tools.registry import Effect, Registry, ToolContext, tool
+from durable_responses.worker.queues import Queue
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentState,
@@ -179,14 +180,14 @@ async def test_an_approval_that_nobody_gives_in_time_is_denied(agents: Agents) -
 # --- the rules of a worker ---------------------------------------------------------------------------------------
 
 
-async def with_rules(client: Client, provider: Provider, settings: Settings, approvals: Any) -> Settings:
+def with_rules(settings: Settings, approvals: Any) -> Settings:
     return settings.model_copy(update={"approvals": Approvals.model_validate(approvals)})
 
 
 async def test_the_rules_of_a_worker_hold_for_runs_that_bring_none(
     client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
 ) -> None:
-    settings = await with_rules(client, provider, settings, ASK_FOR_WRITES)
+    settings = with_rules(settings, ASK_FOR_WRITES)
     async with working(client, provider, settings):
         agents = Agents(client, emulator, settings)
         run = await calling(agents, WRITE)
@@ -200,12 +201,59 @@ async def test_the_rules_of_a_worker_hold_for_runs_that_bring_none(
 async def test_a_run_cannot_loosen_the_rules_of_its_worker(
     client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
 ) -> None:
-    settings = await with_rules(client, provider, settings, [{"tool": "write_file", "action": "deny"}])
+    settings = with_rules(settings, [{"tool": "write_file", "action": "deny"}])
     async with working(client, provider, settings):
         agents = Agents(client, emulator, settings)
         run = await calling(agents, WRITE, approvals=[{"tool": "*", "action": "allow"}])
         await result_of(run)
         assert not written(agents)
+
+
+async def test_each_worker_goes_by_its_own_rules_for_what_it_runs(
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
+) -> None:
+    """The worker that creates responses knows of no rules."""
+    strict = with_rules(settings, ASK_FOR_WRITES)
+    others = [queue for queue in Queue if queue is not Queue.TOOLS]
+    async with working(client, provider, settings, others), working(client, provider, strict, [Queue.TOOLS]):
+        agents = Agents(client, emulator, settings)
+        run = await calling(agents, WRITE, ADD)
+        [request] = await asked(run)
+        assert not written(agents)
+        await respond(run, request.id, "allow")
+        assert (await result_of(run)).status is AgentStatus.COMPLETED
+        assert written(agents)
+
+
+async def test_rules_that_have_become_stricter_meanwhile_count(
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
+) -> None:
+    """Whatever the owner has allowed."""
+    denying = with_rules(settings, [{"tool": "write_file", "action": "deny"}])
+    async with working(client, provider, settings):
+        agents = Agents(client, emulator, settings)
+        run = await calling(agents, WRITE, approvals=ASK_FOR_WRITES)
+        [request] = await asked(run)
+    await run.signal("respond", {"id": request.id, "answer": "allow"})
+    async with working(client, provider, denying):
+        assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert not written(agents)
+
+
+@pytest.mark.parametrize("field", ["enable_web_search", "enable_code_interpreter"])
+async def test_a_tool_that_runs_at_the_provider_is_refused_where_a_rule_would_have_somebody_asked(
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings, field: str
+) -> None:
+    rules = [{"tool": "*", "action": "ask"}]
+    strict = with_rules(settings, rules)
+    async with working(client, provider, strict):
+        agents = Agents(client, emulator, settings)
+        asks: dict[str, Any] = {field: True}
+        for approvals in (None, rules):
+            result = await result_of(await calling(agents, ADD, approvals=approvals, **asks))
+            assert result.error is not None
+            assert (result.error.type, field in result.error.message) == ("invalid_input", True)
+            assert result.iterations <= 1
 
 
 # --- tools of the caller's program -------------------------------------------------------------------------------
