@@ -272,7 +272,38 @@ async def in_full_after_a_refusal(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await refused_chain(agents)
 
 
+async def _answered(agents: Agents, scenario: str, *answers: Any, **fields: Any) -> WorkflowHandle[Any, Any]:
+    """A run that asks its owner as many things as there are answers, at once."""
+    run = await agents.start(asks(scenario, transport="background", **fields))
+
+    async def has_asked() -> bool:
+        return len((await progress(run)).input_requests) == len(answers)
+
+    await until(has_asked)
+    for request, answer in zip((await progress(run)).input_requests, answers, strict=True):
+        await run.execute_update("respond", {"id": request.id, "answer": answer, "by": "Ada"})
+    return await _finished(run)
+
+
+async def approved_and_denied(agents: Agents) -> WorkflowHandle[Any, Any]:
+    scenario = 'calls?iterations=1&parallel=2&tool=write_file&arguments={"path":"a.txt","content":"A"}'
+    return await _answered(agents, scenario, "allow", "not this one", approvals="ask")
+
+
+async def questions(agents: Agents) -> WorkflowHandle[Any, Any]:
+    scenario = 'calls?iterations=1&parallel=2&tool=ask_owner&arguments={"question":"Why?","choices":["so"],"why":null}'
+    return await _answered(agents, scenario, "so", "otherwise", allow_questions=True)
+
+
+async def nobody_answered(agents: Agents) -> WorkflowHandle[Any, Any]:
+    scenario = 'calls?iterations=1&tool=write_file&arguments={"path":"a.txt","content":"A"}'
+    return await _finished(await agents.start(asks(scenario, approvals="ask", answer_within=1)))
+
+
 SCENARIOS: list[Scenario] = [
+    approved_and_denied,
+    questions,
+    nobody_answered,
     in_full,
     in_full_after_a_refusal,
     background,
