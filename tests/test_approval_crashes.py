@@ -187,12 +187,12 @@ async def _example(
     deployment: Deployment, planned: Sequence[Plan], of_the_worker: Rules, killed: Sequence[Kill], tally: Tally
 ) -> None:
     deployment.open_gates()
-    worker = await deployment.worker(AGENT_APPROVALS=json.dumps(of_the_worker)).start()
+    worker = await deployment.worker(AGENT_APPROVALS=json.dumps(of_the_worker)).start(within=120)
     try:
         owners = [await _started(deployment, number, plan) for number, plan in enumerate(planned)]
         ends = [asyncio.create_task(owner.until_the_end()) for owner in owners]
         worker = await _killed(deployment, worker, owners, of_the_worker, killed, tally)
-        statuses = await asyncio.wait_for(asyncio.gather(*ends), 120)
+        statuses = await asyncio.wait_for(asyncio.gather(*ends), 200)
     finally:
         worker.kill()
     tally.runs += len(owners)
@@ -231,11 +231,11 @@ async def _killed(
             described = await run.handle.describe()
             return described.close_time is not None or described.history_length >= kill.events
 
-        await until(has_come_so_far, seconds=60)
+        await until(has_come_so_far, seconds=120)
         worker.kill()
         tally.kills += 1
         rules = {**of_the_worker, "default": "deny"} if kill.stricter else of_the_worker
-        worker = await deployment.worker(AGENT_APPROVALS=json.dumps(rules)).start()
+        worker = await deployment.worker(AGENT_APPROVALS=json.dumps(rules)).start(within=120)
     return worker
 
 

@@ -195,12 +195,12 @@ class WorkerProcess(Process):
         self.temporal = temporal
         self.task_queue = settings.get("AGENT_TASK_QUEUE", TaskQueue.AGENTS)
 
-    async def start(self) -> Self:
-        """Start, and wait until the worker polls for workflow tasks."""
+    async def start(self, *, within: float = 30) -> Self:
+        """Start, and wait until the worker polls for workflow tasks, so many seconds at most."""
         since = time.time()
         await super().start()
         client = await self.temporal.client()
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + within
         while not await worker_polls(client, self.task_queue, since=since):
             if not self.is_alive or time.monotonic() > give_up:
                 raise AssertionError(f"the worker did not start:\n{self.tail()}")
