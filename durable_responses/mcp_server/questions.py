@@ -78,7 +78,8 @@ def form_of(request: InputRequest, job_id: str, *, is_last: bool = False) -> Eli
     parts = [request.not_taken, request.message, f"({request.id} of job {job_id})"]
     if is_last:
         parts.append(next_steps.no_more_keys(job_id))
-    message = shown("\n\n".join(filter(None, parts)))
+    # One line each: Claude Code shows three, and then how many there are more.
+    message = shown("\n".join(filter(None, parts)))
     return ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=_schema_of(request)))
 
 

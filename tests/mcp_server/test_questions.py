@@ -58,7 +58,7 @@ def test_a_refusal_is_a_choice() -> None:
         "method": "elicitation/create",
         "params": {
             "mode": "form",
-            "message": "No credit is left.\n\n(refusal-1 of job job)",
+            "message": "No credit is left.\n(refusal-1 of job job)",
             "requestedSchema": {
                 "type": "object",
                 "properties": {"answer": {"type": "string", "title": "Answer", "enum": ["retry", "stop"]}},
