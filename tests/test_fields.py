@@ -38,6 +38,8 @@ VALUES: dict[str, Any] = {
     "max_iterations": 7,
     "deadline": 120,
     "tool_timeout": 60,
+    "allow_questions": True,
+    "answer_within": 120,
     "on_refusal": "pause",
     "on_max_iterations": "ask",
     "on_deadline": "ask",
@@ -49,7 +51,7 @@ VALUES: dict[str, Any] = {
     "tenant": "ada",
 }
 """A value of each field whose names take it as it is."""
-AS_TYPED = {"deadline": "2m", "tool_timeout": "60s"}
+AS_TYPED = {"deadline": "2m", "answer_within": "2m", "tool_timeout": "60s"}
 RENAMED = sorted(name for name in VALUES if FIELDS[name].option)
 
 

@@ -786,7 +786,7 @@ def waiting_text(state: AgentState, now: datetime | None = None) -> str | None:
     The time since is the run's own; without `now` the next try is given as a time of day.
     """
     waiting = state.waiting
-    if waiting is None:
+    if waiting is None or state.status is AgentStatus.INPUT_REQUIRED:  # then it waits for its owner
         return None
     seconds = max(int((waiting.since - (state.started_at or waiting.since)).total_seconds()), 0)
     parts = [f"{waiting.what} since {seconds // 60}:{seconds % 60:02}"]

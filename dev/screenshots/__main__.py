@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dev.screenshots.browser import Page, chromium, find_chromium
 from dev.screenshots.recording import DARK, LIGHT, find_tmux, moving, terminal
-from dev.screenshots.runs import FINISHED, WRITING, make
+from dev.screenshots.runs import ASKING, ASKS, FINISHED, WRITING, add_scenarios, make
 from durable_responses.connection import connect
 from durable_responses.embedded import ensure_running, jobs_here, stop
 from durable_responses.jobs.jobs import Jobs
@@ -21,6 +21,8 @@ from durable_responses.stack_file import StackFile
 _PROGRAMS = Path(sys.executable).parent
 _COLUMNS_OF_TERMINAL, _ROWS = 100, 28
 _COMMAND = 'durable-responses run "What is still open before Fernwick 2.0 can ship?" --effort high'
+_ASKING_COMMAND = f'durable-responses run "Plan the next release of Fernwick." --model scenario:{ASKS.name}'
+_REPLIES = {"Enter alone leaves it open: ": "1"}
 _COLUMNS = ["Status", "Workflow ID", "AgentStatus", "AgentModel", "AgentIteration", "AgentTenant", "Start"]
 
 
@@ -36,10 +38,11 @@ async def _main(folder: Path) -> None:
         try:
             stack = await ensure_running(settings, _tell)
             assert stack is not None
+            await add_scenarios(stack)
             await _record(folder, Path(state))
             find_chromium()  # the pictures of the terminal need none
             jobs = await jobs_here(await connect(settings), settings)
-            await make(jobs, stack)
+            await make(jobs)
             async with chromium() as page:
                 await _take_all(page, stack, jobs, folder)
         finally:
@@ -47,12 +50,15 @@ async def _main(folder: Path) -> None:
 
 
 async def _record(folder: Path, state: Path) -> None:
-    """A run on a terminal, from the command to its answer, for pages that are light and for such that are dark."""
+    """Runs on a terminal, from the command to the answer, for pages that are light and for such that are dark."""
     variables = {"AGENT_STATE_FOLDER": str(state), "PATH": f"{_PROGRAMS}:{child_environment()['PATH']}"}
     async with terminal(_COLUMNS_OF_TERMINAL, _ROWS, Path.cwd(), variables) as shell:
-        pictures = await shell.type(_COMMAND)
-    for name, theme in (("panel-light.svg", LIGHT), ("panel-dark.svg", DARK)):
-        _save(folder, name, moving(pictures, _COLUMNS_OF_TERMINAL, theme).encode())
+        recorded = {"panel": await shell.type(_COMMAND)}
+    async with terminal(_COLUMNS_OF_TERMINAL, _ROWS, Path.cwd(), variables) as shell:
+        recorded["question"] = await shell.type(_ASKING_COMMAND, _REPLIES)
+    for name, pictures in recorded.items():
+        for kind, theme in (("light", LIGHT), ("dark", DARK)):
+            _save(folder, f"{name}-{kind}.svg", moving(pictures, _COLUMNS_OF_TERMINAL, theme).encode())
 
 
 async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> None:
@@ -62,7 +68,8 @@ async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> N
     await page.show(runs, "AgentTenant")
     await page.wait_for("gpt-5.4-mini")
     _save(folder, "runs.png", await page.take(493))
-    finished, writing = [f"{runs}/{job_id}/{(await jobs.state(job_id)).run_id}" for job_id in (FINISHED, WRITING)]
+    shown = (FINISHED, WRITING, ASKING)
+    finished, writing, asking = [f"{runs}/{job_id}/{(await jobs.state(job_id)).run_id}" for job_id in shown]
     await page.show(f"{finished}/history", "create response 3")
     await page.click("Descending")
     await page.wait_for("create response 1")
@@ -71,6 +78,9 @@ async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> N
     # Summary, details and current details, each in a frame of its own.
     await page.wait_until("document.querySelectorAll('iframe').length >= 3")
     _save(folder, "user-metadata.png", await page.take(1010))
+    await page.show(f"{asking}/user-metadata", "Current Details")
+    await page.wait_until("document.querySelectorAll('iframe').length >= 3")
+    _save(folder, "question.png", await page.take(1200))
     await page.show(f"{writing}/pending-activities", "await_response")
     await page.wait_for("preview")
     # A worker's identity names its machine, which is nobody's business.

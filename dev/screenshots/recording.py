@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -25,6 +26,7 @@ from durable_responses.settings import SetupError, child_environment
 _PROMPT = "$ "
 _BETWEEN_LOOKS = 0.2
 _LAST_PICTURE = 6.0  # seconds
+_TO_READ = 3.0  # seconds before a reply is typed
 _PATIENCE = 120.0
 _PIECES = re.compile(
     "(?P<styles>.*)\x1f(?P<backgrounds>.*)\x1f(?P<matrix>.*)\x1f(?P<lines>.*)\x1f(?P<size>.*)", re.DOTALL
@@ -82,13 +84,13 @@ class Terminal:
         self._socket = socket
         self.columns = columns
 
-    async def type(self, command: str) -> list[Picture]:
-        """Type a command and look until it has ended. Raises `TimeoutError`."""
+    async def type(self, command: str, replies: Mapping[str, str] = MappingProxyType({})) -> list[Picture]:
+        """Type a command and look until it has ended; at a prompt a reply is typed. Raises `TimeoutError`."""
         await self._tmux("send-keys", "-l", command)
         async with asyncio.timeout(_PATIENCE):
             while command not in Text.from_ansi(await self.screen()).plain.replace("\n", ""):
                 await asyncio.sleep(_BETWEEN_LOOKS)
-        began, pictures = time.monotonic(), [Picture(0, await self.screen())]
+        began, pictures, left = time.monotonic(), [Picture(0, await self.screen())], dict(replies)
         await self._tmux("send-keys", "Enter")
         async with asyncio.timeout(_PATIENCE):
             while not self._has_ended(pictures):
@@ -96,6 +98,12 @@ class Terminal:
                 screen = await self.screen()
                 if screen != pictures[-1].screen:
                     pictures.append(Picture(time.monotonic() - began, screen))
+                if prompt := next((prompt for prompt in left if prompt in Text.from_ansi(screen).plain), None):
+                    await asyncio.sleep(_TO_READ)
+                    await self._tmux("send-keys", "-l", left.pop(prompt))
+                    await asyncio.sleep(_BETWEEN_LOOKS)
+                    pictures.append(Picture(time.monotonic() - began, await self.screen()))
+                    await self._tmux("send-keys", "Enter")
         return pictures
 
     async def screen(self) -> str:

@@ -12,7 +12,7 @@ from durable_responses.jobs.jobs import Jobs
 from durable_responses.stack_file import StackFile
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
 
-FINISHED, WRITING = "release-checklist", "release-notes"
+FINISHED, WRITING, ASKING = "release-checklist", "release-notes", "release-plan"
 
 _NOTES = """\
 # Fernwick 2.0
@@ -47,14 +47,32 @@ _SCENARIO = Scenario(
         Script(think=2, write=120, output=[Text(text=_NOTES)]),
     ],
 )
+_QUESTION = {
+    "question": "Which release is to be planned?",
+    "choices": ["2.1, without the new valve driver", "2.1, with it", "3.0"],
+    "why": "The checklist and the notes of the last meeting say different things.",
+}
+ASKS = Scenario(
+    name="release-plan",
+    responses=[
+        Script(think=1.5, summary=["I read what was planned so far."], output=[*_READS[:2]]),
+        Script(think=1.5, output=[FunctionCallStep(name="ask_owner", arguments=_QUESTION)]),
+        Script(think=1.5, output=[Text(text="Then **2.1** ships in three weeks, and the old driver stays until 3.0.")]),
+    ],
+)
 
 
-async def make(jobs: Jobs, stack: StackFile) -> None:
-    """Start all runs; returns when each is where the pictures want it."""
+async def add_scenarios(stack: StackFile) -> None:
+    """Tell the emulator how the model behaves."""
     assert stack.emulator_url is not None
     async with httpx.AsyncClient(trust_env=False) as http:
         control = stack.emulator_url.removesuffix("/v1") + "/control"
-        (await http.post(f"{control}/scenarios", content=_SCENARIO.model_dump_json())).raise_for_status()
+        for scenario in (_SCENARIO, ASKS):
+            (await http.post(f"{control}/scenarios", content=scenario.model_dump_json())).raise_for_status()
+
+
+async def make(jobs: Jobs) -> None:
+    """Start all runs; returns when each is where the pictures want it."""
     background = {"transport": "background"}
     await _start(jobs, "unknown-model", "Translate the manual into Sindarin.", model="unknown-model", tenant="docs")
     thinking = {"metadata": {"scenario": "think?seconds=600"}, **background}
@@ -66,10 +84,14 @@ async def make(jobs: Jobs, stack: StackFile) -> None:
     written = {"metadata": {"scenario": _SCENARIO.name}, "live_preview": True, **background}
     await _start(jobs, WRITING, "Write the release notes of Fernwick 2.0.", tenant="release", **written)
 
+    asking = {"metadata": {"scenario": ASKS.name}, "allow_questions": True, **background}
+    await _start(jobs, ASKING, "Plan the next release of Fernwick.", tenant="planning", **asking)
+
     await _until(jobs, "sensor-review", lambda state: state.status is AgentStatus.RUNNING)
     await jobs.cancel("sensor-review", "The review was done by hand.")
     for ended in ("unknown-model", "plan-2.1", "sensor-review", "flooded-bed", FINISHED):
         await _until(jobs, ended, lambda state: state.status.is_final)
+    await _until(jobs, ASKING, lambda state: state.status is AgentStatus.INPUT_REQUIRED)
     await _until(jobs, WRITING, lambda state: _has_read(state) and "What is new" in state.preview)
 
 

@@ -71,7 +71,7 @@ def _option(annotation: object) -> _Option | None:
     closed = next((each for each in kinds if isinstance(each, type) and issubclass(each, StrEnum)), None)
     # In an annotation the first name stands where a default would.
     return _Option(
-        names=(str(info.default), *(info.param_decls or ())),
+        names=tuple(name for said in (info.default, *(info.param_decls or ())) for name in str(said).split("/")),
         choices=tuple(closed) if closed else (),
         help=(info.help or "").partition(". ")[0].rstrip("."),
         takes_a_value=bool not in kinds,

@@ -20,6 +20,7 @@ from durable_responses.cli.sources import STANDARD_INPUT, is_piped, text_of
 from durable_responses.json_text import mended_json, nested_too_deep
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.run_input import path_in, with_settings
+from durable_responses.tools.approvals import Action
 from durable_responses.workflows import text_formats
 from durable_responses.workflows.contract import AgentInput, ConversationChoice, OnLimit, OnRefusal, TransportChoice
 from durable_responses.workflows.rules import parse_input
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from durable_responses.settings import Settings
 
 _MODEL, _LIMITS, _FILES = "The model", "Limits and transport", "Files"
+_OWNER = "When the run waits for you"
 
 
 def _option(*names: str, text: str, panel: str | None = None, metavar: str | None = None) -> Any:
@@ -173,13 +175,39 @@ class RunOptions:
             "--tool-timeout", text="Time limit of one function call (default: 300s).", panel=_LIMITS, metavar="TIME"
         ),
     ] = None
+    allow_questions: Annotated[
+        bool | None,
+        _option(
+            "--questions/--no-questions",
+            text="Let the model ask you questions (default: where a terminal follows the run).",
+            panel=_OWNER,
+        ),
+    ] = None
+    approvals: Annotated[
+        str | None,
+        _option(
+            "--approvals",
+            text="Which function calls wait for your answer: ask, for all but pure ones, or rules as JSON.",
+            panel=_OWNER,
+            metavar="ask|FILE",
+        ),
+    ] = None
+    answer_within: Annotated[
+        str | None,
+        _option(
+            "--answer-within",
+            text="How long the run waits for your answer, such as 30m or 2d (default: as long as it takes).",
+            panel=_OWNER,
+            metavar="TIME",
+        ),
+    ] = None
     on_refusal: Annotated[
         OnRefusal | None,
         _option(
             "--on-refusal",
             text=f"If the provider refuses to go on: {_one_of(OnRefusal)} (default: auto: pause, and ask you, once "
             "there is a response to lose).",
-            panel=_LIMITS,
+            panel=_OWNER,
             metavar="WHAT",
         ),
     ] = None
@@ -188,7 +216,7 @@ class RunOptions:
         _option(
             "--on-max-iterations",
             text=f"At the last iteration: {_one_of(OnLimit)} for more (default: stop).",
-            panel=_LIMITS,
+            panel=_OWNER,
             metavar="WHAT",
         ),
     ] = None
@@ -197,7 +225,7 @@ class RunOptions:
         _option(
             "--on-deadline",
             text=f"At the time limit: {_one_of(OnLimit)} for more (default: stop).",
-            panel=_LIMITS,
+            panel=_OWNER,
             metavar="WHAT",
         ),
     ] = None
@@ -283,6 +311,9 @@ _FIELDS = {
     "max_output_tokens": "max_output_tokens",
     "deadline": "deadline",
     "tool_timeout": "tool_timeout",
+    "allow_questions": "allow_questions",
+    "approvals": "approvals",
+    "answer_within": "answer_within",
     "on_refusal": "on_refusal",
     "on_max_iterations": "on_max_iterations",
     "on_deadline": "on_deadline",
@@ -332,6 +363,7 @@ def _check_readers(options: RunOptions) -> None:
         raise UsageError("TASK and --task-file both say what the agent should do: use one of them.")
     said = {"TASK": options.task, "--task-file": options.task_file, "--input": options.input}
     said |= {"--context": options.context, "--schema": options.schema}
+    said["--approvals"] = options.approvals
     readers = [name for name, value in said.items() if value == STANDARD_INPUT]
     if len(readers) > 1:
         raise UsageError(f"{' and '.join(readers)} cannot both read standard input.")
@@ -346,7 +378,8 @@ def _task(options: RunOptions, given: dict[str, Any]) -> str | None:
         return _filled("TASK", STANDARD_INPUT)
     if options.task_file is not None:
         return _filled("--task-file", options.task_file)
-    is_read = options.input is not None or STANDARD_INPUT in (options.context, options.schema)
+    readers = (options.context, options.schema, options.approvals)
+    is_read = options.input is not None or STANDARD_INPUT in readers
     if options.task is not None or "task" in given or is_read:
         return options.task
     return text_of(STANDARD_INPUT, "TASK").strip() or None if is_piped() else None
@@ -372,25 +405,30 @@ def _text_format(source: str) -> dict[str, Any]:
 
 
 def _json_object(source: str, said_by: str, example: str) -> dict[str, Any]:
+    value = _json(source, said_by)
+    if not isinstance(value, dict):
+        raise UsageError(f"{said_by} {source!r} must contain one JSON object, such as {example}.")
+    return value
+
+
+def _json(source: str, said_by: str) -> Any:
     text = text_of(source, said_by)
     try:
-        value = from_json(mended_json(text))
+        return from_json(mended_json(text))
     except ValueError as error:
         part = nested_too_deep(text)
         why = f"is not valid JSON: {error}" if part is None else f"cannot be read: {part} is nested too deep"
         raise UsageError(f"{said_by} {source!r} {why}.") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{said_by} {source!r} must contain one JSON object, such as {example}.")
-    return value
 
 
 def _said(options: RunOptions, option: str) -> Any:
     value = getattr(options, option)
     if option == "context" and value == STANDARD_INPUT:
         return _filled("--context", STANDARD_INPUT)
-    return (
-        _seconds(f"--{option.replace('_', '-')}", value) if option in ("deadline", "tool_timeout") and value else value
-    )
+    if option == "approvals" and value not in (None, *Action):
+        return _json(value, "--approvals")
+    is_time = option in ("deadline", "tool_timeout", "answer_within")
+    return _seconds(f"--{option.replace('_', '-')}", value) if is_time and value else value
 
 
 def _seconds(option: str, said: str) -> float:

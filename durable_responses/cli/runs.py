@@ -24,7 +24,7 @@ async def run(settings: "Settings", output: Output, options: RunOptions) -> Exit
     The answer goes to standard output, everything else to standard error. Whatever the run needs that is neither
     configured nor running is started in the background.
     """
-    connection, job_id = await _started(options, settings, output)
+    connection, job_id = await _started(options, settings, output, asks=output.asks)
     return await _follow(connection, job_id, output)
 
 
@@ -144,8 +144,11 @@ async def _with_worker(settings: "Settings", output: Output) -> Connection:
     return connection
 
 
-async def _started(options: RunOptions, settings: "Settings", output: Output) -> tuple[Connection, str]:
-    request = agent_input(options, settings, Path.cwd())
+async def _started(
+    options: RunOptions, settings: "Settings", output: Output, *, asks: bool = False
+) -> tuple[Connection, str]:
+    """A new run; its model may ask, where somebody is there to answer and nothing else was said."""
+    request = agent_input(options, settings, Path.cwd(), fields={"allow_questions": True} if asks else {})
     connection = await _with_worker(settings, output)
     job_id = await connection.jobs.start(request, job_id=options.job_id)
     output.say(f"Started {job_id}")

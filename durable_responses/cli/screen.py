@@ -122,8 +122,7 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
         told["pause"] = paused(view.paused, view.job_id)
     # Without a worker nothing has a free slot, and the line above says why.
     is_tried_again = view.state.waiting is not None and view.state.waiting.attempt > 0
-    is_told = view.state.status is not AgentStatus.INPUT_REQUIRED and (view.worker_running or is_tried_again)
-    if is_told and (waiting := waiting_text(view.state, now)):
+    if (view.worker_running or is_tried_again) and (waiting := waiting_text(view.state, now)):
         told["waiting"] = shown(f"Waiting: {waiting}")
     if creates := view.state.ambiguous_creates:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."

@@ -15,6 +15,7 @@ from durable_responses.health.in_force import check_names, check_project
 from durable_responses.health.provider import check_provider
 from durable_responses.health.temporal import (
     check_clock,
+    check_input_requests,
     check_namespace,
     check_project_of_stack,
     check_queue,
@@ -65,7 +66,8 @@ async def _temporal(settings: Settings) -> list[Check]:
     ahead = await server_is_ahead_by(client)
     queues = [check_queue(client, queue, task_queue_of(settings), ahead) for queue in TaskQueue]
     others = [check_project_of_stack(client, *each, ahead) for each in projects_of_stack(settings)]
-    more = [check_search_attributes(client), *queues, *others, check_clock(client)]
+    waiting = check_input_requests(client, task_queue_of(settings))
+    more = [check_search_attributes(client), waiting, *queues, *others, check_clock(client)]
     return [server, namespace, *await asyncio.gather(*more)]
 
 

@@ -1,7 +1,7 @@
 """A worker's liveness and readiness over HTTP, for process managers.
 
 `GET /livez`: 200 while the process answers at all. `GET /readyz`: 200 if it polls Temporal and its provider answers and
-accepts its key, else 503. Both say what was found, as JSON.
+accepts its key, else 503; it counts the runs that wait for their owner. Both say what was found, as JSON.
 """
 
 import os
@@ -24,7 +24,7 @@ from temporalio.service import RPCError
 from durable_responses.capabilities import Capabilities
 from durable_responses.health import provider as providers
 from durable_responses.health.checks import Check, Report, ok, problem
-from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, pollers_of
+from durable_responses.health.temporal import ACTIVITIES, WORKFLOWS, check_input_requests, pollers_of
 from durable_responses.host_check import HostCheck
 from durable_responses.jobs.server_clock import server_is_ahead_by
 from durable_responses.provider import Provider
@@ -54,12 +54,15 @@ class Readiness:
     async def report(self) -> Report:
         """The report of now, or of a moment ago."""
         if self._last is None or time.monotonic() - self._looked_at > _SECONDS_KEPT or not self._last.is_well:
-            self._last = Report(checks=[await self._polls(), *await self._provider()])
+            self._last = Report(checks=[await self._polls(), *await self._provider(), *await self._waiting()])
             self._looked_at = time.monotonic()
         return self._last
 
     async def _provider(self) -> list[Check]:
         return await providers.ask(self.responses, self.provider, self.capabilities)
+
+    async def _waiting(self) -> list[Check]:
+        return [await check_input_requests(self.client, queue) for queue in self.workflows]
 
     async def _polls(self) -> Check:
         if self._ahead is None:

@@ -20,7 +20,8 @@ from durable_responses.durations import in_words
 from durable_responses.health.checks import Check, note, ok, problem
 from durable_responses.jobs.dead_pollers import has_ended
 from durable_responses.jobs.server_clock import measured_skew
-from durable_responses.workflows.contract import TaskQueue
+from durable_responses.workflows.contract import WORKFLOW_TYPE, AgentStatus, TaskQueue
+from durable_responses.workflows.search_attributes import AGENT_STATUS
 
 POLL_WINDOW = timedelta(seconds=70)  # a worker polls again after at most 60 s
 SHORTLY = timedelta(seconds=3)
@@ -136,6 +137,22 @@ async def check_clock(client: Client, now: Callable[[], float] = time.time) -> C
             "synchronise it by NTP, here or there: runs keep to the server's clock, but ages and `up` would be wrong",
         )
     return ok("clock", "agrees with the server's")
+
+
+async def check_input_requests(client: Client, queue: str) -> Check:
+    """How many runs of a task queue wait for their owner, as far as the namespace can tell."""
+    waiting = f"{AGENT_STATUS.name} = '{AgentStatus.INPUT_REQUIRED}'"
+    query = f"WorkflowType = '{WORKFLOW_TYPE}' AND TaskQueue = '{queue}' AND ExecutionStatus = 'Running' AND {waiting}"
+    try:
+        async with asyncio.timeout(SHORTLY.total_seconds()):
+            count = (await client.count_workflows(query)).count
+    except (RPCError, TimeoutError):
+        return ok("input requests", f"not counted: that takes the search attribute {AGENT_STATUS.name}")
+    if not count:
+        return ok("input requests", "no run waits for its owner")
+    found = "1 run waits for its owner" if count == 1 else f"{count} runs wait for their owners"
+    cure = f'see what they ask: `durable-responses list --where "{waiting}"`; answer with `durable-responses respond`'
+    return note("input requests", found, cure)
 
 
 def _address(client: Client) -> str:

@@ -39,7 +39,7 @@ async def test_it_finds_a_whole_deployment_well(temporal: TemporalServer, tmp_pa
     found = {check["name"]: check["verdict"] for check in json.loads(printed)["checks"]}
     queues = [f"queue {queue['AGENT_TASK_QUEUE']}{kind}" for kind in ("", "-create", "-waiting", "-tools")]
     checks = ("clock", "provider", "key", "capabilities", "project", "workspace", "disk", "tools")
-    assert set(found) == {"temporal", "namespace", "search attributes", *queues, *checks}
+    assert set(found) == {"temporal", "namespace", "search attributes", "input requests", *queues, *checks}
     assert {name for name, verdict in found.items() if verdict != "ok"} <= {"search attributes"}
     assert code == HEALTHY
 

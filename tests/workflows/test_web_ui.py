@@ -15,6 +15,9 @@ from durable_responses.workflows.contract import (
     AgentUsage,
     CallRecord,
     CallStatus,
+    InputRequest,
+    InputRequestKind,
+    InputRequestStatus,
 )
 from durable_responses.workflows.web_ui import (
     DETAILS_BYTES,
@@ -141,3 +144,22 @@ def test_the_summary_of_a_run_is_one_line_of_its_task(task: Any, summary: str) -
 
 def test_the_panel_begins_with_the_task_where_it_is_known() -> None:
     assert details_of(RUNNING, "agent-1", NOW, "Count the files").startswith("    Count the files\n\n**running**")
+
+
+def test_the_panel_has_the_question_and_what_to_send() -> None:
+    asked = InputRequest(
+        id="refusal-1",
+        kind=InputRequestKind.REFUSAL,
+        message="No credit.\n```\n# Well?",
+        choices=["retry", "stop"],
+        opened_at=NOW,
+        resume_at=NOW + timedelta(minutes=5),
+    )
+    over = asked.model_copy(update={"id": "refusal-0", "status": InputRequestStatus.ANSWERED})
+    state = RUNNING.model_copy(update={"status": AgentStatus.INPUT_REQUIRED, "input_requests": [over, asked]})
+    panel = details_of(state, "agent-1", NOW)
+    assert '    {"id": "refusal-1", "answer": "retry", "by": "…"}\n    {"id": "refusal-1", "answer": "stop"' in panel
+    assert "    No credit.\n    ```\n    # Well?" in panel
+    assert "`durable-responses respond agent-1 refusal-1 ANSWER`" in panel
+    assert f"the run goes on by itself at {NOW + timedelta(minutes=5):%Y-%m-%d %H:%M:%S} UTC" in panel
+    assert "refusal-0" not in panel

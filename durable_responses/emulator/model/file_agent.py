@@ -58,6 +58,7 @@ _ACTS = re.compile(
     "|write"
 )
 MOST_CALLS_AT_ONCE = 8
+_ASKS_OWNER = "ask_owner"
 NO_MODEL = (
     "No model has read this: the emulator wrote it, without a model. "
     "Set `OPENAI_API_KEY` (or `OPENAI_BASE_URL`) to ask a real one."
@@ -118,7 +119,8 @@ class Hands:
 
     @property
     def _not_for_files(self) -> Sequence[str]:
-        files = {self.list, self.read, self.search, self.write}
+        # What asks the owner is called in need only, and no model knows of one here.
+        files = {self.list, self.read, self.search, self.write, _ASKS_OWNER}
         return [name for name in self.schemas if name not in files]
 
     def call(self, name: str | None, **hints: Any) -> Step:
