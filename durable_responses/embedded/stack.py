@@ -237,7 +237,7 @@ async def _has_worker(settings: Settings) -> bool:
 _STARTING = {
     StackMode.BACKGROUND: "Starting Temporal, a worker and everything else that is not configured, in the background.",
     StackMode.READING: "Starting Temporal in the background, to read its runs.",
-    StackMode.PROJECT: "Starting a worker for this project in the background, beside those that are running.",
+    StackMode.PROJECT: "Starting a worker for this project in the background.",
 }
 
 
