@@ -131,7 +131,7 @@ async def test_a_part_that_cannot_start_ends_the_stack_with_its_last_words(
 ) -> None:
     monkeypatch.setenv("AGENT_TOOL_MODULES", "no_such_module")
     async with stack.up() as up:
-        assert await up.wait() == 5
+        assert await up.wait(timeout=60) == 5
     assert "The worker did not start:" in up.output
     assert "no_such_module" in up.output
     assert not any(lock.is_held for lock in stack.locks)
