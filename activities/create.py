@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CREATE_PATIENCE = 120.0  # seconds
+TOLD_WITHIN = 0.1  # seconds from the POST: an id that came sooner waits for the result that holds it, too
 _CUT_OFF = "the run ended before the provider answered, so the POST was cut off."
 _LOOK_AGAIN = 0.5
 _FIRST_DELAY = 0.5
@@ -70,9 +71,10 @@ class Sending:
     `is_announced`: whether the first POST, too, waits until the server has the heartbeat before it. `gate`: where it is
     asked whether it may be sent now, if it is.
 
-    Heartbeats are throttled, and one on its way dies with the worker. So none is sent before the first POST: a worker
-    that dies with it leaves no heartbeat, or one that says `posting`, never one that allows another POST. `heartbeat`
-    holds their details, at first those of an earlier attempt's last one.
+    Heartbeats are throttled, and one on its way dies with the worker. So none is sent before the first POST, and none
+    for it while the answer comes quickly: a worker that dies with it leaves no heartbeat, which counts as sent, or one
+    that says `posting`, never one that allows another POST. `heartbeat` holds their details, at first those of an
+    earlier attempt's last one.
     """
 
     claim: Claim
@@ -175,13 +177,15 @@ class Sending:
         attempt that is late must not send what another one may have sent.
         """
         must_arrive = self.is_announced or self.heartbeat is not None or self.claim.is_late
+        if not must_arrive:
+            self.heartbeat = HeartbeatDetails(phase=CreatePhase.POSTING)
+            return
         self._tell(CreatePhase.POSTING, heartbeats)
-        if must_arrive:
-            try:
-                await self.claim.prove(HeartbeatDetails(phase=CreatePhase.POSTING))
-            except BaseException:
-                self._tell(CreatePhase.REJECTED, heartbeats)
-                raise
+        try:
+            await self.claim.prove(HeartbeatDetails(phase=CreatePhase.POSTING))
+        except BaseException:
+            self._tell(CreatePhase.REJECTED, heartbeats)
+            raise
 
     async def before_end(self) -> None:
         """Connecting and sending may have taken long: the last byte is only sent by an attempt that is still ours."""

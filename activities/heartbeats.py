@@ -55,16 +55,34 @@ class Heartbeats:
     """Heartbeats beside an activity, so that a lost worker is noticed and a cancel arrives, whatever it waits for.
 
     `heartbeat` returns the details of each heartbeat; `every` is in seconds. The first heartbeat comes after that time:
-    what ends sooner costs no call to Temporal.
+    what ends sooner costs no call to Temporal. Each costs the server as much as a small activity.
     """
 
     def __init__(self, heartbeat: Callable[[], BaseModel | None] = lambda: None, every: float = 1.0) -> None:
         self._heartbeat = heartbeat
         self._every = every
+        self._soon: asyncio.TimerHandle | None = None
 
     def heartbeat(self) -> None:
         """Send a heartbeat now."""
+        self._forget()
         send_heartbeat(self._heartbeat())
+
+    def heartbeat_soon(self, seconds: float) -> None:
+        """Send a heartbeat in a moment, unless the activity has its result by then, which says the same.
+
+        It is sent at once if the activity fails instead: the next attempt has to know.
+        """
+        self._forget()
+        if seconds <= 0:
+            self.heartbeat()
+        else:
+            self._soon = asyncio.get_running_loop().call_later(seconds, self.heartbeat)
+
+    def _forget(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
 
     async def _run(self) -> None:
         while True:
@@ -78,6 +96,9 @@ class Heartbeats:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._soon is not None and kind is not None:
+            self.heartbeat()
+        self._forget()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

@@ -24,7 +24,13 @@ from durable_responses.activities.cancelling import CANCEL_PATIENCE, Cancelling
 from durable_responses.activities.claims import Claim, Claims
 from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.conversations import ConversationTurn
-from durable_responses.activities.create import CREATE_PATIENCE, Sending, is_announced, response_of_earlier_attempt
+from durable_responses.activities.create import (
+    CREATE_PATIENCE,
+    TOLD_WITHIN,
+    Sending,
+    is_announced,
+    response_of_earlier_attempt,
+)
 from durable_responses.activities.eager_start import EagerStart
 from durable_responses.activities.failures import failed_create
 from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
@@ -116,25 +122,25 @@ class ResponsesActivities:
             sending.heartbeat = HeartbeatDetails(
                 phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status
             )
-            heartbeats.heartbeat()
-        finished, most_tokens = None, create.options.max_output_tokens
-        if response.is_finished:
-            self.in_flight.ended(response.id)
-            record = unless_cut(record_of(response, conversation.keep), most_tokens, capabilities)
-            finished = await self._kept(record, create.save_whole_text)
-            await conversation.tell(finished, conversation.continued(response.previous_response_id))
-        else:
-            await cancel_if_orphaned(self.client, response.id)
-        created = CreatedResponse(
-            response_id=response.id,
-            status=response.status,
-            model=response.model or None,
-            changes=changes or None,
-            finished=finished,
-        )
-        if finished is None:
-            await conversation.tell(created, conversation.named(response.previous_response_id))
-        return created
+            heartbeats.heartbeat_soon(TOLD_WITHIN)
+            finished, most_tokens = None, create.options.max_output_tokens
+            if response.is_finished:
+                self.in_flight.ended(response.id)
+                record = unless_cut(record_of(response, conversation.keep), most_tokens, capabilities)
+                finished = await self._kept(record, create.save_whole_text)
+                await conversation.tell(finished, conversation.continued(response.previous_response_id))
+            else:
+                await cancel_if_orphaned(self.client, response.id)
+            created = CreatedResponse(
+                response_id=response.id,
+                status=response.status,
+                model=response.model or None,
+                changes=changes or None,
+                finished=finished,
+            )
+            if finished is None:
+                await conversation.tell(created, conversation.named(response.previous_response_id))
+            return created
 
     async def _create(self, request: CreateRequest, before_end: BeforeEnd) -> Response:
         capabilities = self.requests.capabilities

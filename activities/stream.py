@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from durable_responses.activities.claims import Claim
 from durable_responses.activities.clocks import steady
 from durable_responses.activities.conversations import ConversationTurn
-from durable_responses.activities.create import Sending
+from durable_responses.activities.create import TOLD_WITHIN, Sending
 from durable_responses.activities.cures import Cures
 from durable_responses.activities.failures import deadline_passed, lost_response
 from durable_responses.activities.gate import GateTurn
@@ -124,7 +124,7 @@ class StreamTurn:
                 send = partial(self.conversation.sent, cured)
                 events, self._changes = await self._sending.until_taken(send, heartbeats)
                 self._taken_at = self.now()
-                heartbeats.heartbeat()
+                heartbeats.heartbeat_soon(self._sent_at + TOLD_WITHIN - self._taken_at)
                 async for event in events:
                     self._take(event)
         except TimeoutError:

@@ -87,6 +87,45 @@ async def test_a_pulse_ends_with_its_activity_also_when_that_fails() -> None:
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.parametrize(("seconds", "heartbeats"), [(60, 0), (0, 1), (-1, 1)])
+async def test_a_heartbeat_that_says_what_the_result_says_is_left_out(seconds: float, heartbeats: int) -> None:
+    attempt = Attempt()
+
+    async def work() -> None:
+        async with Heartbeats(every=60) as pulse:
+            pulse.heartbeat_soon(seconds)
+
+    await within(attempt, work)
+    assert len(attempt.told) == heartbeats
+
+
+async def test_a_heartbeat_that_was_to_come_soon_comes_while_the_result_is_awaited() -> None:
+    attempt = Attempt()
+
+    async def work() -> None:
+        async with Heartbeats(every=60) as pulse:
+            pulse.heartbeat_soon(0.01)
+            await told(attempt, 1)
+
+    await within(attempt, work)
+    assert len(attempt.told) == 1
+
+
+async def test_a_heartbeat_that_was_to_come_soon_is_sent_when_the_activity_fails() -> None:
+    """Else the next attempt would not know of the response."""
+    attempt = Attempt()
+    known = HeartbeatDetails(phase=CreatePhase.CREATED, response_id="resp_1")
+
+    async def work() -> None:
+        async with Heartbeats(lambda: known, every=60) as pulse:
+            pulse.heartbeat_soon(60)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await within(attempt, work)
+    assert attempt.heartbeats == [known]
+
+
 async def test_a_heartbeat_without_news_has_no_details() -> None:
     """The details of an earlier heartbeat stay as they are on the server's side of a retry."""
     attempt = Attempt()

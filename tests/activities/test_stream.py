@@ -186,13 +186,17 @@ async def test_a_short_response_is_not_reported(emulated: ResponsesClient, repor
     assert reports.told == []
 
 
-async def test_its_heartbeats_say_what_a_retry_may_do(emulated: ResponsesClient) -> None:
-    """Being sent, then known by its id."""
+async def test_none_of_its_heartbeats_allows_another_create(emulated: ResponsesClient) -> None:
+    """One that is over at once sends none: its result says the same."""
     attempt = Attempt()
-    record = await stream(emulated, attempt)
-    phases = [heartbeat.phase for heartbeat in attempt.heartbeats]
-    assert phases[0] is CreatePhase.POSTING
-    assert (phases[-1], attempt.heartbeats[-1].response_id) == (CreatePhase.CREATED, record.id)
+    await stream(emulated, attempt)
+    assert all(heartbeat.phase is CreatePhase.CREATED for heartbeat in attempt.heartbeats)
+
+
+async def test_its_heartbeat_names_it(emulated: ResponsesClient) -> None:
+    attempt = Attempt()
+    record = await stream(emulated, attempt, asks("write?words=20&seconds=1"))
+    assert (attempt.heartbeats[0].phase, attempt.heartbeats[0].response_id) == (CreatePhase.CREATED, record.id)
 
 
 # --- broken before the end ---------------------------------------------------------------------------------------
