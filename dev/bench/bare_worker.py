@@ -15,7 +15,9 @@ async def serve(settings: Settings) -> None:
     client = await connect(settings)
     activity_queues = [TaskQueue.CREATE, TaskQueue.WAITING, TaskQueue.TOOLS]
     await asyncio.gather(
-        Worker(client, task_queue=settings.task_queue, workflows=[BareWorkflow, WaitingWorkflow]).run(),
+        Worker(
+            client, task_queue=settings.task_queue, workflows=[BareWorkflow, WaitingWorkflow], activities=[nothing]
+        ).run(),
         *(
             Worker(client, task_queue=queue.under(settings.task_queue), activities=[nothing]).run()
             for queue in activity_queues

@@ -13,12 +13,13 @@ from dev.bench.command import run
 from dev.bench.plain import model_seconds
 from dev.bench.stack import OF_A_BACKGROUND_ITERATION, OF_A_STREAM_ITERATION, Stack, cpu_seconds, iterations_of
 from dev.bench.table import Row, Table, Target, milliseconds
-from dev.bench.timeline import events_of, scheduled_on
+from dev.bench.timeline import activities_scheduled, creates_scheduled, events_of
 from durable_responses.activities.messages import Transport
 from durable_responses.workflows.contract import TaskQueue, TransportChoice
 from tests.support.processes import WorkerProcess
 
 LARGEST_RATIO = 1.2
+LARGEST_RATIO_TO_EAGER = 1.3
 LARGEST_CPU = 25  # milliseconds
 
 
@@ -51,46 +52,50 @@ class Iterations:
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    async def take(self, handle: WorkflowHandle[Any, Any], worker: WorkerProcess, iterations: int) -> None:
-        """Follow a run that has just been started to its end."""
+    async def take(
+        self, handle: WorkflowHandle[Any, Any], worker: WorkerProcess, iterations: int, each: int | None = None
+    ) -> None:
+        """Follow a run that has just been started to its end; a bare one has so many activities in each iteration."""
         before = cpu_seconds(worker)
         await handle.result()
         self.cpu.append((cpu_seconds(worker) - before) / (iterations + 1))  # the answer is one more
-        self.seconds += [
-            later - earlier for earlier, later in pairwise(scheduled_on(TaskQueue.CREATE, await events_of(handle)))
-        ]
+        events = await events_of(handle)
+        starts = activities_scheduled(events)[::each] if each else creates_scheduled(events)
+        self.seconds += [later - earlier for earlier, later in pairwise(starts)]
 
 
 async def measure(quick: bool) -> Table:
     rounds = 1 if quick else 6
     bare, ours = defaultdict[Kind, Iterations](Iterations), defaultdict[Kind, Iterations](Iterations)
+    eager = defaultdict[Kind, Iterations](Iterations)
     model = defaultdict[Kind, list[float]](list)
     async with Stack.up() as stack:
         worker, bare_worker = await stack.worker(), await stack.bare_worker()
         for number in range(rounds + 1):
             for kind in KINDS:
-                await bare[kind].take(
-                    await stack.start_bare(kind.iterations, kind.queues), bare_worker, kind.iterations
-                )
-                handle = await stack.start(kind.scenario, TransportChoice(kind.transport))
-                await ours[kind].take(handle, worker, kind.iterations)
+                for measured, queues in ((bare, kind.queues), (eager, [TaskQueue.AGENTS] * len(kind.queues))):
+                    handle = await stack.start_bare(kind.iterations, queues)
+                    await measured[kind].take(handle, bare_worker, kind.iterations, len(queues))
+                run_of_ours = await stack.start(kind.scenario, TransportChoice(kind.transport))
+                await ours[kind].take(run_of_ours, worker, kind.iterations)
                 model[kind] += await model_seconds(stack.emulator.base_url, kind.scenario, kind.transport)
             if number == 0:  # everything was loaded for the first time
-                for measured in (bare, ours, model):
-                    measured.clear()
+                for loaded in (bare, eager, ours, model):
+                    loaded.clear()
     table = Table("(a) Overhead of an iteration with a tool, and CPU of the worker")
     for kind in KINDS:
-        table.rows += _rows(kind, ours[kind], bare[kind], median(model[kind]))
+        table.rows += _rows(kind, ours[kind], bare[kind], eager[kind], median(model[kind]))
     table.notes.append(
         f"Medians of {rounds} runs of 30 iterations (10 with the slower model), one run at a time. Overhead: an"
         " iteration, less what the provider takes for the same conversation with a plain loop; the tool is empty."
-        " Yardstick: an iteration of as many empty activities."
+        " Yardstick: an iteration of as many empty activities, on the queues of ours, or all on the queue of the run,"
+        " where they are started eagerly."
     )
     return table
 
 
-def _rows(kind: Kind, ours: Iterations, bare: Iterations, model: float) -> list[Row]:
-    overhead, yardstick = median(ours.seconds) - model, median(bare.seconds)
+def _rows(kind: Kind, ours: Iterations, bare: Iterations, eager: Iterations, model: float) -> list[Row]:
+    overhead, yardstick, own_queue = median(ours.seconds) - model, median(bare.seconds), median(eager.seconds)
     cpu, bare_cpu = median(ours.cpu), median(bare.cpu)
     ratio = overhead / yardstick
     return [
@@ -100,6 +105,13 @@ def _rows(kind: Kind, ours: Iterations, bare: Iterations, model: float) -> list[
             f"{milliseconds(yardstick)} ({len(kind.queues)} empty activities)",
             ratio,
             Target(ratio, LARGEST_RATIO, "×"),
+        ),
+        Row(
+            f"{kind.name}: the same overhead, beside activities that are all started eagerly",
+            milliseconds(overhead),
+            f"{milliseconds(own_queue)} ({len(kind.queues)} empty activities)",
+            overhead / own_queue,
+            Target(overhead / own_queue, LARGEST_RATIO_TO_EAGER, "×"),
         ),
         Row(
             f"{kind.name}: CPU of the worker",

@@ -7,7 +7,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
 
-from durable_responses.workflows.contract import TaskQueue
+from durable_responses.activities.messages import TRANSPORT_OF_ACTIVITY
 
 
 async def events_of(run: WorkflowHandle[Any, Any]) -> list[HistoryEvent]:
@@ -15,14 +15,21 @@ async def events_of(run: WorkflowHandle[Any, Any]) -> list[HistoryEvent]:
     return list((await run.fetch_history()).events)
 
 
-def scheduled_on(queue: TaskQueue, events: Sequence[HistoryEvent]) -> list[float]:
-    """When activities were scheduled on a queue of any deployment; seconds since the epoch."""
-    end = queue.under("")
+def creates_scheduled(events: Sequence[HistoryEvent]) -> list[float]:
+    """When the creates of an agent run were scheduled; seconds since the epoch."""
+    return [at for kind, at in _scheduled(events) if kind in TRANSPORT_OF_ACTIVITY]
+
+
+def activities_scheduled(events: Sequence[HistoryEvent]) -> list[float]:
+    """When activities of any kind were scheduled; seconds since the epoch."""
+    return [at for _, at in _scheduled(events)]
+
+
+def _scheduled(events: Sequence[HistoryEvent]) -> list[tuple[str, float]]:
     return [
-        second_of(event)
+        (event.activity_task_scheduled_event_attributes.activity_type.name, second_of(event))
         for event in events
-        if event.activity_task_scheduled_event_attributes.task_queue.name.endswith(end)
-        and event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
 
 
