@@ -23,6 +23,7 @@ from durable_responses.activities.inputs import InputError, opening_input, works
 from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
 from durable_responses.activities.tools import definitions
 from durable_responses.capabilities import Capabilities
+from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import NotFound, ResponsesError
 from durable_responses.responses_api.models import (
@@ -140,7 +141,8 @@ class RequestBuilder:
         try:
             offered = definitions(self.registry, options.tools)
         except UnknownToolError as error:
-            raise invalid_input(InputError("tools", str(error))) from None
+            near = did_you_mean(error.names[0], error.known) if len(error.names) == 1 else ""
+            raise invalid_input(InputError("tools", f"{error}{near}")) from None
         own = [FunctionTool(**tool.model_dump(exclude={"task_queue", "effect"})) for tool in options.caller_tools or []]
         if twice := sorted({tool.name for tool in offered} & {tool.name for tool in own}):
             problem = f"the worker has a tool of this name, too: {', '.join(twice)}"

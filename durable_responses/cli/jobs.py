@@ -43,9 +43,10 @@ async def show(
     web_ui, now = connection.web_ui(job_id), datetime.now(UTC)
     if output.as_json:
         from durable_responses.cli.reports import JobReport
+        from durable_responses.cli.screen import continued_by
 
         report = JobReport.of(view, web_ui)
-        output.object(JobStory(job=report, result=view.result, **dict(story)))
+        output.object(JobStory(job=report, result=view.result, continues=continued_by(view), **dict(story)))
     elif markdown:
         output.answer(markdown_of(view, story, now))
     else:
@@ -131,5 +132,5 @@ def _show_list(views: "list[JobView]", connection: Connection, output: Output) -
         sys.stdout.writelines(f"{row_of(view, now)}\n" for view in views)
     waiting = [view for view in views if not view.is_closed and not view.worker_running and view.absent_build is None]
     if waiting:
-        complain(no_worker(waiting[0].worker_seen_at, now))
+        complain(no_worker(waiting[0], now))
     return None

@@ -16,6 +16,7 @@ from durable_responses.cli.questions import asked_in_short, asked_lines, open_re
 from durable_responses.cli.times import age, counted, duration
 from durable_responses.jobs.continuing import MEMO_CONTINUES
 from durable_responses.jobs.job_view import JobView, Source
+from durable_responses.jobs.starting import MEMO_PROJECT
 from durable_responses.shown_text import shown, shown_on_one_line
 from durable_responses.workflows.contract import (
     AgentError,
@@ -115,7 +116,7 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     elif view.absent_build is not None:
         told["worker"] = absent_build(view.absent_build, view.job_id)
     elif not view.worker_running and not view.is_closed:
-        told["worker"] = no_worker(view.worker_seen_at, now)
+        told["worker"] = no_worker(view, now)
     if view.state.cancel_requested and not view.state.status.is_final:
         told["cancel"] = "Cancel requested."
     if view.paused:
@@ -135,26 +136,33 @@ def absent_build(build: str, job_id: str) -> str:
     """That the run is pinned to a build of which no worker is running, and what to do."""
     return shown(
         f"The run is pinned to build {build}, of which no worker is running. Start one, or let the run move: "
-        f"`temporal workflow update-options --workflow-id {job_id} --versioning-override-behavior auto_upgrade`."
+        f"`durable-responses temporal workflow update-options --workflow-id {job_id} "
+        "--versioning-override-behavior auto_upgrade`."
     )
 
 
 def paused(activities: Sequence[str], job_id: str) -> str:
     """That an operator has paused activities of the run, and what to do."""
     return shown(
-        f"Paused by an operator: {', '.join(activities)}. To resume, use `temporal activity unpause`; "
-        f"`temporal workflow describe --workflow-id {job_id}` tells the activity's id."
+        f"Paused by an operator: {', '.join(activities)}. "
+        "To resume, use `durable-responses temporal activity unpause`; "
+        f"`durable-responses temporal workflow describe --workflow-id {job_id}` tells the activity's id."
     )
 
 
-def no_worker(seen_at: datetime | None, now: datetime) -> str:
-    """That no worker is running, and how certain that is."""
-    if seen_at is None or now - seen_at > _FRESH:
+def no_worker(view: JobView, now: datetime) -> str:
+    """That no worker is running, how certain that is, and what to do."""
+    seen_at = view.worker_seen_at
+    if seen_at is not None and now - seen_at <= _FRESH:
+        seconds = max(int((now - seen_at).total_seconds()), 0)
+        return f"No worker is running, or it is not responding (last seen {seconds} s ago). The run is safe."
+    if MEMO_PROJECT not in view.memo:
         return (
             "No worker is running. To resume the run, start one: `durable-responses up` or `durable-responses worker`."
         )
-    seconds = max(int((now - seen_at).total_seconds()), 0)
-    return f"No worker is running, or it is not responding (last seen {seconds} s ago). The run is safe."
+    # Only there are its settings: a worker that is started elsewhere is another project's. `watch` names the folder.
+    watch = f"durable-responses watch {shlex.quote(view.job_id)}"
+    return shown(f"No worker is running. To resume the run, type `{watch}` in the folder of its project.")
 
 
 # --- one job, in plain lines -------------------------------------------------------------------------------------
@@ -237,9 +245,15 @@ def ids_of(view: JobView, web_ui: str | None) -> list[Text]:
     # Without a sign between them: where they stand on two lines, it would be left over at the end of the first.
     ids = "  ".join(filter(None, [view.job_id, view.state.response_id]))
     lines = [Text(shown(ids), style="dim")]
-    if isinstance(before := view.memo.get(MEMO_CONTINUES), str):
+    if before := continued_by(view):
         lines.insert(0, Text(shown(f"continues {before}"), style="dim", overflow="fold"))
     return [*lines, Text(web_ui, style=f"dim link {web_ui}", overflow="fold")] if web_ui else lines
+
+
+def continued_by(view: JobView) -> str | None:
+    """The job that this one continues, if it does."""
+    before = view.memo.get(MEMO_CONTINUES)
+    return before if isinstance(before, str) else None
 
 
 def ways_on(view: JobView) -> list[Text]:

@@ -11,6 +11,7 @@ from durable_responses.cli.questions import outcome_line, requests_of
 from durable_responses.cli.reports import JobReport
 from durable_responses.cli.screen import (
     call_line,
+    continued_by,
     head_of,
     ids_of,
     notices,
@@ -30,13 +31,14 @@ _LONG_WAIT = 1.0  # seconds: shorter ones are not worth a word
 
 
 class JobStory(BaseModel):
-    """`show --json`: the state of a job, its result once it has ended, and all of its steps in order."""
+    """`show --json`: the state of a job, its result once it has ended, all of its steps in order; what it continues."""
 
     job: JobReport
     request: AgentInput | None
     result: AgentResult | None
     steps: list[ResponseStep | CallStep]
     is_whole: bool
+    continues: str | None = None
 
 
 def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> list[Text]:
@@ -67,6 +69,8 @@ def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> 
 def markdown_of(view: JobView, story: Story, now: datetime) -> str:
     """All steps as a Markdown document, with every text in full."""
     parts = [f"# {view.job_id}", head_of(view, now)[0].plain, shown(_task_of(view, story))]
+    if before := continued_by(view):
+        parts.append(shown(f"Continues {before}."))
     if not story.is_whole:
         parts.append(_BEGINNING_IS_GONE)
     parts.append(notices(view, now).get("changes", ""))

@@ -210,6 +210,12 @@ async def test_an_unknown_tool_is_refused_by_name(api: ResponsesClient) -> None:
     assert failure.message.startswith("tools: There is no tool named 'whisper'")
 
 
+async def test_an_unknown_tool_names_the_nearest_right_one(api: ResponsesClient) -> None:
+    failure = await refusal(api, first().model_copy(update={"options": ModelOptions(tools=["ad"])}))
+    assert failure.message.startswith("tools: There is no tool named 'ad'; available tools: ")
+    assert failure.message.endswith(" Did you mean 'add'?")
+
+
 async def test_a_file_outside_the_root_is_refused_by_its_field(api: ResponsesClient, tmp_path: Path) -> None:
     """A24: the worker checks against its own roots."""
     failure = await refusal(api, first(files=[InputFile(path="../secret.txt")]), tmp_path)

@@ -17,7 +17,9 @@ async def test_a_completed_run_is_continued_with_its_options_as_a_run_of_its_own
     shown = (await shell.run("show", done.json["job_id"], "--json")).json
     assert shown["request"]["previous_response_id"] == first.json["response_id"]
     assert (shown["request"]["tenant"], shown["request"]["reasoning_effort"]) == ("acme", "high")
+    assert shown["continues"] == first.json["job_id"]
     assert f"continues {first.json['job_id']}" in (await shell.run("show", done.json["job_id"])).out
+    assert f"Continues {first.json['job_id']}." in (await shell.run("show", done.json["job_id"], "--markdown")).out
 
 
 async def test_the_newest_run_is_continued_with_what_a_pipe_says(shell: Shell) -> None:

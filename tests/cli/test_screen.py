@@ -43,7 +43,7 @@ NOW = BEGAN + timedelta(seconds=41)
 LINK = "http://127.0.0.1:8233/namespaces/default/workflows/agent-1"
 
 
-_OF_THE_VIEW = {"result", "source", "worker_running", "worker_seen_at", "task_attempt", "summary", "last_sign"}
+_OF_THE_VIEW = {"result", "source", "worker_running", "worker_seen_at", "task_attempt", "summary", "last_sign", "memo"}
 
 
 def view_of(**fields: Any) -> JobView:
@@ -150,6 +150,14 @@ def test_the_end_of_a_run_has_its_reason(result: AgentResult, status: str) -> No
 def test_without_a_worker_it_says_how_sure_that_is(seen_at: datetime | None, sentence: str) -> None:
     view = view_of(worker_running=False, worker_seen_at=seen_at, source=Source.SERVER)
     assert notices(view, NOW)["worker"].startswith(sentence)
+
+
+def test_without_a_worker_of_its_project_it_says_where_what_is_to_be_typed() -> None:
+    view = view_of(worker_running=False, source=Source.SERVER, memo={"project": "garden-360a934a"})
+    told = (
+        "No worker is running. To resume the run, type `durable-responses watch agent-1` in the folder of its project."
+    )
+    assert notices(view, NOW)["worker"] == told
 
 
 def test_without_a_worker_nothing_is_said_of_its_slots() -> None:
