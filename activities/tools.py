@@ -105,9 +105,9 @@ class ToolActivities:
             return _failed(call, f"{call.name} did not run: it is not the call that was approved.")
         if not self._has_rules(call.approvals):
             return None
-        decision = await asyncio.to_thread(
-            self._decision, CallToDecide(name=call.name, arguments=call.arguments), call.allowed, call.approvals
-        )
+        asked = CallToDecide(name=call.name, arguments=call.arguments)
+        async with Heartbeats(lambda: None, HEARTBEAT_SECONDS):
+            decision = await asyncio.to_thread(self._decision, asked, call.allowed, call.approvals)
         if decision.output is not None:
             return ToolResult(call_id=call.call_id, output=decision.output, outcome=ToolOutcome.FAILED)
         if decision.action is Action.ASK and call.approved is None:

@@ -61,24 +61,17 @@ def verdict(rules: Rules, tool: str, place: str) -> str:
     return "allow" if rules["default"] == "ask" and tool == "look" else str(rules["default"])
 
 
-actions = st.sampled_from(STRICTNESS)
-rules_of = st.fixed_dictionaries(
-    {
-        "rules": st.lists(
-            st.one_of(
-                st.fixed_dictionaries({"tool": st.sampled_from(list(EFFECTS)), "action": actions}),
-                st.fixed_dictionaries({"effect": st.sampled_from(list(EFFECTS.values())), "action": actions}),
-            ),
-            max_size=3,
-        ),
-        "default": actions,
-    }
-)
+def rules_with(actions: "st.SearchStrategy[str]") -> "st.SearchStrategy[Rules]":
+    by_tool = st.fixed_dictionaries({"tool": st.sampled_from(list(EFFECTS)), "action": actions})
+    by_effect = st.fixed_dictionaries({"effect": st.sampled_from(list(EFFECTS.values())), "action": actions})
+    return st.fixed_dictionaries({"rules": st.lists(st.one_of(by_tool, by_effect), max_size=3), "default": actions})
+
+
 plans = st.builds(
     Plan,
     tools=st.lists(st.sampled_from(list(EFFECTS)), min_size=3, max_size=4),
-    rules=rules_of,
-    answers=st.lists(st.sampled_from(["allow", "deny", "not like that"]), min_size=4, max_size=4),
+    rules=rules_with(st.sampled_from([*STRICTNESS, "ask", "ask"])),
+    answers=st.lists(st.sampled_from(["allow", "allow", "deny", "not like that"]), min_size=4, max_size=4),
 )
 kills = st.builds(Kill, run=st.integers(0, 3), events=st.integers(2, EVENTS), stricter=st.booleans())
 
@@ -160,7 +153,11 @@ def test_no_call_runs_without_the_answer_that_its_rule_asks_for(tmp_path: Path) 
         suppress_health_check=list(HealthCheck),
         derandomize=True,
     )
-    @given(st.lists(plans, min_size=4, max_size=4), rules_of, st.lists(kills, min_size=2, max_size=3))
+    @given(
+        st.lists(plans, min_size=4, max_size=4),
+        rules_with(st.sampled_from(["allow", "ask"])),
+        st.lists(kills, min_size=2, max_size=3),
+    )
     def example(planned: list[Plan], of_the_worker: Rules, killed: list[Kill]) -> None:
         async def run() -> None:
             folder = tmp_path / f"example-{next(count)}"

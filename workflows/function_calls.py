@@ -233,7 +233,8 @@ class FunctionCalls:
     async def _decisions(self, places: list[_Place], left: timedelta | None) -> list[Decision | None]:
         """What the rules say of each call; None where there are no rules."""
         asked_about = [place for place in places if not self._is_question(place)]
-        has_rules = self.ledger.approvals or self.request.approvals is not None
+        of_the_run = self.request.approvals
+        has_rules = self.ledger.approvals or (of_the_run is not None and not of_the_run.allow_all)
         if not asked_about or not has_rules or not workflow.patched(_APPROVALS_PATCH):
             return [None for _ in places]
         try:

@@ -254,6 +254,7 @@ _STEPS = {
     **dict.fromkeys(TRANSPORT_OF_ACTIVITY, "the create"),
     ActivityName.AWAIT_RESPONSE: "the wait for the response",
     ActivityName.CALL_TOOL: "the function calls",
+    ActivityName.DECIDE_CALLS: "what the approval rules say of the function calls",
     ActivityName.CANCEL_RESPONSE: "the cancel",
     ActivityName.SAVE_ARTIFACT: "saving the result",
 }

@@ -22,6 +22,7 @@ from durable_responses.workflows.contract import (
     AgentState,
     AgentStatus,
     CallStatus,
+    IncompleteReason,
     InputRequest,
     InputRequestKind,
     InputRequestStatus,
@@ -177,6 +178,28 @@ async def test_an_approval_that_nobody_gives_in_time_is_denied(agents: Agents) -
     assert not written(agents)
 
 
+async def test_a_run_that_has_reached_its_deadline_ends_if_nobody_gives_it_more_time(agents: Agents) -> None:
+    fields: dict[str, Any] = {"deadline": 0.5, "on_deadline": "ask", "answer_within": 1}
+    result = await agents.run(AgentInput(task="Do it.", metadata={"scenario": "think?seconds=60"}, **fields))
+    assert (result.status, result.incomplete_reason) == (AgentStatus.INCOMPLETE, IncompleteReason.DEADLINE)
+    assert [(each.status, each.answer) for each in result.requests] == [(InputRequestStatus.EXPIRED, "stop")]
+
+
+async def test_a_run_without_rules_has_no_activity_about_them(agents: Agents) -> None:
+    run = await calling(agents, WRITE, approvals={"rules": [{"tool": "*", "action": "allow"}]})
+    await result_of(run)
+    events = (await run.fetch_history()).events
+    names = [event.activity_task_scheduled_event_attributes.activity_type.name for event in events]
+    assert ("call_tool" in names, "decide_calls" in names) == (True, False)
+
+
+async def test_a_tool_of_the_model_that_asks_is_not_another_one(agents: Agents) -> None:
+    own = {"name": "ask_owner", "parameters": {"type": "object"}, "task_queue": "q"}
+    result = await agents.run({"task": "Do it.", "allow_questions": True, "caller_tools": [own]})
+    assert result.error is not None
+    assert "no tool may be called ask_owner" in result.error.message
+
+
 # --- the rules of a worker ---------------------------------------------------------------------------------------
 
 
@@ -184,13 +207,14 @@ def with_rules(settings: Settings, approvals: Any) -> Settings:
     return settings.model_copy(update={"approvals": Approvals.model_validate(approvals)})
 
 
+@pytest.mark.parametrize("transport", [TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET])
 async def test_the_rules_of_a_worker_hold_for_runs_that_bring_none(
-    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings, transport: TransportChoice
 ) -> None:
     settings = with_rules(settings, ASK_FOR_WRITES)
     async with working(client, provider, settings):
         agents = Agents(client, emulator, settings)
-        run = await calling(agents, WRITE)
+        run = await calling(agents, WRITE, transport=transport)
         await asked(run)
         assert not written(agents)
         await respond(run, "allow")
