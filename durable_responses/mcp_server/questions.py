@@ -22,6 +22,8 @@ ANSWER, WORDS, OTHER = "answer", "words", "other"
 MOST_KEYS = 15
 """Keys of one task. The last of them says where further questions are answered."""
 
+_SURELY_SHOWN = 100  # characters
+_MAY_BE_CUT = "This may be cut: gpt5_agent_poll shows the whole call."
 _MOST_TIMES = 9  # the SDK's client gives up after ten
 _TITLES = {Limit.MAX_ITERATIONS: f"New total of iterations, or {STOP}", Limit.DEADLINE: f"More seconds, or {STOP}"}
 _DENIALS: Mapping[InputRequestKind | None, Any] = {
@@ -76,9 +78,11 @@ def forms_of_task(view: JobView) -> dict[str, ElicitRequest]:
 def form_of(request: InputRequest, job_id: str, *, is_last: bool = False) -> ElicitRequest:
     """The form of a request."""
     parts = [request.not_taken, request.message, f"({request.id} of job {job_id})"]
+    if request.call is not None and len(request.message) > _SURELY_SHOWN:
+        parts.insert(0, _MAY_BE_CUT)
     if is_last:
         parts.append(next_steps.no_more_keys(job_id))
-    # One line each: Claude Code shows three, and then how many there are more.
+    # One line each: Claude Code shows three, each cut at the width of the terminal.
     message = shown("\n".join(filter(None, parts)))
     return ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=_schema_of(request)))
 
@@ -93,7 +97,7 @@ def _schema_of(request: InputRequest) -> dict[str, Any]:
     else:
         answer["minLength"] = 1
     if request.kind is InputRequestKind.APPROVAL:
-        fields[WORDS] = {"type": "string", "title": "What the model is told with it"}
+        fields[WORDS] = {"type": "string", "title": "Words to the model"}
     elif request.kind is InputRequestKind.QUESTION and request.choices:
         fields[OTHER] = {"type": "string", "title": "Or another answer"}
         required = []

@@ -20,6 +20,7 @@ from durable_responses.mcp_server.tasks import TaskStatus, task_of
 from durable_responses.workflows.contract import (
     AgentState,
     AgentStatus,
+    CallToApprove,
     InputRequest,
     InputRequestKind,
     InputRequestStatus,
@@ -83,6 +84,23 @@ def test_a_form_does_not_change_with_the_time() -> None:
     assert forms_of(view(changed)) == forms_of(view(refusal()))
     task = task_of(view(changed))
     assert "goes on by itself at 2026-11-29 13:00:00Z" in task.status_message
+
+
+@pytest.mark.parametrize(("content", "is_long"), [("wet", False), ("wet " * 100, True)])
+def test_a_call_that_a_client_may_cut_says_so_before_it_is_shown(content: str, is_long: bool) -> None:
+    """Claude Code shows three lines of a form, each cut at the width of the terminal."""
+    call = CallToApprove(call_id="c", name="write_file", arguments=f'"{content}"', size=len(content) + 2, hash="h")
+    asked = InputRequest(
+        id="approval-1",
+        kind=InputRequestKind.APPROVAL,
+        message=f"The model wants to call write_file with {content}",
+        choices=["allow", "deny"],
+        call=call,
+        opened_at=NOW,
+    )
+    [form] = forms_of(view(asked)).values()
+    first, *_ = form.model_dump(by_alias=True)["params"]["message"].splitlines()
+    assert (first == "This may be cut: gpt5_agent_poll shows the whole call.") is is_long
 
 
 def test_a_question_that_is_asked_again_says_why_under_a_new_key() -> None:
