@@ -51,6 +51,7 @@ _RECORDS = "it writes a history into the checkout; tests/workflows/test_replay.p
 _LANE = "it needs packages of npm, Go or Maven; tests/clients_lane.py runs it"
 _VERSIONED = "it needs a worker that is deployed with a version; tests/test_deploys.py does it with one"
 _README = "tests/test_readme.py types these one after the other, on a run that thinks for long enough"
+_ANSWERS = "it needs a run that asks; tests/cli/test_answering.py types it on one"
 _TO_OPENAI = "it writes a key into a file, which is typed by its owner"
 
 NOT_TYPED = {
@@ -78,6 +79,9 @@ NOT_TYPED = {
         r"make stack WORKERS=3": _SLOW,
     },
     "docs/failures.md": {r"temporal workflow reset --type LastWorkflowTask": _FRAGMENT},
+    "docs/input-requests.md": {
+        r"(echo 20 \| )?durable-responses respond .*|temporal workflow (update|signal) .*": _ANSWERS
+    },
     "docs/mcp.md": {r"claude .*": _CLAUDE},
     "docs/observability.md": {
         r"pip install .*": _NETWORK,

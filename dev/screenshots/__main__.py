@@ -22,7 +22,7 @@ _PROGRAMS = Path(sys.executable).parent
 _COLUMNS_OF_TERMINAL, _ROWS = 100, 28
 _COMMAND = 'durable-responses run "What is still open before Fernwick 2.0 can ship?" --effort high'
 _ASKING_COMMAND = f'durable-responses run "Plan the next release of Fernwick." --model scenario:{ASKS.name}'
-_REPLIES = {"Enter alone leaves it open: ": "1"}
+_REPLIES = {"Enter alone leaves it open:": "1"}
 _COLUMNS = ["Status", "Workflow ID", "AgentStatus", "AgentModel", "AgentIteration", "AgentTenant", "Start"]
 
 
@@ -51,7 +51,12 @@ async def _main(folder: Path) -> None:
 
 async def _record(folder: Path, state: Path) -> None:
     """Runs on a terminal, from the command to the answer, for pages that are light and for such that are dark."""
-    variables = {"AGENT_STATE_FOLDER": str(state), "PATH": f"{_PROGRAMS}:{child_environment()['PATH']}"}
+    # Who answers is shown.
+    variables = {
+        "AGENT_STATE_FOLDER": str(state),
+        "LOGNAME": "ada",
+        "PATH": f"{_PROGRAMS}:{child_environment()['PATH']}",
+    }
     async with terminal(_COLUMNS_OF_TERMINAL, _ROWS, Path.cwd(), variables) as shell:
         recorded = {"panel": await shell.type(_COMMAND)}
     async with terminal(_COLUMNS_OF_TERMINAL, _ROWS, Path.cwd(), variables) as shell:
@@ -80,7 +85,7 @@ async def _take_all(page: Page, stack: StackFile, jobs: Jobs, folder: Path) -> N
     _save(folder, "user-metadata.png", await page.take(1010))
     await page.show(f"{asking}/user-metadata", "Current Details")
     await page.wait_until("document.querySelectorAll('iframe').length >= 3")
-    _save(folder, "question.png", await page.take(1200))
+    _save(folder, "question.png", await page.take(1030))
     await page.show(f"{writing}/pending-activities", "await_response")
     await page.wait_for("preview")
     # A worker's identity names its machine, which is nobody's business.

@@ -5,9 +5,11 @@ import re
 import pytest
 
 from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.emulator.model.scenarios import Scenario
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.workflows.contract import AgentStatus, InputRequest
 from tests.support.runs import until
-from tests.support.shell import COMPLETED, INCOMPLETE, LEFT, USAGE, Shell, ended
+from tests.support.shell import COMPLETED, INCOMPLETE, LEFT, USAGE, Shell, ended, scenario
 from tests.support.terminal import CTRL_C
 
 CALLS = 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'
@@ -25,6 +27,16 @@ async def refused(shell: Shell, times: int = 1) -> str:
     """A run that the provider refuses to go on with."""
     await shell.control.add_fault(Fault(operation=Operation.CREATE, effect=QUOTA, skip=1, times=times))
     job_id = await shell.start(CALLS)
+    await asked(shell, job_id)
+    return job_id
+
+
+async def questioned(shell: Shell, **fields: object) -> str:
+    """A run whose model asks its owner something, and tells the answer."""
+    step = FunctionCallStep(name="ask_owner", arguments={"question": "Which plan?", **fields})
+    script = [Script(output=[step]), Script(output=[Text(text="Thank you.")])]
+    await shell.control.add_scenario(Scenario(name="asks", responses=script))
+    job_id = await shell.start("asks", allow_questions=True)
     await asked(shell, job_id)
     return job_id
 
@@ -216,6 +228,50 @@ async def test_a_pipe_is_told_what_to_type_and_waits_on(shell: Shell) -> None:
     await shell.jobs.respond(job_id, None, "retry", "Ada")
     done = await ended(watching)
     assert (done.code, "refusal-1: answered retry by Ada" in done.err) == (COMPLETED, True)
+
+
+async def test_a_choice_is_made_by_its_number(shell: Shell) -> None:
+    job_id = await questioned(shell, choices=["the old one", "the new one"])
+    async with shell.on_terminal("watch", job_id) as terminal:
+        await terminal.drawn("  2  the new one")
+        await terminal.drawn("Type 1 to 2, or an answer in your own words; e opens your editor.")
+        terminal.press("2\n")
+        assert await terminal.ended() == COMPLETED
+    assert [request.answer for request in await requests(shell, job_id)] == ["the new one"]
+
+
+async def test_a_long_answer_is_written_in_an_editor(shell: Shell) -> None:
+    job_id = await questioned(shell)
+    terminal = shell.on_terminal("watch", job_id)
+    terminal.env["VISUAL"] = (
+        """sh -c 'grep -q "# Which plan" "$0" && printf "The old one.\\n\\n# For now.\\n" > "$0"'"""
+    )
+    async with terminal:
+        await terminal.drawn("e opens your editor. Enter alone leaves it open: ")
+        terminal.press("e\n")
+        assert await terminal.ended() == COMPLETED
+    assert [request.answer for request in await requests(shell, job_id)] == ["The old one.\n\n# For now."]
+
+
+async def test_an_editor_that_fails_is_told_and_the_question_asked_again(shell: Shell) -> None:
+    job_id = await questioned(shell)
+    terminal = shell.on_terminal("watch", job_id)
+    terminal.env["VISUAL"] = "no-such-editor"
+    async with terminal:
+        await terminal.drawn("Enter alone leaves it open: ")
+        terminal.press("e\n")
+        await terminal.drawn("The editor failed")
+        await terminal.drawn("Enter alone leaves it open: ", times=2)
+        terminal.press("The old one.\n")
+        assert await terminal.ended() == COMPLETED
+
+
+async def test_a_model_may_ask_where_a_terminal_follows_the_run_and_not_otherwise(shell: Shell) -> None:
+    done = await shell.run("run", "Say this.", *scenario("echo"), "--json")
+    assert not (await shell.jobs.request(done.json["job_id"])).allow_questions
+    async with shell.on_terminal("run", "Say this.", "--job-id", f"{done.json['job_id']}-2", *scenario("echo")) as run:
+        assert await run.ended() == COMPLETED
+    assert (await shell.jobs.request(f"{done.json['job_id']}-2")).allow_questions
 
 
 # --- what is shown -----------------------------------------------------------------------------------------------
