@@ -208,7 +208,13 @@ def place_of(error: ErrorDetails) -> str:
 
 def what_is_expected(error: ErrorDetails) -> str:
     """What would be taken in place of a value that pydantic refuses, in words for callers of any language."""
-    return _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    if expected := _EXPECTED.get(error["type"]):
+        return expected
+    said, given = error["msg"].removeprefix("Value error, "), error.get("input")
+    if error["type"] in ("enum", "literal_error") and isinstance(given, str):
+        near = get_close_matches(given[:_LONGEST_NAME].lower(), re.findall(r"'([^']*)'", said), n=1)
+        said += f" (did you mean {near[0]}?)" if near else ""
+    return said
 
 
 # pydantic speaks Python, callers speak JSON.

@@ -93,6 +93,7 @@ def test_every_argument_is_described(kind: type[ToolArguments]) -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "task is missing"),
+    ({"task": "Think.", "reasoning_effort": "hihg"}, "(did you mean high?)"),
     ({"task": ""}, "task: "),
     ({"task": " \n"}, "task: is blank"),
     ({"task": 5}, "task: "),

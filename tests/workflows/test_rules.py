@@ -144,6 +144,7 @@ def test_a_run_that_began_with_a_deadline_beyond_the_limit_keeps_one() -> None:
         ({"task": ["a"]}, "each a JSON object"),
         ({"task": "t", "transport": "pigeon"}, "transport: Input should be 'auto'"),
         ({"task": "t", "reasoning_effort": "huge"}, "reasoning_effort: Input should be 'none'"),
+        ({"task": "t", "reasoning_effort": "hihg"}, "'xhigh' or 'max' (did you mean high?)."),
         ({"task": "t", "max_iterations": 0}, "max_iterations: Input should be greater than or equal to 1"),
         ({"task": "t", "max_iterations": 1001}, "max_iterations: Input should be less than or equal to 1000"),
         ({"task": "t", "max_iterations": "many"}, "max_iterations: must be a whole number"),
