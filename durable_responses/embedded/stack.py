@@ -89,13 +89,9 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
     elif mine.mode is StackMode.PROJECT:
         mine = await start.ready(beside, StackMode.PROJECT)
         if await _is_outdated(mine, stack, settings, say):
-            await _check_tools(settings)
             await end_stack(beside)
             await _start_beside(start, beside)
     elif await _is_outdated(mine, stack, settings, say):
-        # Whatever is wrong here is found before what works is stopped.
-        prepare_workspace(settings, say)
-        await _check_tools(settings)
         if any(other.stack_lock.is_held for other in StateFolder.of_projects(settings)):
             await move(settings)
             await _start_beside(start, beside)
@@ -308,7 +304,7 @@ def _exit_code(pid: int) -> int | None:
 async def _is_outdated(mine: StackFile, stack: StackFile, settings: Settings, say: Say) -> bool:
     """Whether the worker of this project must be restarted because it was started with other settings.
 
-    Raises `StackError` where it cannot be used as it is, and must not be restarted.
+    Raises `StackError` where it cannot be used as it is, and must not be restarted, or would not start again.
     """
     wanted = settings.fingerprints()
     differing = [name for name in wanted if mine.settings.get(name) != wanted[name]]
@@ -324,13 +320,16 @@ async def _is_outdated(mine: StackFile, stack: StackFile, settings: Settings, sa
     is_idle = mine.mode is not StackMode.FOREGROUND and await _open_runs(mine, settings, stack) == 0
     if is_idle and forgotten:
         raise StackError(_unset(forgotten))
-    if is_idle:
-        say(f"The background stack was started with another {names}; restarting it.")
-        return True
-    if _MUST_FIT & set(differing):
+    if not is_idle and _MUST_FIT & set(differing):
         raise StackError(
             f"The running stack was started with another {names}: wait for its runs, or run `durable-responses down`."
         )
+    # Whatever is wrong here is found before what works is stopped, and before anybody is told that it will be.
+    await _check_tools(settings)
+    if is_idle:
+        prepare_workspace(settings, say)
+        say(f"The background stack was started with another {names}; restarting it.")
+        return True
     say(f"The running stack was started with another {names}; `durable-responses down` stops it, to use the new one.")
     return False
 

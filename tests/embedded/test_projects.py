@@ -200,6 +200,12 @@ async def test_a_mistake_in_one_project_stops_nothing_of_another_nor_of_its_own(
     for variables, told in mistakes[:3]:
         done = await machine.type("b", "run", "Say this.", *scenario("echo"), **variables)
         assert (done.code, told in done.err) == (UNAVAILABLE, True), done.err
+        assert "restarting it" not in done.err
+    assert machine.pids == working
+
+    # Nor is it left for later while a run is open.
+    done = await machine.type("a", "run", "Say this.", *scenario("echo"), AGENT_TOOL_MODULES="no_such_module")
+    assert (done.code, "no_such_module" in done.err) == (UNAVAILABLE, True), done.err
     assert machine.pids == working
 
 
