@@ -16,6 +16,7 @@ from pathlib import Path
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
     ArtifactFormat,
     FailureType,
@@ -54,7 +55,8 @@ class ArtifactActivities:
         """
         job_id = activity.info().workflow_id or ""
         try:
-            return await asyncio.to_thread(write_artifact, save, job_id, self._outputs)
+            async with Heartbeats():
+                return await asyncio.to_thread(write_artifact, save, job_id, self._outputs)
         except ArtifactError as error:
             raise _not_saved(str(error)) from error
         except OSError as error:

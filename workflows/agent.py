@@ -306,6 +306,7 @@ class AgentWorkflow:
                 summary="save the result",
                 start_to_close_timeout=timedelta(seconds=30),
                 schedule_to_close_timeout=timedelta(minutes=5),
+                heartbeat_timeout=timedelta(seconds=5),
                 retry_policy=_SAVE_RETRIES,
             )
             result.artifact_path = read(saved).path
