@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CREATE_PATIENCE = 120.0  # seconds
-TOLD_WITHIN = 0.1  # seconds from the POST: an id that came sooner waits for the result that holds it, too
+TOLD_WITHIN = 0.1  # seconds in which an id waits for the result that holds it, too
 _CUT_OFF = "the run ended before the provider answered, so the POST was cut off."
 _LOOK_AGAIN = 0.5
 _FIRST_DELAY = 0.5

@@ -124,7 +124,7 @@ class StreamTurn:
                 send = partial(self.conversation.sent, cured)
                 events, self._changes = await self._sending.until_taken(send, heartbeats)
                 self._taken_at = self.now()
-                heartbeats.heartbeat_soon(self._sent_at + TOLD_WITHIN - self._taken_at)
+                heartbeats.heartbeat_soon(TOLD_WITHIN)
                 async for event in events:
                     self._take(event)
         except TimeoutError:
