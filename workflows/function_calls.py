@@ -306,10 +306,10 @@ class FunctionCalls:
         call = place.call
         longest = min(_LONGEST_ARGUMENTS, _LARGEST_QUESTIONS // place.calls)
         because = f" {decision.reason.rstrip('.')}." if decision.reason else ""
+        said = cut(exact(cut(call.arguments, _LONGEST_IN_MESSAGE)), _LONGEST_IN_MESSAGE)
         return self.requests.open(
             InputRequestKind.APPROVAL,
-            f"The model wants to call {exact(call.name)} with {cut(exact(call.arguments), _LONGEST_IN_MESSAGE)}"
-            f"\nAnswer {ALLOW} or {DENY}.{because}",
+            f"The model wants to call {exact(call.name)} with {said}\nAnswer {ALLOW} or {DENY}.{because}",
             (ALLOW, DENY),
             call=CallToApprove(
                 call_id=call.call_id[:_LONGEST_ID],

@@ -129,6 +129,22 @@ async def test_each_call_is_asked_about_by_itself(agents: Agents) -> None:
     assert (written(agents, "a.txt"), written(agents, "b.txt")) == (False, True)
 
 
+async def test_many_calls_are_asked_about_at_once(agents: Agents) -> None:
+    """With arguments that a message cannot show whole."""
+    large = "\u202e" * 3_000
+    run = await calling(
+        agents, *[("write_file", {"path": f"{n}.txt", "content": large}) for n in range(20)], approvals="ask"
+    )
+    requests = await asked(run, 20)
+    assert all(request.call and request.call.size > 9_000 for request in requests)
+    assert "\u202e" not in requests[0].message
+    for request in requests:
+        await run.signal("respond", {"id": request.id, "answer": "allow" if request is requests[-1] else "deny"})
+    result = await result_of(run, 60)
+    assert (result.status, len(result.requests)) == (AgentStatus.COMPLETED, 20)
+    assert [each.name for each in agents.settings.workspace.iterdir()] == ["19.txt"]
+
+
 async def test_a_rule_may_deny_without_anybody_being_asked(agents: Agents) -> None:
     run = await calling(agents, WRITE, approvals=[{"tool": "write_file", "action": "deny", "reason": "Read only."}])
     assert (await result_of(run)).requests == []
