@@ -195,7 +195,9 @@ def unusable_input(*problems: str) -> ValueError:
 def _problem(error: ErrorDetails) -> str:
     field = place_of(error)
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(field, AgentInput.model_fields, n=1)
+        # `effort` is short for `reasoning_effort`, and near to `text_format`.
+        longer = [name for name in AgentInput.model_fields if name.endswith(f"_{field}")]
+        near = longer or get_close_matches(field, AgentInput.model_fields, n=1, cutoff=0.7)
         return f"{field} is not a field of AgentInput" + (f" (did you mean {near[0]}?)" if near else "")
     return f"{field}: {what_is_expected(error)}"
 
