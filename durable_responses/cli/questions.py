@@ -18,6 +18,7 @@ from durable_responses.workflows.contract import AgentState, AgentStatus, InputR
 from durable_responses.workflows.example_answers import SOME_TEXT, example_answers, takes_text
 
 _PANEL_LINES, _LONGEST_LINE = 6, 500
+_SHORT_PROMPT = 50
 _ID = re.compile(r"[a-z]+-[1-9][0-9]*")
 
 # --- what is open ------------------------------------------------------------------------------------------------
@@ -144,12 +145,13 @@ def prompt_of(request: InputRequest) -> str:
         offered = [*([number[request.limit]] if request.limit else []), *request.choices]
         told = f"Type {' or '.join(offered)}"
     elif _allows(request):
-        told = "y allows, n denies, other words deny and are told to the model; e opens your editor"
+        told = "y allows, n denies, other words deny and tell the model why; e: your editor"
     elif request.choices:
         told = f"Type 1 to {len(request.choices)}, or an answer in your own words; e opens your editor"
     else:
         told = "Type your answer; e opens your editor"
-    return f"{told}. Enter alone leaves it open: "
+    # What is too long for a narrow terminal would be broken inside a word.
+    return f"{told}.{' ' if len(told) < _SHORT_PROMPT else chr(10)}Enter alone leaves it open: "
 
 
 def choice_lines(request: InputRequest) -> list[Text]:

@@ -37,10 +37,13 @@ async def test_a_worker_is_alive_and_ready_once_it_serves_and_not_ready_without_
     port = free_port()
 
     async def is_ready() -> bool:
-        return (await ask(port, "/readyz")) == (200, {"polls": "ok", "provider": "ok", "key": "ok"})
+        return (await ask(port, "/readyz")) == (
+            200,
+            {"polls": "ok", "provider": "ok", "key": "ok", "input requests": "ok"},
+        )
 
     async def is_not_ready() -> bool:
-        return (await ask(port, "/readyz")) == (503, {"polls": "ok", "provider": "problem"})
+        return (await ask(port, "/readyz")) == (503, {"polls": "ok", "provider": "problem", "input requests": "ok"})
 
     async with worker_with_health(temporal, emulator_process.base_url, tmp_path, port):
         assert await ask(port, "/livez") == (200, {"alive": "ok"})
