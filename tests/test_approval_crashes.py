@@ -25,7 +25,7 @@ from tests.support.emulator_control import EmulatorProcess
 from tests.support.gated_tools import Gate
 from tests.support.processes import TemporalServer, WorkerProcess
 
-EXAMPLES = 2
+EXAMPLES = 3
 EFFECTS = {"look": "pure", "put": "idempotent", "send": "once"}
 STRICTNESS = ["allow", "ask", "deny"]
 EVENTS = 45
@@ -184,14 +184,15 @@ async def _example(
     deployment: Deployment, planned: Sequence[Plan], of_the_worker: Rules, killed: Sequence[Kill], tally: Tally
 ) -> None:
     deployment.open_gates()
-    worker = await deployment.worker(AGENT_APPROVALS=json.dumps(of_the_worker)).start(within=120)
+    workers: list[WorkerProcess] = []
     try:
         owners = [await _started(deployment, number, plan) for number, plan in enumerate(planned)]
         ends = [asyncio.create_task(owner.until_the_end()) for owner in owners]
-        worker = await _killed(deployment, worker, owners, of_the_worker, killed, tally)
+        await _killed(deployment, workers, owners, of_the_worker, killed, tally)
         statuses = await asyncio.wait_for(asyncio.gather(*ends), 200)
     finally:
-        worker.kill()
+        for worker in workers:
+            worker.kill()
     tally.runs += len(owners)
     assert statuses == [AgentStatus.COMPLETED] * len(owners)
     for owner in owners:
@@ -216,12 +217,13 @@ async def _started(deployment: Deployment, number: int, plan: Plan) -> Owner:
 
 async def _killed(
     deployment: Deployment,
-    worker: WorkerProcess,
+    workers: list[WorkerProcess],
     owners: Sequence[Owner],
     of_the_worker: Rules,
     killed: Sequence[Kill],
     tally: Tally,
-) -> WorkerProcess:
+) -> None:
+    await _work(deployment, workers, of_the_worker)
     for kill in killed:
 
         async def has_come_so_far(kill: Kill = kill, run: Run = owners[kill.run].run) -> bool:
@@ -229,11 +231,15 @@ async def _killed(
             return described.close_time is not None or described.history_length >= kill.events
 
         await until(has_come_so_far, seconds=120)
-        worker.kill()
+        workers[-1].kill()
         tally.kills += 1
         rules = {**of_the_worker, "default": "deny"} if kill.stricter else of_the_worker
-        worker = await deployment.worker(AGENT_APPROVALS=json.dumps(rules)).start(within=120)
-    return worker
+        await _work(deployment, workers, rules)
+
+
+async def _work(deployment: Deployment, workers: list[WorkerProcess], rules: Rules) -> None:
+    workers.append(deployment.worker(AGENT_APPROVALS=json.dumps(rules)))
+    await workers[-1].start(within=120)
 
 
 def _judge(owner: Owner, of_the_worker: Rules, tally: Tally) -> None:
