@@ -1,7 +1,7 @@
 """Which project has which task queue: written down, so that its open runs are taken up by its own worker again.
 
 The usual queue, `agents`, is for programs that know no projects: it belongs to the first project, until that has ended
-without an open run. Every other project has one of its own.
+without an open run, or its folder is gone. Every other project has one of its own.
 """
 
 import asyncio
@@ -63,7 +63,9 @@ def _queue_for(project: Project, settings: Settings, known: Projects) -> str:
     record = known.projects.get(project.name)
     if record is not None and record.task_queue in (TaskQueue.AGENTS, project.own_queue):
         return record.task_queue
-    return project.own_queue if known.owner_of(TaskQueue.AGENTS) else TaskQueue.AGENTS.value
+    usual = known.projects.get(known.owner_of(TaskQueue.AGENTS) or "")
+    # The worker of a project whose folder is gone can never come back.
+    return project.own_queue if usual is not None and usual.folder.is_dir() else TaskQueue.AGENTS.value
 
 
 @asynccontextmanager

@@ -53,6 +53,13 @@ async def test_a_queue_that_was_given_up_goes_to_the_next_new_project(state: Pat
     assert await claim(first) == Project.of(first).own_queue
 
 
+async def test_the_queue_of_a_project_whose_folder_is_gone_goes_to_the_next_new_one(state: Path) -> None:
+    """After a kill -9 nobody has given it up."""
+    await claim(project(state, "a"))
+    (state.parent / "a").rmdir()
+    assert await claim(project(state, "b")) == TaskQueue.AGENTS
+
+
 async def test_a_project_that_moves_leaves_the_usual_queue_to_others(state: Path) -> None:
     first = project(state, "a")
     await claim(first)
