@@ -216,8 +216,8 @@ class AgentWorkflow:
         state = self._ledger.state
         asked = self._requests.open(
             InputRequestKind.LIMIT,
-            f"The run has had its {state.iteration} iterations, and the model asks for more calls. Answer the total "
-            f"that it may have, or {STOP}.",
+            f"The run has had all iterations that it may have ({state.iteration}), and the model asks for more calls. "
+            f"Answer the total that it may have, or {STOP}.",
             (STOP,),
             limit=Limit.MAX_ITERATIONS,
         )
