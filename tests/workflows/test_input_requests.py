@@ -245,7 +245,7 @@ async def test_of_the_runs_that_try_again_at_the_same_time_one_probes(agents: Ag
     await agents.emulator.control.add_fault(
         Fault(operation=Operation.CREATE, effect=effect, metadata=third, times=COUNT)
     )
-    slow = Delay(seconds=3)
+    slow = Delay(seconds=8)
     await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=slow, metadata=third, skip=COUNT))
     runs = [await agents.start(asks()) for _ in range(COUNT)]
     for run in runs:
@@ -256,7 +256,7 @@ async def test_of_the_runs_that_try_again_at_the_same_time_one_probes(agents: Ag
     states = [await progress(run) for run in runs]
     assert [len(state.input_requests) for state in states] == [1] * COUNT
     for run in runs:
-        await run.signal("cancel")
+        await run.terminate()
 
 
 COUNT = 3
