@@ -15,7 +15,6 @@ from durable_responses.embedded.folder import StateFolder, running_projects
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import our_command
 from durable_responses.embedded.project_queues import move, release
-from durable_responses.embedded.supervisor import GRACE, end_parts, end_projects, end_stack
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.progress import Progress, Words, told_while
 from durable_responses.projects import Project, Projects, task_queue_of
@@ -89,7 +88,7 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
     elif mine.mode is StackMode.PROJECT:
         mine = await start.ready(beside, StackMode.PROJECT)
         if await _is_outdated(mine, stack, settings, say):
-            await end_stack(beside)
+            await _end(beside)
             await _start_beside(start, beside)
     elif await _is_outdated(mine, stack, settings, say):
         if any(other.stack_lock.is_held for other in StateFolder.of_projects(settings)):
@@ -193,13 +192,26 @@ async def stop(settings: Settings, say: Say) -> bool:
     return await clean(settings) or found
 
 
+# The supervisor is only loaded where something is to be ended: `start` would wait for it each time.
+
+
+async def _end(folder: StateFolder) -> bool:
+    from durable_responses.embedded.supervisor import end_stack
+
+    return await end_stack(folder)
+
+
 async def _end_all(folder: StateFolder, settings: Settings) -> bool:
+    from durable_responses.embedded.supervisor import end_projects
+
     found = bool(await end_projects(settings))
-    return await end_stack(folder) or found
+    return await _end(folder) or found
 
 
 async def clean(settings: Settings) -> bool:
     """Stop the parts that a killed supervisor left behind. False if there were none, or a new one has them."""
+    from durable_responses.embedded.supervisor import GRACE, end_parts, end_projects
+
     folder = StateFolder(settings)
     lock = await folder.stack_lock.take()
     if lock is None:

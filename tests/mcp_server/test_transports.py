@@ -23,6 +23,7 @@ TOOLS = [
     "gpt5_agent_poll",
     "gpt5_agent_continue",
     "gpt5_agent_steer",
+    "gpt5_agent_respond",
     "gpt5_agent_cancel",
     "gpt5_agent_list",
 ]
