@@ -52,6 +52,8 @@ _LANE = "it needs packages of npm, Go or Maven; tests/clients_lane.py runs it"
 _VERSIONED = "it needs a worker that is deployed with a version; tests/test_deploys.py does it with one"
 _README = "tests/test_readme.py types these one after the other, on a run that thinks for long enough"
 _ANSWERS = "it needs a run that asks; tests/cli/test_answering.py types it on one"
+_BY_TEMPORAL = "it needs a run that asks; tests/workflows/test_temporal_cli.py types it on one"
+_PAID = "it needs a key, and costs money; tests/conformance/ runs on the emulator with every check"
 _TO_OPENAI = "it writes a key into a file, which is typed by its owner"
 
 NOT_TYPED = {
@@ -65,6 +67,7 @@ NOT_TYPED = {
         r"\.venv/bin/python -m tests\.workflows\.record_histories .*": _RECORDS,
         r"make fuzz EXAMPLES=5000": _SLOW,
     },
+    "docs/approvals.md": {r"temporal workflow update .*": _BY_TEMPORAL},
     "docs/benchmarks.md": {r"make bench .*|python -m dev\.bench\..*": _SLOW},
     "docs/changing-the-workflow.md": {
         r"\.venv/bin/python -m tests\.workflows\.record_histories .*": _RECORDS,
@@ -78,9 +81,11 @@ NOT_TYPED = {
         r"apt-get .*": _SYSTEM,
         r"make stack WORKERS=3": _SLOW,
     },
+    "docs/emulator.md": {r"pytest tests/conformance --base-url https://api\.openai\.com/v1 .*": _PAID},
     "docs/failures.md": {r"temporal workflow reset --type LastWorkflowTask": _FRAGMENT},
     "docs/input-requests.md": {
-        r"(echo 20 \| )?durable-responses respond .*|temporal workflow (update|signal) .*": _ANSWERS
+        r"(echo 20 \| )?durable-responses respond .*": _ANSWERS,
+        r"temporal workflow (update|signal) .*": _BY_TEMPORAL,
     },
     "docs/mcp.md": {r"claude .*": _CLAUDE},
     "docs/observability.md": {

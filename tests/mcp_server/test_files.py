@@ -138,6 +138,7 @@ async def test_a_refused_key_is_an_error_with_all_but_the_key(deployment: Deploy
         emulator.base_url,
         folder=tmp_path,
         AGENT_TASK_QUEUE=queue,
+        AGENT_WORKSPACE=str(deployment.root),
         AGENT_OUTPUT_ROOT=str(deployment.root),
         OPENAI_API_KEY=KEY,
     )

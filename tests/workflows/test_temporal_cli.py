@@ -118,3 +118,23 @@ async def test_a_run_without_input_fails_clearly(cli: TemporalCli) -> None:
     job_id = agent_workflow_id()
     await cli("start", "--type", "AgentWorkflow", "--task-queue", cli.task_queue, "--workflow-id", job_id)
     assert "one JSON object" in json.dumps(await cli.result(job_id))
+
+
+@pytest.mark.parametrize("how", [("update", "execute", "-w"), ("signal", "-w")], ids=["update", "signal"])
+async def test_what_a_run_asks_is_answered_from_the_command_line(cli: TemporalCli, how: tuple[str, ...]) -> None:
+    scenario = 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'
+    limits = {"max_iterations": 1, "on_max_iterations": "ask"}
+    job_id = await cli.start({"task": "Count.", "metadata": {"scenario": scenario}, **limits})
+
+    async def asks() -> bool:
+        return bool((await cli.progress(job_id))["status"] == "input_required")
+
+    await until(asks)
+    answer = json.dumps({"id": "limit-1", "answer": 20, "by": "Ada"})
+    await cli(*how, job_id, "--name", "respond", "--input", answer)
+    result = (await cli.result(job_id))["result"]
+    assert (result["status"], result["requests"][0]["answer"], result["requests"][0]["by"]) == (
+        "completed",
+        "20",
+        "Ada",
+    )
