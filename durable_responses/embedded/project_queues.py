@@ -63,9 +63,15 @@ def _queue_for(project: Project, settings: Settings, known: Projects) -> str:
     record = known.projects.get(project.name)
     if record is not None and record.task_queue in (TaskQueue.AGENTS, project.own_queue):
         return record.task_queue
-    usual = known.projects.get(known.owner_of(TaskQueue.AGENTS) or "")
-    # The worker of a project whose folder is gone can never come back.
-    return project.own_queue if usual is not None and usual.folder.is_dir() else TaskQueue.AGENTS.value
+    owner = known.owner_of(TaskQueue.AGENTS)
+    if owner is None or _cannot_come_back(owner, settings, known):
+        return TaskQueue.AGENTS.value
+    return project.own_queue
+
+
+def _cannot_come_back(owner: str, settings: Settings, known: Projects) -> bool:
+    """Whether a project has no worker, and no folder to start one in."""
+    return owner not in running_projects(settings) and not known.projects[owner].folder.is_dir()
 
 
 @asynccontextmanager

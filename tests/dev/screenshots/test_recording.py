@@ -55,4 +55,5 @@ def test_no_picture_has_anything_of_the_machine_or_fetches_anything(path: Path) 
 
 
 def test_there_is_one_for_light_pages_and_one_for_dark_ones() -> None:
-    assert [path.name for path in RECORDED] == ["panel-dark.svg", "panel-light.svg"]
+    names = ["panel-dark.svg", "panel-light.svg", "question-dark.svg", "question-light.svg"]
+    assert [path.name for path in RECORDED] == names
