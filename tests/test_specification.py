@@ -21,7 +21,7 @@ def promises_named() -> dict[str, set[str]]:
 
 
 def test_every_promise_is_made_once() -> None:
-    ids = {f"A{number}" for number in range(1, 28)} | {f"W{number}" for number in range(1, 25)}
+    ids = {f"A{number}" for number in range(1, 29)} | {f"W{number}" for number in range(1, 25)}
     assert sorted(PROMISES) == sorted(ids)
 
 

@@ -59,6 +59,7 @@ async def respond(run: Run, *arguments: Any) -> InputRequest:
 async def test_a_run_that_is_refused_waits_for_its_owner_and_pays_nothing_twice(
     agents: Agents, transport: TransportChoice, effect: Answer
 ) -> None:
+    """A28."""
     await refused(agents, effect)
     run = await agents.start(asks(transport=transport))
     request = await asked(run)
@@ -168,6 +169,7 @@ async def test_an_answer_by_signal_counts_as_well(agents: Agents) -> None:
 
 
 async def test_a_refused_answer_leaves_no_trace_in_history(agents: Agents) -> None:
+    """A28."""
     await refused(agents)
     run = await agents.start(asks())
     request = await asked(run)
