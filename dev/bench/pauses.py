@@ -3,8 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from statistics import median
 from typing import TypeVar
+
+from temporalio.service import RPCError
 
 from dev.bench.command import run
 from dev.bench.stack import Run, Stack, cpu_seconds, resident_bytes
@@ -67,9 +70,10 @@ async def _start(stack: Stack) -> Run:
 async def _until_it_waits(paused: Run) -> None:
     async with asyncio.timeout(300):
         while True:
-            state = AgentState.model_validate(await paused.query("progress"))
-            if state.status is AgentStatus.INPUT_REQUIRED:
-                return
+            with suppress(RPCError):  # the worker may be busy with the others for longer than a query may take
+                state = AgentState.model_validate(await paused.query("progress"))
+                if state.status is AgentStatus.INPUT_REQUIRED:
+                    return
             await asyncio.sleep(0.2)
 
 
