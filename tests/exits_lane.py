@@ -11,8 +11,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from tests.python.conftest import Ended, Programs, here, programs  # noqa: F401 fixtures
 from tests.python.test_ends import BEGIN, ENDS, PROGRAMS
+
+pytestmark = pytest.mark.timeout(3600)  # seconds, for each of the two
 
 TIMES = 200
 AT_ONCE = 4
