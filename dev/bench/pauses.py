@@ -3,17 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from statistics import median
 from typing import TypeVar
-
-from temporalio.service import RPCError
 
 from dev.bench.command import run
 from dev.bench.stack import Run, Stack, cpu_seconds, resident_bytes
 from dev.bench.table import Row, Table, Target, kilobytes
 from durable_responses.emulator.faults import Answer, Fault, Operation
-from durable_responses.workflows.contract import RESPOND, AgentState, AgentStatus, OnRefusal, TransportChoice
+from durable_responses.workflows.contract import RESPOND, OnRefusal, TransportChoice
 from tests.support.processes import WorkerProcess
 
 T = TypeVar("T")
@@ -68,13 +65,14 @@ async def _start(stack: Stack) -> Run:
 
 
 async def _until_it_waits(paused: Run) -> None:
-    async with asyncio.timeout(300):
+    """Wait until nothing is left to do for a run. Not by query: each would have the worker replay a run."""
+    async with asyncio.timeout(600):
         while True:
-            with suppress(RPCError):  # the worker may be busy with the others for longer than a query may take
-                state = AgentState.model_validate(await paused.query("progress"))
-                if state.status is AgentStatus.INPUT_REQUIRED:
-                    return
-            await asyncio.sleep(0.2)
+            described = (await paused.describe()).raw_description
+            is_idle = not described.pending_activities and not described.HasField("pending_workflow_task")
+            if is_idle and described.workflow_execution_info.history_length > OF_A_REFUSED_CREATE:
+                return
+            await asyncio.sleep(0.5)
 
 
 async def _each(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
