@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         InputRequestKind,
         InputRequestStatus,
         Limit,
+        Respond,
     )
     from durable_responses.workflows.interruptions import DeadlinePassed, Stopped, StopRequest
     from durable_responses.workflows.ledger import Ledger
@@ -144,24 +145,15 @@ class InputRequests:
 
     def check(self, *arguments: object) -> None:
         """Raise `ValueError` for what does not answer an open request, nor repeats the answer that one was given."""
-        respond = answers.respond_of(arguments)
-        request = answers.request_for(respond, self.ledger.state.input_requests, workflow.now())
-        if self._is_repeated(respond.answer, request):
-            if self.ledger.repeats >= _MOST_REPEATS:
-                answers.check_open(request)
-            return
-        answers.check_open(request)
-        answers.accepted(respond.answer, request, self.ledger.state)
+        self._checked(arguments)
 
     def respond(self, *arguments: object) -> InputRequest:
         """Take an answer. Returns the request with it. Raises `ValueError` as `check`."""
-        self.check(*arguments)
-        respond = answers.respond_of(arguments)
-        request = answers.request_for(respond, self.ledger.state.input_requests, workflow.now())
-        if not request.is_open:
+        respond, request, kept = self._checked(arguments)
+        if kept is None:
             self.ledger.repeats += 1
             return request
-        request.answer = answers.accepted(respond.answer, request, self.ledger.state)
+        request.answer = kept
         request.words = answers.words_of(respond.answer, request)
         request.by = answers.named(respond.by)
         self._close(request, InputRequestStatus.ANSWERED)
@@ -170,14 +162,28 @@ class InputRequests:
     def not_taken(self, why: str, *arguments: object) -> None:
         """What came by signal does not answer: its request is asked again, if it names one that is open."""
         try:
-            respond = answers.respond_of(arguments)
-            request = answers.request_for(respond, self.ledger.state.input_requests, workflow.now())
+            _, request = self._meant(arguments)
         except ValueError:
             return
         if request.is_open:
             request.not_taken = cut(why, _LONGEST_MESSAGE)
             self._ask(request)
             self.changed()
+
+    def _meant(self, arguments: Sequence[object]) -> tuple[Respond, InputRequest]:
+        """What is said, and to which request."""
+        respond = answers.respond_of(arguments)
+        return respond, answers.request_for(respond, self.ledger.state.input_requests, workflow.now())
+
+    def _checked(self, arguments: Sequence[object]) -> tuple[Respond, InputRequest, str | None]:
+        """The same, and the answer as it is kept; None for one that was given before."""
+        respond, request = self._meant(arguments)
+        if self._is_repeated(respond.answer, request):
+            if self.ledger.repeats >= _MOST_REPEATS:
+                answers.check_open(request)
+            return respond, request, None
+        answers.check_open(request)
+        return respond, request, answers.accepted(respond.answer, request, self.ledger.state)
 
     def _ask(self, request: InputRequest) -> None:
         self.ledger.times_asked += 1

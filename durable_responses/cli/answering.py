@@ -13,7 +13,6 @@ from durable_responses.cli.sources import STANDARD_INPUT, text_of
 
 if TYPE_CHECKING:
     from durable_responses.jobs.job_view import JobView
-    from durable_responses.workflows.contract import InputRequest
 
 
 @command("respond")
@@ -65,7 +64,7 @@ async def _give(
     from durable_responses.jobs.responding import Taken
 
     view = await connection.jobs.state(job_id)
-    meant = next((each for each in _open(view) if request_id in (each.id, None)), None)
+    meant = next((each for each in view.open_requests if request_id in (each.id, None)), None)
     text = answer_text(text, meant)
     responded = await connection.jobs.respond(job_id, request_id, text, by)
     request = responded.request
@@ -84,7 +83,7 @@ async def _ask(connection: Connection, output: Output, job_id: str, request_id: 
     from durable_responses.jobs.job_errors import AnswerRefused
 
     view = await connection.jobs.state(job_id)
-    found = [each for each in _open(view) if request_id in (each.id, None)]
+    found = [each for each in view.open_requests if request_id in (each.id, None)]
     if not found:
         raise AnswerRefused(_nothing_to_answer(view, request_id))
     left = 0
@@ -113,17 +112,11 @@ def _prompt(question: str) -> None:
     sys.stderr.flush()
 
 
-def _open(view: "JobView") -> "list[InputRequest]":
-    from durable_responses.cli.questions import open_requests
-
-    return open_requests(view)
-
-
 def _nothing_to_answer(view: "JobView", request_id: str | None) -> str:
-    from durable_responses.cli.questions import outcome_line, requests_of
+    from durable_responses.cli.questions import outcome_line
     from durable_responses.workflows.contract import AgentStatus
 
-    known = [each for each in requests_of(view) if request_id in (each.id, None)]
+    known = [each for each in view.input_requests if request_id in (each.id, None)]
     if request_id is not None and known:
         return f"{outcome_line(known[-1])}."
     if view.state.status is AgentStatus.INPUT_REQUIRED and not view.worker_running:

@@ -92,7 +92,7 @@ class Questions:
 
     def saw(self, view: JobView) -> None:
         """The run, as it is now."""
-        self._open, self._all = questions.open_requests(view), questions.requests_of(view)
+        self._open, self._all = view.open_requests, view.input_requests
         self._seen.set()
 
     def leave(self, request: InputRequest) -> None:

@@ -24,16 +24,6 @@ _ID = re.compile(r"[a-z]+-[1-9][0-9]*")
 # --- what is open ------------------------------------------------------------------------------------------------
 
 
-def requests_of(view: JobView) -> list[InputRequest]:
-    """All that a run has asked, as far as it is known."""
-    return view.result.requests if view.result and view.result.requests else view.state.input_requests
-
-
-def open_requests(view: JobView) -> list[InputRequest]:
-    """What can be answered now."""
-    return [] if view.is_closed else [request for request in view.state.input_requests if request.is_open]
-
-
 def is_request_id(word: str) -> bool:
     """Whether a word has the form of the id of an input request: `refusal-1`."""
     return _ID.fullmatch(word) is not None
@@ -77,7 +67,7 @@ def ways_to_answer(job_id: str, request: InputRequest, state: AgentState) -> lis
 def asked_lines(view: JobView, now: datetime) -> list[Text]:
     """All open questions of a run with the ways to answer them, for a panel; where they are unknown, how to ask."""
     lines: list[Text] = []
-    for request in open_requests(view):
+    for request in view.open_requests:
         lines += question_lines(request, now, in_full=False)
         lines += [Text(way, overflow="fold") for way in ways_to_answer(view.job_id, request, view.state)]
     if not lines and view.state.status is AgentStatus.INPUT_REQUIRED:
@@ -88,14 +78,14 @@ def asked_lines(view: JobView, now: datetime) -> list[Text]:
 
 def asked_in_short(view: JobView, now: datetime) -> list[str]:
     """A line for each open question, for lists."""
-    return [f"{standing_of(request, now)}: {shown_on_one_line(request.message)}" for request in open_requests(view)]
+    return [f"{standing_of(request, now)}: {shown_on_one_line(request.message)}" for request in view.open_requests]
 
 
 def request_changes(before: JobView | None, view: JobView) -> list[str]:
     """What was asked and answered since, for a log: what to type stands on lines of its own."""
-    known = {(request.id, request.asked_as): request.status for request in requests_of(before)} if before else {}
+    known = {(request.id, request.asked_as): request.status for request in before.input_requests} if before else {}
     lines = []
-    for request in requests_of(view):
+    for request in view.input_requests:
         status = known.get((request.id, request.asked_as))
         if request.is_open and status is None and not view.is_closed:
             lines.append(f"{request.id}: {shown_on_one_line(request.message)}")

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from durable_responses.activities.messages import FailureType
-from durable_responses.cli.questions import asked_in_short, asked_lines, open_requests, request_changes, standing_of
+from durable_responses.cli.questions import asked_in_short, asked_lines, request_changes, standing_of
 from durable_responses.cli.times import age, counted, duration
 from durable_responses.jobs.continuing import MEMO_CONTINUES
 from durable_responses.jobs.job_view import JobView, Source
@@ -191,7 +191,7 @@ def still(view: JobView, now: datetime) -> str:
     if view.source is Source.EARLIER:
         return "Temporal is still not responding."
     running = [call_line(call, now) for call in view.state.function_calls if call.status is CallStatus.RUNNING]
-    waiting = [standing_of(request, now) for request in open_requests(view)]
+    waiting = [standing_of(request, now) for request in view.open_requests]
     parts = waiting or running[:_SHOWN_CALLS] or response_facts(view, now) or [iteration_of(view.state)]
     return f"still {view.state.status}: {', '.join(parts)}"
 

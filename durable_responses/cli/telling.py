@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel
 from rich.text import Text
 
-from durable_responses.cli.questions import outcome_line, requests_of
+from durable_responses.cli.questions import outcome_line
 from durable_responses.cli.reports import JobReport
 from durable_responses.cli.screen import (
     call_line,
@@ -58,7 +58,7 @@ def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> 
             lines += [Text(f"     → {line}", style="dim") for line in _cut_lines(step.output or "")]
         lines += [Text(f"   {fact}", style="yellow") for fact in _facts(step)]
     lines.append(Text())
-    for request in requests_of(view):
+    for request in view.input_requests:
         lines.append(Text(_about_request(request), style="bold"))
         lines += [Text(f"   {line}", style="dim") for line in _cut_lines(request.message)]
     if view.result is not None:
@@ -82,7 +82,7 @@ def markdown_of(view: JobView, story: Story, now: datetime) -> str:
             parts += [f"### {_about_call(step)}", _fenced(_pretty(step.arguments), "json")]
             parts += [_fenced(shown(step.output).strip())] if step.output else []
         parts += [f"- {fact}" for fact in _facts(step)]
-    for request in requests_of(view):
+    for request in view.input_requests:
         parts += [f"### {_about_request(request)}", shown(request.message).strip()]
     if view.result is not None:
         parts += ["\n".join(f"- {line}" for line in particulars(view.result))]

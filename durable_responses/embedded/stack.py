@@ -192,10 +192,8 @@ async def stop(settings: Settings, say: Say) -> bool:
     return await clean(settings) or found
 
 
-# The supervisor is only loaded where something is to be ended: `start` would wait for it each time.
-
-
 async def _end(folder: StateFolder) -> bool:
+    # Here and below loaded only where something is to be ended: `start` would wait for it each time.
     from durable_responses.embedded.supervisor import end_stack
 
     return await end_stack(folder)

@@ -4,13 +4,13 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from difflib import get_close_matches
 
 from temporalio.client import Client, WorkflowExecution
 
 from durable_responses.jobs.job_errors import JobError, JobNotFound, NoJobs, SeveralJobs, asking_temporal
 from durable_responses.jobs.server_records import Records
 from durable_responses.jobs.starting import MEMO_PROJECT
+from durable_responses.nearest_name import nearest_name
 from durable_responses.workflows.contract import WORKFLOW_TYPE
 
 AGENT_RUNS = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"'
@@ -33,7 +33,7 @@ async def job_of(client: Client, records: Records, said: str) -> str:
     found = await _ids(client, f'{AGENT_RUNS} AND WorkflowId STARTS_WITH "{said}"', _LISTED)
     fitting = [job_id for job_id in found if job_id.startswith(said)]
     if not fitting:
-        raise JobNotFound(said, next(iter(get_close_matches(said, await _ids(client, AGENT_RUNS, _LISTED), n=1)), None))
+        raise JobNotFound(said, nearest_name(said, await _ids(client, AGENT_RUNS, _LISTED)))
     if len(fitting) > 1:
         more = ["…"] if len(fitting) > _NAMED_JOBS else []
         raise SeveralJobs(said, [*fitting[:_NAMED_JOBS], *more])

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from durable_responses.activities.messages import PREVIEW_CHARACTERS
-from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus
+from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus, InputRequest
 
 
 class Source(StrEnum):
@@ -48,6 +48,16 @@ class JobView(BaseModel):
     def is_closed(self) -> bool:
         """Whether the run has ended and its result is there."""
         return self.result is not None
+
+    @property
+    def input_requests(self) -> list[InputRequest]:
+        """All that the run has asked its owner, as far as it is known."""
+        return self.result.requests if self.result and self.result.requests else self.state.input_requests
+
+    @property
+    def open_requests(self) -> list[InputRequest]:
+        """What it asks at the moment."""
+        return [] if self.is_closed else [request for request in self.state.input_requests if request.is_open]
 
     def elapsed(self, now: datetime) -> timedelta:
         """How long the run took, or has taken so far."""

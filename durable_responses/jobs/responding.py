@@ -8,7 +8,6 @@ is safe because a run takes the same answer to the same request twice, and an an
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -66,7 +65,7 @@ def request_meant(view: JobView, request_id: str | None) -> str | None:
     """
     if request_id is not None:
         return request_id
-    still_open = [request.id for request in view.state.input_requests if request.is_open]
+    still_open = [request.id for request in view.open_requests]
     if len(still_open) > 1:
         raise AnswerRefused(f"Several input requests are open: name the id of one ({', '.join(still_open)}).")
     return still_open[0] if still_open else None
@@ -75,8 +74,7 @@ def request_meant(view: JobView, request_id: str | None) -> str | None:
 def over(view: JobView, request_id: str | None) -> Responded:
     """What an answer to a run that has ended hears. Raises `AnswerRefused` for a request that it never had."""
     assert view.result is not None
-    asked: Sequence[InputRequest] = view.result.requests or view.state.input_requests
-    found = next((request for request in reversed(asked) if request_id in (request.id, None)), None)
+    found = next((request for request in reversed(view.input_requests) if request_id in (request.id, None)), None)
     if found is None:
         had = f"it had no input request {request_id!r}" if request_id is not None else "it had no input request"
         raise AnswerRefused(f"Job {view.job_id} has ended ({view.result.status}); {had}.")

@@ -11,7 +11,6 @@ from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.jobs.responding import Responded, Taken
 from durable_responses.mcp_server import next_steps
 from durable_responses.mcp_server.arguments import Untitled
-from durable_responses.mcp_server.questions import open_requests
 from durable_responses.responses_api.redaction import redact
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import (
@@ -255,7 +254,7 @@ def _while_open(job_id: str, poll_ms: int, asked: Sequence[AskedOfTheOwner]) -> 
 
 def asked_of_the_owner(view: JobView) -> list[AskedOfTheOwner]:
     """What a job asks its owner at the moment."""
-    return [_asked(request, view.job_id) for request in open_requests(view)]
+    return [_asked(request, view.job_id) for request in view.open_requests]
 
 
 def _asked(request: InputRequest, job_id: str) -> AskedOfTheOwner:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from durable_responses.jobs.job_errors import AnswerRefused, JobError
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.mcp_server.questions import Key, answer_in, forms_of, key_of, open_requests
+from durable_responses.mcp_server.questions import Key, answer_in, forms_of, key_of
 
 logger = logging.getLogger("durable_responses.mcp_server")
 
@@ -36,7 +36,7 @@ async def hand_on(jobs: Jobs, job_id: str, responses: Mapping[str, object], by: 
             await jobs.respond(job_id, key.request_id, answer, by)
         except AnswerRefused as refused:
             view = await jobs.state(job_id)
-            if any(key_of(request) == key for request in open_requests(view)):
+            if any(key_of(request) == key for request in view.open_requests):
                 logger.info("Job %s is asked %s again: %s", job_id, key.request_id, refused)
                 await jobs.respond_by_signal(job_id, key.request_id, answer, by)
     return handed_on

@@ -57,19 +57,14 @@ def key_of(request: InputRequest) -> Key:
     return Key(request.id, request.asked_as)
 
 
-def open_requests(view: JobView) -> list[InputRequest]:
-    """What the job asks its owner at the moment."""
-    return [] if view.is_closed else [request for request in view.state.input_requests if request.is_open]
-
-
 def forms_of(view: JobView) -> dict[str, ElicitRequest]:
     """The forms of what the job asks at the moment, by their keys."""
-    return {str(key_of(request)): form_of(request, view.job_id) for request in open_requests(view)}
+    return {str(key_of(request)): form_of(request, view.job_id) for request in view.open_requests}
 
 
 def forms_of_task(view: JobView) -> dict[str, ElicitRequest]:
     """The same, without those for which a task has no keys left."""
-    asked = [request for request in open_requests(view) if request.asked_as <= MOST_KEYS]
+    asked = [request for request in view.open_requests if request.asked_as <= MOST_KEYS]
     return {
         str(key_of(request)): form_of(request, view.job_id, is_last=request.asked_as == MOST_KEYS) for request in asked
     }

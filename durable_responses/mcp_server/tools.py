@@ -57,7 +57,7 @@ from durable_responses.mcp_server.asking import Ask, AskingClient, hand_on
 from durable_responses.mcp_server.backend import Backend
 from durable_responses.mcp_server.following import follow, next_change
 from durable_responses.mcp_server.inputs import agent_input, check_paths, continuing_input
-from durable_responses.mcp_server.questions import RepeatedCall, asks_again, open_requests
+from durable_responses.mcp_server.questions import RepeatedCall, asks_again
 from durable_responses.mcp_server.surroundings import look_around
 from durable_responses.responses_api.redaction import redact
 from durable_responses.settings import Settings, SetupError
@@ -506,9 +506,9 @@ async def _as_their_workers_tell(jobs: Jobs, views: Sequence[JobView]) -> list[J
 def _waits(view: JobView, over_at: float) -> bool:
     """Whether a job waits for its owner, and does not go on by itself before the time is up."""
     left = over_at - time.monotonic()
-    by_itself = [request.resume_at for request in open_requests(view) if request.resume_at is not None]
+    by_itself = [request.resume_at for request in view.open_requests if request.resume_at is not None]
     soon = any((resume_at - now()).total_seconds() < left for resume_at in by_itself)
-    return view.state.status is AgentStatus.INPUT_REQUIRED and bool(open_requests(view)) and not soon
+    return view.state.status is AgentStatus.INPUT_REQUIRED and bool(view.open_requests) and not soon
 
 
 def job_result(view: JobView, *, failed: bool = False) -> CallToolResult:

@@ -87,9 +87,9 @@ async def run(
     A program that stops waiting, or ends, does not stop the run. Raises what `start` raises, and `RunFailed`,
     `RunIncomplete`, `RunCancelled` or `OutputInvalid`, each with the result and what it cost.
     """
-    check_names(options)
-    loop = asyncio.get_running_loop()
-    job = await awaited(started(task, tools, loop, output, job_id, idempotency_key, dict(options)))
+    job: Job[Any] = await start(
+        task, output=output, tools=tools, job_id=job_id, idempotency_key=idempotency_key, **options
+    )
     return await job.result()
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,6 +46,7 @@ from durable_responses.workflows.contract import (
     TransportChoice,
 )
 from durable_responses.workflows.ledger import Ledger
+from tests.jobs.conftest import seen
 from tests.support.deployment import until
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer
@@ -56,31 +56,10 @@ ENCRYPTED = RawValue(Payload(metadata={"encoding": b"binary/encrypted"}, data=b"
 ANSWERS = 3.0  # seconds in which a front end answers without a worker
 
 
-@pytest.fixture
-def jobs(client: Client, settings: Settings) -> Jobs:
-    """Jobs of a task queue that no worker serves, unless `agents` or `worker` is asked for."""
-    return Jobs(client, settings.task_queue)
-
-
-@pytest.fixture
-async def worker(client: Client, provider: Provider, settings: Settings) -> AsyncIterator[None]:
-    async with working(client, provider, settings):
-        yield
-
-
 def asks(scenario: str, **fields: Any) -> AgentInput:
     """A background run that the emulator answers by this scenario."""
     fields = {"transport": TransportChoice.BACKGROUND, **fields}
     return AgentInput(task="Do it.", metadata={"scenario": scenario}, **fields)
-
-
-async def seen(jobs: Jobs, job_id: str, condition: Callable[[JobView], object]) -> JobView:
-    """Watch a job until a view of it fulfils a condition."""
-    async with asyncio.timeout(20):
-        async for view in jobs.watch(job_id):
-            if condition(view):
-                return view
-    raise AssertionError(f"{job_id} ended first: {view}")
 
 
 # --- with a worker -----------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Answers to what a run asks: taken, noted, refused, or too late."""
 
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -29,21 +28,11 @@ from durable_responses.workflows.contract import (
     Respond,
     TransportChoice,
 )
+from tests.jobs.conftest import seen
 from tests.support.emulator_control import RunningEmulator
 from tests.support.runs import working
 
 QUOTA = Answer(status=429, code="insufficient_quota", error_type="insufficient_quota", message="No credit is left.")
-
-
-@pytest.fixture
-def jobs(client: Client, settings: Settings) -> Jobs:
-    return Jobs(client, settings.task_queue)
-
-
-@pytest.fixture
-async def worker(client: Client, provider: Provider, settings: Settings) -> AsyncIterator[None]:
-    async with working(client, provider, settings):
-        yield
 
 
 async def waiting(jobs: Jobs, emulator: RunningEmulator) -> tuple[str, InputRequest]:
@@ -59,13 +48,6 @@ async def waiting(jobs: Jobs, emulator: RunningEmulator) -> tuple[str, InputRequ
     view = await seen(jobs, job_id, lambda view: view.state.status is AgentStatus.INPUT_REQUIRED)
     [request] = view.state.input_requests
     return job_id, request
-
-
-async def seen(jobs: Jobs, job_id: str, condition: Callable[[JobView], object]) -> JobView:
-    async for view in jobs.watch(job_id):
-        if condition(view):
-            return view
-    raise AssertionError(f"{job_id} ended first")
 
 
 async def test_an_answer_is_taken_and_the_run_goes_on(worker: None, jobs: Jobs, emulator: RunningEmulator) -> None:

@@ -127,23 +127,23 @@ async def fragile(tmp_path: Path) -> AsyncIterator[Fragile]:
             yield Fragile(temporal, emulator, worker, settings, tmp_path)
 
 
-async def test_a_job_survives_the_death_of_client_server_worker_and_temporal(fragile: Fragile) -> None:
-    """A20: started by one client; everything is killed; another client gets the answer, paid for once."""
-    program = [
-        sys.executable,
-        "-m",
-        "tests.support.starting_client",
-        '{"model": "scenario:think?seconds=6"}',
-        "running",
-    ]
+async def killed(fragile: Fragile, arguments: dict[str, Any], status: str) -> str:
+    """A job that was started over MCP and has a status; then client, server, worker, Temporal and emulator die."""
+    program = [sys.executable, "-m", "tests.support.starting_client", json.dumps(arguments), status]
     environment = child_environment(**fragile.settings)
     async with Process(program, log=fragile.folder / "client.log", env=environment, cwd=CHECKOUT) as client:
-        job_id = (await client.wait_for_line(r"^running ([\w-]+)$", timeout=60))[1]
+        job_id = (await client.wait_for_line(rf"^{status} ([\w-]+)$", timeout=60))[1]
         servers = psutil.Process(client.pid).children(recursive=True)
         client.kill()
         for process in servers:
             process.kill()
     await fragile.kill_and_restart()
+    return job_id
+
+
+async def test_a_job_survives_the_death_of_client_server_worker_and_temporal(fragile: Fragile) -> None:
+    """A20: started by one client; everything is killed; another client gets the answer, paid for once."""
+    job_id = await killed(fragile, {"model": "scenario:think?seconds=6"}, "running")
     async with StdioServer(fragile.settings, fragile.folder).session() as session:
         done = await session.ended(job_id)
     assert (done["status"], done["output"]) == ("completed", "Done thinking.")
@@ -158,17 +158,8 @@ ASKS: dict[str, Any] = {
 
 
 async def killed_while_it_asks(fragile: Fragile) -> str:
-    """A job that was started over MCP and asks its owner; then client, server, worker, Temporal and emulator die."""
-    program = [sys.executable, "-m", "tests.support.starting_client", json.dumps(ASKS), "input_required"]
-    environment = child_environment(**fragile.settings)
-    async with Process(program, log=fragile.folder / "client.log", env=environment, cwd=CHECKOUT) as client:
-        job_id = (await client.wait_for_line(r"^input_required ([\w-]+)$", timeout=60))[1]
-        servers = psutil.Process(client.pid).children(recursive=True)
-        client.kill()
-        for process in servers:
-            process.kill()
-    await fragile.kill_and_restart()
-    return job_id
+    """A job that asks its owner when everything is killed."""
+    return await killed(fragile, ASKS, "input_required")
 
 
 async def by_tool(session: Session, job_id: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import sys
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from durable_responses.embedded.readiness import worker_polls
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.provider import Provider, ProviderKind
 from durable_responses.settings import Settings, child_environment
-from tests.support.emulator_control import EmulatorControl, running_emulator
+from tests.support.emulator_control import EmulatorControl
 from tests.support.processes import TemporalServer
-from tests.support.runs import until, working
+from tests.support.served_folder import served
 
 
 @dataclass
@@ -64,29 +61,16 @@ async def programs(temporal: TemporalServer, client: Client, tmp_path: Path) -> 
     folder = tmp_path / "project"
     folder.mkdir()
     queue = f"agents-of-test-{secrets.token_hex(4)}"
-    settings = Settings(
-        task_queue=queue,
-        state_folder=tmp_path / "worker",
-        workspace=folder,
-        files_root=folder,
-        output_root=folder,
-        poll_first=0.05,
-        poll_cap=0.2,
-    )
-    async with running_emulator() as emulator:
-        url = emulator.base_url
-        provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url)
-        began = time.time()
-        async with working(client, provider, settings):
-            await until(lambda: worker_polls(client, queue, since=began), seconds=90)
-            env = child_environment(
-                TEMPORAL_ADDRESS=temporal.address,
-                AGENT_TASK_QUEUE=queue,
-                AGENT_STATE_FOLDER=str(tmp_path / "state"),
-                AGENT_WORKSPACE=str(folder),
-                PYTHONDONTWRITEBYTECODE="1",
-            )
-            yield Programs(folder, env, Jobs(client, queue), emulator.control)
+    state = tmp_path / "worker"
+    async with served(client, queue, folder, model=Settings().model, state=state, within=90) as control:
+        env = child_environment(
+            TEMPORAL_ADDRESS=temporal.address,
+            AGENT_TASK_QUEUE=queue,
+            AGENT_STATE_FOLDER=str(tmp_path / "state"),
+            AGENT_WORKSPACE=str(folder),
+            PYTHONDONTWRITEBYTECODE="1",
+        )
+        yield Programs(folder, env, Jobs(client, queue), control)
 
 
 @pytest.fixture
