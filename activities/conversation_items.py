@@ -15,6 +15,8 @@ from durable_responses.activities.messages import ConversationPoint, CreateRespo
 from durable_responses.responses_api.models import Response
 
 START = ConversationPoint()
+COMPACTIONS = ("compaction", "compaction_summary", "context_compaction")
+"""The types of the item that stands for all before it: OpenAI's, then those of other servers."""
 _HASH_CHARACTERS = 24  # each turn has two of them in history
 
 
@@ -57,6 +59,26 @@ def output_items(response: Response) -> list[Any]:
 def sendable(items: Iterable[Any], *, stored: bool) -> list[Any]:
     """The items that a server can be sent. What it has not stored, it cannot look up: reasoning without contents."""
     return [item for item in items if stored or not _is_only_a_reference(item)]
+
+
+def since_compaction(items: Sequence[Any], opens_with: int = 0) -> list[Any]:
+    """The items from the latest compaction on: the model is given those before it within that item.
+
+    The first `opens_with` are the output of one, which is never cut. Calls before it whose answers come after it stay:
+    servers refuse answers without a call.
+    """
+    places = [place for place, item in enumerate(items) if _kind(item) in COMPACTIONS]
+    if not places or places[-1] < opens_with:
+        return list(items)
+    before, since = items[: places[-1]], items[places[-1] :]
+    answered = {item.get("call_id") for item in since if _kind(item) == "function_call_output"}
+    answered -= {item.get("call_id") for item in since if _kind(item) == "function_call"}
+    calls = [item for item in before if _kind(item) == "function_call" and item.get("call_id") in answered]
+    return [since[0], *calls, *since[1:]]
+
+
+def _kind(item: Any) -> Any:
+    return item.get("type") if isinstance(item, dict) else None
 
 
 def is_no_response(named: str | None) -> bool:

@@ -34,6 +34,7 @@ from durable_responses.activities.conversation_items import (
     is_no_response,
     output_items,
     sendable,
+    since_compaction,
 )
 from durable_responses.activities.failures import conversation_lost, later
 from durable_responses.activities.heartbeats import Heartbeats
@@ -71,6 +72,7 @@ _RESULT_TYPES: dict[str, type[CreatedResponse | ResponseRecord | WebSocketTurn]]
     ActivityName.CANCEL_RESPONSE: ResponseRecord,
     ActivityName.STREAM_RESPONSE: ResponseRecord,
     ActivityName.WEBSOCKET_TURN: WebSocketTurn,
+    ActivityName.COMPACT_CONVERSATION: ResponseRecord,
 }
 
 
@@ -289,6 +291,7 @@ class _Reading:
         self._items: list[bytes] = []
         self._outputs: dict[str, list[list[bytes]]] = {}
         self._kinds: dict[int, str] = {}
+        self._compacted: str | None = None
         self.start: ConversationStart | None = None
 
     async def take(self, event: Any) -> None:
@@ -311,6 +314,8 @@ class _Reading:
 
     def until(self, conversation: Conversation, chained_from: str | None = None) -> list[bytes]:
         """The items of this history that come before a create with this conversation. Raises `ConversationLost`."""
+        if conversation.compacted != self._compacted:  # it has begun anew
+            self._compacted, self._items, self.start = conversation.compacted, [], None
         said = self._outputs.get(conversation.after or chained_from or "", [[]])
         found: list[list[bytes]] = []
         for outputs in reversed(said):
@@ -337,6 +342,7 @@ class _Reading:
         state = decoded[0].get("conversation") if decoded and isinstance(decoded[0], dict) else None
         start = state.get("start") if isinstance(state, dict) else None
         self.start = ConversationStart.model_validate(start) if start else None
+        self._compacted = self.start.conversation.compacted if self.start else None
 
     async def _keep(self, result: CreatedResponse | ResponseRecord | WebSocketTurn | None) -> None:
         match result:
@@ -369,9 +375,9 @@ class Conversations:
     files: ConversationFiles = field(default_factory=lambda: ConversationFiles(None))
     remembered: RememberedConversations = field(default_factory=RememberedConversations)
 
-    def turn(self, create: CreateResponse, own_items: OwnItems) -> "ConversationTurn":
-        """What a create has to do with the conversation of its run."""
-        return ConversationTurn(self, create, own_items)
+    def turn(self, create: CreateResponse, own_items: OwnItems, window: int | None = None) -> "ConversationTurn":
+        """What a create has to do with the conversation of its run, and the tokens of its model's context window."""
+        return ConversationTurn(self, create, own_items, window)
 
     async def keep_opening(self, create: CreateResponse, items: Sequence[bytes]) -> None:
         """Keep what was read from files, which may have changed when it is to be sent again."""
@@ -419,12 +425,15 @@ class ConversationTurn:
     _all: Conversations
     create: CreateResponse
     own_items: OwnItems
+    window: int | None = None
     _before: Items | None = None
     _own: list[bytes] | None = None
 
     @property
     def keep(self) -> Keep | None:
         """What history keeps of the response's output."""
+        if self.create.compacts:
+            return Keep.ALL
         if self.create.conversation is None:
             return None
         return Keep.ALL if self.create.conversation.in_full else Keep.SOME
@@ -445,7 +454,7 @@ class ConversationTurn:
         if not conversation.in_full or self.create.opening is not None:
             return own
         self._before = await self._all.read(conversation, self.own_items, fetching)
-        known = [json.loads(item) for item in self._before.items]
+        known = since_compaction([json.loads(item) for item in self._before.items], conversation.opens_with or 0)
         return [*sendable(known, stored=conversation.store is not False), *input_items(own)]
 
     async def sent(self, send: Callable[[], Awaitable[T]]) -> T:
@@ -471,6 +480,8 @@ class ConversationTurn:
         # A server that ignores the id complains of answers to calls that it does not know, in words of its own.
         if self.create.conversation is None or self._all.capabilities.can(Capability.CHAIN) is True:
             return False
+        if self.create.compacts:  # it may as well not know what that is
+            return False
         return refusal.status in _MAY_BE_THE_CHAIN and refusal.code not in _NOT_THE_CHAIN
 
     def _learn_of_refusal(self) -> None:
@@ -492,6 +503,7 @@ class ConversationTurn:
     async def tell(self, obtained: CreatedResponse | ResponseRecord, continues: bool | None) -> None:
         """Say beside a response what has become of the conversation. `continues`: False if it is not continued."""
         obtained.continues = continues
+        obtained.context_window = self.window
         if self.create.conversation is None:
             return
         if self.create.opening is not None:  # else the run knows it
@@ -516,6 +528,8 @@ class ConversationTurn:
     def _remember(self, record: ResponseRecord) -> None:
         conversation = self.create.conversation
         if conversation is None or not conversation.in_full or not record.replayable or self._own is None:
+            return
+        if self.create.compacts:  # the conversation begins anew, and is read once
             return
         before = self._before if self._before is not None else Items()
         if before.point != conversation.before:

@@ -74,6 +74,10 @@ def _without_include(request: CreateRequest) -> CreateRequest | None:
     return request.model_copy(update={"include": None}) if request.include else None
 
 
+def _without_context_management(request: CreateRequest) -> CreateRequest | None:
+    return request.model_copy(update={"context_management": None}) if request.context_management else None
+
+
 def _without_stream(request: CreateRequest) -> CreateRequest | None:
     return request.model_copy(update={"stream": False}) if request.stream and not request.background else None
 
@@ -95,6 +99,10 @@ NO_REASONING = Cure("reasoning was left out", _without_reasoning)
 NO_VERBOSITY = Cure("text.verbosity was left out", _without_verbosity)
 NO_METADATA = Cure("metadata was left out", _without_metadata)
 NO_INCLUDE = Cure("include was left out, so the model's reasoning is not sent again", _without_include)
+NO_CONTEXT_MANAGEMENT = Cure(
+    "context_management was left out, so only the run itself has its conversation compacted",
+    _without_context_management,
+)
 NOT_STRICT = Cure("text.format is not strict", _without_strictness)
 NO_STREAM = Cure("stream was left out, so nothing is seen before the answer is there", _without_stream)
 NO_STORE = Cure("store was left out", _without_store)
@@ -180,6 +188,8 @@ def _candidates(request: CreateRequest, refusal: GiveUp, text: str) -> list[Cure
         found.append(NO_STORE)
     if param in ("stream", "background") or (not param and _STREAMS.search(text)):
         found.append(NO_PREVIEW)
+    if param.startswith("context_management") or (not param and re.search(r"context[_ ]management", text)):
+        found.append(NO_CONTEXT_MANAGEMENT)
     if param.startswith("include") or re.search(r"['\"`]include\b|encrypted[_ ]content", text):
         found.append(NO_INCLUDE)
     if param == "stream" or (not param and _STREAMS.search(text)):

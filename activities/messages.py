@@ -81,6 +81,7 @@ class ActivityName(StrEnum):
     DECIDE_CALLS = "decide_calls"
     SAVE_ARTIFACT = "save_artifact"
     KEEP_CONVERSATION = "keep_conversation"
+    COMPACT_CONVERSATION = "compact_conversation"
 
 
 TRANSPORT_OF_ACTIVITY: Mapping[str, Transport] = {
@@ -206,12 +207,17 @@ class Conversation(Record):
     `before`: how far the conversation had come; its last items are the output of the response `after`, in a create that
     continues from it those of `previous_response_id`. `in_full`: all of it is sent, instead of that id; `store` false:
     the provider is not to keep the response. The items themselves are in the histories of the run, once.
+
+    `compacted`: the compaction that the conversation has begun anew with: its output are the first items, `opens_with`
+    of them, and those before it are never sent again.
     """
 
     before: ConversationPoint
     after: str | None = None
     in_full: bool | None = None
     store: bool | None = None
+    compacted: str | None = None
+    opens_with: int | None = None
 
 
 class ConversationStart(Record):
@@ -239,7 +245,9 @@ class CreateResponse(Record):
     `lost_response_id` and `warm_up` are for a WebSocket: a response to be read by its id before anything is created,
     and whether tools and instructions are sent ahead. `effort_asked`: whether the caller gave a reasoning effort,
     `transport_asked`: whether the caller chose the transport; older histories do not tell. `probes`: whether the
-    run was refused and tries again by itself.
+    run was refused and tries again by itself. `manages_context`: whether the conversation is to be compacted before it
+    is too long for the model, whose window has `context_window` tokens, where the caller says so. `compacts`: the
+    response is to be a compaction, and nothing else.
     """
 
     options: ModelOptions
@@ -260,6 +268,15 @@ class CreateResponse(Record):
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
     conversation: Conversation | None = None
     probes: bool | None = None
+    manages_context: bool | None = None
+    context_window: int | None = None
+    compacts: bool | None = None
+
+
+class CompactConversation(Record):
+    """Have a conversation compacted, with the items that this create adds to it."""
+
+    create: CreateResponse
 
 
 class Keep(StrEnum):
@@ -281,7 +298,7 @@ class ResponseRecord(Record, Response):
     Where the run knows its conversation, reasoning and findings are kept. Then `replayable` says whether the output can
     be given back to the model as it is here, and `conversation` how far it had come with the run's opening.
     `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
-    provider is known not to continue from any.
+    provider is known not to continue from any. `context_window`: the tokens of the model's window, where it is known.
     """
 
     search_attributes: bool | None = None
@@ -294,6 +311,7 @@ class ResponseRecord(Record, Response):
     conversation: ConversationPoint | None = None
     continues: bool | None = None
     chains: bool | None = None
+    context_window: int | None = None
 
     @property
     def is_too_large(self) -> bool:
@@ -308,7 +326,8 @@ class CreatedResponse(Record):
     `most_calls`, how many calls of a response are executed, where it is not the usual number; `approvals`, whether the
     worker has approval rules; `changes`, what of the request was changed because the provider had refused it.
     `finished`: the whole response, where the provider answered the create with it (servers without background do so):
-    nothing needs to be waited for. `conversation`, `continues` and `chains` as in `ResponseRecord`.
+    nothing needs to be waited for. `conversation`, `continues`, `chains` and `context_window` as in
+    `ResponseRecord`.
     """
 
     response_id: str
@@ -322,6 +341,7 @@ class CreatedResponse(Record):
     conversation: ConversationPoint | None = None
     continues: bool | None = None
     chains: bool | None = None
+    context_window: int | None = None
 
 
 class AwaitResponse(Record):

@@ -58,6 +58,22 @@ def record_of(response: Response, keep: Keep | None = None) -> ResponseRecord:
     return whole
 
 
+def compaction_record(response: Response) -> ResponseRecord:
+    """The answer to a compaction, its output unchanged; without it, and not `replayable`, where it fits no payload."""
+    record = ResponseRecord(
+        id=_short(response.id),
+        status=ResponseStatus.COMPLETED,
+        model=_short(response.model),
+        created_at=response.created_at,
+        output=response.output,
+        usage=_usage(response.usage),
+        replayable=True,
+    )
+    if len(to_json(record)) > LARGEST_RECORD:
+        record.output, record.replayable = [], False
+    return record
+
+
 def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:
     """The record with its output as it is given back to the model; None where that would not be JSON."""
     if record.is_too_large:

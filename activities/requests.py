@@ -23,6 +23,7 @@ from durable_responses.activities.inputs import InputError, opening_input, works
 from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
 from durable_responses.activities.tools import definitions
 from durable_responses.capabilities import Capabilities
+from durable_responses.context_windows import window_of
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import NotFound, ResponsesError
@@ -44,6 +45,9 @@ from durable_responses.tools.approvals import Approvals, unaskable_tools
 from durable_responses.tools.owner import ASK_OWNER, DESCRIPTION, PARAMETERS
 from durable_responses.tools.registry import Registry, UnknownToolError
 
+COMPACTION_TRIGGER = {"type": "compaction_trigger"}
+"""The last input item of a create whose response is to be a compaction."""
+_LEAST_THRESHOLD = 1_000
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 DEFAULT_INSTRUCTIONS = (
     "You work autonomously: nobody will answer questions. Use the tools you are given, as often as needed, and go on "
@@ -79,7 +83,13 @@ class RequestBuilder:
 
     def turn(self, create: CreateResponse) -> ConversationTurn:
         """What a create has to do with the conversation of its run."""
-        return self.conversations.turn(create, self.own_items)
+        return self.conversations.turn(create, self.own_items, self.window(create))
+
+    def window(self, create: CreateResponse) -> int | None:
+        """The tokens of the model's context window, where the run goes by it and it is known."""
+        if not create.manages_context:
+            return None
+        return create.context_window or window_of(create.options.model or self.default_model)
 
     async def own_items(self, create: CreateResponse) -> list[Any]:
         """The items that a create adds to its conversation. Raises `ApplicationError`."""
@@ -121,7 +131,12 @@ class RequestBuilder:
             stream=stream,
             effort_asked=create.effort_asked,
         )
-        return request if store else request.model_copy(update={"store": False, "include": [ENCRYPTED_REASONING]})
+        if not store:
+            request = request.model_copy(update={"store": False, "include": [ENCRYPTED_REASONING]})
+        if create.compacts:
+            return request.model_copy(update={"input": [*input_items(request.input), COMPACTION_TRIGGER]})
+        window = self.window(create)
+        return request.model_copy(update={"context_management": context_management(window)}) if window else request
 
     async def _check(self, save: SaveOptions) -> None:
         try:
@@ -210,6 +225,11 @@ def create_request(
         stream=stream,
         metadata={**options.metadata, **metadata},
     )
+
+
+def context_management(window: int) -> list[dict[str, Any]]:
+    """What asks the provider to compact the conversation by itself; it takes no threshold below 1,000 tokens."""
+    return [{"type": "compaction", "compact_threshold": max(_LEAST_THRESHOLD, window * 7 // 10)}]
 
 
 def instructions_for(options: ModelOptions) -> str:

@@ -45,6 +45,8 @@ VALUES: dict[str, Any] = {
     "on_deadline": "ask",
     "transport": "stream",
     "conversation": "server",
+    "compaction": "off",
+    "context_window": 32_000,
     "save.format": "clean",
     "save.folder": "results",
     "save.filename": "a.md",

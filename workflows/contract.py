@@ -106,6 +106,16 @@ class OnLimit(StrEnum):
     ASK = "ask"
 
 
+class CompactionChoice(StrEnum):
+    """Whether a run has its conversation compacted before it is too long for the model.
+
+    `auto`: where the size of the model's context window is known.
+    """
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class AgentInput(Record, CallersChoice):
     """The input of an agent run. Only `task` is required, null means the default; it can be typed as JSON."""
 
@@ -190,6 +200,14 @@ class AgentInput(Record, CallersChoice):
         description="Who keeps the conversation: server (each response continues from the one before), full (each "
         "request carries all of it, and nothing is stored), or auto: the server, unless it does not.",
     )
+    compaction: CompactionChoice = Field(
+        CompactionChoice.AUTO,
+        description="auto: the conversation is compacted before it is too long for the model, if the size of its "
+        "context window is known; off: the provider's refusal ends the run.",
+    )
+    context_window: int | None = Field(
+        None, ge=4000, description="Tokens of the model's context window; default: as in the table of known models."
+    )
     allow_websocket: bool = Field(
         False, description="Let `auto` take the WebSocket for runs with function tools that would stream otherwise."
     )
@@ -218,6 +236,7 @@ class AgentInput(Record, CallersChoice):
         """Without nulls, and without an effort that nobody gave: a new history must not take it for one."""
         unasked = set() if self.effort_asked else {"reasoning_effort"}
         unasked |= set() if self.allow_questions else {"allow_questions"}
+        unasked |= {"compaction"} if self.compaction is CompactionChoice.AUTO else set()
         return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
 
     @field_validator("task", mode="before")
@@ -270,11 +289,26 @@ class AgentUsage(BaseModel):
 
 
 class ResponseUsage(AgentUsage):
-    """Tokens of one response, whatever became of it. `lost`: its outcome could not be read back."""
+    """Tokens of one response, whatever became of it.
+
+    `lost`: its outcome could not be read back. `compaction`: the conversation was compacted; that is no iteration.
+    """
 
     response_id: str | None
     iteration: int
     status: str
+
+
+class Compaction(BaseModel):
+    """The conversation was compacted: the tokens that it had, and those that are left, as far as they are known."""
+
+    iteration: int
+    tokens_before: int | None = None
+    tokens_after: int | None = None
+
+    def __str__(self) -> str:
+        before, after = (f"{n:,}" if n is not None else "?" for n in (self.tokens_before, self.tokens_after))
+        return f"the conversation was compacted: {before} → {after} tokens"
 
 
 class CallStatus(StrEnum):
@@ -441,6 +475,7 @@ class AgentState(BaseModel):
     ambiguous_creates: int = 0
     request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
     in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
+    compactions: list[Compaction] = Field([], description="The newest twenty compactions of the conversation.")
     error: AgentError | None = None
     started_at: datetime | None = None
     deadline: datetime | None = Field(None, description="When the run must have ended.")

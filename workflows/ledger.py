@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from durable_responses.activities.conversation_items import after, encoded, output_items, own_items
+from durable_responses.activities.conversation_items import START, after, encoded, output_items, own_items
 from durable_responses.activities.messages import (
     PREVIEW_CHARACTERS,
     Conversation,
@@ -23,7 +23,8 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.json_text import cut, json_bytes
 from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, ResponseStatus, Usage
-from durable_responses.workflows import rules
+from durable_responses.workflows import compaction, rules
+from durable_responses.workflows.compaction import COMPACTION
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
@@ -32,6 +33,7 @@ from durable_responses.workflows.contract import (
     AgentUsage,
     CallRecord,
     CallStatus,
+    Compaction,
     ConversationChoice,
     OnLimit,
     ResponseUsage,
@@ -73,7 +75,8 @@ class ConversationSoFar(BaseModel):
 
     `after`: the response whose output are the last items. `in_full`: all of it is sent with each create; `store`: the
     provider is to keep the responses all the same. `lost`: why it cannot be sent any more. `start`: for a new
-    history, where the items before it are.
+    history, where the items before it are. `compacted` and `opens_with` as in `Conversation`; `begins_anew`: no
+    response continues from the compaction yet.
     """
 
     point: ConversationPoint = ConversationPoint()
@@ -82,14 +85,19 @@ class ConversationSoFar(BaseModel):
     store: bool = True
     lost: str | None = None
     start: ConversationStart | None = None
+    compacted: str | None = None
+    opens_with: int | None = None
+    begins_anew: bool = False
 
     def told(self, *, chained: bool = False) -> Conversation:
         """What a create is told of it; `chained`: it continues from `after` by its id."""
         return Conversation(
             before=self.point,
             after=None if chained else self.after,
-            in_full=self.in_full or None,
+            in_full=self.in_full or self.begins_anew or None,
             store=None if self.store else False,
+            compacted=self.compacted,
+            opens_with=self.opens_with,
         )
 
 
@@ -129,6 +137,11 @@ class Ledger(BaseModel):
     repeats: int = 0
     in_iteration: bool = Field(False, description="Whether the iteration under way has no response yet.")
     no_background: bool = Field(False, description="Whether the server was found to have no background responses.")
+    context_window: int | None = Field(None, description="The tokens of the model's window, as a worker has said.")
+    context_tokens: int | None = Field(None, description="Those that the conversation has come to, where known.")
+    compacted: str | None = Field(None, description="The latest compaction, which the run goes on from.")
+    no_trigger: bool = Field(False, description="Whether no create of this run is made a compaction by its input.")
+    no_compaction: bool = Field(False, description="Whether the provider was found not to compact at all.")
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
     _text_before_last: str = PrivateAttr("")
@@ -180,6 +193,7 @@ class Ledger(BaseModel):
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
         self.approvals |= obtained.approvals or False
+        self.context_window = obtained.context_window or self.context_window
         for change in obtained.changes or []:
             self.changed_request(change)
         if obtained.chains is False:
@@ -269,6 +283,7 @@ class Ledger(BaseModel):
         if so_far is None:
             return
         given = response.conversation
+        so_far.begins_anew = False
         if create.opening is None:
             given = after(so_far.point, map(encoded, own_items(create)))
         if given is not None and response.replayable:
@@ -277,6 +292,41 @@ class Ledger(BaseModel):
             so_far.lost = f"{response.id} {TOO_LARGE if response.replayable is False else NOT_KNOWN}"
         else:
             self.conversation = None
+
+    # --- its compactions -------------------------------------------------------------------------------------------
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a response, or a compaction, that the next create goes on from."""
+        return bool(self.chain) or self.compacted is not None
+
+    def compaction_ended(self, response: ResponseRecord) -> None:
+        """Record what a compaction cost, or what was meant to be one: it is neither an iteration nor an answer."""
+        status = COMPACTION if compaction.is_compaction(response) else response.status
+        self._record_usage(response.id, status, usage_of(response.usage))
+        self.state.waiting = None
+
+    def compaction_lost(self) -> None:
+        """A compaction whose answer did not arrive, and which nobody can ask for again."""
+        self._record_usage(None, LOST, AgentUsage())
+
+    def begins_anew_with(self, compacted: ResponseRecord) -> None:
+        """From now on the conversation is what a compaction has made of it, with the answers that it was given."""
+        items, before = list(map(encoded, output_items(compacted))), self.conversation or ConversationSoFar()
+        self.conversation = ConversationSoFar(
+            point=after(START, items),
+            after=compacted.id,
+            in_full=before.in_full,
+            store=before.store,
+            compacted=compacted.id,
+            opens_with=len(items),
+            begins_anew=True,
+        )
+        self.chain, self.answers, self.compacted = [], [], compacted.id
+        left = compacted.usage.output_tokens if compacted.usage else None
+        happened = Compaction(iteration=self.state.iteration, tokens_before=self.context_tokens, tokens_after=left)
+        self.state.compactions = [*self.state.compactions, happened][-_MOST_CHANGES:]
+        self.context_tokens = None
 
     def superseded(self, response_id: str) -> None:
         """A response is not used, and nothing is chained from it: another one is created in its place."""

@@ -18,15 +18,18 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
+    from durable_responses.activities.compaction import CompactionActivities
     from durable_responses.activities.conversations import ConversationActivities
     from durable_responses.activities.messages import (
         NO_BACKGROUND,
         AwaitResponse,
         CancelResponse,
+        CompactConversation,
         ConversationStart,
         CreatedResponse,
         CreateResponse,
         FailureType,
+        Keep,
         KeepConversation,
         Opening,
         ResponseRecord,
@@ -39,12 +42,13 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.responses import ResponsesActivities
     from durable_responses.activities.websocket import WebSocketActivities
     from durable_responses.json_text import json_bytes
-    from durable_responses.responses_api.models import Response, ResponseStatus
-    from durable_responses.workflows import activity_errors, interruptions, rules
+    from durable_responses.responses_api.models import FunctionCallOutput, Response, ResponseStatus
+    from durable_responses.workflows import activity_errors, compaction, interruptions, rules
     from durable_responses.workflows.answers import RETRY, STOP
     from durable_responses.workflows.contract import (
         AgentError,
         AgentInput,
+        CompactionChoice,
         ConversationChoice,
         InputRequestKind,
         InputRequestStatus,
@@ -72,6 +76,7 @@ _EMPTY_PATCH = "empty-output"
 _FAILED_PATCH = "failed-responses-again"
 _LEAVE_PATCH = "given-up-responses"
 _REFUSAL_PATCH = "input-requests"
+_WINDOW_PATCH = "context-window"
 _UNKNOWN_PATCH = "unknown-status"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
@@ -113,14 +118,18 @@ class ResponseSource:
 
     def __post_init__(self) -> None:
         self._resumed = 0  # times in a row that a refused run has tried again by itself
+        self._is_compacting = False
+        self._streams_compactions = False
 
     async def next_response(self) -> ResponseRecord:
         """One response, finished or cut off by the deadline, and recorded in the ledger.
 
         Raises `Stopped`, `DeadlinePassed`, `RunFailed`, `HistoryFull`.
         """
-        knows_all = self.request.previous_response_id is None
-        creates = CreateHistory(can_rebuild=knows_all and not self.ledger.sends_all)
+        creates = CreateHistory(can_rebuild=self._knows_all and not self.ledger.sends_all)
+        if self._is_nearly_full() and workflow.patched(_WINDOW_PATCH):
+            await self._compact()
+        has_compacted = False  # since the conversation was found to be too long
         while True:
             self._check_conversation()
             before = len(self.ledger.chain)
@@ -130,8 +139,17 @@ class ResponseSource:
                 create = fitting(self._create_request(creates))
                 response = await self._obtain(create)
             except ActivityError as error:
+                refused = activity_errors.error_of(error)
+                if not has_compacted and await self._is_compacted_after(refused.code, refused.message):
+                    has_compacted = True
+                    continue
                 await self._after_failed_create(error, creates)
             else:
+                why = response.error if response.status == ResponseStatus.FAILED else None
+                if why and not has_compacted and await self._is_compacted_after(why.code, why.message):
+                    has_compacted = True
+                    creates.refused += 1
+                    continue
                 if self._is_not_continued(response, creates) or self._was_sent_in_part(create, response, creates):
                     continue
                 if self._is_empty_for_the_first_time(response, before, creates):
@@ -142,7 +160,14 @@ class ResponseSource:
                 self._resumed = 0
                 self.steering.given()
                 self.ledger.conversation_grew(create, response)
+                self.ledger.context_tokens = compaction.tokens_after(response)
                 return response
+
+    @property
+    def _knows_all(self) -> bool:
+        if self.ledger.compacted is not None:
+            return self.ledger.conversation is not None
+        return self.request.previous_response_id is None
 
     def _check_conversation(self) -> None:
         """Raise `RunFailed` where the whole conversation is to be sent, and cannot be."""
@@ -227,27 +252,31 @@ class ResponseSource:
         ledger = self.ledger
         # What the run does not know itself, the create reads from the responses that the provider has stored.
         rebuilds = creates.chain_rejected and not ledger.sends_all
-        previous = ledger.chain[-1] if ledger.chain else self.request.previous_response_id
+        previous = ledger.chain[-1] if ledger.chain else None
+        if not ledger.has_begun:
+            previous = self.request.previous_response_id
         chained = ledger.conversation is not None and previous == ledger.conversation.after and not ledger.sends_all
         return CreateResponse(
             options=rules.model_options(self.request),
             iteration=ledger.state.iteration,
             attempt=creates.attempt,
-            opening=self._opening() if rebuilds or not ledger.chain else None,
+            opening=self._opening() if rebuilds or not ledger.has_begun else None,
             new_items=ledger.answers,
             texts=self.steering.for_next_create(),
             previous_response_id=None if rebuilds or ledger.sends_all else previous,
             rebuild_from=ledger.chain if rebuilds else [],
             deadline=ledger.deadline,
             lost_response_id=creates.interrupted,
-            warm_up=self.request.warm_up and not (ledger.chain or rebuilds or ledger.sends_all),
-            save=None if ledger.chain or rebuilds else self.request.save,
-            workspace=None if ledger.chain or rebuilds else self.request.workspace,
+            warm_up=self.request.warm_up and not (ledger.has_begun or rebuilds or ledger.sends_all),
+            save=None if ledger.has_begun or rebuilds else self.request.save,
+            workspace=None if ledger.has_begun or rebuilds else self.request.workspace,
             effort_asked=self.request.effort_asked,
             transport_asked=self.request.transport is not TransportChoice.AUTO,
             save_whole_text=self.request.save,
             conversation=ledger.conversation.told(chained=chained) if ledger.conversation and not rebuilds else None,
             probes=self._resumed > 0 or None,
+            manages_context=self.request.compaction is CompactionChoice.AUTO or None,
+            context_window=self.request.context_window,
         )
 
     def _opening(self) -> Opening:
@@ -285,6 +314,119 @@ class ResponseSource:
         if self.stop.requested:
             raise Stopped
         return await interruptions.ended(start(self._create_options()), self.stop)
+
+    # --- compactions ---------------------------------------------------------------------------------------------
+
+    def _is_nearly_full(self) -> bool:
+        ledger = self.ledger
+        return self._may_compact() and compaction.is_nearly_full(ledger.context_tokens, ledger.context_window)
+
+    def _may_compact(self) -> bool:
+        ledger = self.ledger
+        is_auto = self.request.compaction is CompactionChoice.AUTO
+        return is_auto and not ledger.no_compaction and ledger.context_window is not None and bool(ledger.chain)
+
+    async def _is_compacted_after(self, code: str | None, message: str | None) -> bool:
+        """Whether a create that was refused for its length may be sent again, since the conversation is compacted."""
+        if not compaction.exceeds_window(code, message) or self.stop.requested:
+            return False
+        return self._may_compact() and workflow.patched(_WINDOW_PATCH) and await self._compact()
+
+    async def _compact(self) -> bool:
+        """Have the conversation compacted, with the answers that wait to be given: it begins anew with what comes.
+
+        False where the provider does not do so: the run goes on as it is. Raises as `next_response`.
+        """
+        self._is_compacting, creates = True, CreateHistory(can_rebuild=False)
+        answers, is_cut = self.ledger.answers, False
+        try:
+            while not self.ledger.no_compaction:
+                self.ledger.waits_quietly("the conversation is being compacted", workflow.now())
+                self.changed()
+                try:
+                    compacted = await self._compaction(self._create_request(creates), answers)
+                except ActivityError as error:
+                    refused, failure = activity_errors.error_of(error), activity_errors.failure_type_of(error)
+                    is_too_long = compaction.exceeds_window(refused.code, refused.message)
+                    if self._is_without_background(error) or self._is_sent_in_full_after(failure):
+                        continue
+                    is_spent = failure is FailureType.CREATE_AMBIGUOUS and creates.ambiguous > 0
+                    # A worker of an older version does not know the activity.
+                    is_refused = compaction.is_refused(failure) or activity_errors.was_moved(error)
+                    if failure is FailureType.CREATE_AMBIGUOUS and self.ledger.no_trigger:
+                        self.ledger.compaction_lost()
+                    if not (is_too_long or is_spent or (is_refused and not self.stop.requested)):
+                        await self._after_failed_create(error, creates)
+                        continue
+                else:
+                    if compaction.is_compaction(compacted):
+                        self.ledger.begins_anew_with(compacted)
+                        return True
+                    if not compacted.is_finished:
+                        raise DeadlinePassed
+                    why = compacted.error
+                    is_too_long = why is not None and compaction.exceeds_window(why.code, why.message)
+                    if not is_too_long and await self._is_created_again(compacted, creates):
+                        continue
+                if is_too_long:
+                    if is_cut or not answers:
+                        return False
+                    window = self.ledger.context_window or 0
+                    answers, is_cut = compaction.cut_answers(answers, self.ledger.context_tokens, window), True
+                else:
+                    self._compacts_otherwise()
+            return False
+        finally:
+            self._is_compacting = False
+            self.changed()
+
+    def _is_without_background(self, error: ActivityError) -> bool:
+        """Whether the server has no background responses: then a compaction is streamed."""
+        found = activity_errors.detail_of(error).code == NO_BACKGROUND and not self._streams_compactions
+        self._streams_compactions |= found
+        return found and not self.stop.requested
+
+    def _is_sent_in_full_after(self, failure: FailureType | None) -> bool:
+        """Whether the server does not continue from the response before: then it is sent the whole conversation."""
+        knows_all = self.ledger.conversation is not None and not self.ledger.sends_all
+        if failure is not FailureType.CHAIN_REJECTED or not knows_all:
+            return False
+        self.ledger.send_all()
+        return True
+
+    def _compacts_otherwise(self) -> None:
+        """The provider does not compact in the way that was tried: the next way, if there is one."""
+        if self.ledger.no_trigger:
+            self.ledger.no_compaction = True
+            self.ledger.changed_request("the conversation is not compacted: the server has no way to")
+        else:
+            self.ledger.no_trigger = True
+
+    async def _compaction(self, create: CreateResponse, answers: list[FunctionCallOutput]) -> ResponseRecord:
+        # Steering messages are for the model: they go with the create that follows.
+        wanted = {"new_items": answers, "texts": [], "warm_up": False}
+        if self.ledger.no_trigger:
+            return await self._compacted_at_once(CompactConversation(create=create.model_copy(update=wanted)))
+        create = fitting(create.model_copy(update={**wanted, "compacts": True}))
+        stores = self.ledger.conversation is None or self.ledger.conversation.store
+        if stores and not (self.ledger.no_background or self._streams_compactions):
+            return await self._wait_for(await self._create(create))
+        return await self._stream(create)
+
+    async def _compacted_at_once(self, asked: CompactConversation) -> ResponseRecord:
+        options: CreateOptions = {
+            **self._create_options(),
+            "task_queue": self._queue(TaskQueue.AGENTS),
+            "retry_policy": _ONCE,
+        }
+        handle = workflow.start_activity_method(
+            CompactionActivities.compact_conversation, fitting(asked), summary="compact the conversation", **options
+        )
+        compacted = await interruptions.ended(handle, self.stop)
+        self._record(compacted)
+        if self.stop.requested:
+            raise Stopped
+        return compacted
 
     # --- background ----------------------------------------------------------------------------------------------
 
@@ -354,7 +496,7 @@ class ResponseSource:
                 created_at=workflow.now(),
                 deadline=deadline,
                 live_preview=self.request.live_preview,
-                keep=self.ledger.keep,
+                keep=Keep.ALL if self._is_compacting else self.ledger.keep,
                 chained=created.continues is False or None,
                 save_whole_text=self.request.save,
             ),
@@ -581,6 +723,8 @@ class ResponseSource:
             return False
         if not workflow.patched(_REFUSAL_PATCH):  # such runs have failed
             return False
+        if compaction.exceeds_window(error.code, error.message) and not workflow.patched(_WINDOW_PATCH):
+            return False
         after = rules.resumes_after(retry_after, self._resumed)
         asked = self.requests.open(
             InputRequestKind.REFUSAL,
@@ -624,7 +768,10 @@ class ResponseSource:
         raise Stopped
 
     def _record(self, response: ResponseRecord) -> None:
-        self.ledger.response_ended(response)
+        if self._is_compacting:
+            self.ledger.compaction_ended(response)
+        else:
+            self.ledger.response_ended(response)
         self.ledger.told_by_worker(response)
         self.changed()
 
@@ -633,6 +780,8 @@ class ResponseSource:
 
 
 def _step(verb: str, create: CreateResponse) -> str:
+    if create.compacts:
+        return "compact the conversation"
     again = f", attempt {create.attempt}" if create.attempt > 1 else ""
     return f"{verb} response {create.iteration}{again}"
 

@@ -43,6 +43,7 @@ from durable_responses.responses_api.models import (
 from durable_responses.tools.approvals import unaskable_tools
 from durable_responses.tools.owner import ASK_OWNER
 from durable_responses.workflows import text_formats
+from durable_responses.workflows.compaction import exceeds_window
 from durable_responses.workflows.contract import (
     AgentError,
     AgentInput,
@@ -502,7 +503,7 @@ _HAS_ENDED = frozenset({ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE})
 
 def is_refusal(error: AgentError) -> bool:
     """Whether the provider refuses what only the run's owner can mend: the quota, the key, the model."""
-    if error.type in _REFUSALS:
+    if error.type in _REFUSALS or exceeds_window(error.code, error.message):
         return True
     return error.type == FailureType.BAD_REQUEST and bool(_MODEL_GONE.search(f"{error.code or ''} {error.message}"))
 

@@ -22,7 +22,14 @@ from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.run_input import path_in, with_settings
 from durable_responses.tools.approvals import Action
 from durable_responses.workflows import text_formats
-from durable_responses.workflows.contract import AgentInput, ConversationChoice, OnLimit, OnRefusal, TransportChoice
+from durable_responses.workflows.contract import (
+    AgentInput,
+    CompactionChoice,
+    ConversationChoice,
+    OnLimit,
+    OnRefusal,
+    TransportChoice,
+)
 from durable_responses.workflows.rules import parse_input
 
 if TYPE_CHECKING:
@@ -248,6 +255,25 @@ class RunOptions:
             metavar="WHO",
         ),
     ] = None
+    compaction: Annotated[
+        CompactionChoice | None,
+        _option(
+            "--compaction",
+            text="Whether the conversation is compacted before it is too long for the model: "
+            f"{_one_of(CompactionChoice)} (default: auto).",
+            panel=_LIMITS,
+            metavar="WHAT",
+        ),
+    ] = None
+    context_window: Annotated[
+        int | None,
+        _option(
+            "--context-window",
+            text="Tokens of the model's context window, where it is not one of those that are known.",
+            panel=_LIMITS,
+            metavar="TOKENS",
+        ),
+    ] = None
     live_preview: Annotated[
         bool | None,
         _option(
@@ -319,6 +345,8 @@ _FIELDS = {
     "on_deadline": "on_deadline",
     "transport": "transport",
     "conversation": "conversation",
+    "compaction": "compaction",
+    "context_window": "context_window",
     "live_preview": "live_preview",
 }
 

@@ -57,6 +57,8 @@ class RunOptions(TypedDict, total=False):
     tool_timeout: Seconds
     transport: Literal["auto", "background", "stream", "websocket"]
     conversation: Literal["auto", "server", "full"]
+    compaction: Literal["auto", "off"]
+    context_window: int
     allow_websocket: bool
     warm_up: bool
     on_ambiguous_create: Literal["retry_once", "fail"]

@@ -54,6 +54,7 @@ from durable_responses.responses_api.models import (
     ResponseStatus,
     error_fields,
     read_beginning,
+    read_compaction,
     read_json,
     read_response,
 )
@@ -161,6 +162,23 @@ class ResponsesClient:
         if (error := await _error_instead_of_response(answer)) is not None:
             raise refusal(answer.asked, error, answer.headers)
         return await _response_in(answer)
+
+    async def compact(self, request: CreateRequest, *, within: float) -> Response:
+        """POST a conversation to be compacted; the response's output is what it begins anew with.
+
+        Of the request, model, input, instructions and `previous_response_id` are sent. The answer takes as long as the
+        compaction, `within` seconds of the last byte, and cannot be had a second time: it has no id to read it by.
+        """
+        body = {name: value for name, value in request.body().items() if name in _COMPACTED_BY}
+        answer = await self._send(
+            self._request("POST", "/responses/compact", self._create_timeout, body=body), self._create_timeout, within
+        )
+        if (error := await _error_instead_of_response(answer)) is not None:
+            raise refusal(answer.asked, error, answer.headers)
+        compacted = await _read(Response, answer, read_compaction)
+        if not compacted.output:
+            raise MalformedAnswer(f"The answer to {answer.asked} holds no conversation.", status=answer.status)
+        return compacted
 
     async def retrieve(self, response_id: str) -> Retrieved:
         """GET a response as it is now. Its id may differ from the one asked for."""
@@ -344,6 +362,7 @@ def _encoded(body: dict[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
+_COMPACTED_BY = ("model", "input", "instructions", "previous_response_id")
 _UPLOAD = "durable_responses.upload"  # the extension of a request that holds its body
 
 

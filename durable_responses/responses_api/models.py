@@ -766,6 +766,13 @@ def read_response(fields: Any, response_id: str | None = None) -> Response:
     return with_text_found(Response.model_validate(fields), fields)
 
 
+def read_compaction(fields: Any) -> Response:
+    """The answer of `POST /responses/compact`: the output of a response, without a status. Raises `ValueError`."""
+    if not isinstance(fields, dict) or not isinstance(fields.get("output"), list):
+        raise ValueError("a compaction has an output")
+    return Response.model_validate({"id": "compaction", **fields, "status": ResponseStatus.COMPLETED})
+
+
 def with_text_found(response: Response, fields: Any) -> Response:
     """A completed response that seems to say nothing, with the text that its server put where nobody looks for it.
 
@@ -927,6 +934,7 @@ class CreateRequest(ApiModel):
     stream: bool | None = None
     metadata: dict[str, str] | None = None
     include: list[str] | None = None
+    context_management: list[dict[str, Any]] | None = None
 
     def body(self) -> dict[str, Any]:
         """The JSON object to send."""

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 from durable_responses.activities.artifacts import ArtifactActivities, OutputFolders
 from durable_responses.activities.claims import Claims
+from durable_responses.activities.compaction import CompactionActivities
 from durable_responses.activities.conversations import (
     FOLDER,
     MEBIBYTE,
@@ -89,6 +90,7 @@ class Dependencies:
     websockets: WebSocketActivities
     tools: ToolActivities
     conversations: ConversationActivities
+    compaction: CompactionActivities
     artifacts: ArtifactActivities
 
 
@@ -174,6 +176,7 @@ async def opened(
                     eager=starts[TaskQueue.TOOLS],
                 ),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
+                compaction=CompactionActivities(client, requests, claims),
                 artifacts=ArtifactActivities(outputs),
             )
 

@@ -89,6 +89,7 @@ def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: Att
             of.responses.cancel_response,
             of.artifacts.save_artifact,
             of.conversations.keep_conversation,
+            of.compaction.compact_conversation,
             # Started eagerly, within the counts of their own queues.
             of.responses.create_response,
             of.responses.stream_response,

@@ -86,6 +86,10 @@ class ChainlessServer:
             "usage": {"input_tokens": len(seen), "output_tokens": 1, "total_tokens": len(seen) + 1},
         }
 
+    def compacted(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:  # noqa: ARG002
+        """The status and the body that answer `POST /responses/compact`."""
+        return 404, _error("Not found.", code=404)
+
     def _refusal(self, previous: str) -> tuple[int, dict[str, Any]] | None:
         match self.chain:
             case Chain.REFUSED_BY_NAME:
@@ -161,6 +165,10 @@ def serving(server: ChainlessServer) -> Iterator[ChainlessServer]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"] or 0))
+            if self.path.endswith("/responses/compact"):
+                status, answer = server.compacted(json.loads(body))
+                self._say(status, json.dumps(answer).encode())
+                return
             if re.search("/responses/.", self.path):
                 self._say(404, json.dumps(_error("Not found.", code=404)).encode())
                 return

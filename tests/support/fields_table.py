@@ -82,6 +82,8 @@ FIELDS: dict[str, Names] = {
     "on_deadline": Names("on_deadline", ("on_deadline",)),
     "transport": Names("transport", (), _NOT_A_MODELS),
     "conversation": Names("conversation", ("conversation",)),
+    "compaction": Names("compaction", (), _NOT_A_MODELS, "[The context window](context-window.md)."),
+    "context_window": Names("context_window", (), _NOT_A_MODELS),
     "allow_websocket": Names(None, (), _THE_SERVERS, "Command line and MCP: `AGENT_ALLOW_WEBSOCKET`."),
     "warm_up": Names(None, (), _NOT_A_MODELS),
     "on_ambiguous_create": Names(None, (), _NOT_A_MODELS),
@@ -113,6 +115,7 @@ _OF_ARGUMENTS = {
 }
 _OF_FIELDS = {
     "files": "none",
+    "context_window": "that of the table",
     "metadata": "none",
     "model": "`AGENT_MODEL`",
     "tools": "all",

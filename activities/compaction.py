@@ -1,0 +1,52 @@
+"""Having a conversation compacted by an endpoint of its own, where no create can do it.
+
+Its answer has no id: what is lost on its way is paid for and gone. So it is asked for once, and the workflow decides.
+"""
+
+from dataclasses import dataclass, field
+
+from temporalio import activity
+
+from durable_responses.activities.claims import Claims
+from durable_responses.activities.failures import failed_create
+from durable_responses.activities.heartbeats import Heartbeats
+from durable_responses.activities.messages import (
+    CompactConversation,
+    CreatePhase,
+    HeartbeatDetails,
+    ResponseRecord,
+)
+from durable_responses.activities.records import compaction_record
+from durable_responses.activities.requests import RequestBuilder
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import ResponsesError
+
+COMPACTED_WITHIN = 600.0  # seconds
+
+
+@dataclass
+class CompactionActivities:
+    """The activity that has a conversation compacted. `within`: the seconds that it may take."""
+
+    client: ResponsesClient
+    requests: RequestBuilder
+    claims: Claims = field(default_factory=Claims)
+    within: float = COMPACTED_WITHIN
+
+    @activity.defn
+    async def compact_conversation(self, asked: CompactConversation) -> ResponseRecord:
+        """What the conversation begins anew with: that of the create, with what it adds.
+
+        Raises `ApplicationError`, of the types of `create_response`.
+        """
+        claim, heartbeat = self.claims.begin(), HeartbeatDetails(phase=CreatePhase.FETCHING)
+        async with Heartbeats(lambda: heartbeat):
+            turn = self.requests.turn(asked.create)
+            request = await self.requests.build(asked.create, turn, background=False, stream=False)
+            heartbeat = HeartbeatDetails(phase=CreatePhase.POSTING)
+            await claim.prove(heartbeat)  # else a worker that dies with it seems not to have sent it
+            try:
+                compacted = await self.client.compact(request, within=self.within)
+            except ResponsesError as error:
+                raise failed_create(error) from None
+            return compaction_record(compacted)

@@ -1,0 +1,175 @@
+"""When a run has its conversation compacted, by tables; and whole runs at a server whose model has a small window."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.responses_api.models import FunctionCallOutput, Response
+from durable_responses.settings import Settings
+from durable_responses.workflows.compaction import (
+    cut_answers,
+    exceeds_window,
+    has_compaction,
+    is_nearly_full,
+    tokens_after,
+)
+from durable_responses.workflows.contract import AgentInput, AgentResult, TransportChoice
+from tests.support.chainless_servers import Chain
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, progress, result_of, working
+from tests.support.windowed_server import WindowedServer, serving_windowed
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tokens", "window", "expected"),
+    [(851, 1000, True), (850, 1000, False), (None, 1000, False), (851, None, False)],
+)
+def test_a_conversation_of_more_than_85_percent_of_the_window_is_compacted(
+    tokens: int | None, window: int | None, expected: bool
+) -> None:
+    assert is_nearly_full(tokens, window) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("context_length_exceeded", "", True),
+        (None, "Your input exceeds the context window of this model.", True),
+        ("400", "This model's maximum context length is 8192 tokens.", True),
+        ("invalid_prompt", "Invalid prompt.", False),
+        (None, None, False),
+    ],
+)
+def test_code_or_message_says_that_the_window_is_exceeded(
+    code: str | None, message: str | None, expected: bool
+) -> None:
+    assert exceeds_window(code, message) is expected
+
+
+def test_what_a_response_has_compacted_itself_has_no_length_that_is_known() -> None:
+    usage = {"input_tokens": 90, "output_tokens": 5}
+    plain = Response.model_validate({"id": "resp_1", "status": "completed", "usage": usage})
+    item = {"type": "compaction", "encrypted_content": "x"}
+    compacted = Response.model_validate({"id": "resp_1", "status": "completed", "usage": usage, "output": [item]})
+    assert (tokens_after(plain), has_compaction(plain)) == (95, False)
+    assert (tokens_after(compacted), has_compaction(compacted)) == (None, True)
+
+
+def test_answers_are_cut_to_head_tail_and_size_within_what_the_conversation_leaves() -> None:
+    whole = FunctionCallOutput(call_id="c1", output="a" * 5000 + "z" * 5000)
+    short = FunctionCallOutput(call_id="c2", output="4")
+    first, second = cut_answers([whole, short], tokens=6000, window=10_000)
+    assert second == short
+    assert first.output.startswith("aaa")
+    assert first.output.endswith("zzz")
+    assert "10,000 bytes" in first.output
+    assert len(first.output) < 1200
+
+
+# --- whole runs --------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def agents_at(
+    server: WindowedServer, client: Client, emulator: RunningEmulator, settings: Settings
+) -> AsyncIterator[Agents]:
+    url = server.base_url
+    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url.replace("http", "ws"))
+    async with working(client, provider, settings):
+        yield Agents(client, emulator, settings)
+
+
+def asks(server: WindowedServer, **fields: Any) -> AgentInput:
+    given: dict[str, Any] = {
+        "transport": TransportChoice.STREAM,
+        "max_iterations": 60,
+        "context_window": server.window,
+        **fields,
+    }
+    return AgentInput(task="Add.", tools=["add"], **given)
+
+
+def compactions(result: AgentResult) -> int:
+    return sum(entry.status == "compaction" for entry in result.responses)
+
+
+@pytest.mark.parametrize("conversation", ["auto", "server", "full"])
+@pytest.mark.parametrize("ways", [{}, {"triggers": False}], ids=["trigger", "compact"])
+@pytest.mark.parametrize("transport", [TransportChoice.STREAM, TransportChoice.BACKGROUND])
+async def test_a_run_outlives_its_context_window(
+    client: Client,
+    emulator: RunningEmulator,
+    settings: Settings,
+    conversation: str,
+    ways: dict[str, Any],
+    transport: TransportChoice,
+) -> None:
+    """Each compaction is listed, none is an iteration, and each begins a new chain."""
+    if conversation == "full" and transport is TransportChoice.BACKGROUND:
+        transport = TransportChoice.AUTO
+    with serving_windowed(WindowedServer(Chain.CONTINUED, calls=30, padding=1500, queues=True, **ways)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks(server, conversation=conversation, transport=transport))
+            result = await result_of(run)
+            state = await progress(run)
+    assert (result.status, result.error) == ("completed", None)
+    assert result.iterations == 31
+    assert len(state.function_calls) == 30
+    assert compactions(result) == len(server.compactions) == len(state.compactions) > 0
+    begun = [asked for asked in server.asked if asked.get("previous_response_id") is None]
+    if conversation != "full":
+        assert len(begun) == 1 + len(server.compactions)
+    assert result.usage.input_tokens == sum(entry.input_tokens for entry in result.responses)
+
+
+async def test_without_compaction_the_refusal_ends_the_run(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    with serving_windowed(WindowedServer(Chain.CONTINUED, calls=30, padding=1500)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(server, compaction="off", on_refusal="fail"))
+    assert result.error is not None
+    assert (result.status, result.error.code) == ("failed", "context_length_exceeded")
+    assert server.compactions == []
+
+
+async def test_a_server_that_compacts_in_no_way_is_said_so(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    ways: dict[str, Any] = {"triggers": False, "compacts": False}
+    with serving_windowed(WindowedServer(Chain.CONTINUED, calls=30, padding=1500, **ways)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(server, on_refusal="fail"))
+    assert (result.status, compactions(result)) == ("failed", 0)
+    assert "the conversation is not compacted: the server has no way to" in result.request_changes
+
+
+async def test_what_exceeds_the_window_is_compacted_once_and_the_run_goes_on(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    """The window is smaller than the run was told, so only the refusal says that it is full."""
+    with serving_windowed(WindowedServer(Chain.CONTINUED, calls=30, padding=1500)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            server.triggers = False  # which it would refuse for its length, too
+            result = await agents.run(asks(server, context_window=100_000))
+    assert (result.status, result.error) == ("completed", None)
+    assert compactions(result) == len(server.compactions) > 0
+
+
+async def test_context_management_is_asked_for_at_seventy_percent_of_the_window(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    with serving_windowed(WindowedServer(Chain.CONTINUED)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            await agents.run(asks(server))
+            await agents.run(
+                AgentInput(task="Add.", model="a-model-that-nobody-knows", transport=TransportChoice.STREAM)
+            )
+    asked = [body.get("context_management") for body in server.asked]
+    assert asked == [[{"type": "compaction", "compact_threshold": 5600}]] * 2 + [None] * 2

@@ -1,0 +1,85 @@
+"""When a run has its conversation compacted, and what it makes of the outcome. Plain Python, no I/O.
+
+A server that compacts by itself (`context_management`) does not do so in turns that are only function calls, which are
+most turns of a run. So the run does it before the next create, once the conversation is too long. A compaction begins a
+new chain: its output is what the next create sends, with what is new, and without `previous_response_id`.
+"""
+
+import re
+from collections.abc import Sequence
+
+from durable_responses.activities.conversation_items import COMPACTIONS
+from durable_responses.activities.messages import FailureType, ResponseRecord
+from durable_responses.responses_api.models import FunctionCallOutput, Response, ResponseStatus
+
+COMPACTION = "compaction"
+"""The type of the item, and the status under which a compaction is listed in the usage."""
+
+_FULL_AT = 0.85  # of the window
+_EXCEEDED = "context_length_exceeded"
+_EXCEEDED_SENTENCE = re.compile(
+    r"exceeds? the (?:model's )?context (?:window|length)|maximum context length|context length exceeded"
+    r"|exceeds? the available context size",
+    re.IGNORECASE,
+)
+_LEAST_ROOM = 1_000  # bytes of all answers together
+_REFUSALS = (
+    FailureType.BAD_REQUEST,
+    FailureType.CHAIN_REJECTED,
+    FailureType.UNSUPPORTED_BY_PROVIDER,
+    FailureType.NOT_FOUND,
+    FailureType.MALFORMED_ANSWER,
+    FailureType.ANSWER_TOO_LARGE,
+)
+
+
+def has_compaction(response: Response) -> bool:
+    """Whether the provider has compacted the conversation within this response."""
+    return any(item.type in COMPACTIONS for item in response.output)
+
+
+def is_compaction(response: ResponseRecord) -> bool:
+    """Whether a response that was to be a compaction is one that the run can go on from."""
+    return response.status == ResponseStatus.COMPLETED and has_compaction(response) and bool(response.replayable)
+
+
+def tokens_after(response: Response) -> int | None:
+    """The tokens that the conversation has come to with a response; None where that is not known.
+
+    A response that the provider has compacted in its middle counts what was there before, too.
+    """
+    if response.usage is None or has_compaction(response):
+        return None
+    return response.usage.input_tokens + response.usage.output_tokens
+
+
+def is_nearly_full(tokens: int | None, window: int | None) -> bool:
+    """Whether a conversation of so many tokens is compacted before the next create."""
+    return tokens is not None and window is not None and tokens > _FULL_AT * window
+
+
+def exceeds_window(code: str | None, message: str | None) -> bool:
+    """Whether a refusal says that the conversation is longer than the model's window. Either of the two may tell."""
+    return code == _EXCEEDED or _EXCEEDED_SENTENCE.search(message or "") is not None
+
+
+def is_refused(failure: FailureType | None) -> bool:
+    """Whether a failed create says that the provider does not compact in this way."""
+    return failure in _REFUSALS
+
+
+def cut_answers(answers: Sequence[FunctionCallOutput], tokens: int | None, window: int) -> list[FunctionCallOutput]:
+    """The answers to calls within the room that the conversation of so many `tokens` leaves: head, tail and size.
+
+    A token has a byte at least, so what fits in bytes fits in tokens.
+    """
+    room = max(_LEAST_ROOM, (window - (tokens or window)) // 2) // max(1, len(answers))
+    return [answer.model_copy(update={"output": _ends(answer.output, room)}) for answer in answers]
+
+
+def _ends(text: str, room: int) -> str:
+    data = text.encode(errors="replace")
+    if len(data) <= room:
+        return text
+    head, tail = data[: room // 2].decode(errors="ignore"), data[len(data) - room // 2 :].decode(errors="ignore")
+    return f"{head}\n[cut: this answer has {len(data):,} bytes; its head and its tail are left]\n{tail}"
