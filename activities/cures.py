@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from durable_responses.responses_api.errors import GiveUp
 from durable_responses.responses_api.models import CreateRequest, HostedTool, ReasoningEffort
+from durable_responses.responses_api.request_fields import ENCRYPTED_REASONING
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def _without_preview(request: CreateRequest) -> CreateRequest | None:
 
 
 def _without_include(request: CreateRequest) -> CreateRequest | None:
-    return request.model_copy(update={"include": None}) if request.include else None
+    others = [each for each in request.include or [] if each != ENCRYPTED_REASONING]  # what the caller has asked for
+    return request.model_copy(update={"include": others or None}) if others != (request.include or []) else None
 
 
 def _without_context_management(request: CreateRequest) -> CreateRequest | None:

@@ -21,9 +21,10 @@ from pydantic import (
 
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
-    FunctionCallOutput,
+    CallAnswer,
     ReasoningEffort,
     Response,
+    Truncation,
     Usage,
     Verbosity,
 )
@@ -127,6 +128,18 @@ class ModelOptions(Record):
     live_preview: bool = False
     metadata: dict[str, str] = Field({}, max_length=12)
     allow_questions: bool = False
+    max_tool_calls: int | None = Field(None, ge=1)
+    service_tier: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    truncation: Truncation | None = None
+    include: list[str] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    parallel_tool_calls: bool | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    hosted_tools: list[dict[str, Any]] | None = None
+    extra_body: dict[str, Any] | None = None
 
     @model_serializer(mode="wrap")
     def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -254,7 +267,7 @@ class CreateResponse(Record):
     iteration: int
     attempt: int = 1
     opening: Opening | None = None
-    new_items: list[FunctionCallOutput] = []
+    new_items: list[CallAnswer] = []
     texts: list[str] = Field([], description="Messages of the user that came while the run was under way.")
     previous_response_id: str | None = None
     rebuild_from: list[str] = Field([], description="Stored responses to read back when the chain was refused.")
@@ -391,11 +404,15 @@ class CallTool(Record):
 
 
 class CallToDecide(Record):
-    """A function call that approval rules are asked about. `is_callers`: a program of the caller's executes it."""
+    """A function call that approval rules are asked about. `is_callers`: a program of the caller's executes it.
+
+    `is_hosted`: the provider makes it, by an MCP server; then it is asked about unless a rule says otherwise.
+    """
 
     name: str
     arguments: str
     is_callers: bool | None = None
+    is_hosted: bool | None = None
     effect: Effect | None = None
 
 

@@ -212,7 +212,7 @@ def _items(output: list[OutputItem], texts: _Room) -> Iterable[OutputItem]:
                 yield Reasoning(summary=[SummaryText(text=summaries.fit(part.text)) for part in item.summary])
             case OtherItem() if traces < MOST_TRACES:
                 traces += 1
-                yield _trace(item)
+                yield _trace(item, arguments)
 
 
 def _message(text: str, citations: list[UrlCitation], phase: str | None = None) -> Message:
@@ -231,8 +231,13 @@ def _citations(citations: list[UrlCitation], room: _Room) -> Iterable[UrlCitatio
             yield kept
 
 
-def _trace(item: OtherItem) -> OtherItem:
-    """Kind and ids of an item: enough to see whether it needs an answer."""
-    call_id = (item.model_extra or {}).get("call_id")
+def _trace(item: OtherItem, arguments: _Room) -> OtherItem:
+    """Kind and ids of an item: enough to see whether it needs an answer; and what it asks to be approved."""
+    told = item.model_extra or {}
+    call_id = told.get("call_id")
     named = {"call_id": _short(call_id)} if isinstance(call_id, str) and call_id else {}
+    if item.type == "mcp_approval_request":
+        named |= {name: _short(told[name]) for name in ("server_label", "name") if isinstance(told.get(name), str)}
+        if isinstance(told.get("arguments"), str):
+            named["arguments"] = arguments.fit(told["arguments"])
     return OtherItem.model_validate({"type": _short(item.type), "id": _short_or_none(item.id), **named})

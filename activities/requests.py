@@ -6,7 +6,7 @@ body of the request, and the full input of a run that does not know its conversa
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from durable_responses.responses_api.models import (
     FunctionTool,
     HostedTool,
     InputItem,
+    McpApprovalResponse,
     ReasoningEffort,
     ReasoningOptions,
     RequestTool,
@@ -41,6 +42,7 @@ from durable_responses.responses_api.models import (
     TextOptions,
     UserMessage,
 )
+from durable_responses.responses_api.request_fields import ENCRYPTED_REASONING, names_of_secrets, with_secrets
 from durable_responses.tools.approvals import Approvals, unaskable_tools
 from durable_responses.tools.owner import ASK_OWNER, DESCRIPTION, PARAMETERS
 from durable_responses.tools.registry import Registry, UnknownToolError
@@ -48,7 +50,7 @@ from durable_responses.tools.registry import Registry, UnknownToolError
 COMPACTION_TRIGGER = {"type": "compaction_trigger"}
 """The last input item of a create whose response is to be a compaction."""
 _LEAST_THRESHOLD = 1_000
-ENCRYPTED_REASONING = "reasoning.encrypted_content"
+_NO_SECRET = "${{{0}}} is not a secret that this worker gives to runs; list {0} in its AGENT_SECRETS, and set it."
 DEFAULT_INSTRUCTIONS = (
     "You work autonomously: nobody will answer questions. Use the tools you are given, as often as needed, and go on "
     "until the task is done. Then give the full answer."
@@ -75,6 +77,7 @@ class RequestBuilder:
     approvals: Approvals | None = None
     conversations: Conversations = field(default_factory=Conversations)
     gate: KeyGate = field(default_factory=KeyGate)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def at_the_gate(self, create: CreateResponse) -> GateTurn:
         """Where a create learns whether it may be sent now."""
@@ -116,7 +119,7 @@ class RequestBuilder:
         own = await self._input(create)
         store = create.conversation is None or create.conversation.store is not False
         request = create_request(
-            create.options,
+            self._with_secrets(create.options),
             default_model=self.default_model,
             functions=self._functions(create.options),
             input=own if turn is None else await turn.given(own, fetching),
@@ -130,13 +133,28 @@ class RequestBuilder:
             background=background and store,
             stream=stream,
             effort_asked=create.effort_asked,
+            is_first=create.iteration == 1,
         )
         if not store:
-            request = request.model_copy(update={"store": False, "include": [ENCRYPTED_REASONING]})
+            include = list(dict.fromkeys([*(request.include or []), ENCRYPTED_REASONING]))
+            request = request.model_copy(update={"store": False, "include": include})
         if create.compacts:
             return request.model_copy(update={"input": [*input_items(request.input), COMPACTION_TRIGGER]})
         window = self.window(create)
         return request.model_copy(update={"context_management": context_management(window)}) if window else request
+
+    def _with_secrets(self, options: ModelOptions) -> ModelOptions:
+        """The options with the worker's secrets where they are named. They go to the provider, and nowhere else."""
+        if options.hosted_tools is None and options.extra_body is None:
+            return options
+        resolved = {}
+        for name in ("hosted_tools", "extra_body"):
+            given = getattr(options, name)
+            unknown = [secret for secret in names_of_secrets(given) if secret not in self.secrets]
+            if unknown:
+                raise invalid_input(InputError(name, _NO_SECRET.format(unknown[0])))
+            resolved[name] = with_secrets(given, self.secrets.__getitem__)
+        return options.model_copy(update=resolved)
 
     async def _check(self, save: SaveOptions) -> None:
         try:
@@ -206,6 +224,7 @@ def create_request(
     background: bool,
     stream: bool,
     effort_asked: bool = True,
+    is_first: bool = False,
 ) -> CreateRequest:
     """The request of one iteration. `store` is always explicit: what is stored is found again after a crash."""
     tools, model = tools_for(options, functions), options.model or default_model
@@ -220,6 +239,17 @@ def create_request(
         text=text_for(options),
         max_output_tokens=options.max_output_tokens,
         previous_response_id=previous_response_id,
+        max_tool_calls=options.max_tool_calls,
+        service_tier=options.service_tier,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        truncation=options.truncation,
+        include=options.include,
+        prompt_cache_key=options.prompt_cache_key,
+        safety_identifier=options.safety_identifier,
+        parallel_tool_calls=options.parallel_tool_calls,
+        tool_choice=tool_choice_for(options, is_first=is_first),
+        extra_body=options.extra_body,
         background=background,
         store=True,
         stream=stream,
@@ -247,7 +277,20 @@ def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[Requ
         tools.append(HostedTool(type="web_search"))
     if options.enable_code_interpreter:
         tools.append(HostedTool.model_validate({"type": "code_interpreter", "container": {"type": "auto"}}))
+    tools += [HostedTool.model_validate(tool) for tool in options.hosted_tools or []]
     return [*tools, *functions]
+
+
+def tool_choice_for(options: ModelOptions, *, is_first: bool) -> str | dict[str, Any] | None:
+    """The choice that was asked for; one that forces a call only for the first response of the run.
+
+    With each response forced to call something, there would never be an answer.
+    """
+    choice = options.tool_choice
+    mode = choice.get("mode") if isinstance(choice, dict) and choice.get("type") == "allowed_tools" else choice
+    if is_first or mode in (None, "auto", "none"):
+        return choice
+    return {**choice, "mode": "auto"} if isinstance(choice, dict) and mode != choice else None
 
 
 _KNOWN_TO_REASON = re.compile(r"(?:^|[/:_.-])(?:o\d|gpt-?(?:[5-9]|\d\d)|gpt-oss|codex|computer-use)", re.IGNORECASE)
@@ -293,7 +336,8 @@ async def full_input(client: ResponsesClient, create: CreateResponse, opening: s
     Answers to calls and messages of the user come from the input items of the stored responses; the newest answers are
     in the request itself. Raises `ResponsesError` when a response cannot be read.
     """
-    told = _Told(answers={None: list(create.new_items)})
+    told = _Told()
+    told.take(None, create.new_items)
     responses: list[Response] = []
     for response_id in create.rebuild_from:
         responses.append((await client.retrieve(response_id)).response)
@@ -302,26 +346,32 @@ async def full_input(client: ResponsesClient, create: CreateResponse, opening: s
     for response, next_id in zip(responses, [*create.rebuild_from[1:], None], strict=True):
         items += response.output
         items += told.answers_to(response.function_calls, next_id)
+        items += told.approvals.get(next_id, [])
         items += told.messages.get(next_id, [])
     return items
 
 
 @dataclass
 class _Told:
-    """What the model was told, by the response that it was given to: answers to calls, and messages of the user.
+    """What the model was told, by the response that it was given to: answers to calls, approvals, the user's messages.
 
     None stands for the response that is to be created.
     """
 
-    answers: dict[str | None, list[FunctionCallOutput]]
+    answers: dict[str | None, list[FunctionCallOutput]] = field(default_factory=dict)
+    approvals: dict[str | None, list[McpApprovalResponse]] = field(default_factory=dict)
     messages: dict[str | None, list[UserMessage]] = field(default_factory=dict)
     _seen: set[Any] = field(default_factory=set)
 
-    def take(self, response_id: str, given: list[InputItem]) -> None:
+    def take(self, response_id: str | None, given: Sequence[InputItem]) -> None:
         """Take the input items of a response. Some servers list those of the responses before it, too."""
         for item in given:
             if isinstance(item, FunctionCallOutput):
                 self.answers.setdefault(response_id, []).append(item)
+            elif isinstance(item, McpApprovalResponse):
+                if item.approval_request_id not in self._seen:
+                    self._seen.add(item.approval_request_id)
+                    self.approvals.setdefault(response_id, []).append(item)
             elif isinstance(item, UserMessage) and (id_ := (item.model_extra or {}).get("id")) not in self._seen:
                 self._seen.add(id_)
                 self.messages.setdefault(response_id, []).append(item)

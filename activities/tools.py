@@ -28,7 +28,7 @@ from durable_responses.activities.messages import (
 from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
-from durable_responses.tools.approvals import Action, Approvals, JudgedCall, call_hash, given_form, judge
+from durable_responses.tools.approvals import Action, Approvals, JudgedCall, call_hash, given_form, judge, judge_hosted
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
@@ -134,7 +134,7 @@ class ToolActivities:
             judged = self._judged(call, allowed)
         except (ToolError, UnknownToolError) as error:
             return Decision(action=Action.DENY, output=f"Error: {redact(str(error))}")
-        verdict = judge(judged, self._approvals, of_the_run)
+        verdict = (judge_hosted if call.is_hosted else judge)(judged, self._approvals, of_the_run)
         output = None
         if verdict.action is Action.DENY:
             why = verdict.reason or "a rule of its owner denies this call"
@@ -143,7 +143,7 @@ class ToolActivities:
 
     def _judged(self, call: CallToDecide, allowed: list[str] | None) -> JudgedCall:
         given = given_form(call.arguments)
-        if call.is_callers:
+        if call.is_callers or call.is_hosted:
             return JudgedCall(call.name, call.effect, given)
         tool = self._named(call.name, allowed)
         try:

@@ -17,11 +17,12 @@ OF_TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE")
 """What a file may set of Temporal's own variables."""
 
 _KEYS = ("OPENAI_API_KEY", "TEMPORAL_API_KEY")
-_SAYS_WHAT_IS_TRUSTED = ("AGENT_PROJECT_FILE", "AGENT_PROJECT_FOLDER", "AGENT_TRUSTED_PROJECTS")
+_SAYS_WHAT_IS_TRUSTED = ("AGENT_PROJECT_FILE", "AGENT_PROJECT_FOLDER", "AGENT_SECRETS", "AGENT_TRUSTED_PROJECTS")
 _LEADS_ELSEWHERE = ("OPENAI_BASE_URL", "OPENAI_WEBSOCKET_BASE_URL", "TEMPORAL_ADDRESS")
 _RUNS_PROGRAMS = ("AGENT_CACHE_FOLDER", "TEMPORAL_CLI")
 _RUNS_CODE = ("AGENT_TOOL_MODULES", "AGENT_STATE_FOLDER")
 _OPENS_THE_NETWORK = "AGENT_ALLOW_PRIVATE_ADDRESSES"
+_DECIDES_RUNS = "AGENT_RUN_FIELDS"
 _LONGEST_NAME = 80
 
 
@@ -124,6 +125,8 @@ def _to_the_model(decided: Mapping[str, Any], folder: str) -> tuple[str, str] | 
     for name in sorted(FOLDERS & decided.keys()):
         if isinstance(decided[name], str) and os.path.isabs(decided[name]) and not is_inside(decided[name], folder):
             return name, "is outside of the project"
+    if decided.get(_DECIDES_RUNS):
+        return _DECIDES_RUNS, "would decide what runs send to whom"
     if decided.get(_OPENS_THE_NETWORK, False) is not False:
         return _OPENS_THE_NETWORK, "would open your network to the model"
     return None

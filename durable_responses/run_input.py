@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def with_settings(fields: Mapping[str, Any], settings: "Settings") -> dict[str, Any]:
     """The fields of an `AgentInput`, with what the settings say where they say nothing."""
-    given: dict[str, Any] = {"allow_websocket": settings.allow_websocket, **fields}
+    given: dict[str, Any] = {"allow_websocket": settings.allow_websocket, **settings.run_fields, **fields}
     if given.get("files"):
         given.setdefault("files_root", str(settings.files_root))
     if isinstance(save := given.get("save"), dict):

@@ -114,6 +114,18 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _read_object(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        read = read_json(value) if value.strip() else {}
+    except ValueError as error:
+        raise ValueError(f"is not valid JSON: {error}") from None
+    if not isinstance(read, dict):
+        raise ValueError('must be an object, such as {"service_tier": "flex"}')
+    return read
+
+
 def _read_approvals(value: Any) -> Any:
     """Rules from a file, or as they stand in the project file, or in JSON as they are handed to a child."""
     if not isinstance(value, str):
@@ -279,6 +291,18 @@ class Settings(BaseSettings):
         "all but pure tools. [Approvals](approvals.md).",
     )
 
+    run_fields: Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_object)] = Field(
+        {},
+        description='Fields of all runs that do not say otherwise, such as `{ service_tier = "flex" }`; in the '
+        "environment in JSON. [Fields](fields.md).",
+    )
+    run_secrets: Annotated[list[str], NoDecode, BeforeValidator(_split_names)] = Field(
+        [],
+        validation_alias=AliasChoices("AGENT_SECRETS"),
+        description="Names of variables that runs may use as `${NAME}` in `hosted_tools` and `extra_body`, with commas "
+        "between them.",
+    )
+
     task_queue: str = Field(
         "agents", description="Task queue of the workflows; those of the activities are named after it."
     )
@@ -424,7 +448,11 @@ class Settings(BaseSettings):
         """The values of the settings that nobody may read, and the passwords of the environment's proxies."""
         held = [value for name in type(self).model_fields if isinstance(value := getattr(self, name), SecretStr)]
         proxies = [secret for proxy in getproxies_environment().values() for secret in proxy_secrets(proxy)]
-        return (*(value.get_secret_value().strip() for value in held), *proxies)
+        return (*(value.get_secret_value().strip() for value in held), *proxies, *self.secrets_of_runs().values())
+
+    def secrets_of_runs(self) -> dict[str, str]:
+        """The secrets that runs may use, by name: those of them that the environment has."""
+        return {name: value for name in self.run_secrets if (value := os.environ.get(name))}
 
     def _told(self, field: str) -> str:
         value = getattr(self, field)

@@ -45,6 +45,8 @@ VALUES: dict[str, Any] = {
     "on_deadline": "ask",
     "transport": "stream",
     "conversation": "server",
+    "max_tool_calls": 3,
+    "service_tier": "flex",
     "compaction": "off",
     "context_window": 32_000,
     "save.format": "clean",

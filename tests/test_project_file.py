@@ -179,6 +179,7 @@ def test_the_file_may_name_the_server_of_the_runs(project: Project, monkeypatch:
         ('TEMPORAL_API_KEY = "x"\n', 1, "TEMPORAL_API_KEY is a secret, so it is read from the environment only."),
         ('TEMPORAL_PROFILE = "x"\n', 1, "or from Temporal's own file (TEMPORAL_CONFIG_FILE)."),
         ("OTEL_SDK_DISABLED = true\n", 1, "OTEL_SDK_DISABLED is read from the environment only."),
+        ('AGENT_SECRETS = "HOME"\n', 1, "AGENT_SECRETS is read from the environment only."),
         ('AGENT_TRUSTED_PROJECTS = "/"\n', 1, "AGENT_TRUSTED_PROJECTS is read from the environment only."),
     ],
 )
@@ -245,6 +246,7 @@ CARRIES_THE_KEY_AWAY = [
     ('AGENT_WORKSPACE = ".."', "AGENT_WORKSPACE is outside of the project"),
     ('AGENT_FILES_ROOT = "/"', "AGENT_FILES_ROOT is outside of the project"),
     ('AGENT_OUTPUT_ROOT = "~"', "AGENT_OUTPUT_ROOT is outside of the project"),
+    ('AGENT_RUN_FIELDS = { service_tier = "flex" }', "would decide what runs send to whom"),
     ("AGENT_ALLOW_PRIVATE_ADDRESSES = true", "would open your network to the model"),
 ]
 

@@ -60,6 +60,7 @@ with workflow.unsafe.imports_passed_through():
 
 _BOUNDS_PATCH = "bounded-input"
 _NAMED_PATCH = "task-in-memo"
+_HOSTED_PATCH = "hosted-approvals"
 _ONE_ARGUMENT = "The run takes one argument, its input; give no second one."
 _SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 
@@ -194,8 +195,10 @@ class AgentWorkflow:
             step = rules.next_step(response, iterations_left=left)
             if step == rules.Incomplete(IncompleteReason.MAX_ITERATIONS) and await self._more_iterations(agent_input):
                 step = rules.next_step(response, iterations_left=self._ledger.iterations_left)
+            if isinstance(step, rules.RunTools) and step.to_approve and not workflow.patched(_HOSTED_PATCH):
+                return rules.unanswerable(response)  # as such runs have ended
             if isinstance(step, rules.RunTools):
-                await function_calls.answer(step.calls)
+                await function_calls.answer(step.calls, step.to_approve)
             elif not (self._steering.are_waiting and rules.continues_with_steering(step, iterations_left=left)):
                 return step
         await source.keep_conversation()

@@ -7,10 +7,11 @@ new chain: its output is what the next create sends, with what is new, and witho
 
 import re
 from collections.abc import Sequence
+from typing import TypeVar, cast
 
 from durable_responses.activities.conversation_items import COMPACTIONS
 from durable_responses.activities.messages import FailureType, ResponseRecord
-from durable_responses.responses_api.models import FunctionCallOutput, Response, ResponseStatus
+from durable_responses.responses_api.models import CallAnswer, FunctionCallOutput, Response, ResponseStatus
 
 COMPACTION = "compaction"
 """The type of the item, and the status under which a compaction is listed in the usage."""
@@ -68,13 +69,22 @@ def is_refused(failure: FailureType | None) -> bool:
     return failure in _REFUSALS
 
 
-def cut_answers(answers: Sequence[FunctionCallOutput], tokens: int | None, window: int) -> list[FunctionCallOutput]:
+Answer = TypeVar("Answer", bound=CallAnswer)
+
+
+def cut_answers(answers: Sequence[Answer], tokens: int | None, window: int) -> list[Answer]:
     """The answers to calls within the room that the conversation of so many `tokens` leaves: head, tail and size.
 
     A token has a byte at least, so what fits in bytes fits in tokens.
     """
     room = max(_LEAST_ROOM, (window - (tokens or window)) // 2) // max(1, len(answers))
-    return [answer.model_copy(update={"output": _ends(answer.output, room)}) for answer in answers]
+    return [_cut(answer, room) for answer in answers]
+
+
+def _cut(answer: Answer, room: int) -> Answer:
+    if not isinstance(answer, FunctionCallOutput):
+        return answer
+    return cast(Answer, answer.model_copy(update={"output": _ends(answer.output, room)}))
 
 
 def _ends(text: str, room: int) -> str:

@@ -29,7 +29,8 @@ from durable_responses.activities.messages import (
     ToolOutcome,
     Waiting,
 )
-from durable_responses.responses_api.models import ReasoningEffort, UrlCitation, Verbosity
+from durable_responses.responses_api.models import ReasoningEffort, Truncation, UrlCitation, Verbosity
+from durable_responses.responses_api.request_fields import problem_of_extra_body, problem_of_hosted_tool
 from durable_responses.tools.approvals import Approvals
 
 WORKFLOW_TYPE = "AgentWorkflow"
@@ -155,6 +156,36 @@ class AgentInput(Record, CallersChoice):
         None, description="JSON schema of an object that the answer must follow, or a `text.format` of the API."
     )
     max_output_tokens: int | None = Field(None, ge=16, description="Tokens of one response, reasoning included.")
+    max_tool_calls: int | None = Field(
+        None, ge=1, description="Most calls of the provider's own tools in one response, all of them together."
+    )
+    service_tier: str | None = Field(
+        None, min_length=1, max_length=64, description="How fast and at what price: auto, default, flex, priority."
+    )
+    temperature: float | None = Field(None, ge=0, le=2, description="Randomness, where the model takes it.")
+    top_p: float | None = Field(None, ge=0, le=1, description="Share of the likeliest tokens that are drawn from.")
+    truncation: Truncation | None = Field(
+        None, description="auto: the provider drops the oldest items of a conversation that is too long; or disabled."
+    )
+    include: list[str] | None = Field(None, description="What else the provider is to return with each response.")
+    prompt_cache_key: str | None = Field(None, description="Finds the prompt cache again; for runs that begin alike.")
+    safety_identifier: str | None = Field(
+        None, max_length=128, description="Stands for your user, so that the provider can tell users apart."
+    )
+    parallel_tool_calls: bool | None = Field(None, description="Whether one response may ask for several calls.")
+    tool_choice: str | dict[str, Any] | None = Field(
+        None,
+        description="auto, none, required, or one tool as the API names it. What forces a call holds for the first "
+        "response alone: the run would never end otherwise.",
+    )
+    hosted_tools: list[dict[str, Any]] | None = Field(
+        None,
+        description="Tools that run at the provider, as the API takes them: file_search, mcp, image_generation. "
+        "`${NAME}` stands for a secret of the worker.",
+    )
+    extra_body: dict[str, Any] | None = Field(
+        None, description="Further fields of each create, as they are. `${NAME}` stands for a secret of the worker."
+    )
     live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
     metadata: dict[str, str] = Field(
         {}, max_length=12, description="Sent with every response, beside the run's own keys; at most 12."
@@ -238,6 +269,21 @@ class AgentInput(Record, CallersChoice):
         unasked |= set() if self.allow_questions else {"allow_questions"}
         unasked |= {"compaction"} if self.compaction is CompactionChoice.AUTO else set()
         return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
+
+    @field_validator("hosted_tools")
+    @classmethod
+    def _run_at_the_provider(cls, tools: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        for index, tool in enumerate(tools or []):
+            if problem := problem_of_hosted_tool(tool):
+                raise ValueError(f"[{index}] {problem}")
+        return tools
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_what_is_ours(cls, extra: dict[str, Any] | None) -> dict[str, Any] | None:
+        if extra and (problem := problem_of_extra_body(extra)):
+            raise ValueError(problem)
+        return extra
 
     @field_validator("task", mode="before")
     @classmethod

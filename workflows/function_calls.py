@@ -9,7 +9,7 @@ Part of the workflow: deterministic, owned by `AgentWorkflow`.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from durable_responses.activities.tools import ToolActivities
     from durable_responses.json_text import cut, text_bytes
-    from durable_responses.responses_api.models import FunctionCall
+    from durable_responses.responses_api.models import FunctionCall, McpApprovalResponse
     from durable_responses.tools.approvals import Action, call_hash
     from durable_responses.tools.owner import ASK_OWNER, read_question
     from durable_responses.workflows import activity_errors, rules
@@ -73,12 +73,16 @@ _LET_TOOLS_END = timedelta(seconds=3)
 
 @dataclass(frozen=True)
 class _Place:
-    """A call with its record: the one at `position` of the `calls` of a response."""
+    """A call with its record: the one at `position` of the `calls` of a response.
+
+    `is_hosted`: the provider makes it, if it is told to.
+    """
 
     call: FunctionCall
     record: CallRecord
     position: int
     calls: int
+    is_hosted: bool = False
 
 
 @dataclass
@@ -91,14 +95,14 @@ class FunctionCalls:
     stop: StopRequest
     changed: Callable[[], None]
 
-    async def answer(self, calls: list[FunctionCall]) -> None:
-        """Execute all calls and leave their answers in the ledger, for the next create.
+    async def answer(self, calls: list[FunctionCall], to_approve: Sequence[FunctionCall] = ()) -> None:
+        """Execute all calls, decide about those `to_approve`, and leave the answers for the next create in the ledger.
 
         Raises `Stopped`, `DeadlinePassed`. What still runs then is recorded as having an unknown outcome.
         """
         left = time_left(self.ledger.deadline)
-        records = self.ledger.calls_started(calls)
-        for call, record in zip(calls, records, strict=True):
+        records = self.ledger.calls_started([*calls, *to_approve])
+        for call, record in zip([*calls, *to_approve], records, strict=True):
             record.argument, record.started_at = main_argument(call), workflow.now()
         self.changed()
         most = self._most(calls)
@@ -106,17 +110,26 @@ class FunctionCalls:
             _Place(call, record, position, len(calls))
             for position, (call, record) in enumerate(zip(calls[:most], records, strict=False))
         ]
+        hosted = [
+            _Place(call, record, len(calls) + position, len(calls) + len(to_approve), is_hosted=True)
+            for position, (call, record) in enumerate(zip(to_approve, records[len(calls) :], strict=True))
+        ]
+        places += hosted
         decisions = await self._decisions(places, left)
         running = [
             asyncio.create_task(self._ending(place, self._begun(place, decision, left)))
             for place, decision in zip(places, decisions, strict=True)
         ]
-        refused = [self._refuse(call, record, most) for call, record in zip(calls[most:], records[most:], strict=True)]
-        results = [*await asyncio.gather(*running), *refused]
+        refused = [
+            self._refuse(call, record, most)
+            for call, record in zip(calls[most:], records[most : len(calls)], strict=True)
+        ]
+        ended = await asyncio.gather(*running)
+        executed, approved = ended[: len(ended) - len(hosted)], ended[len(ended) - len(hosted) :]
         if self.stop.requested:
             raise Stopped
         time_left(self.ledger.deadline)
-        self.ledger.answers = rules.fit_outputs(results)
+        self.ledger.answers = [*rules.fit_outputs([*executed, *refused]), *map(_approval, approved)]
 
     def _most(self, calls: list[FunctionCall]) -> int:
         """How many of them are executed. Runs under way before there was a limit have executed all."""
@@ -147,6 +160,8 @@ class FunctionCalls:
 
     def _begun(self, place: _Place, decision: Decision | None, left: timedelta | None) -> Awaitable[ToolResult]:
         """What answers a call. One that nobody has to be asked about is started at once."""
+        if place.is_hosted:
+            return self._approved(place, decision or _undecided(place.call, "no worker has decided about it"))
         if self._is_question(place):
             return self._answered(place)
         if decision is None or (decision.action is Action.ALLOW and decision.output is None):
@@ -235,7 +250,9 @@ class FunctionCalls:
         asked_about = [place for place in places if not self._is_question(place)]
         of_the_run = self.request.approvals
         has_rules = self.ledger.approvals or (of_the_run is not None and not of_the_run.allow_all)
-        if not asked_about or not has_rules or not workflow.patched(_APPROVALS_PATCH):
+        if not has_rules:  # of what the provider does by others, all is asked about
+            asked_about = [place for place in asked_about if place.is_hosted]
+        if not asked_about or not workflow.patched(_APPROVALS_PATCH):
             return [None for _ in places]
         try:
             decisions = await self._decisions_about(asked_about, left)
@@ -254,6 +271,7 @@ class FunctionCalls:
                 arguments=place.call.arguments,
                 is_callers=True if place.call.name in given else None,
                 effect=given[place.call.name].effect if place.call.name in given else None,
+                is_hosted=place.is_hosted or None,
             )
             for place in places
         ]
@@ -302,6 +320,21 @@ class FunctionCalls:
             decision = result.decision
         return _did_not_run(place.call, "workers do not agree about its approval")
 
+    async def _approved(self, place: _Place, decision: Decision) -> ToolResult:
+        """Whether the provider may make a call. Raises `Stopped`, `DeadlinePassed`."""
+        yes = ToolResult(call_id=place.call.call_id, output="", outcome=ToolOutcome.SUCCEEDED)
+        if decision.output is not None:
+            return ToolResult(call_id=place.call.call_id, output=decision.output, outcome=ToolOutcome.FAILED)
+        if decision.action is Action.ALLOW:
+            return yes
+        asked = self._ask_for_approval(place, decision)
+        await self.requests.closed(asked)
+        words = asked.words
+        shorten(asked)
+        if self.stop.requested:
+            raise Stopped
+        return yes if asked.answer == ALLOW else _did_not_run(place.call, _why_denied(asked.status, words))
+
     def _ask_for_approval(self, place: _Place, decision: Decision) -> InputRequest:
         call = place.call
         longest = min(_LONGEST_ARGUMENTS, _LARGEST_QUESTIONS // place.calls)
@@ -325,7 +358,7 @@ class FunctionCalls:
     # --- questions of the model ------------------------------------------------------------------------------------
 
     def _is_question(self, place: _Place) -> bool:
-        return self.request.allow_questions and place.call.name == ASK_OWNER
+        return self.request.allow_questions and not place.is_hosted and place.call.name == ASK_OWNER
 
     async def _answered(self, place: _Place) -> ToolResult:
         """The owner's answer to a question. Raises `Stopped`, `DeadlinePassed`."""
@@ -366,6 +399,13 @@ def _unknown(call: FunctionCall, why: str) -> ToolResult:
 def _did_not_run(call: FunctionCall, why: str) -> ToolResult:
     output = f"Error: {call.name} did not run: {why}."
     return ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.FAILED)
+
+
+def _approval(decided: ToolResult) -> McpApprovalResponse:
+    approve = decided.outcome is ToolOutcome.SUCCEEDED
+    return McpApprovalResponse(
+        approval_request_id=decided.call_id, approve=approve, reason=None if approve else decided.output
+    )
 
 
 def _undecided(call: FunctionCall, why: str) -> Decision:

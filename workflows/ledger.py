@@ -22,7 +22,7 @@ from durable_responses.activities.messages import (
     Waiting,
 )
 from durable_responses.json_text import cut, json_bytes
-from durable_responses.responses_api.models import FunctionCall, FunctionCallOutput, Response, ResponseStatus, Usage
+from durable_responses.responses_api.models import CallAnswer, FunctionCall, Response, ResponseStatus, Usage
 from durable_responses.workflows import compaction, rules
 from durable_responses.workflows.compaction import COMPACTION
 from durable_responses.workflows.contract import (
@@ -120,7 +120,7 @@ class Ledger(BaseModel):
     text_before: str = ""
     responses: list[ResponseUsage] = []
     chain: list[str] = []
-    answers: list[FunctionCallOutput] = []
+    answers: list[CallAnswer] = []
     socket_queue: str | None = None
     connection: str | None = None
     texts: dict[str, str] = {}

@@ -42,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.responses import ResponsesActivities
     from durable_responses.activities.websocket import WebSocketActivities
     from durable_responses.json_text import json_bytes
-    from durable_responses.responses_api.models import FunctionCallOutput, Response, ResponseStatus
+    from durable_responses.responses_api.models import CallAnswer, Response, ResponseStatus
     from durable_responses.workflows import activity_errors, compaction, interruptions, rules
     from durable_responses.workflows.answers import RETRY, STOP
     from durable_responses.workflows.contract import (
@@ -402,7 +402,7 @@ class ResponseSource:
         else:
             self.ledger.no_trigger = True
 
-    async def _compaction(self, create: CreateResponse, answers: list[FunctionCallOutput]) -> ResponseRecord:
+    async def _compaction(self, create: CreateResponse, answers: list[CallAnswer]) -> ResponseRecord:
         # Steering messages are for the model: they go with the create that follows.
         wanted = {"new_items": answers, "texts": [], "warm_up": False}
         if self.ledger.no_trigger:

@@ -305,9 +305,13 @@ def late_for_new_history(suggested_at: int) -> int:
 
 @dataclass(frozen=True)
 class RunTools:
-    """Answer these calls, then create the next response."""
+    """Answer these calls, then create the next response.
+
+    `to_approve`: calls of the provider's that wait for a yes or no, by the ids of their requests.
+    """
 
     calls: list[FunctionCall]
+    to_approve: tuple[FunctionCall, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -361,15 +365,13 @@ def next_step(response: Response, *, iterations_left: int) -> NextStep:
 
 
 def _after_completed(response: Response, iterations_left: int) -> NextStep:
-    unanswerable = unanswerable_calls(response)
-    if unanswerable:
-        kinds = ", ".join(sorted({item.type for item in unanswerable}))
-        message = f"{response.id} asks the client for {kinds}, which this runtime cannot answer."
-        return Fail(AgentError(type="unanswerable_call", message=message))
-    if response.function_calls:
+    if unanswerable_calls(response):
+        return unanswerable(response)
+    to_approve = calls_to_approve(response)
+    if response.function_calls or to_approve:
         if iterations_left <= 0:
             return Incomplete(IncompleteReason.MAX_ITERATIONS)
-        return RunTools(response.function_calls)
+        return RunTools(response.function_calls, tuple(to_approve))
     if response.output_text.strip():
         return Finish()
     return Fail(
@@ -389,6 +391,7 @@ def is_empty(response: Response) -> bool:
         and not response.output_text.strip()
         and not response.function_calls
         and not unanswerable_calls(response)
+        and not calls_to_approve(response)
         and not any(item.type == "image_generation_call" for item in response.output)
     )
 
@@ -396,15 +399,16 @@ def is_empty(response: Response) -> bool:
 def unanswerable_calls(response: Response) -> list[OtherItem]:
     """Items that wait for an answer of the client which we cannot give.
 
-    `mcp_approval_request`, and every kind of call that is neither carried out at the provider nor already answered in
-    the same output (a hosted shell is). Unknown kinds without a `call_id` are no calls.
+    An `mcp_approval_request` without an id or a name, and every kind of call that is neither carried out at the
+    provider nor already answered in the same output (a hosted shell is). Unknown kinds without a `call_id` are not
+    calls.
     """
     others = [item for item in response.output if isinstance(item, OtherItem)]
     answered = {_call_id(item) for item in others if item.type.endswith("_output")}
     return [
         item
         for item in others
-        if item.type == "mcp_approval_request"
+        if (item.type == APPROVAL_REQUEST and _to_approve(item) is None)
         or (
             item.type.endswith("_call")
             and item.type not in _HOSTED_CALLS
@@ -412,6 +416,32 @@ def unanswerable_calls(response: Response) -> list[OtherItem]:
             and _call_id(item) not in answered
         )
     ]
+
+
+def unanswerable(response: Response) -> Fail:
+    """The end of a run whose response asks for what nobody can answer."""
+    asked = unanswerable_calls(response)
+    kinds = ", ".join(sorted({item.type for item in asked})) or APPROVAL_REQUEST
+    message = f"{response.id} asks the client for {kinds}, which this runtime cannot answer."
+    return Fail(AgentError(type="unanswerable_call", message=message))
+
+
+APPROVAL_REQUEST = "mcp_approval_request"
+
+
+def calls_to_approve(response: Response) -> list[FunctionCall]:
+    """The calls of remote MCP servers that the provider makes only if it is told to, named `server.tool`."""
+    found = (_to_approve(item) for item in response.output if isinstance(item, OtherItem))
+    return [call for call in found if call is not None]
+
+
+def _to_approve(item: OtherItem) -> FunctionCall | None:
+    told = item.model_extra or {}
+    name, arguments, server = told.get("name"), told.get("arguments"), told.get("server_label")
+    if item.type != APPROVAL_REQUEST or not item.id or not isinstance(name, str) or not isinstance(arguments, str):
+        return None
+    full_name = f"{server}.{name}" if isinstance(server, str) else name
+    return FunctionCall(call_id=item.id, name=full_name, arguments=arguments)
 
 
 def _call_id(item: OtherItem) -> str | None:

@@ -4,6 +4,7 @@ Options win over the JSON object of `--input`. Files are checked here already: a
 not be started.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,7 @@ from durable_responses.activities.messages import ArtifactFormat, InputFile
 from durable_responses.cli.output import UsageError
 from durable_responses.cli.sources import STANDARD_INPUT, is_piped, text_of
 from durable_responses.json_text import mended_json, nested_too_deep
+from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.run_input import path_in, with_settings
 from durable_responses.tools.approvals import Action
@@ -166,6 +168,33 @@ class RunOptions:
     max_output_tokens: Annotated[
         int | None,
         _option("--max-output-tokens", text="The most output tokens of one response.", panel=_LIMITS, metavar="N"),
+    ] = None
+    max_tool_calls: Annotated[
+        int | None,
+        _option(
+            "--max-tool-calls",
+            text="Most calls of the provider's own tools in one response.",
+            panel=_LIMITS,
+            metavar="N",
+        ),
+    ] = None
+    service_tier: Annotated[
+        str | None,
+        _option(
+            "--service-tier",
+            text="How fast and at what price: auto, default, flex or priority.",
+            panel=_MODEL,
+            metavar="TIER",
+        ),
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        _option(
+            "--set",
+            text="Any other field of a run, with its value in JSON; repeat for more. docs/fields.md lists them.",
+            panel=_MODEL,
+            metavar="NAME=JSON",
+        ),
     ] = None
     deadline: Annotated[
         str | None,
@@ -335,6 +364,8 @@ _FIELDS = {
     "previous_response_id": "previous_response_id",
     "max_iterations": "max_iterations",
     "max_output_tokens": "max_output_tokens",
+    "max_tool_calls": "max_tool_calls",
+    "service_tier": "service_tier",
     "deadline": "deadline",
     "tool_timeout": "tool_timeout",
     "allow_questions": "allow_questions",
@@ -375,6 +406,7 @@ def agent_input(
         raise UsageError(_NO_TASK)
     if options.schema is not None:
         given["text_format"] = _text_format(options.schema)
+    given |= dict(_set(said) for said in options.set or [])
     if options.file:
         given["files"] = [_input_file(said, settings.files_root, started_in) for said in options.file]
     given["save"] = _save(options, given.get("save"))
@@ -383,6 +415,22 @@ def agent_input(
         return parse_input(given)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _set(said: str) -> tuple[str, Any]:
+    """`NAME=JSON`: a field of a run. Raises `UsageError`."""
+    name, equals, text = said.partition("=")
+    name = name.strip()
+    if not equals:
+        raise UsageError(f"--set {said!r} has no value: give it as --set {name or 'name'}=VALUE, the value in JSON.")
+    if name not in AgentInput.model_fields:
+        raise UsageError(f"--set: a run has no field {name!r}.{did_you_mean(name, AgentInput.model_fields)}")
+    try:
+        return name, from_json(mended_json(text))
+    except ValueError as error:
+        is_text = not text.startswith(("{", "[", '"'))
+        quoted = f" Text stands in quotes: --set '{name}={json.dumps(text)}'." if is_text else ""
+        raise UsageError(f"--set {name}: {text!r:.80} is not valid JSON ({error}).{quoted}") from None
 
 
 def _check_readers(options: RunOptions) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from durable_responses.jobs.story import CallStep, ResponseStep, Story
+from durable_responses.responses_api.models import McpApprovalResponse
 from durable_responses.workflows.contract import AgentInput
 
 MEMO_CONTINUES = "continues"
@@ -72,14 +73,19 @@ def _outputs(story: Story) -> Mapping[str, str]:
 
 
 def _answers(step: ResponseStep, outputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [
+    denied = [
+        McpApprovalResponse(approval_request_id=id_, approve=False, reason=NOT_EXECUTED).model_dump()
+        for id_ in step.to_approve
+    ]
+    return denied + [
         {"type": "function_call_output", "call_id": call.call_id, "output": outputs.get(call.call_id, NOT_EXECUTED)}
         for call in step.calls
     ]
 
 
 def _calls_and_answers(step: ResponseStep, outputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [*({"type": "function_call", **call.model_dump()} for call in step.calls), *_answers(step, outputs)]
+    answers = [item for item in _answers(step, outputs) if item["type"] == "function_call_output"]
+    return [*({"type": "function_call", **call.model_dump()} for call in step.calls), *answers]
 
 
 def _said_by(role: str, text: str) -> dict[str, Any]:

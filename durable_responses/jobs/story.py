@@ -27,7 +27,7 @@ from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
 from durable_responses.jobs.server_records import decoded, time_of
 from durable_responses.workflows.contract import AgentInput, AgentUsage
 from durable_responses.workflows.ledger import usage_of
-from durable_responses.workflows.rules import may_be_continued, unanswerable_calls
+from durable_responses.workflows.rules import calls_to_approve, may_be_continued, unanswerable_calls
 
 _LONGEST_READING = 60.0  # seconds, for all pages of a history
 
@@ -71,8 +71,8 @@ class WantedCall(BaseModel):
 class ResponseStep(Step):
     """A response: what it said and what it cost.
 
-    `calls`, `can_be_continued` and `is_kept` (by the provider, to continue from by its id) are for those who continue
-    the run; they are not printed.
+    `calls`, `to_approve` (the ids of requests to approve a call of the provider's), `can_be_continued` and `is_kept` (by
+    the provider, to continue from by its id) are for those who continue the run; they are not printed.
     """
 
     kind: StepKind = StepKind.RESPONSE
@@ -83,6 +83,7 @@ class ResponseStep(Step):
     text: str = ""
     reasoning_summary: str = ""
     calls: list[WantedCall] = Field([], exclude=True)
+    to_approve: list[str] = Field([], exclude=True)
     can_be_continued: bool = Field(False, exclude=True)
     is_kept: bool = Field(True, exclude=True)
 
@@ -272,6 +273,7 @@ def _tell(step: ResponseStep, record: ResponseRecord) -> None:
     step.calls = [
         WantedCall(call_id=call.call_id, name=call.name, arguments=call.arguments) for call in record.function_calls
     ]
+    step.to_approve = [call.call_id for call in calls_to_approve(record)]
     step.can_be_continued = may_be_continued(record) and not unanswerable_calls(record)
     step.error = record.error.message if record.error else None
     if record.incomplete_details is not None and record.incomplete_details.reason:

@@ -50,6 +50,18 @@ class RunOptions(TypedDict, total=False):
     verbosity: Literal["low", "medium", "high"]
     text_format: Mapping[str, Any]
     max_output_tokens: int
+    max_tool_calls: int
+    service_tier: str
+    temperature: float
+    top_p: float
+    truncation: Literal["auto", "disabled"]
+    include: Sequence[str]
+    prompt_cache_key: str
+    safety_identifier: str
+    parallel_tool_calls: bool
+    tool_choice: str | Mapping[str, Any]
+    hosted_tools: Sequence[Mapping[str, Any]]
+    extra_body: Mapping[str, Any]
     live_preview: bool
     metadata: Mapping[str, str]
     max_iterations: int

@@ -30,6 +30,7 @@ from pydantic_core import PydanticUseDefault, from_json, to_json
 
 from durable_responses.json_text import mended_json
 from durable_responses.responses_api.budget import BUDGET
+from durable_responses.responses_api.request_fields import with_extra
 
 
 class ApiModel(BaseModel):
@@ -190,6 +191,13 @@ class ResponseStatus(StrEnum):
 
 
 UNFINISHED = frozenset({ResponseStatus.QUEUED, ResponseStatus.IN_PROGRESS})
+
+
+class Truncation(StrEnum):
+    """What a provider does with a conversation that is too long for the model: drop its oldest items, or refuse it."""
+
+    AUTO = "auto"
+    DISABLED = "disabled"
 
 
 class ReasoningEffort(StrEnum):
@@ -490,6 +498,19 @@ class FunctionCallOutput(ApiModel):
     output: str
 
 
+class McpApprovalResponse(ApiModel):
+    """The client's answer to an `mcp_approval_request`: whether the provider may make that call."""
+
+    type: Literal["mcp_approval_response"] = "mcp_approval_response"
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
+CallAnswer = FunctionCallOutput | McpApprovalResponse
+"""What the client answers to an item that asks it for something."""
+
+
 class InputText(ApiModel):
     """Text given to the model."""
 
@@ -517,7 +538,7 @@ class OtherInputItem(ApiModel):
     """An input item of any other kind, passed on as it is."""
 
 
-InputItem = FunctionCallOutput | UserMessage | OtherInputItem
+InputItem = CallAnswer | UserMessage | OtherInputItem
 
 
 def _objects(value: Any) -> Any:
@@ -935,7 +956,18 @@ class CreateRequest(ApiModel):
     metadata: dict[str, str] | None = None
     include: list[str] | None = None
     context_management: list[dict[str, Any]] | None = None
+    max_tool_calls: int | None = None
+    service_tier: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    truncation: Truncation | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    parallel_tool_calls: bool | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    extra_body: dict[str, Any] | None = Field(None, exclude=True, repr=False)
 
     def body(self) -> dict[str, Any]:
         """The JSON object to send."""
-        return self.model_dump(mode="json", exclude_none=True)
+        body = self.model_dump(mode="json", exclude_none=True)
+        return with_extra(body, self.extra_body) if self.extra_body else body

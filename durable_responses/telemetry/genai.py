@@ -21,7 +21,7 @@ from durable_responses.activities.messages import (
     ToolResult,
     Transport,
 )
-from durable_responses.responses_api.models import FunctionCall, Message
+from durable_responses.responses_api.models import CallAnswer, FunctionCall, FunctionCallOutput, Message
 from durable_responses.telemetry.export import Content
 from durable_responses.workflows.contract import WORKFLOW_TYPE, AgentInput, AgentResult, AgentStatus
 
@@ -202,11 +202,17 @@ def of_answer(result: ToolResult, content: Content) -> Attributes:
 # --- content, by the schemas of the conventions: model/gen-ai/gen-ai-input-messages.json and its neighbours ---------
 
 
+def _answer(item: CallAnswer) -> Mapping[str, object]:
+    if isinstance(item, FunctionCallOutput):
+        return {"type": "tool_call_response", "id": item.call_id, "response": item.output}
+    return {"type": "tool_call_response", "id": item.approval_request_id, "response": item.approve}
+
+
 def _input_messages(create: CreateResponse) -> list[Mapping[str, object]]:
     messages: list[Mapping[str, object]] = []
     if create.opening is not None:
         messages.append(_task_message(create.opening.task, create.opening.context))
-    answers = [{"type": "tool_call_response", "id": item.call_id, "response": item.output} for item in create.new_items]
+    answers = [_answer(item) for item in create.new_items]
     if answers:
         messages.append({"role": "tool", "parts": answers})
     if create.texts:

@@ -181,6 +181,18 @@ def judge(call: JudgedCall, *sources: Approvals | None) -> Verdict:
     return max(verdicts, key=lambda verdict: _STRICTEST.index(verdict.action), default=Verdict(Action.ALLOW))
 
 
+def judge_hosted(call: JudgedCall, *sources: Approvals | None) -> Verdict:
+    """The same for a call that the provider makes, by somebody else's server: only what is allowed in words is."""
+    clock = _Clock()
+    verdicts = [
+        _judge_one(call, approvals, clock)
+        for approvals in sources
+        if approvals is not None
+        and ("default" in approvals.model_fields_set or any(_fits(rule, call, clock) for rule in approvals.rules))
+    ]
+    return max(verdicts, key=lambda verdict: _STRICTEST.index(verdict.action), default=Verdict(Action.ASK))
+
+
 def _judge_one(call: JudgedCall, approvals: Approvals, clock: "_Clock") -> Verdict:
     rule = next((rule for rule in approvals.rules if _fits(rule, call, clock)), None)
     if rule is not None:

@@ -124,6 +124,7 @@ async def opened(
                 outputs=outputs,
                 capabilities=capabilities,
                 approvals=settings.approvals,
+                secrets=settings.secrets_of_runs(),
                 conversations=Conversations(
                     capabilities,
                     ConversationFiles(settings.state_folder / FOLDER),

@@ -285,3 +285,33 @@ def test_json_that_cannot_be_used_is_refused_by_name(
     (root / "input.json").write_bytes(content)
     with pytest.raises(UsageError, match=named):
         agent_input(RunOptions(input=str(root / "input.json")), settings, root)
+
+
+def test_any_field_can_be_set_with_its_value_in_json(settings: Settings, root: Path) -> None:
+    said = ["temperature=0.2", 'hosted_tools=[{"type": "file_search"}]', ' truncation ="auto"', "top_p=null"]
+    request = agent_input(RunOptions(task="t", set=said), settings, root)
+    assert (request.temperature, request.truncation, request.top_p) == (0.2, "auto", None)
+    assert request.hosted_tools == [{"type": "file_search"}]
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("service_tier", "--set 'service_tier' has no value: give it as --set service_tier=VALUE, the value in JSON."),
+        ("temprature=1", "--set: a run has no field 'temprature'. Did you mean 'temperature'?"),
+        ("service_tier=flex", "Text stands in quotes: --set 'service_tier=\"flex\"'."),
+        ("extra_body={", "--set extra_body: '{' is not valid JSON"),
+        ("temperature=3", "temperature"),
+        ('extra_body={"store": false}', "extra_body: has store, which is decided by the run"),
+    ],
+)
+def test_what_cannot_be_set_is_said_in_one_sentence(settings: Settings, root: Path, said: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        agent_input(RunOptions(task="t", set=[said]), settings, root)
+    assert sentence in str(refused.value)
+
+
+def test_fields_of_all_runs_hold_where_a_run_says_nothing_else(settings: Settings, root: Path) -> None:
+    settings = settings.model_copy(update={"run_fields": {"service_tier": "flex", "max_tool_calls": 3}})
+    request = agent_input(RunOptions(task="t", service_tier="priority"), settings, root)
+    assert (request.service_tier, request.max_tool_calls) == ("priority", 3)

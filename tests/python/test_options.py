@@ -24,7 +24,7 @@ CALLED_OTHERWISE = {
     "save_name": "save",
     "save_format": "save",
 }
-OF_A_SHELL = {"task", "task_file", "input", "job_id", "tool"}
+OF_A_SHELL = {"set", "task", "task_file", "input", "job_id", "tool"}
 
 
 class Summary(BaseModel):

@@ -38,6 +38,7 @@ class Names:
 _FOR_PROGRAMS = "is for programs"
 _NOT_A_MODELS = "a model that calls a tool cannot judge it"
 _THE_SERVERS = "the server sets it"
+_BY_SET = "Option: `--set`."
 
 FIELDS: dict[str, Names] = {
     "task": Names("task", ("task",), note="Option: also `--task-file`, or a pipe; items by `--input` only."),
@@ -65,6 +66,18 @@ FIELDS: dict[str, Names] = {
     "caller_tools": Names(None, (), f"{_FOR_PROGRAMS}, which serve them"),
     "text_format": Names("schema", ("text_format",), note="[Its form](#text_format)."),
     "max_output_tokens": Names("max_output_tokens", ("quality_over_cost",)),
+    "max_tool_calls": Names("max_tool_calls", (), _NOT_A_MODELS),
+    "service_tier": Names("service_tier", (), _NOT_A_MODELS),
+    "temperature": Names(None, (), _NOT_A_MODELS, _BY_SET),
+    "top_p": Names(None, (), _NOT_A_MODELS, _BY_SET),
+    "truncation": Names(None, (), _NOT_A_MODELS, _BY_SET),
+    "include": Names(None, (), _NOT_A_MODELS, _BY_SET),
+    "prompt_cache_key": Names(None, (), _NOT_A_MODELS, _BY_SET),
+    "safety_identifier": Names(None, (), _FOR_PROGRAMS, _BY_SET),
+    "parallel_tool_calls": Names(None, (), _NOT_A_MODELS, _BY_SET),
+    "tool_choice": Names(None, (), _NOT_A_MODELS, _BY_SET),
+    "hosted_tools": Names(None, (), _NOT_A_MODELS, f"{_BY_SET} [Hosted tools](hosted-tools.md)."),
+    "extra_body": Names(None, (), _NOT_A_MODELS, f"{_BY_SET} [Hosted tools](hosted-tools.md)."),
     "live_preview": Names("live_preview", (), _NOT_A_MODELS),
     "metadata": Names(None, (), _FOR_PROGRAMS),
     "max_iterations": Names("max_iterations", ("max_iterations",)),
@@ -97,7 +110,7 @@ FIELDS: dict[str, Names] = {
 }
 """Every field of a run, in the order of the contract."""
 
-OTHER_OPTIONS = frozenset({"input", "job_id", "task_file"})
+OTHER_OPTIONS = frozenset({"input", "job_id", "set", "task_file"})
 """Options that are not fields of the input."""
 OTHER_ARGUMENTS = frozenset({"idempotency_key", "display_in_chat"})
 """Arguments that are not fields of the input."""

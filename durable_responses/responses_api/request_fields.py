@@ -1,0 +1,82 @@
+"""The fields of a create that a caller may give as they are: what of them is ours, and where secrets stand in them.
+
+Plain Python, no I/O.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+OURS = ("input", "background", "store", "stream", "previous_response_id")
+"""The fields of a create that a durable run decides: with other values it could not be found again after a crash."""
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+"""The value of `include` with which reasoning can be given back to a model that has stored nothing."""
+
+SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""Where a secret of the worker stands in a text: `${NAME}`."""
+
+_OF_CALLERS = {"function": "give it in caller_tools, or register it with the worker", "custom": "make it a function"}
+_UNANSWERED = re.compile(r"computer|local_shell|shell$|apply_patch")
+
+
+def problem_of_hosted_tool(tool: Mapping[str, Any]) -> str | None:
+    """Why a hosted tool cannot be passed to the provider, as the end of a sentence; None if it can."""
+    kind = tool.get("type")
+    if not isinstance(kind, str) or not kind:
+        return "has no type, such as file_search, mcp or image_generation"
+    if kind in _OF_CALLERS:
+        return f"is a {kind} tool, which the provider does not run: {_OF_CALLERS[kind]}"
+    if _UNANSWERED.match(kind):
+        return f"is {kind}, whose calls nobody would answer: a run answers calls of functions"
+    return None
+
+
+def problem_of_extra_body(extra: Mapping[str, Any]) -> str | None:
+    """Why further fields of a create cannot be taken, as the end of a sentence; None if they can."""
+    owned = sorted(set(OURS) & extra.keys())
+    if not owned:
+        return None
+    verb = "is" if len(owned) == 1 else "are"
+    return f"has {' and '.join(owned)}, which {verb} decided by the run"
+
+
+def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a create with further fields.
+
+    They come before what is there; objects are merged, lists added to. Of `metadata` what is there comes first: by it
+    a response is found again.
+    """
+    merged = dict(body)
+    for name, value in extra.items():
+        there = body.get(name)
+        if isinstance(there, dict) and isinstance(value, Mapping):
+            merged[name] = {**value, **there} if name == "metadata" else {**there, **value}
+        elif isinstance(there, list) and isinstance(value, list):
+            merged[name] = [*there, *(item for item in value if item not in there)]
+        else:
+            merged[name] = value
+    return merged
+
+
+def names_of_secrets(value: Any) -> Iterator[str]:
+    """The names of the secrets that stand in the texts of a JSON value."""
+    if isinstance(value, str):
+        yield from SECRET.findall(value)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from names_of_secrets(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from names_of_secrets(part)
+
+
+def with_secrets(value: Any, secret: Callable[[str], str]) -> Any:
+    """The JSON value with `secret(name)` in place of each name."""
+    if isinstance(value, str):
+        return SECRET.sub(lambda found: secret(found[1]), value)
+    if isinstance(value, Mapping):
+        return {name: with_secrets(part, secret) for name, part in value.items()}
+    if isinstance(value, list):
+        return [with_secrets(part, secret) for part in value]
+    return value

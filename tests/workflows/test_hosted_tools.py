@@ -1,0 +1,282 @@
+"""What a run passes to the provider as it is: fields, hosted tools, secrets; and calls that the provider may make."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from durable_responses.activities.requests import tool_choice_for
+from durable_responses.provider import Provider, ProviderKind
+from durable_responses.responses_api.models import Response
+from durable_responses.responses_api.request_fields import names_of_secrets, with_extra, with_secrets
+from durable_responses.settings import Settings
+from durable_responses.workflows.contract import AgentInput, AgentStatus, InputRequestKind, TransportChoice
+from durable_responses.workflows.rules import calls_to_approve, model_options, parse_input, unanswerable_calls
+from tests.support.chainless_servers import Chain, ChainlessServer, serving
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, progress, reached, result_of, working
+
+LABEL, ARGUMENTS = "tickets", '{"id": 7}'
+REMOTE = {"type": "mcp", "server_label": LABEL, "server_url": "https://mcp.example/mcp"}
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("hosted_tools", [{"type": "computer_use_preview"}], "hosted_tools: [0] is computer_use_preview"),
+        ("hosted_tools", [REMOTE, {"type": "computer"}], "hosted_tools: [1] is computer"),
+        ("hosted_tools", [{"type": "local_shell"}], "whose calls nobody would answer"),
+        ("hosted_tools", [{"type": "function", "name": "f"}], "caller_tools"),
+        ("hosted_tools", [{"server_label": "x"}], "has no type"),
+        ("extra_body", {"store": False}, "extra_body: has store, which is decided by the run"),
+        ("extra_body", {"stream": True, "input": "x"}, "has input and stream, which are decided by the run"),
+        ("extra_body", {"background": False}, "has background"),
+        ("extra_body", {"previous_response_id": "resp_1"}, "has previous_response_id"),
+        ("temperature", 3, "temperature"),
+        ("max_tool_calls", 0, "max_tool_calls"),
+        ("safety_identifier", "x" * 129, "safety_identifier"),
+        ("truncation", "always", "truncation"),
+    ],
+)
+def test_what_a_run_cannot_pass_on_is_refused_by_its_name(field: str, value: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        parse_input({"task": "t", field: value})
+
+
+def test_further_fields_come_before_ours_objects_and_lists_are_merged() -> None:
+    body = {"model": "m", "reasoning": {"effort": "low"}, "include": ["a"], "metadata": {"workflow_id": "w"}}
+    extra = {"model": "n", "reasoning": {"summary": "auto"}, "include": ["a", "b"], "prompt": {"id": "p"}}
+    merged = with_extra(body, {**extra, "metadata": {"workflow_id": "x", "team": "t"}})
+    assert merged == {
+        "model": "n",
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "include": ["a", "b"],
+        "prompt": {"id": "p"},
+        "metadata": {"workflow_id": "w", "team": "t"},  # by it a response is found again
+    }
+
+
+def test_secrets_are_found_and_put_in_at_any_depth() -> None:
+    value = [{**REMOTE, "headers": {"Authorization": "Bearer ${TOKEN}"}}, "${A}-${B}", 3, None, "$HOME ${not a name}"]
+    assert list(names_of_secrets(value)) == ["TOKEN", "A", "B"]
+    [tool, text, *rest] = with_secrets(value, lambda name: name.lower())
+    assert (tool["headers"]["Authorization"], text, rest) == (
+        "Bearer token",
+        "a-b",
+        [3, None, "$HOME ${not a name}"],
+    )
+
+
+FUNCTION = {"type": "function", "name": "add"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "first", "later"),
+    [
+        (None, None, None),
+        ("auto", "auto", "auto"),
+        ("none", "none", "none"),
+        ("required", "required", None),
+        (FUNCTION, FUNCTION, None),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [FUNCTION]},
+            {"type": "allowed_tools", "mode": "required", "tools": [FUNCTION]},
+            {"type": "allowed_tools", "mode": "auto", "tools": [FUNCTION]},
+        ),
+    ],
+)
+def test_a_choice_that_forces_a_call_holds_for_the_first_response_alone(choice: Any, first: Any, later: Any) -> None:
+    options = model_options(AgentInput(task="t", tool_choice=choice))
+    assert tool_choice_for(options, is_first=True) == first
+    assert tool_choice_for(options, is_first=False) == later
+
+
+def test_a_request_for_approval_without_an_id_or_a_name_cannot_be_answered() -> None:
+    asked = {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": LABEL, "name": "f", "arguments": "{}"}
+    nameless = {"type": "mcp_approval_request", "id": "mcpr_2", "arguments": "{}"}
+    response = Response.model_validate({"id": "resp_1", "status": "completed", "output": [asked, nameless]})
+    assert [(call.call_id, call.name) for call in calls_to_approve(response)] == [("mcpr_1", "tickets.f")]
+    assert [item.id for item in unanswerable_calls(response)] == ["mcpr_2"]
+
+
+def test_a_run_that_uses_none_of_it_says_nothing_of_it_in_history() -> None:
+    plain = AgentInput(task="t")
+    assert json.loads(plain.model_dump_json(exclude_unset=True)) == {"task": "t"}
+    assert "hosted_tools" not in model_options(plain).model_dump()
+
+
+# --- whole runs --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ApprovingServer(ChainlessServer):
+    """Its model wants to make a call by a remote MCP server, `requests` at once, and then says what it was told."""
+
+    requests: int = 1
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    def _output(self, seen: list[Any], asked: dict[str, Any]) -> list[Any]:
+        told = [item for item in seen if item.get("type") == "mcp_approval_response"]
+        if told or not any(tool["type"] == "mcp" for tool in asked.get("tools", [])):
+            text = json.dumps([{name: item.get(name) for name in ("approve", "reason")} for item in told])
+            part = {"type": "output_text", "text": text, "annotations": []}
+            return [{"type": "message", "id": "msg", "role": "assistant", "status": "completed", "content": [part]}]
+        return [
+            {
+                "type": "mcp_approval_request",
+                "id": f"mcpr_{number}",
+                "server_label": LABEL,
+                "name": "close",
+                "arguments": ARGUMENTS,
+            }
+            for number in range(self.requests)
+        ]
+
+
+@asynccontextmanager
+async def agents_at(
+    server: ChainlessServer, client: Client, emulator: RunningEmulator, settings: Settings
+) -> AsyncIterator[Agents]:
+    url = server.base_url
+    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url.replace("http", "ws"))
+    async with working(client, provider, settings):
+        yield Agents(client, emulator, settings)
+
+
+def asks(**fields: Any) -> AgentInput:
+    return AgentInput(task="Close it.", **{"transport": TransportChoice.STREAM, "hosted_tools": [REMOTE], **fields})
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("allow", {"approve": True, "reason": None}),
+        ("deny", {"approve": False, "reason": "Error: tickets.close did not run: its owner denied it."}),
+    ],
+)
+@pytest.mark.parametrize("conversation", ["server", "full"])
+async def test_a_call_of_a_remote_server_waits_for_the_owner(
+    client: Client, emulator: RunningEmulator, settings: Settings, answer: str, told: dict[str, Any], conversation: str
+) -> None:
+    server = ApprovingServer(Chain.CONTINUED)
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks(conversation=conversation))
+            state = await reached(run, lambda state: state.status is AgentStatus.INPUT_REQUIRED)
+            [request] = state.input_requests
+            assert (request.kind, request.call and request.call.name) == (InputRequestKind.APPROVAL, "tickets.close")
+            assert request.call is not None
+            assert request.call.arguments == ARGUMENTS
+            await run.execute_update("respond", answer)
+            result = await result_of(run)
+    assert (result.status, json.loads(result.output_text)) == ("completed", [told])
+    assert server.asked[-1]["input"][-1]["approval_request_id"] == "mcpr_0"
+
+
+@pytest.mark.parametrize(
+    ("approvals", "approved"),
+    [
+        ([{"tool": "tickets.*", "action": "allow"}], True),
+        ([{"tool": "tickets.close", "arguments": {"id": 7}, "action": "deny", "reason": "never 7"}], False),
+        ("allow", True),
+    ],
+)
+async def test_rules_of_the_run_decide_about_calls_of_remote_servers(
+    client: Client, emulator: RunningEmulator, settings: Settings, approvals: Any, approved: bool
+) -> None:
+    server = ApprovingServer(Chain.CONTINUED, requests=2)
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks(approvals=approvals))
+            result, state = await result_of(run), await progress(run)
+    assert [each["approve"] for each in json.loads(result.output_text)] == [approved] * 2
+    assert result.requests == []
+    assert [call.name for call in state.function_calls] == ["tickets.close"] * 2
+
+
+async def test_nobody_who_answers_in_time_is_a_no(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    server = ApprovingServer(Chain.CONTINUED)
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(answer_within=0.5))
+    [told] = json.loads(result.output_text)
+    assert (told["approve"], "nobody answered in time" in told["reason"]) == (False, True)
+
+
+async def test_every_field_reaches_the_provider_as_it_was_given(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    fields: dict[str, Any] = {
+        "max_tool_calls": 3,
+        "service_tier": "flex",
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "truncation": "auto",
+        "include": ["web_search_call.action.sources"],
+        "prompt_cache_key": "release",
+        "safety_identifier": "user-1",
+        "parallel_tool_calls": False,
+        "tool_choice": "auto",
+    }
+    search = {"type": "file_search", "vector_store_ids": ["vs_1"]}
+    server = ChainlessServer(Chain.CONTINUED, calls=0)
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(hosted_tools=[search], extra_body={"prompt": {"id": "pmpt_1"}}, **fields))
+    assert (result.status, result.error) == ("completed", None)
+    [body] = server.asked
+    assert {name: body[name] for name in fields} == fields
+    assert search in body["tools"]
+    assert body["prompt"] == {"id": "pmpt_1"}
+    assert body["metadata"]["iteration"] == "1"
+
+
+SECRET = "s3cret-of-the-ticket-server"
+
+
+async def test_a_secret_goes_to_the_provider_and_nowhere_else(
+    client: Client,
+    emulator: RunningEmulator,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TICKETS_TOKEN", SECRET)
+    settings = settings.model_copy(update={"run_secrets": ["TICKETS_TOKEN"]})
+    tool = {**REMOTE, "headers": {"Authorization": "Bearer ${TICKETS_TOKEN}"}}
+    server = ApprovingServer(Chain.CONTINUED)
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks(hosted_tools=[tool], approvals="allow"))
+            result = await result_of(run)
+            history = await run.fetch_history()
+    assert result.status == "completed"
+    assert all(SECRET in json.dumps(body["tools"]) for body in server.asked)
+    assert len(server.asked) == 2
+    assert SECRET not in history.to_json()
+    assert SECRET not in caplog.text
+    assert SECRET in settings.secrets()
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "NEVER_SET"])
+async def test_what_the_operator_does_not_give_to_runs_is_no_secret_of_theirs(
+    client: Client, emulator: RunningEmulator, settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-operator")
+    settings = settings.model_copy(update={"run_secrets": ["NEVER_SET"]})
+    server = ChainlessServer(Chain.CONTINUED, calls=0)
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(extra_body={"x": ["${" + name + "}"]}))
+    assert result.error is not None
+    assert (result.error.type, server.asked) == ("invalid_input", [])
+    assert f"list {name} in its AGENT_SECRETS" in result.error.message
