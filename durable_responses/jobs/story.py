@@ -71,8 +71,8 @@ class WantedCall(BaseModel):
 class ResponseStep(Step):
     """A response: what it said and what it cost.
 
-    `calls`, `to_approve` (the ids of requests to approve a call of the provider's), `can_be_continued` and `is_kept` (by
-    the provider, to continue from by its id) are for those who continue the run; they are not printed.
+    `calls`, `to_approve` (the ids of requests to approve a call of the provider's), `can_be_continued` and `is_kept`
+    (by the provider, to continue from by its id) are for those who continue the run; they are not printed.
     """
 
     kind: StepKind = StepKind.RESPONSE
