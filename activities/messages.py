@@ -255,12 +255,13 @@ class KeepConversation(Record):
 class CreateResponse(Record):
     """Ask for the next response of a run.
 
-    `lost_response_id` and `warm_up` are for a WebSocket: a response to be read by its id before anything is created,
-    and whether tools and instructions are sent ahead. `effort_asked`: whether the caller gave a reasoning effort,
-    `transport_asked`: whether the caller chose the transport; older histories do not tell. `probes`: whether the
-    run was refused and tries again by itself. `manages_context`: whether the conversation is to be compacted before it
-    is too long for the model, whose window has `context_window` tokens, where the caller says so. `compacts`: the
-    response is to be a compaction, and nothing else.
+    `lost_response_id` and `warm_up` are for a WebSocket: a response to be read by its id before anything is
+    created, and whether tools and instructions are sent ahead. `effort_asked`: whether the caller gave a reasoning
+    effort, `transport_asked`: whether the caller chose the transport; older histories do not tell. `probes`:
+    whether the run was refused and tries again by itself. `reads_outputs`: whether the tool `read_output` is
+    offered. `manages_context`: whether the conversation is to be compacted before it is too long for the model,
+    whose window has `context_window` tokens, where the caller says so. `compacts`: the response is to be a
+    compaction, and nothing else.
     """
 
     options: ModelOptions
@@ -281,6 +282,7 @@ class CreateResponse(Record):
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
     conversation: Conversation | None = None
     probes: bool | None = None
+    reads_outputs: bool | None = None
     manages_context: bool | None = None
     context_window: int | None = None
     compacts: bool | None = None
@@ -459,13 +461,15 @@ class ToolOutcome(StrEnum):
 class ToolResult(Record):
     """The answer to a function call: `output` is what the model reads, errors included.
 
-    `decision`: nothing has run, because the owner has to be asked first.
+    `decision`: nothing has run, because the owner has to be asked first. `kept`: the output is a part of one that the
+    worker keeps, which the model may read on by `read_output`.
     """
 
     call_id: str
     output: str
     outcome: ToolOutcome = ToolOutcome.SUCCEEDED
     decision: Decision | None = None
+    kept: bool | None = None
 
 
 class SteerStatus(StrEnum):

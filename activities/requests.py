@@ -21,7 +21,7 @@ from durable_responses.activities.failures import broken_chain, failed_read, inv
 from durable_responses.activities.gate import GateTurn, KeyGate
 from durable_responses.activities.inputs import InputError, opening_input, workspace_of
 from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
-from durable_responses.activities.tools import definitions
+from durable_responses.activities.tools import READ_OUTPUT, definitions, output_reader
 from durable_responses.capabilities import Capabilities
 from durable_responses.context_windows import window_of
 from durable_responses.nearest_name import did_you_mean
@@ -121,7 +121,7 @@ class RequestBuilder:
         request = create_request(
             self._with_secrets(create.options),
             default_model=self.default_model,
-            functions=self._functions(create.options),
+            functions=self._functions(create.options, reads_outputs=create.reads_outputs or False),
             input=own if turn is None else await turn.given(own, fetching),
             previous_response_id=create.previous_response_id,
             metadata={
@@ -168,7 +168,7 @@ class RequestBuilder:
         except InputError as error:
             raise invalid_input(error) from None
 
-    def _functions(self, options: ModelOptions) -> list[FunctionTool]:
+    def _functions(self, options: ModelOptions, *, reads_outputs: bool) -> list[FunctionTool]:
         if self.approvals is not None and (problems := unaskable_tools(options, self.approvals)):
             raise invalid_input(InputError(*problems[0].split(": ", 1)))
         try:
@@ -176,6 +176,8 @@ class RequestBuilder:
         except UnknownToolError as error:
             near = did_you_mean(error.names[0], error.known) if len(error.names) == 1 else ""
             raise invalid_input(InputError("tools", f"{error}{near}")) from None
+        if reads_outputs and READ_OUTPUT not in (tool.name for tool in offered):
+            offered.append(output_reader())
         own = [FunctionTool(**tool.model_dump(exclude={"task_queue", "effect"})) for tool in options.caller_tools or []]
         if twice := sorted({tool.name for tool in offered} & {tool.name for tool in own}):
             problem = f"the worker has a tool of this name, too: {', '.join(twice)}"

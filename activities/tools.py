@@ -28,15 +28,23 @@ from durable_responses.activities.messages import (
 from durable_responses.json_text import cut
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
+from durable_responses.tools import outputs
 from durable_responses.tools.approvals import Action, Approvals, JudgedCall, call_hash, given_form, judge, judge_hosted
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
 OUTPUT_CHARACTERS = 100_000
+READ_OUTPUT = outputs.read_output.name
 LARGEST_OUTPUT = 512 * 1024  # bytes of JSON
 HEARTBEAT_SECONDS = 0.4
 STOP_SECONDS = 0.3
 TRACEBACK_BYTES = 8192
+
+
+def output_reader() -> FunctionTool:
+    """The tool that reads on in an answer which was too long."""
+    reader = outputs.read_output
+    return FunctionTool(name=reader.name, description=reader.description, parameters=reader.parameters)
 
 
 def definitions(registry: Registry, names: list[str] | None) -> list[FunctionTool]:
@@ -59,11 +67,13 @@ class ToolActivities:
         secrets: Secrets = NO_SECRETS,
         approvals: Approvals | None = None,
         eager: EagerStart | None = None,
+        long_output: int = outputs.LONG_OUTPUT,
     ) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself.
 
         `secrets` are the worker's: a tool that prints its environment does not give them to a model and to history.
-        `approvals` are the worker's rules, which no run can loosen.
+        `approvals` are the worker's rules, which no run can loosen. `long_output`: the bytes of an answer beyond which
+        it is kept in the workspace, and the model is given its ends.
         """
         self._registry = registry
         self._context = context
@@ -72,6 +82,7 @@ class ToolActivities:
         self._secrets = secrets
         self._approvals = approvals
         self._eager = eager
+        self._long_output = long_output
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
@@ -91,7 +102,7 @@ class ToolActivities:
         heartbeat = self._beat_of(call)
         async with Heartbeats(lambda: heartbeat, HEARTBEAT_SECONDS):
             result = await self._answer(call, claim, heartbeat)
-        return self._presented(call, result)
+            return await self._kept(call, result)
 
     def _elsewhere(self, call: CallTool) -> ToolResult:
         """A call that has come to a worker of other tools. Moved, it is a first attempt again."""
@@ -191,6 +202,22 @@ class ToolActivities:
             return _told(call, error)
         return ToolResult(call_id=call.call_id, output=output)
 
+    async def _kept(self, call: CallTool, result: ToolResult) -> ToolResult:
+        """The answer as the model is given it; what is too long is kept whole in the workspace, if that can be."""
+        output = self._secrets.mask(result.output)
+        if call.name == READ_OUTPUT or not outputs.is_long(output, self._long_output):
+            return self._presented(call, result)
+        id_ = f"{call.iteration or 0}-{(call.position or 0) + 1}"
+        try:
+            workspace = workspace_of(call.workspace, self._context.workspace)
+            await asyncio.to_thread(outputs.keep, workspace, activity.info().workflow_id or "", id_, output)
+        except (OSError, InputError) as error:
+            activity.logger.warning("The output of %s is cut, as it cannot be kept: %s", call.name, error)
+            return self._presented(call, result)
+        longest = min(self._long_output, (call.largest_output or LARGEST_OUTPUT) // 2)
+        short = result.model_copy(update={"output": outputs.shortened(output, id_, longest), "kept": True})
+        return self._presented(call, short)
+
     def _presented(self, call: CallTool, result: ToolResult) -> ToolResult:
         return result.model_copy(
             update={"output": _presentable(self._secrets.mask(result.output), call.largest_output)}
@@ -208,9 +235,14 @@ class ToolActivities:
         return self._named(call.name, call.allowed)
 
     def _named(self, name: str, allowed: list[str] | None) -> Tool[..., Any]:
-        if allowed is not None and name not in allowed:
+        if allowed is not None and name not in allowed and name != READ_OUTPUT:
             raise UnknownToolError([name], sorted(allowed))
-        return self._registry[name]
+        try:
+            return self._registry[name]
+        except UnknownToolError:
+            if name != READ_OUTPUT:
+                raise
+            return outputs.read_output
 
     def _context_of(self, call: CallTool) -> ToolContext:
         # A server may use an id again, for another call.
@@ -220,7 +252,8 @@ class ToolActivities:
             workspace = workspace_of(call.workspace, self._context.workspace)
         except InputError as error:  # the run was begun by a worker of another project
             raise ToolError(str(error)) from None
-        return replace(self._context, workspace=workspace, idempotency_key=":".join(map(str, parts)))
+        key = ":".join(map(str, parts))
+        return replace(self._context, workspace=workspace, idempotency_key=key, run=activity.info().workflow_id or "")
 
 
 class _OutOfTimeError(Exception):

@@ -321,6 +321,13 @@ class Settings(BaseSettings):
         le=1000,
         description="Function calls of one response that are executed; the others are refused.",
     )
+    tool_output_bytes: int = Field(
+        32 * 1024,
+        ge=1024,
+        le=256 * 1024,
+        description="Bytes of a tool's answer beyond which the model is given its beginning and its end; the whole of "
+        "it is kept in the workspace, under `.outputs`. [Long answers](tools.md#long-answers).",
+    )
     conversation_memory: int = Field(
         256, ge=0, description="MiB of conversations that one worker remembers, where they are sent in full."
     )

@@ -155,6 +155,7 @@ class FunctionCalls:
         except (Stopped, DeadlinePassed):
             result = _did_not_run(place.call, "the run ended first")
         self._ended(place.record, result)
+        self.ledger.keeps_outputs |= result.kept or False
         self.changed()
         return result.model_copy(update={"call_id": place.call.call_id, "decision": None})
 

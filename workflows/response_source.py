@@ -275,6 +275,7 @@ class ResponseSource:
             save_whole_text=self.request.save,
             conversation=ledger.conversation.told(chained=chained) if ledger.conversation and not rebuilds else None,
             probes=self._resumed > 0 or None,
+            reads_outputs=ledger.keeps_outputs or None,
             manages_context=self.request.compaction is CompactionChoice.AUTO or None,
             context_window=self.request.context_window,
         )

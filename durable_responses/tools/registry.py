@@ -101,6 +101,8 @@ class ToolContext:
     """Whether file tools may write files and folders whose names begin with a dot."""
     idempotency_key: str = ""
     """The same for every attempt of one call, different for every other call."""
+    run: str = ""
+    """The job id of the run that calls it."""
 
 
 @dataclass(frozen=True, eq=False)

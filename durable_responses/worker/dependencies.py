@@ -175,6 +175,7 @@ async def opened(
                     secrets=Secrets(settings.secrets()),
                     approvals=settings.approvals,
                     eager=starts[TaskQueue.TOOLS],
+                    long_output=settings.tool_output_bytes,
                 ),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 compaction=CompactionActivities(client, requests, claims),

@@ -36,11 +36,12 @@ def answer(
     timeout: float = 10,
     environment: ActivityEnvironment | None = None,
     fields: dict[str, Any] | None = None,
+    workspace: Path = Path("a workspace that is missing"),
 ) -> "asyncio.Task[ToolResult]":
     """Start the activity for one call of a tool."""
     environment = environment or Attempt()
     environment.info = replace(environment.info, attempt=attempt, workflow_id="agent-1")
-    activities = ToolActivities(Registry([each]), ToolContext(workspace=Path("workspace")))
+    activities = ToolActivities(Registry([each]), ToolContext(workspace=workspace))
     call = CallTool(
         call_id="call_1", name=each.name, arguments=arguments, timeout=timeout, allowed=allowed, **(fields or {})
     )
@@ -194,7 +195,7 @@ async def test_a_result_that_has_no_json_form_is_told_to_the_model() -> None:
     assert result.outcome is ToolOutcome.FAILED
 
 
-async def test_a_huge_output_is_cut_with_a_note() -> None:
+async def test_a_huge_output_that_cannot_be_kept_is_cut_with_a_note() -> None:
     """A12: 5 MB do not fit into history."""
 
     @tool(effect=Effect.PURE)
@@ -411,6 +412,41 @@ async def test_no_arguments_are_written_in_several_ways(arguments: str) -> None:
     result = await answer(work, arguments=arguments)
 
     assert (result.outcome, len(runs)) == (ToolOutcome.SUCCEEDED, 1)
+
+
+async def test_a_long_output_is_kept_whole_and_the_model_is_given_its_ends(tmp_path: Path) -> None:
+    whole = "".join(f"{number:07}\n" for number in range(50_000))
+
+    @tool(effect=Effect.PURE)
+    def recite() -> str:
+        """Recite."""
+        return whole
+
+    result = await answer(recite, fields={"iteration": 3, "position": 1}, workspace=tmp_path)
+
+    assert (result.outcome, result.kept) == (ToolOutcome.SUCCEEDED, True)
+    assert result.output.startswith("0000000\n")
+    assert result.output.endswith("0049999\n")
+    assert 'read_output with id "3-2"' in result.output
+    assert len(result.output) < 34 * 1024
+    [kept] = tmp_path.glob(".outputs/*/3-2.txt")
+    assert kept.read_text() == whole
+
+
+async def test_what_is_kept_holds_no_secret_of_the_worker(tmp_path: Path) -> None:
+    @tool(effect=Effect.PURE)
+    def environment() -> str:
+        """Tell the environment."""
+        return "sk-of-the-worker-123456 " * 5000 + "x" * 40_000
+
+    secrets = Secrets(("sk-of-the-worker-123456",))
+    attempt = Attempt()
+    attempt.info = replace(attempt.info, workflow_id="agent-1")
+    activities = ToolActivities(Registry([environment]), ToolContext(workspace=tmp_path), secrets=secrets)
+    await attempt.run(activities.call_tool, CallTool(call_id="c", name="environment", arguments="{}", timeout=10))
+
+    [kept] = tmp_path.glob(".outputs/*/*.txt")
+    assert "of-the-worker" not in kept.read_text()
 
 
 async def test_an_answer_is_cut_to_the_bytes_that_the_run_has_room_for() -> None:

@@ -1,0 +1,91 @@
+"""Answers of tools that are too long for a model: kept whole in the workspace, and read on by `read_output`.
+
+They lie under `.outputs/`, which file tools do not list, in a folder for each run. The model is given the beginning,
+the end, the size and the id.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from durable_responses.json_text import well_formed
+from durable_responses.tools.registry import Effect, ToolContext, ToolError, tool
+
+FOLDER = ".outputs"
+LONG_OUTPUT = 32 * 1024  # bytes of UTF-8
+LARGEST_KEPT = 64 * 1024 * 1024  # characters
+READ_CHARACTERS = 16_000
+KEPT_FOR = 31 * 86_400.0  # seconds after the last output of a run
+_NAME_CHARACTERS = 60
+
+
+@tool(effect=Effect.PURE, timeout=30)
+def read_output(
+    context: ToolContext,
+    id: Annotated[str, Field(description="The id of the output.")],  # noqa: A002 the model's word
+    offset: Annotated[int, Field(ge=0, description="The character to start at; 0 is the first.")] = 0,
+) -> str:
+    """Read on in an answer of a tool that was too long to be given whole. A note says where to continue."""
+    if not re.fullmatch(r"[\w-]{1,64}", id):
+        raise ToolError(f"{id!r} is not the id of an output.")
+    try:
+        text = (_folder(context.workspace, context.run) / f"{id}.txt").read_text(encoding="utf-8")
+    except OSError:
+        raise ToolError(f"There is no output {id!r} of this run here; call the tool again that gave it.") from None
+    if offset and offset >= len(text):
+        raise ToolError(f"The output {id!r} has only {len(text):,} characters.")
+    part = text[offset : offset + READ_CHARACTERS]
+    end = offset + len(part)
+    return part if end == len(text) else f"{part}\n[cut: {len(text):,} characters in all; continue with offset={end}]"
+
+
+def is_long(text: str, longest: int) -> bool:
+    """Whether a text has more than `longest` bytes of UTF-8."""
+    return len(text) > longest or len(text.encode(errors="replace")) > longest
+
+
+def keep(workspace: Path, run: str, id: str, text: str) -> None:  # noqa: A002 as the model calls it
+    """Write an output of a run, for its owner's eyes alone. Blocking. Raises `OSError`."""
+    folder, size = _folder(workspace, run), len(text)
+    if size > LARGEST_KEPT:
+        raise OSError(errno.EFBIG, f"it has {size:,} characters")
+    folder.parent.mkdir(exist_ok=True, mode=0o700)  # not the workspace, if that is missing
+    folder.mkdir(exist_ok=True, mode=0o700)
+    (folder.parent / ".gitignore").write_text("*\n")
+    written = folder / f"{id}.{os.getpid()}.new"
+    with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(well_formed(text))
+    written.replace(folder / f"{id}.txt")
+    _forget_old(folder.parent)
+
+
+def shortened(text: str, id: str, longest: int) -> str:  # noqa: A002 as the model calls it
+    """The beginning and the end of an output, within `longest` bytes beside a note, which names size and id."""
+    text = well_formed(text)
+    data = text.encode()
+    head, tail = data[: longest * 3 // 4].decode(errors="ignore"), data[-(longest // 4) :].decode(errors="ignore")
+    note = (
+        f"[{len(text):,} characters in all, too many to be given whole: this is the beginning, and the end follows. "
+        f'read_output with id "{id}" and offset {len(head)} reads on.]'
+    )
+    return f"{head}\n{note}\n{tail}"
+
+
+def _folder(workspace: Path, run: str) -> Path:
+    name = re.sub(r"[^\w-]", "_", run)[:_NAME_CHARACTERS]
+    return workspace / FOLDER / f"{name}-{hashlib.sha256(run.encode()).hexdigest()[:12]}"
+
+
+def _forget_old(outputs: Path) -> None:
+    with contextlib.suppress(OSError):  # another process may tidy up as well
+        for folder in outputs.iterdir():
+            if time.time() - folder.stat().st_mtime > KEPT_FOR:
+                shutil.rmtree(folder, ignore_errors=True)

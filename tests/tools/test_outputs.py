@@ -1,0 +1,90 @@
+"""Answers of tools that are too long: kept whole, shortened for the model, and read on."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from durable_responses.tools import outputs
+from durable_responses.tools.outputs import FOLDER, READ_CHARACTERS, is_long, keep, read_output, shortened
+from durable_responses.tools.registry import ToolContext, ToolError
+
+TEXT = "".join(f"{number:07}\n" for number in range(20_000))
+
+
+def context(workspace: Path, run: str = "agent-1") -> ToolContext:
+    return ToolContext(workspace=workspace, run=run)
+
+
+def test_the_model_is_given_both_ends_the_size_and_the_id_within_the_bytes_that_it_may_have() -> None:
+    short = shortened(TEXT, "3-1", 4000)
+    head, note, tail = short.partition("[160,000 characters in all")
+    assert TEXT.startswith(head.rstrip("\n"))
+    assert TEXT.endswith(tail.split("]\n", 1)[1])
+    assert 'read_output with id "3-1" and offset 3000 reads on' in note + tail
+    assert len(short) < 4000 + 250
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("x" * 100, False), ("x" * 101, True), ("ä" * 50, False), ("ä" * 51, True)]
+)
+def test_long_is_counted_in_bytes(text: str, expected: bool) -> None:
+    assert is_long(text, 100) is expected
+
+
+def test_an_output_is_read_on_to_its_end(tmp_path: Path) -> None:
+    keep(tmp_path, "agent-1", "3-1", TEXT)
+    read, offset = "", 0
+    while offset < len(TEXT):
+        part, _, note = read_output(context(tmp_path), "3-1", offset).partition("\n[cut: ")
+        assert len(part) <= READ_CHARACTERS
+        read += part
+        offset = int(note.split("offset=")[1].rstrip("]")) if note else len(TEXT)
+    assert read == TEXT
+
+
+def test_it_is_for_its_owners_eyes_and_no_file_of_a_repository(tmp_path: Path) -> None:
+    keep(tmp_path, "agent-1", "3-1", TEXT)
+    [path] = tmp_path.glob(f"{FOLDER}/*/*.txt")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert (tmp_path / FOLDER / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize(
+    ("run", "id_", "offset", "sentence"),
+    [
+        ("agent-2", "3-1", 0, "There is no output '3-1' of this run here"),
+        ("agent-1", "4-1", 0, "There is no output '4-1' of this run here"),
+        ("agent-1", "../agent-1/3-1", 0, "is not the id of an output"),
+        ("agent-1", "", 0, "is not the id of an output"),
+        ("agent-1", "3-1", 160_000, "has only 160,000 characters"),
+    ],
+)
+def test_what_is_not_there_for_this_run_is_said(tmp_path: Path, run: str, id_: str, offset: int, sentence: str) -> None:
+    keep(tmp_path, "agent-1", "3-1", TEXT)
+    with pytest.raises(ToolError, match=sentence):
+        read_output(context(tmp_path, run), id_, offset)
+
+
+@pytest.mark.parametrize("run", ["../../etc", "a/b", "x" * 500, "ä run"])
+def test_whatever_a_run_is_called_its_outputs_are_in_the_folder(tmp_path: Path, run: str) -> None:
+    keep(tmp_path, run, "1-1", "text")
+    assert len(list(tmp_path.glob(f"{FOLDER}/*/1-1.txt"))) == 1
+    assert read_output(context(tmp_path, run), "1-1") == "text"
+
+
+def test_outputs_of_runs_that_are_long_over_are_removed(tmp_path: Path) -> None:
+    keep(tmp_path, "agent-1", "1-1", "old")
+    [old] = tmp_path.glob(f"{FOLDER}/agent*")
+    past = time.time() - outputs.KEPT_FOR - 60
+    os.utime(old, (past, past))
+    keep(tmp_path, "agent-2", "1-1", "new")
+    assert [path.read_text() for path in tmp_path.glob(f"{FOLDER}/*/*.txt")] == ["new"]
+
+
+def test_a_workspace_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        keep(tmp_path / "missing", "agent-1", "1-1", "text")
