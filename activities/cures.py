@@ -127,7 +127,9 @@ def other_search_tool(name: str) -> Cure:
     """Web search under the name by which the provider has it."""
 
     def make(request: CreateRequest) -> CreateRequest | None:
-        tools = [HostedTool(type=name) if tool.type == "web_search" else tool for tool in request.tools or []]
+        tools = [
+            HostedTool(type=name) if tool == HostedTool(type="web_search") else tool for tool in request.tools or []
+        ]
         return request.model_copy(update={"tools": tools}) if tools != (request.tools or []) else None
 
     return Cure(f"the tool web_search is called {name}", make)

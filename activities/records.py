@@ -239,5 +239,6 @@ def _trace(item: OtherItem, arguments: _Room) -> OtherItem:
     if item.type == "mcp_approval_request":
         named |= {name: _short(told[name]) for name in ("server_label", "name") if isinstance(told.get(name), str)}
         if isinstance(told.get("arguments"), str):
-            named["arguments"] = arguments.fit(told["arguments"])
+            # Nobody approves what they cannot see: a request that has to be cut is not answered.
+            named |= {"arguments": told["arguments"]} if arguments.fit(told["arguments"]) == told["arguments"] else {}
     return OtherItem.model_validate({"type": _short(item.type), "id": _short_or_none(item.id), **named})

@@ -42,6 +42,7 @@ from durable_responses.responses_api.models import (
     TextOptions,
     UserMessage,
 )
+from durable_responses.responses_api.redaction import SHORTEST_SECRET
 from durable_responses.responses_api.request_fields import ENCRYPTED_REASONING, names_of_secrets, with_secrets
 from durable_responses.tools.approvals import Approvals, unaskable_tools
 from durable_responses.tools.owner import ASK_OWNER, DESCRIPTION, PARAMETERS
@@ -50,6 +51,9 @@ from durable_responses.tools.registry import Registry, UnknownToolError
 COMPACTION_TRIGGER = {"type": "compaction_trigger"}
 """The last input item of a create whose response is to be a compaction."""
 _LEAST_THRESHOLD = 1_000
+_SHORT_SECRET = (
+    "${{{0}}} has fewer than {1} characters, so it could not be masked where it is repeated; use a longer one."
+)
 _NO_SECRET = "${{{0}}} is not a secret that this worker gives to runs; list {0} in its AGENT_SECRETS, and set it."
 DEFAULT_INSTRUCTIONS = (
     "You work autonomously: nobody will answer questions. Use the tools you are given, as often as needed, and go on "
@@ -153,6 +157,9 @@ class RequestBuilder:
             unknown = [secret for secret in names_of_secrets(given) if secret not in self.secrets]
             if unknown:
                 raise invalid_input(InputError(name, _NO_SECRET.format(unknown[0])))
+            short = [secret for secret in names_of_secrets(given) if len(self.secrets[secret]) < SHORTEST_SECRET]
+            if short:
+                raise invalid_input(InputError(name, _SHORT_SECRET.format(short[0], SHORTEST_SECRET)))
             resolved[name] = with_secrets(given, self.secrets.__getitem__)
         return options.model_copy(update=resolved)
 

@@ -334,7 +334,9 @@ class FunctionCalls:
         shorten(asked)
         if self.stop.requested:
             raise Stopped
-        return yes if asked.answer == ALLOW else _did_not_run(place.call, _why_denied(asked.status, words))
+        if asked.answer == ALLOW:
+            return yes.model_copy(update={"output": words or ""})
+        return _did_not_run(place.call, _why_denied(asked.status, words))
 
     def _ask_for_approval(self, place: _Place, decision: Decision) -> InputRequest:
         call = place.call
@@ -404,9 +406,7 @@ def _did_not_run(call: FunctionCall, why: str) -> ToolResult:
 
 def _approval(decided: ToolResult) -> McpApprovalResponse:
     approve = decided.outcome is ToolOutcome.SUCCEEDED
-    return McpApprovalResponse(
-        approval_request_id=decided.call_id, approve=approve, reason=None if approve else decided.output
-    )
+    return McpApprovalResponse(approval_request_id=decided.call_id, approve=approve, reason=decided.output or None)
 
 
 def _undecided(call: FunctionCall, why: str) -> Decision:

@@ -6,7 +6,7 @@ Timeouts are totals, not per phase. Nothing is retried here: the caller decides,
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -102,14 +102,16 @@ class ResponsesClient:
         read_timeout: float = READ_TIMEOUT,
         max_connections: int = 1000,
         connection_age: float = CONNECTION_AGE,
+        secrets: Sequence[str] = (),
     ) -> None:
+        """`secrets`: values beside the key that requests hold, and that no answer may repeat."""
         self._create_timeout = create_timeout
         self._read_timeout = read_timeout
         url = _usable_url(base_url)
         proxy = environment_proxy(url)
         tls = httpx.create_ssl_context()
         key = _usable_key(api_key)
-        self._secrets = Secrets((key, *proxy_secrets(proxy)))
+        self._secrets = Secrets((key, *proxy_secrets(proxy), *secrets))
         ours = {"user-agent": "durable-responses", "accept": "application/json", "accept-encoding": "gzip", **headers}
         if key:
             ours["authorization"] = f"Bearer {key}"

@@ -100,6 +100,7 @@ class ConnectOptions(Options):
     ping_timeout: float = Field(20, gt=0)
     max_message_bytes: int = Field(64 * 2**20, gt=0)
     compression: bool = Field(False, description="Saves bytes and costs CPU and memory on every event.")
+    secrets: tuple[str, ...] = Field((), repr=False, description="Values in requests that no answer may repeat.")
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def prepare(url: str, api_key: SecretStr | None, options: ConnectOptions) -> Han
         tls=_context(overrides.tls, "tls") if address.scheme == "wss" else None,
         proxy=proxy,
         proxy_tls=_context(overrides.proxy.tls, "proxy.tls") if secure_proxy else None,
-        secrets=Secrets((_key(api_key), _auth_secret(overrides.auth), *proxy_secrets(proxy))),
+        secrets=Secrets((_key(api_key), _auth_secret(overrides.auth), *proxy_secrets(proxy), *options.secrets)),
     )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-OURS = ("input", "background", "store", "stream", "previous_response_id")
+OURS = ("input", "background", "store", "stream", "previous_response_id", "conversation")
 """The fields of a create that a durable run decides: with other values it could not be found again after a crash."""
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
@@ -34,6 +34,8 @@ def problem_of_hosted_tool(tool: Mapping[str, Any]) -> str | None:
 
 def problem_of_extra_body(extra: Mapping[str, Any]) -> str | None:
     """Why further fields of a create cannot be taken, as the end of a sentence; None if they can."""
+    if "tools" in extra:
+        return "has tools: give those of the provider in hosted_tools, and your own in caller_tools"
     owned = sorted(set(OURS) & extra.keys())
     if not owned:
         return None

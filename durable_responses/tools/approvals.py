@@ -10,7 +10,7 @@ import json
 import posixpath
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -182,13 +182,16 @@ def judge(call: JudgedCall, *sources: Approvals | None) -> Verdict:
 
 
 def judge_hosted(call: JudgedCall, *sources: Approvals | None) -> Verdict:
-    """The same for a call that the provider makes, by somebody else's server: only what is allowed in words is."""
+    """The same for a call that the provider makes, by somebody else's server: only what a rule allows is allowed.
+
+    A default of `allow` does not count: it cannot be told from none.
+    """
     clock = _Clock()
     verdicts = [
         _judge_one(call, approvals, clock)
         for approvals in sources
         if approvals is not None
-        and ("default" in approvals.model_fields_set or any(_fits(rule, call, clock) for rule in approvals.rules))
+        and (approvals.default is not Action.ALLOW or any(_fits(rule, call, clock) for rule in approvals.rules))
     ]
     return max(verdicts, key=lambda verdict: _STRICTEST.index(verdict.action), default=Verdict(Action.ASK))
 
@@ -211,6 +214,7 @@ class OffersHostedTools(Protocol):
 
     enable_web_search: bool
     enable_code_interpreter: bool
+    hosted_tools: list[dict[str, Any]] | None
 
 
 def unaskable_tools(request: OffersHostedTools, approvals: Approvals) -> list[str]:
@@ -220,7 +224,25 @@ def unaskable_tools(request: OffersHostedTools, approvals: Approvals) -> list[st
         action, _ = judge(JudgedCall(tool, Effect.PURE, []), approvals)
         if getattr(request, name) and action is not Action.ALLOW:
             problems.append(f"{name}: approvals say {action} for {tool}, which runs at the provider unasked")
+    for index, given in enumerate(request.hosted_tools or []):
+        name = f"hosted_tools[{index}]"
+        if (action := _said_of(given, approvals)) is not Action.ALLOW:
+            problems.append(
+                f"{name}: approvals say {action} for {given.get('type')}, which runs at the provider unasked"
+            )
     return problems
+
+
+def _said_of(tool: Mapping[str, Any], approvals: Approvals) -> Action:
+    """What rules say of a hosted tool: of a remote MCP server nothing, while the provider asks before each call."""
+    kind, label = tool.get("type"), tool.get("server_label")
+    if kind != "mcp":
+        return judge(JudgedCall(str(kind), Effect.PURE, []), approvals).action
+    if tool.get("require_approval") in (None, "always"):
+        return Action.ALLOW
+    about = [rule.action for rule in approvals.rules if rule.tool.startswith(f"{label}.")]
+    about.append(judge(JudgedCall(f"{label}.*", None, []), approvals).action)
+    return max(about, key=_STRICTEST.index)
 
 
 # --- one rule ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -107,11 +107,16 @@ async def opened(
     `eager`: the queues that this worker serves beside that of the runs, whose work it may start there.
     """
     registry = offered_tools(settings)
+    run_secrets = tuple(settings.secrets_of_runs().values())
     http = ResponsesClient(
-        provider.base_url, provider.api_key, headers=provider.headers, connection_age=settings.connection_age
+        provider.base_url,
+        provider.api_key,
+        headers=provider.headers,
+        connection_age=settings.connection_age,
+        secrets=run_secrets,
     )
     with IdFile.claim(settings.state_folder) as ids, ToolLoops() as loops:
-        async with http as client, WebSocketPool(socket_options(provider)) as pool:
+        async with http as client, WebSocketPool(socket_options(provider, run_secrets)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
             outputs = OutputFolders([settings.output_root], settings.allow_hidden_files)
             capabilities = Capabilities(provider.base_url, settings.state_folder)
@@ -206,10 +211,15 @@ def run_sockets(provider: Provider, pool: WebSocketPool, capabilities: Capabilit
     return RunSockets(pool, url, provider.api_key or NO_KEY, CoolDown(time.monotonic), capabilities)
 
 
-def socket_options(provider: Provider) -> ConnectOptions:
+def socket_options(provider: Provider, secrets_of_runs: Sequence[str] = ()) -> ConnectOptions:
     """One attempt to connect: if it fails there is HTTP. A socket may go wherever requests over HTTP go."""
     overrides = RequestOverrides(
         allow_plaintext=provider.base_url.startswith("http:"),
         allow_private_network=provider.kind is not ProviderKind.OPENAI,
     )
-    return ConnectOptions(max_retries=0, overrides=overrides, headers=provider.headers)
+    return ConnectOptions(
+        max_retries=0,
+        overrides=overrides,
+        headers=provider.headers,
+        secrets=tuple(secrets_of_runs),
+    )

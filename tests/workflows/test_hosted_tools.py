@@ -15,6 +15,7 @@ from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import Response
 from durable_responses.responses_api.request_fields import names_of_secrets, with_extra, with_secrets
 from durable_responses.settings import Settings
+from durable_responses.tools.approvals import Approvals, unaskable_tools
 from durable_responses.workflows.contract import AgentInput, AgentStatus, InputRequestKind, TransportChoice
 from durable_responses.workflows.rules import calls_to_approve, model_options, parse_input, unanswerable_calls
 from tests.support.chainless_servers import Chain, ChainlessServer, serving
@@ -38,6 +39,8 @@ REMOTE = {"type": "mcp", "server_label": LABEL, "server_url": "https://mcp.examp
         ("extra_body", {"store": False}, "extra_body: has store, which is decided by the run"),
         ("extra_body", {"stream": True, "input": "x"}, "has input and stream, which are decided by the run"),
         ("extra_body", {"background": False}, "has background"),
+        ("extra_body", {"tools": []}, "extra_body: has tools: give those of the provider in hosted_tools"),
+        ("extra_body", {"conversation": "conv_1"}, "has conversation"),
         ("extra_body", {"previous_response_id": "resp_1"}, "has previous_response_id"),
         ("temperature", 3, "temperature"),
         ("max_tool_calls", 0, "max_tool_calls"),
@@ -185,7 +188,7 @@ async def test_a_call_of_a_remote_server_waits_for_the_owner(
     [
         ([{"tool": "tickets.*", "action": "allow"}], True),
         ([{"tool": "tickets.close", "arguments": {"id": 7}, "action": "deny", "reason": "never 7"}], False),
-        ("allow", True),
+        ([{"tool": "*", "action": "allow"}], True),
     ],
 )
 async def test_rules_of_the_run_decide_about_calls_of_remote_servers(
@@ -199,6 +202,47 @@ async def test_rules_of_the_run_decide_about_calls_of_remote_servers(
     assert [each["approve"] for each in json.loads(result.output_text)] == [approved] * 2
     assert result.requests == []
     assert [call.name for call in state.function_calls] == ["tickets.close"] * 2
+
+
+@pytest.mark.parametrize(
+    "approvals", ["allow", [{"tool": "write_*", "action": "ask"}], [{"effect": "pure", "action": "allow"}]]
+)
+async def test_what_no_rule_allows_waits_for_the_owner_whatever_other_rules_there_are(
+    client: Client, emulator: RunningEmulator, settings: Settings, approvals: Any
+) -> None:
+    server = ApprovingServer(Chain.CONTINUED)
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            run = await agents.start(asks(approvals=approvals))
+            await reached(run, lambda state: state.status is AgentStatus.INPUT_REQUIRED)
+            await run.execute_update("respond", "allow")
+            result = await result_of(run)
+    assert [each["approve"] for each in json.loads(result.output_text)] == [True]
+
+
+UNASKED = {**REMOTE, "require_approval": "never"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "rules", "problem"),
+    [
+        ({"type": "web_search"}, [{"tool": "*", "action": "deny"}], "approvals say deny for web_search"),
+        ({"type": "file_search"}, [{"tool": "file_*", "action": "ask"}], "approvals say ask for file_search"),
+        (
+            {**REMOTE, "require_approval": "never"},
+            [{"tool": "tickets.close", "action": "ask"}],
+            "approvals say ask for mcp",
+        ),
+        (UNASKED, [{"tool": "*", "action": "deny"}], "approvals say deny for mcp"),
+        (UNASKED, [{"tool": "write_file", "action": "deny"}], None),
+        (REMOTE, [{"tool": "*", "action": "deny"}], None),
+    ],
+)
+def test_a_tool_that_runs_unasked_is_not_offered_against_a_rule(
+    tool: dict[str, Any], rules: list[dict[str, Any]], problem: str | None
+) -> None:
+    found = unaskable_tools(AgentInput(task="t", hosted_tools=[tool]), Approvals.model_validate(rules))
+    assert found == ([f"hosted_tools[0]: {problem}, which runs at the provider unasked"] if problem else [])
 
 
 async def test_nobody_who_answers_in_time_is_a_no(
@@ -240,6 +284,17 @@ async def test_every_field_reaches_the_provider_as_it_was_given(
     assert body["metadata"]["iteration"] == "1"
 
 
+@dataclass
+class QuotingServer(ApprovingServer):
+    """It quotes in its answer what it was sent."""
+
+    def _output(self, seen: list[Any], asked: dict[str, Any]) -> list[Any]:
+        output = super()._output(seen, asked)
+        if output[0]["type"] == "message":
+            output[0]["content"][0]["text"] = f"I was sent {json.dumps(asked['tools'])}"
+        return output
+
+
 SECRET = "s3cret-of-the-ticket-server"
 
 
@@ -253,16 +308,16 @@ async def test_a_secret_goes_to_the_provider_and_nowhere_else(
     monkeypatch.setenv("TICKETS_TOKEN", SECRET)
     settings = settings.model_copy(update={"run_secrets": ["TICKETS_TOKEN"]})
     tool = {**REMOTE, "headers": {"Authorization": "Bearer ${TICKETS_TOKEN}"}}
-    server = ApprovingServer(Chain.CONTINUED)
+    server = QuotingServer(Chain.CONTINUED)
     with serving(server):
         async with agents_at(server, client, emulator, settings) as agents:
-            run = await agents.start(asks(hosted_tools=[tool], approvals="allow"))
+            run = await agents.start(asks(hosted_tools=[tool], approvals=[{"tool": "*", "action": "allow"}]))
             result = await result_of(run)
             history = await run.fetch_history()
-    assert result.status == "completed"
+    assert (result.status, "***" in result.output_text) == ("completed", True)
     assert all(SECRET in json.dumps(body["tools"]) for body in server.asked)
     assert len(server.asked) == 2
-    assert SECRET not in history.to_json()
+    assert SECRET.encode() not in b"".join(event.SerializeToString() for event in history.events)
     assert SECRET not in caplog.text
     assert SECRET in settings.secrets()
 
