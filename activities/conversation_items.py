@@ -17,6 +17,8 @@ from durable_responses.responses_api.models import Response
 START = ConversationPoint()
 COMPACTIONS = ("compaction", "compaction_summary", "context_compaction")
 """The types of the item that stands for all before it: OpenAI's, then those of other servers."""
+IMAGE = "image_generation_call"
+"""The type of an item with an image: megabytes in base64."""
 _HASH_CHARACTERS = 24  # each turn has two of them in history
 
 
@@ -52,8 +54,9 @@ def input_items(given: str | Sequence[Any]) -> list[Any]:
 
 
 def output_items(response: Response) -> list[Any]:
-    """The output of a response as it is given back to the model."""
-    return [_plain(item) for item in response.output]
+    """The output of a response as it is given back to the model, without images, which are too large for history."""
+    items = map(_plain, response.output)
+    return [item for item in items if _kind(item) != IMAGE or item.get("result")]
 
 
 def sendable(items: Iterable[Any], *, stored: bool) -> list[Any]:

@@ -135,18 +135,32 @@ def other_search_tool(name: str) -> Cure:
     return Cure(f"the tool web_search is called {name}", make)
 
 
-def without_container(container: str | None) -> Cure:
-    """Without the calls of the code interpreter in a container that is gone, of any one if it is not named."""
+def without_containers(*containers: str) -> Cure:
+    """Without the calls of the code interpreter in containers that are gone, and the reasoning that led to each.
+
+    Reasoning is refused without the item that followed it.
+    """
 
     def make(request: CreateRequest) -> CreateRequest | None:
-        items = [item for item in request.input if not isinstance(item, dict) or not _is_of(item, container)]
-        return request.model_copy(update={"input": items}) if len(items) < len(request.input) else None
+        items = list(request.input)
+        gone = {place for place, item in enumerate(items) if _container_of(item) in containers}
+        gone |= {place - 1 for place in gone if place and _kind(items[place - 1]) == "reasoning"}
+        left = [item for place, item in enumerate(items) if place not in gone]
+        return request.model_copy(update={"input": left}) if gone else None
 
     return Cure("code_interpreter_call was left out, as its container is gone", make)
 
 
-def _is_of(item: dict[str, Any], container: str | None) -> bool:
-    return item.get("type") == "code_interpreter_call" and container in (None, item.get("container_id"))
+def _kind(item: Any) -> Any:
+    return item.get("type") if isinstance(item, dict) else None
+
+
+def _container_of(item: Any) -> str | None:
+    """The container of a call of the code interpreter; an empty text if it names none, None for any other item."""
+    if _kind(item) != "code_interpreter_call":
+        return None
+    container = item.get("container_id")
+    return container if isinstance(container, str) else ""
 
 
 def _gone_container(request: CreateRequest, refusal: GiveUp) -> Cure | None:
@@ -155,7 +169,9 @@ def _gone_container(request: CreateRequest, refusal: GiveUp) -> Cure | None:
     if "container" not in text.lower():
         return None
     named = _CONTAINER.search(text)
-    found = (without_container(named[0]) if named else None, without_container(None))
+    # Where none is named, those of this request: another run of this model may have one that lives.
+    of_this = {container for item in request.input if (container := _container_of(item)) is not None}
+    found = (without_containers(named[0]) if named else None, without_containers(*sorted(of_this)))
     return next((cure for cure in found if cure is not None and cure.make(request) is not None), None)
 
 

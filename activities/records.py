@@ -89,6 +89,8 @@ def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:
                 # Without an id of its own, which no server asks for, and a status, which is the same for all.
                 cut = {"arguments": arguments.fit(item.arguments), "id": None, "status": None}
                 output.append(item.model_copy(update=cut))
+            case OtherItem(type="image_generation_call"):
+                output.append(_trace(item, arguments))
             case _:
                 try:
                     output.append(type(item).model_validate(checked(item.model_dump(mode="json", exclude_none=True))))

@@ -17,6 +17,8 @@ from pydantic import Field
 from durable_responses.shown_text import is_name
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, tool
 
+OUTPUTS = ".outputs"
+"""The folder of the workspace that is not for files: long answers of tools, of all runs."""
 LISTED_FILES = 1000
 READ_BYTES = 5 * 1024 * 1024
 READ_LINES = 2000
@@ -129,6 +131,8 @@ def _inside(workspace: Path, path: str) -> Path:
         raise ToolError(f"{path!r} is not a usable path.") from error
     if not resolved.is_relative_to(root):
         raise ToolError(f"{path!r} is outside the workspace; give a path relative to it, without '..'.")
+    if resolved.is_relative_to(root / OUTPUTS):
+        raise ToolError(f"{path!r} is kept for read_output, which reads the answers of this run.")
     return resolved
 
 

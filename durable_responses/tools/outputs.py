@@ -17,9 +17,9 @@ from typing import Annotated
 from pydantic import Field
 
 from durable_responses.json_text import well_formed
+from durable_responses.tools.files import OUTPUTS as FOLDER
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, tool
 
-FOLDER = ".outputs"
 LONG_OUTPUT = 32 * 1024  # bytes of UTF-8
 LARGEST_KEPT = 64 * 1024 * 1024  # characters
 READ_CHARACTERS = 16_000
@@ -58,6 +58,8 @@ def keep(workspace: Path, run: str, id: str, text: str) -> None:  # noqa: A002 a
     if size > LARGEST_KEPT:
         raise OSError(errno.EFBIG, f"it has {size:,} characters")
     folder.parent.mkdir(exist_ok=True, mode=0o700)  # not the workspace, if that is missing
+    if folder.parent.is_symlink() or folder.is_symlink():
+        raise OSError(errno.ELOOP, f"{FOLDER} is a link, which may lead out of the workspace")
     folder.mkdir(exist_ok=True, mode=0o700)
     (folder.parent / ".gitignore").write_text("*\n")
     written = folder / f"{id}.{os.getpid()}.new"

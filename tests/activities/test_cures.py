@@ -245,6 +245,17 @@ def test_a_container_that_the_conversation_does_not_name_is_no_matter_of_it() ->
     assert cure_for(wanted(), refusal("Container 'cntr_a' not found.")) is None
 
 
+def test_the_reasoning_that_led_to_it_goes_with_it_and_a_living_container_of_another_run_stays() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    given = wanted(input=[USER, thought, CODE[0]])
+    cure = cure_for(given, refusal("Expected container_id: None"))
+    assert cure is not None
+    changed = cure.make(given)
+    assert changed is not None
+    assert changed.input == [USER]
+    assert cure.make(wanted(input=[USER, thought, CODE[1]])) is None
+
+
 def test_a_server_that_does_not_know_include_is_asked_without() -> None:
     asked = wanted(include=["reasoning.encrypted_content"])
     cure = cure_for(asked, refusal("Unknown parameter: 'include'.", "include"))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from durable_responses.activities.conversation_items import output_items
 from durable_responses.activities.messages import Keep, ResponseRecord
 from durable_responses.activities.records import LARGEST_TEXT, record_of, unfinished_record
 from durable_responses.responses_api.models import ANSWER_TOO_LARGE, Response, ResponseStatus
@@ -268,3 +269,15 @@ def test_what_will_probably_not_be_needed_has_little_room(size: int, some: bool,
 def test_what_no_payload_holds_is_not_kept_and_the_rest_is_used() -> None:
     record = record_of(answered({**THOUGHT, "encrypted_content": "x" * 2_000_000}, CALLED), Keep.ALL)
     assert (record.replayable, [call.name for call in record.function_calls]) == (False, ["add"])
+
+
+@pytest.mark.parametrize("keep", [None, Keep.SOME, Keep.ALL])
+@pytest.mark.parametrize("size", [1_000, 3_000_000])
+def test_no_image_enters_history_and_the_conversation_goes_on_without_it(keep: Keep | None, size: int) -> None:
+    image = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "A" * size}
+    response = Response.model_validate({"id": "resp_1", "status": "completed", "output": [image]})
+    record = record_of(response, keep)
+    assert len(record.model_dump_json()) < 1_000
+    assert [item.type for item in record.output] == ["image_generation_call"]
+    assert record.replayable is (True if keep else None)
+    assert output_items(record) == []

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from durable_responses.tools import outputs
-from durable_responses.tools.outputs import FOLDER, READ_CHARACTERS, is_long, keep, read_output, shortened
+from durable_responses.tools.files import OUTPUTS as FOLDER
+from durable_responses.tools.files import list_files, read_file, search_files
+from durable_responses.tools.outputs import READ_CHARACTERS, is_long, keep, read_output, shortened
 from durable_responses.tools.registry import ToolContext, ToolError
 
 TEXT = "".join(f"{number:07}\n" for number in range(20_000))
@@ -83,6 +85,33 @@ def test_outputs_of_runs_that_are_long_over_are_removed(tmp_path: Path) -> None:
     os.utime(old, (past, past))
     keep(tmp_path, "agent-2", "1-1", "new")
     assert [path.read_text() for path in tmp_path.glob(f"{FOLDER}/*/*.txt")] == ["new"]
+
+
+def test_a_link_leads_no_output_out_of_the_workspace(tmp_path: Path) -> None:
+    elsewhere, workspace = tmp_path / "elsewhere", tmp_path / "workspace"
+    elsewhere.mkdir()
+    workspace.mkdir()
+    (workspace / FOLDER).symlink_to(elsewhere)
+    with pytest.raises(OSError, match="is a link"):
+        keep(workspace, "agent-1", "1-1", "text")
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", [FOLDER, f"docs/../{FOLDER}", "link"])
+def test_file_tools_read_no_outputs_which_may_be_those_of_other_runs(tmp_path: Path, way: str) -> None:
+    keep(tmp_path, "agent-1", "1-1", "a word of another run")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / FOLDER)
+    [path] = tmp_path.glob(f"{FOLDER}/*/1-1.txt")
+    of_another = context(tmp_path, "agent-2")
+    file = f"{way}/{path.parent.name}/1-1.txt"
+    with pytest.raises(ToolError, match="is kept for read_output"):
+        list_files(of_another, way)
+    with pytest.raises(ToolError, match="is kept for read_output"):
+        read_file(of_another, file)
+    with pytest.raises(ToolError, match="is kept for read_output"):
+        search_files(of_another, "word", way)
+    assert "1-1" not in list_files(of_another) + search_files(of_another, "word")
 
 
 def test_a_workspace_that_is_missing_is_not_made(tmp_path: Path) -> None:
