@@ -45,7 +45,7 @@ async def test_where_they_are_refused_runs_work_without_them_and_one_line_says_s
     with caplog.at_level(logging.INFO, logger=LOGGER):
         async with working(crowded, provider, settings):
             jobs = Jobs(crowded, settings.task_queue)
-            job_id = await jobs.start(AgentInput(task="Add.", tenant="acme"))
+            job_id = await jobs.start(AgentInput(task="Add.", tenant="acme", tools=["add"]))
             assert (await jobs.result(job_id)).status is AgentStatus.COMPLETED
     assert not await are_registered(crowded)
     lines = [record for record in caplog.records if record.name == LOGGER]

@@ -48,7 +48,7 @@ async def test_a_worker_is_seen_from_a_machine_whose_clock_differs(
     before = wall()
     async with working(client, provider, settings):
         jobs = Jobs(client, settings.task_queue, ServerClock(client, wall))
-        job_id = await jobs.start(AgentInput(task="Say hello."))
+        job_id = await jobs.start(AgentInput(task="Say hello.", tools=["add"]))
         await jobs.result(job_id)
         # Visibility lags a completed run; runs of other tests, on other task queues, are listed beside it.
         while not (mine := [view for view in await jobs.recent() if view.job_id == job_id and view.is_closed]):

@@ -27,6 +27,7 @@ SERVED = {
         Name.CANCEL_RESPONSE,
         Name.SAVE_ARTIFACT,
         Name.KEEP_CONVERSATION,
+        Name.COMPACT_CONVERSATION,
         # Where there is room, started eagerly.
         Name.CREATE_RESPONSE,
         Name.STREAM_RESPONSE,
