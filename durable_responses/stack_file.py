@@ -63,7 +63,7 @@ class StackFile(BaseModel):
     `temporal_address` is the configured server's where one is configured, and then there is no `web_ui`; `emulator_url`
     is None where a provider is configured. `settings` are the worker's (`Settings.fingerprints`), which serves the
     `project`, with this `workspace` and this `task_queue`. `parts` by name: a `PartName`, and from the second of its
-    kind on its number, as in `worker-2`.
+    kind on its number, as in `worker-2`. One that is `ending` may still answer, and is of no use to anybody any more.
     """
 
     pid: int
@@ -79,17 +79,22 @@ class StackFile(BaseModel):
     workspace: Path | None = None
     task_queue: str | None = None
     parts: dict[str, PartState] = {}
+    ending: bool = False
 
     @property
     def is_ready(self) -> bool:
         """Whether every part is up."""
-        return bool(self.parts) and all(part.status is PartStatus.RUNNING for part in self.parts.values())
+        return (
+            bool(self.parts)
+            and not self.ending
+            and all(part.status is PartStatus.RUNNING for part in self.parts.values())
+        )
 
     @property
     def can_be_read(self) -> bool:
         """Whether Temporal answers."""
         temporal = self.parts.get(PartName.TEMPORAL)
-        return bool(self.parts) and (temporal is None or temporal.status is PartStatus.RUNNING)
+        return bool(self.parts) and not self.ending and (temporal is None or temporal.status is PartStatus.RUNNING)
 
     @property
     def emulator_serves(self) -> bool:

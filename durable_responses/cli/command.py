@@ -272,10 +272,12 @@ async def _work(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
     if wanted - {"output"}:
         handed_in["settings"] = settings = Settings.load()
     if "connection" in wanted:
-        from durable_responses.embedded import ensure_readable
+        from durable_responses.embedded import ensure_readable, kept_in_use
 
         await ensure_readable(settings, output.say)
-        handed_in["connection"] = await connected(settings, output.say)
+        async with kept_in_use(settings):
+            handed_in["connection"] = await connected(settings, output.say)
+            return await work(**{name: handed_in[name] for name in wanted}, **said)
     return await work(**{name: handed_in[name] for name in wanted}, **said)
 
 

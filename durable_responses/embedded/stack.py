@@ -4,7 +4,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from temporalio.client import Client
@@ -25,6 +26,7 @@ from durable_responses.workspace import is_copy, prepare_workspace
 
 # A poll for tasks lasts a minute; a worker that has not polled for longer is gone.
 _POLL_SECONDS = 70.0
+_NOTE_USE = 1.0
 # A worker with another key, provider or server would lose the runs that are open.
 _MUST_FIT = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "AGENT_TASK_QUEUE"}
 _CHECK_TOOLS = """
@@ -66,6 +68,7 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
     `TemporalUnreachable`, `QueueTaken` and `WorkspaceMissing`.
     """
     folder, beside = StateFolder(settings), StateFolder(settings, Project.of(settings))
+    note_use(settings)
     if not folder.stack_lock.is_held:
         if configured_address() and await _has_worker(settings):
             return None
@@ -98,9 +101,7 @@ async def ensure_running(settings: Settings, say: Say, *, timeout: float = 90) -
             in_one_line = _only_progress(say)
             await stop(settings, in_one_line)
             stack = await _Start(settings, in_one_line, timeout).ready(folder, StackMode.BACKGROUND)
-    for used in (folder, beside):
-        if used.path.is_dir():
-            used.last_use.touch()
+    note_use(settings)
     return folder.running or stack  # with an emulator since then, perhaps
 
 
@@ -137,7 +138,7 @@ async def ensure_worker_of(job_id: str, jobs: Jobs, settings: Settings, say: Say
     if configured_address() or not await jobs.is_open(job_id):
         return False
     queue = await jobs.task_queue_of(job_id)
-    if any(each.task_queue == queue for each in running_projects(settings).values()):
+    if any(each.task_queue == queue and not each.ending for each in running_projects(settings).values()):
         return False
     if queue == task_queue_of(settings):
         await ensure_running(settings, say)
@@ -162,6 +163,7 @@ async def ensure_readable(settings: Settings, say: Say, *, timeout: float = 90) 
     """
     if configured_address():
         return None
+    note_use(settings)
     folder = StateFolder(settings)
     if not folder.stack_lock.is_held:
         from durable_responses.embedded.temporal_cli import find_temporal_cli
@@ -169,8 +171,33 @@ async def ensure_readable(settings: Settings, say: Say, *, timeout: float = 90) 
         folder.make()
         await find_temporal_cli(settings, say)
     stack = await _Start(settings, say, timeout).ready(folder, StackMode.READING)
-    folder.last_use.touch()
+    note_use(settings)
     return stack
+
+
+@asynccontextmanager
+async def kept_in_use(settings: Settings) -> AsyncIterator[None]:
+    """As long as this lasts, the embedded stack does not end for being idle."""
+
+    async def note() -> None:
+        while True:
+            note_use(settings)
+            await asyncio.sleep(_NOTE_USE)
+
+    noting = asyncio.create_task(note())
+    try:
+        yield
+    finally:
+        noting.cancel()
+        await asyncio.wait([noting])
+
+
+def note_use(settings: Settings) -> None:
+    """Let the embedded stack, and the worker of this project, know that they are in use. Before looking for them."""
+    for folder in (StateFolder(settings), StateFolder(settings, Project.of(settings))):
+        with suppress(OSError):  # somebody may have removed it
+            if folder.path.is_dir():
+                folder.last_use.touch()
 
 
 async def stop(settings: Settings, say: Say) -> bool:

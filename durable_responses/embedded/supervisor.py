@@ -165,6 +165,7 @@ class _Supervisor:
         self._topology = topology
         self.project = Project.of(settings)
         self._parts: list[Part] = []
+        self._is_described = False
         self._stop_requested = False
         self._hurry = asyncio.Event()
 
@@ -193,6 +194,9 @@ class _Supervisor:
         else:
             self._stop_requested = True
             self._serving.cancel()
+            if self._is_described:
+                with suppress(OSError):  # somebody may have removed the state folder
+                    self._write(self._stack.model_copy(update={"ending": True}))
             self._say("Stopping. Open runs are kept and resume at the next start.")
 
     async def _serve(self, usual: Ports) -> None:
@@ -313,21 +317,33 @@ class _Supervisor:
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text(stack.model_dump_json(indent=2))
         unfinished.replace(path)
+        self._is_described = True
 
     # --- how it ends ---
 
     async def _until_idle(self) -> None:
         limit = self._settings.idle_stop.total_seconds()
         # The time of the last use is only compared with itself: somebody may set the clock that it comes from.
-        used, since = self._folder.last_use.stat().st_mtime, time.monotonic()
-        while time.monotonic() - since < limit:
+        used, since = self._last_use(), time.monotonic()
+        while True:
             await asyncio.sleep(min(_LOOK_FOR_RUNS, limit / 4))
-            now_used = self._folder.last_use.stat().st_mtime
+            now_used = self._last_use()
             if now_used != used or await self._is_in_use():
                 used, since = now_used, time.monotonic()
+            if time.monotonic() - since < limit:
+                continue
+            # A command notes its use before it reads this file, and we look for the note after writing it: either it
+            # finds a stack that ends, and waits for the next one, or we find that it is in use.
+            self._write(self._stack.model_copy(update={"ending": True}))
+            if self._last_use() == used:
+                break
+            self._write(self._stack.model_copy(update={"ending": False}))
         if self._mode is not StackMode.READING:
             await release(self._settings, self.project.name)
         self._say(f"No run was open for {limit / 60:.0f} minutes.")
+
+    def _last_use(self) -> int:
+        return self._folder.last_use.stat().st_mtime_ns
 
     async def _is_in_use(self) -> bool:
         if any(folder.stack_lock.is_held for folder in StateFolder.of_projects(self._settings)):

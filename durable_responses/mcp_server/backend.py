@@ -10,7 +10,7 @@ from typing import Generic, Self, TypeVar
 from temporalio.client import Client
 
 from durable_responses.connection import connect, temporal_address
-from durable_responses.embedded import ensure_running, jobs_here, running_project, running_stack
+from durable_responses.embedded import ensure_running, jobs_here, note_use, running_project, running_stack
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.settings import Settings, SetupError, configured_address
 
@@ -114,6 +114,7 @@ class Backend:
     async def _find(self) -> Jobs:
         # Looking at jobs is no reason to start a worker for somebody's server, nor to restart one that is up, even if
         # its settings are not ours.
+        note_use(self._settings)
         stack = running_stack(self._settings)
         if configured_address() or (stack and stack.is_ready and running_project(self._settings)):
             return await self._connect()

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -9,7 +11,8 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from durable_responses.connection import TemporalUnreachable, connect
-from durable_responses.embedded import StackError, ensure_running, running_stack, stop
+from durable_responses.embedded import StackError, ensure_readable, ensure_running, kept_in_use, running_stack, stop
+from durable_responses.embedded.folder import StateFolder
 from durable_responses.progress import Progress
 from durable_responses.settings import SetupError, child_environment
 from durable_responses.stack_file import PartName, StackFile, StackMode
@@ -62,6 +65,38 @@ async def test_the_stack_outlives_the_command_that_started_it(stack: Stack, tmp_
     async with Process([sys.executable, "-c", program], log=tmp_path / "command.log", env=environment) as command:
         assert await command.wait(timeout=90) == 0
     assert stack.file.is_ready
+
+
+async def test_whoever_comes_while_an_idle_stack_ends_gets_the_next_one(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H2: its Temporal still answers, and is gone a moment later."""
+    monkeypatch.setenv("AGENT_IDLE_STOP", "1s")
+    before = await stack.ensure_running()
+    os.kill(stack.pid(PartName.EMULATOR), signal.SIGSTOP)  # so that the end takes a while
+    await stack.until(lambda file: file.ending)
+    after = await ensure_readable(stack.settings, stack.said.append)
+    assert after is not None
+    assert after.pid != before.pid
+    assert stack.said[-1] == "Starting Temporal in the background, to read its runs."
+    assert await anext((await connect(stack.settings)).list_workflows(), None) is None
+
+
+async def test_a_stack_that_somebody_uses_is_not_idle(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H2"""
+    monkeypatch.setenv("AGENT_IDLE_STOP", "2s")
+    before = await stack.ensure_running()
+    async with kept_in_use(stack.settings):
+        for _ in range(4):  # seconds
+            await until_noted(StateFolder(stack.settings).last_use)
+        assert stack.file == before
+    await stack.until_gone()
+
+
+async def until_noted(last_use: Path) -> None:
+    before = last_use.stat().st_mtime_ns
+    while last_use.stat().st_mtime_ns == before:
+        await asyncio.sleep(0.02)
 
 
 async def test_a_killed_supervisor_in_the_background_is_replaced_with_all_its_parts(stack: Stack) -> None:
