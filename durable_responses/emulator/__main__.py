@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenario-dir", type=Path, help="folder of scenarios, one JSON file each")
     parser.add_argument("--scenario", default=DEFAULT, help="the scenario of requests that name none")
     parser.add_argument("--pace", type=float, default=1.0, help="multiplies every scripted time")
+    parser.add_argument(
+        "--context-window", type=int, metavar="TOKENS", help="what models have room for; without it, for any number"
+    )
     parser.add_argument("--api-key", help="refuse every other key with 401")
     parser.add_argument(
         "--unverified", action="store_true", help="refuse what OpenAI refuses organisations that are not verified"

@@ -1,20 +1,23 @@
 """Injected faults. A fault is queued at `POST /control/faults` and taken by the requests it matches."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import uuid4
 
 from pydantic import Field
 
+from durable_responses.emulator.model.context import CompactionTime
 from durable_responses.emulator.model.script import Ending, Scripted
 
 
 class Operation(StrEnum):
     """What a client does. A create or retrieve that is answered by a stream is also a `stream`; a create over a
-    WebSocket is also a `turn`. An `upgrade` has no metadata."""
+    WebSocket is also a `turn`. An `upgrade` and a `compact` (`POST /responses/compact`) have no metadata."""
 
     CREATE = "create"
     RETRIEVE = "retrieve"
+    COMPACT = "compact"
     CANCEL = "cancel"
     DELETE = "delete"
     STREAM = "stream"
@@ -66,6 +69,48 @@ class RejectChain(Scripted):
     """`create` with `previous_response_id`: the server says that it does not know the calls being answered."""
 
     type: Literal["reject_chain"] = "reject_chain"
+
+
+class RefuseField(Scripted):
+    """`create`: the server does not know a field; only a create that has it is refused."""
+
+    type: Literal["refuse_field"] = "refuse_field"
+    field: str
+
+
+class RefuseItem(Scripted):
+    """`create`: the server does not know a type of input item; only a create that has such an item is refused."""
+
+    type: Literal["refuse_item"] = "refuse_item"
+    item: str = "compaction_trigger"
+
+
+class Excess(StrEnum):
+    """How a client learns that its input is longer than the window: HTTP 400, an `error` event in a stream that began
+    well, or a response that fails."""
+
+    REFUSED = "refused"
+    EVENT = "event"
+    FAILED = "failed"
+
+
+class ExceedContext(Scripted):
+    """`create`: that the input is longer than the window is said in this way; `always`: of any input.
+
+    Without this fault a stream in the foreground has the event, and every other create is refused.
+    """
+
+    type: Literal["exceed_context"] = "exceed_context"
+    how: Excess = Excess.REFUSED
+    always: bool = False
+    code: str = "context_length_exceeded"
+
+
+class Compaction(Scripted):
+    """`create` with `context_management`: compaction happens on turns that are only calls, too, or never."""
+
+    type: Literal["compaction"] = "compaction"
+    when: CompactionTime = CompactionTime.ALWAYS
 
 
 class Stuck(Scripted):
@@ -170,6 +215,10 @@ Effect = Annotated[
     | Delay
     | AddHeaders
     | RejectChain
+    | RefuseField
+    | RefuseItem
+    | ExceedContext
+    | Compaction
     | Stuck
     | End
     | FinishFirst
@@ -207,14 +256,18 @@ class FaultQueue:
         """Queue a fault."""
         self.pending[fault.id] = fault
 
-    def match(self, operation: Operation, metadata: dict[str, str], *, chained: bool = False) -> Fault | None:
-        """The fault for this request, if there is one. It stays queued until `use`."""
+    def match(
+        self, operation: Operation, metadata: dict[str, str], concerns: Callable[[Effect], bool] = lambda _: True
+    ) -> Fault | None:
+        """The fault for this request, if there is one. It stays queued until `use`.
+
+        `concerns`: whether an effect can befall this request at all.
+        """
         for fault in self.pending.values():
             if fault.operation != operation or not fault.metadata.items() <= metadata.items():
                 continue
-            if isinstance(fault.effect, RejectChain) and not chained:
-                continue
-            return fault
+            if concerns(fault.effect):
+                return fault
         return None
 
     def use(self, fault_id: str) -> None:

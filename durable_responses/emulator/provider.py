@@ -3,14 +3,42 @@
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from durable_responses.emulator.faults import Answer, Effect, End, FinishFirst, Operation, RejectChain, Stuck
-from durable_responses.emulator.model.conversation import Conversation, check_calls, tokens_of_items, tokens_of_options
+from durable_responses.emulator.faults import (
+    Answer,
+    Compaction,
+    Effect,
+    End,
+    ExceedContext,
+    Excess,
+    FinishFirst,
+    Operation,
+    RefuseField,
+    RefuseItem,
+    RejectChain,
+    Stuck,
+)
+from durable_responses.emulator.model.context import (
+    CompactionTime,
+    compaction_of,
+    is_compaction,
+    since_compaction,
+    with_compaction,
+)
+from durable_responses.emulator.model.conversation import Conversation, check_calls, tokens_of_items
 from durable_responses.emulator.model.item_events import Moment
 from durable_responses.emulator.model.scenarios import MODEL_PREFIX
-from durable_responses.emulator.model.script import Script, within
-from durable_responses.emulator.objects.answer_bodies import CompactedResponse, ModelObject, usage
-from durable_responses.emulator.objects.api_errors import ApiError, ErrorBody, invalid, item_not_found, model_not_found
+from durable_responses.emulator.model.script import Ending, Script, within
+from durable_responses.emulator.objects.answer_bodies import CompactedResponse, ModelObject
+from durable_responses.emulator.objects.api_errors import (
+    ApiError,
+    ErrorBody,
+    context_exceeded,
+    invalid,
+    item_not_found,
+    model_not_found,
+)
 from durable_responses.emulator.objects.request_bodies import (
     CompactBody,
     CreateBody,
@@ -18,13 +46,14 @@ from durable_responses.emulator.objects.request_bodies import (
     ModelInput,
     input_items,
     is_reference,
-    listed_item,
+    item_type,
 )
-from durable_responses.emulator.objects.request_checks import check_model, check_verified
+from durable_responses.emulator.objects.request_checks import check_items, check_model, check_verified
 from durable_responses.emulator.state.billing import Rejection
-from durable_responses.emulator.state.journal import Created, Deleted, FaultUsed, Finished, Rejected, Stopped
+from durable_responses.emulator.state.journal import Compacted, Created, Deleted, FaultUsed, Finished, Rejected, Stopped
 from durable_responses.emulator.state.lifecycle import Stop, StoredResponse, Transport
 from durable_responses.emulator.state.memory import State
+from durable_responses.responses_api.models import ResponseStatus
 
 UNKNOWN_MODEL_PREFIX = "unknown-"
 PLAIN_MODEL = "emulated"
@@ -44,11 +73,15 @@ class Sent:
 class Provider:
     """The operations of the API. `pace` multiplies every time of every script: 0.1 answers ten times as fast.
 
+    `context_window`: the tokens that a model has room for, where nothing else says so; None for any number.
     `verified`: whether the organisation is, so that it may ask for reasoning summaries and for streams.
     """
 
-    def __init__(self, state: State, *, pace: float = 1.0, verified: bool = True) -> None:
+    def __init__(
+        self, state: State, *, pace: float = 1.0, verified: bool = True, context_window: int | None = None
+    ) -> None:
         self.state = state
+        self._context_window = context_window
         self._pace = pace
         self._verified = verified
 
@@ -71,8 +104,18 @@ class Provider:
         if not self._verified:
             check_verified(request)
         conversation = self.conversation(request, cached) if generate else None
-        script = self.state.scenarios.respond(conversation).scaled(self._pace) if conversation else Script()
-        script = _affected(within(script, request.max_output_tokens), request, effect)
+        window = self.context_window(request)
+        tokens = self._tokens(request, cached, window) if conversation else 0
+        if self._exceeds(tokens, window, effect):
+            script, generate = _too_long(request, effect, transport), False
+        elif request.asks_for_compaction and generate:
+            script = Script(write=0, output=[compaction_of(tokens)])
+        else:
+            script = self.state.scenarios.respond(conversation).scaled(self._pace) if conversation else Script()
+            script = within(script, request.max_output_tokens)
+            when = effect.when if isinstance(effect, Compaction) else CompactionTime.MESSAGES
+            script = with_compaction(script, request.compact_threshold, tokens, when)
+        script = _affected(script, request, effect)
         created = Created(
             id=f"resp_{secrets.token_hex(24)}",
             at=self.state.clock.now(),
@@ -80,6 +123,7 @@ class Provider:
             script=script,
             transport=transport,
             generate=generate,
+            context_window=window,
         )
         self.state.record(created)
         return self.state.store.all[created.id]
@@ -98,9 +142,33 @@ class Provider:
     def conversation(self, request: CreateBody, cached: StoredResponse | None = None) -> Conversation:
         """A request in its context, checked. Raises: ApiError 400."""
         before = self.state.store.context(cached) if cached else self._before(request.previous_response_id)
-        conversation = Conversation(request, before, self._items(request))
-        check_calls(conversation)
-        return conversation
+        items = self._items(request)
+        self.state.store.check_compactions(items)
+        check_calls(Conversation(request, [], since_compaction([*before, *items])))
+        new = since_compaction(items)
+        if new and is_compaction(new[0]):
+            before, new = [new[0]], new[1:]
+        return Conversation(request, self.state.store.remembered(before), new)
+
+    def context_window(self, request: CreateBody) -> int | None:
+        """The tokens that the model of a request has room for. Raises: ApiError 400 for an unknown parameter."""
+        if window := self.state.scenarios.context_window(request):
+            return window
+        return self._window_of_model(request.model)
+
+    def _window_of_model(self, model: str) -> int | None:
+        windows = self.state.context_windows
+        return next((windows[name] for name in reversed(windows) if fnmatchcase(model, name)), self._context_window)
+
+    def _tokens(self, request: ModelInput, cached: StoredResponse | None = None, window: int | None = None) -> int:
+        named, now = request.previous_response_id, self.state.clock.now()
+        previous = cached or (self.state.store.previous(named, now) if named else None)
+        return self.state.store.tokens(request, previous, self._items(request), window)[0]
+
+    @staticmethod
+    def _exceeds(tokens: int, window: int | None, effect: Effect | None) -> bool:
+        always = isinstance(effect, ExceedContext) and effect.always
+        return always or (window is not None and tokens > window)
 
     def retrieve(self, response_id: str) -> StoredResponse:
         """Read a response; counted. Raises: ApiError 404."""
@@ -148,26 +216,21 @@ class Provider:
 
     def input_tokens(self, request: ModelInput) -> int:
         """How many tokens a request would give to the model. Raises: ApiError 400."""
-        previous = request.previous_response_id
-        before = self.state.store.previous(previous, self.state.clock.now()).context_tokens if previous else 0
-        return before + tokens_of_items(self._items(request)) + tokens_of_options(request)
+        return self._tokens(request)
 
     def compact(self, request: CompactBody) -> CompactedResponse:
         """A conversation in short: the user's messages and one item for all the rest. Raises: ApiError 400."""
-        before = self._before(request.previous_response_id)
-        items = [*before, *self._items(request)]
-        key = secrets.token_hex(24)
-        kept = [listed_item(item, f"{key}{at:02x}") for at, item in enumerate(items) if item.get("role") == "user"]
-        compaction = {"type": "compaction", "id": f"cmp_{key}", "encrypted_content": secrets.token_urlsafe(32)}
-        cost = usage(
-            input_tokens=tokens_of_items(items),
-            cached_tokens=0,
-            output_tokens=tokens_of_items([compaction]),
-            reasoning_tokens=0,
-        )
-        return CompactedResponse(
-            id=f"resp_{key}", created_at=int(self.state.clock.now()), output=[*kept, compaction], usage=cost
-        )
+        items = [*self._before(request.previous_response_id), *self._items(request)]
+        check_items(input_items(request.input))
+        self.state.store.check_compactions(input_items(request.input))
+        shown = since_compaction(items)
+        check_calls(Conversation(CreateBody(model=request.model, input=[]), [], shown))
+        window = self._window_of_model(request.model)
+        if window is not None and tokens_of_items(shown) > window:
+            raise context_exceeded()
+        compacted = Compacted(id=f"resp_{secrets.token_hex(24)}", at=self.state.clock.now(), request=request)
+        self.state.record(compacted)
+        return self.state.compactions[compacted.id].answer
 
     def _items(self, request: ModelInput | CompactBody) -> list[Item]:
         """The input, with the items that it only names. Raises: ApiError 404 for those that were never stored."""
@@ -197,14 +260,36 @@ class Provider:
             return []
         return self.state.store.context(self.state.store.previous(previous_response_id, self.state.clock.now()))
 
-    def take_fault(self, operation: Operation, metadata: dict[str, str], *, chained: bool = False) -> Effect | None:
-        """The fault that a request meets, if any; it is used up by that."""
-        fault = self.state.faults.match(operation, metadata, chained=chained)
+    def take_fault(
+        self, operation: Operation, metadata: dict[str, str], request: CreateBody | None = None
+    ) -> Effect | None:
+        """The fault that a request meets, if any; it is used up by that. `request`: that of a create."""
+        fault = self.state.faults.match(operation, metadata, lambda effect: self._concerns(effect, request))
         if fault is None:
             return None
         if fault.times is not None or fault.skip:
             self.state.record(FaultUsed(fault_id=fault.id))
         return None if fault.skip else fault.effect
+
+    def _concerns(self, effect: Effect, request: CreateBody | None) -> bool:
+        match effect:
+            case RejectChain():
+                return request is not None and request.previous_response_id is not None
+            case RefuseField():
+                return request is not None and getattr(request, effect.field, None) is not None
+            case RefuseItem():
+                return request is not None and effect.item in map(item_type, input_items(request.input))
+            case ExceedContext(always=False):
+                return request is not None and self._is_too_long(request)
+            case _:
+                return True
+
+    def _is_too_long(self, request: CreateBody) -> bool:
+        try:
+            window = self.context_window(request)
+            return self._exceeds(self._tokens(request, window=window), window, None)
+        except ApiError:  # another refusal comes first
+            return False
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -243,10 +328,29 @@ def check_refusal(effect: Effect | None, request: CreateBody | None = None) -> N
     if isinstance(effect, Answer):
         error = ErrorBody(message=effect.message, type=effect.error_type, code=effect.code)
         raise ApiError(effect.status, error, effect.headers)
+    if isinstance(effect, RefuseField):
+        raise invalid(f"Unknown parameter: '{effect.field}'.", effect.field, "unknown_parameter")
+    if isinstance(effect, RefuseItem):
+        items = input_items(request.input) if request is not None else []
+        index = next((at for at, item in enumerate(items) if item_type(item) == effect.item), 0)
+        raise invalid(f"Invalid value: '{effect.item}'.", f"input[{index}].type", "invalid_value")
     if isinstance(effect, RejectChain) and request is not None:
         items = request.input if isinstance(request.input, list) else []
         call_id = next((item["call_id"] for item in items if "call_id" in item), "call_unknown")
         raise invalid(f"No tool call found for function call output with call_id {call_id}.", "input")
+
+
+def _too_long(request: CreateBody, effect: Effect | None, transport: Transport) -> Script:
+    """What becomes of a request that is longer than the window. Raises: ApiError 400, where it is refused."""
+    is_watched = bool(request.stream) and not request.background and transport is Transport.HTTP
+    how, code = Excess.EVENT if is_watched else Excess.REFUSED, "context_length_exceeded"
+    if isinstance(effect, ExceedContext):
+        how, code = effect.how, effect.code
+    if how is Excess.REFUSED:
+        raise context_exceeded()
+    message = context_exceeded().error.message
+    ending = Ending(status=ResponseStatus.FAILED, code=code, message=message, as_error=how is Excess.EVENT)
+    return Script(ending=ending)
 
 
 def _affected(script: Script, request: CreateBody, effect: Effect | None) -> Script:

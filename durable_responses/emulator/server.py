@@ -34,7 +34,8 @@ LARGEST_MESSAGE_BYTES = 64 * 2**20
 class EmulatorOptions:
     """How an emulator is set up. Port 0 takes a free one; no state file: nothing is kept; no key: any will do.
 
-    `unverified`: the organisation has not been verified, so that some requests are refused.
+    `unverified`: the organisation has not been verified, so that some requests are refused. `context_window`: the
+    tokens that a model has room for; None for any number.
     It answers to the names of loopback, to `host`, and to `allowed_hosts`.
     """
 
@@ -47,6 +48,7 @@ class EmulatorOptions:
     api_key: str | None = None
     allowed_hosts: Sequence[str] = ()
     unverified: bool = False
+    context_window: int | None = None
 
 
 def build_provider(options: EmulatorOptions) -> Provider:
@@ -61,7 +63,9 @@ def build_provider(options: EmulatorOptions) -> Provider:
     try:
         state = State(book, journal=journal)
         _check_scenario(book)
-        return Provider(state, pace=options.pace, verified=not options.unverified)
+        return Provider(
+            state, pace=options.pace, verified=not options.unverified, context_window=options.context_window
+        )
     except RuntimeError:
         if journal is not None:
             journal.close()

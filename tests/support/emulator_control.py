@@ -21,7 +21,7 @@ import pytest
 from pydantic import BaseModel
 
 from durable_responses.emulator.faults import Fault
-from durable_responses.emulator.http.control import Advance
+from durable_responses.emulator.http.control import Advance, ContextWindow
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.server import EmulatorOptions, EmulatorServer
 from durable_responses.emulator.state.billing import Bill, BilledResponse
@@ -66,6 +66,10 @@ class EmulatorControl:
     async def advance(self, seconds: float) -> None:
         """Push the emulator's clock forward."""
         await self._post("clock", Advance(seconds=seconds))
+
+    async def set_context_window(self, tokens: int | None, model: str = "*") -> None:
+        """Give the models that match `model` room for so many tokens, None for any number."""
+        await self._post("context_window", ContextWindow(model=model, tokens=tokens))
 
     async def reset(self) -> None:
         """Forget responses, counts, scenarios and faults."""

@@ -6,7 +6,8 @@
 | POST /control/scenarios   | a `Scenario`                                                                |
 | POST /control/faults      | a `Fault`; DELETE removes all of them                                       |
 | POST /control/clock       | an `Advance`                                                                |
-| POST /control/reset       | forgets responses, counts, scenarios and faults                             |
+| POST /control/context_window | a `ContextWindow`; the newest one that matches counts                    |
+| POST /control/reset       | forgets responses, counts, scenarios, faults and windows                    |
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,13 @@ from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Scripted
 from durable_responses.emulator.objects.api_errors import ApiError
 from durable_responses.emulator.objects.request_bodies import parse
-from durable_responses.emulator.state.journal import ClockAdvanced, FaultQueued, FaultsCleared, ScenarioRegistered
+from durable_responses.emulator.state.journal import (
+    ClockAdvanced,
+    ContextWindowSet,
+    FaultQueued,
+    FaultsCleared,
+    ScenarioRegistered,
+)
 from durable_responses.emulator.state.memory import State
 
 
@@ -30,6 +37,13 @@ class Advance(Scripted):
     """Push the clock forward by `seconds`."""
 
     seconds: float = Field(ge=0)
+
+
+class ContextWindow(Scripted):
+    """The models whose names match `model` (`*` stands for anything) have room for `tokens`, null for any number."""
+
+    model: str = "*"
+    tokens: int | None = Field(ge=1)
 
 
 def control_routes(state: State) -> list[Route]:
@@ -54,6 +68,11 @@ def control_routes(state: State) -> list[Route]:
         state.record(ClockAdvanced(seconds=parse(Advance, await request.body()).seconds))
         return HttpAnswer(status_code=204)
 
+    async def set_context_window(request: Request) -> HttpAnswer:
+        window = parse(ContextWindow, await request.body())
+        state.record(ContextWindowSet(model=window.model, tokens=window.tokens))
+        return HttpAnswer(status_code=204)
+
     async def reset(_: Request) -> HttpAnswer:
         state.reset()
         return HttpAnswer(status_code=204)
@@ -64,6 +83,7 @@ def control_routes(state: State) -> list[Route]:
         _route("/control/faults", add_fault, "POST"),
         _route("/control/faults", clear_faults, "DELETE"),
         _route("/control/clock", advance, "POST"),
+        _route("/control/context_window", set_context_window, "POST"),
         _route("/control/reset", reset, "POST"),
     ]
 

@@ -62,9 +62,8 @@ class ResponsesApi:
         """POST /responses."""
         wanted = parse_create(await request.body())
         metadata = wanted.metadata or {}
-        chained = wanted.previous_response_id is not None
         try:
-            effect = self._provider.take_fault(Operation.CREATE, metadata, chained=chained)
+            effect = self._provider.take_fault(Operation.CREATE, metadata, wanted)
             if instead := await self._before(effect, request, wanted):
                 return instead
             response = self._provider.create(wanted, effect)
@@ -126,8 +125,14 @@ class ResponsesApi:
 
     async def compact(self, request: Request) -> ASGIApp:
         """POST /responses/compact."""
-        compacted = self._provider.compact(parse(CompactBody, await request.body()))
-        return json_answer(compacted.model_dump_json().encode())
+        wanted = parse(CompactBody, await request.body())
+        effect = self._provider.take_fault(Operation.COMPACT, {})
+        if instead := await self._before(effect, request):
+            return instead
+        compacted = self._provider.compact(wanted)
+        if instead := await self._after(effect, request):
+            return instead
+        return json_answer(compacted.model_dump_json().encode(), headers=_added(effect))
 
     async def models(self, _: Request) -> ASGIApp:
         """GET /models."""

@@ -81,6 +81,11 @@ def moments_of(span: Span, index: int) -> Iterator[Moment]:
         yield from _custom_tool_call(span, index)
     elif span.item.type == "web_search_call":
         yield from _web_search_call(span, index)
+    elif span.item.type == "compaction":
+        compacting = HostedCallEvent(
+            type=EventType.COMPACTION_COMPACTING, item_id=span.item.id or "", output_index=index
+        )
+        yield Moment(span.start, compacting)
     yield Moment(span.end, OutputItemEvent(type=EventType.OUTPUT_ITEM_DONE, item=span.item, output_index=index))
 
 
@@ -126,6 +131,8 @@ def _begun(item: OutputItem) -> OutputItem:
         return item.model_copy(update={"arguments": "", "status": "in_progress"})
     if item.type == "custom_tool_call":
         return item.model_copy(update={"input": "", "status": "in_progress"})
+    if item.type == "compaction":
+        return item.model_copy(update={"encrypted_content": ""})
     return item.model_copy(update={"status": "in_progress"}) if item.status else item
 
 

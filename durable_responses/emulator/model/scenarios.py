@@ -24,10 +24,14 @@ MODEL_PREFIX = "scenario:"
 
 
 class Scenario(Scripted):
-    """One script for each response; the last one repeats. `time_scale` 2 makes everything twice as slow."""
+    """One script for each response; the last one repeats. `time_scale` 2 makes everything twice as slow.
+
+    `context_window`: the tokens that its model has room for, whatever the emulator says of models.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     time_scale: float = Field(1.0, ge=0)
+    context_window: int | None = Field(None, ge=1)
     responses: list[Script] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -45,7 +49,9 @@ class Scenario(Scripted):
 
 
 class Parameters(Scripted):
-    """The parameters of a built-in scenario; one that takes none."""
+    """The parameters of every built-in scenario. `context_window`: the tokens that its model has room for."""
+
+    context_window: int | None = Field(None, ge=1)
 
 
 P = TypeVar("P", bound=Parameters)
@@ -61,14 +67,17 @@ class BuiltIn(Generic[P]):
 
     def respond(self, conversation: Conversation, query: str) -> Script:
         """The script of the next response. Raises: ApiError 400 for a parameter that does not fit."""
+        return _formatted(self.function(conversation, self.given(query)), conversation.request)
+
+    def given(self, query: str) -> P:
+        """The parameters in a query. Raises: ApiError 400 for one that does not fit."""
         try:
-            given = self.parameters.model_validate(dict(parse_qsl(query, keep_blank_values=True)))
+            return self.parameters.model_validate(dict(parse_qsl(query, keep_blank_values=True)))
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             field = ".".join(map(str, problem["loc"]))
             message = f"Scenario '{self.name}', parameter '{field}': {problem['msg']}."
             raise invalid(message, "metadata.scenario") from error
-        return _formatted(self.function(conversation, given), conversation.request)
 
 
 class ScenarioBook:
@@ -95,6 +104,13 @@ class ScenarioBook:
         """The script of the next response. Raises: ApiError 400 for an unknown scenario or parameter."""
         request = conversation.request
         return ToolChoice.of(request).applied(self._scripted(conversation), request, conversation.task)
+
+    def context_window(self, request: CreateBody) -> int | None:
+        """The window that the scenario of a request names. Raises: ApiError 400 for an unknown parameter."""
+        name, _, query = self.name_for(request).partition("?")
+        if name in self.registered:
+            return self.registered[name].context_window
+        return self._built_in[name].given(query).context_window if name in self._built_in else None
 
     def check(self) -> None:
         """Whether the default scenario can be used. Raises: ApiError 400 for an unknown scenario or parameter."""

@@ -71,6 +71,13 @@ class WebSearchStep(Scripted):
     sources: list[str] = []
 
 
+class CompactionStep(Scripted):
+    """The conversation so far is cut down to an opaque item of about so many `tokens`."""
+
+    type: Literal["compaction"] = "compaction"
+    tokens: int = Field(100, ge=1)
+
+
 class ItemStep(Scripted):
     """Any output item, sent unchanged; it is given an `id` where it has none."""
 
@@ -79,12 +86,16 @@ class ItemStep(Scripted):
 
 
 Step = Annotated[
-    Text | Refuse | FunctionCallStep | CustomToolCallStep | WebSearchStep | ItemStep, Field(discriminator="type")
+    Text | Refuse | FunctionCallStep | CustomToolCallStep | WebSearchStep | CompactionStep | ItemStep,
+    Field(discriminator="type"),
 ]
 
 
 class Ending(Scripted):
-    """How the response ends. `code` and `message` belong to `failed`, `reason` to `incomplete`."""
+    """How the response ends. `code` and `message` belong to `failed`, `reason` to `incomplete`.
+
+    `as_error`: a stream of one that fails ends with an `error` event, whose error is nested, not with the response.
+    """
 
     status: Literal[ResponseStatus.COMPLETED, ResponseStatus.FAILED, ResponseStatus.INCOMPLETE] = (
         ResponseStatus.COMPLETED
@@ -92,6 +103,7 @@ class Ending(Scripted):
     code: str = "server_error"
     message: str = "The model failed to generate a response."
     reason: str = "max_output_tokens"
+    as_error: bool = False
 
 
 class Script(Scripted):

@@ -10,9 +10,11 @@ from copy import copy
 from functools import cached_property
 from typing import Any, Literal
 
+from durable_responses.emulator.model.context import sealed
 from durable_responses.emulator.model.item_events import Moment, Span, closed_at, moments_of, output_text
 from durable_responses.emulator.model.script import (
     Citation,
+    CompactionStep,
     CustomToolCallStep,
     Ending,
     FunctionCallStep,
@@ -148,6 +150,9 @@ class Timeline:
             sources = [{"type": "url", "url": url} for url in step.sources]
             action = {"type": "search", "query": step.query, "queries": [step.query], "sources": sources}
             return _other("web_search_call", self._id("ws", index), status="completed", action=action)
+        if isinstance(step, CompactionStep):
+            item = {"type": "compaction", "id": self._id("cmp", index)}
+            return OtherItem.model_validate({**item, "encrypted_content": sealed(item["id"], step.tokens)})
         return OtherItem.model_validate({"id": self._id("item", index), **step.item})
 
     def _message_status(self, index: int) -> Literal["completed", "incomplete"]:
@@ -176,4 +181,4 @@ def _arguments(item: OutputItem) -> str:
     if isinstance(item, FunctionCall):
         return item.name + item.arguments
     extra = (item.model_extra or {}) if isinstance(item, OtherItem) else {}
-    return f"{extra.get('name', '')}{extra.get('input', '')}{extra.get('arguments', '')}"
+    return "".join(str(extra.get(name, "")) for name in ("name", "input", "arguments", "encrypted_content"))

@@ -98,6 +98,18 @@ def item_not_found(item_id: str, *, stored: bool) -> ApiError:
     return ApiError(404, ErrorBody(message=message, param="input"))
 
 
+def context_exceeded() -> ApiError:
+    """400: the input is longer than the model's context window."""
+    message = "Your input exceeds the context window of this model. Please adjust your input and try again."
+    return invalid(message, "input", "context_length_exceeded")
+
+
+def unknown_compaction(param: str) -> ApiError:
+    """400: the item was not made here."""
+    message = "The encrypted content of the compaction item could not be verified."
+    return invalid(message, param, "invalid_encrypted_content")
+
+
 def no_such_url(method: str, path: str) -> ApiError:
     """404: nothing is served there."""
     return ApiError(404, ErrorBody(message=f"Invalid URL ({method} {path})"))

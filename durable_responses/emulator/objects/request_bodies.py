@@ -65,6 +65,13 @@ class StreamOptions(Options):
     include_obfuscation: bool | None = None
 
 
+class ContextManagement(Options):
+    """A member of the request's `context_management`: compact once so many tokens are before the model."""
+
+    type: Literal["compaction"]
+    compact_threshold: int | None = Field(None, ge=1000)
+
+
 class ModelInput(Options):
     """What the model is given: common to create, input_tokens and compact."""
 
@@ -120,7 +127,7 @@ class CreateBody(ModelInput):
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     safety_identifier: str | None = None
     moderation: Item | None = None
-    context_management: list[Item] | None = None
+    context_management: list[ContextManagement] | None = None
     access_programs: Item | None = None
     image: Item | None = None
     user: str | None = None
@@ -128,6 +135,16 @@ class CreateBody(ModelInput):
     client_metadata: Item | None = None
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
+
+    @property
+    def compact_threshold(self) -> int | None:
+        """The tokens from which on the conversation is compacted. Only a threshold that is given ever is."""
+        return next((it.compact_threshold for it in self.context_management or []), None)
+
+    @property
+    def asks_for_compaction(self) -> bool:
+        """Whether this asks for nothing but a compaction."""
+        return isinstance(self.input, list) and bool(self.input) and is_trigger(self.input[-1])
 
     @property
     def is_stored(self) -> bool:
@@ -194,13 +211,31 @@ def is_reference(item: Item) -> bool:
     return bool(item.get("type", "item_reference") == "item_reference")
 
 
-_ID_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fc", "reasoning": "rs"}
+def item_type(item: Item) -> str:
+    """The type of an input item; one that has none is a reference."""
+    return str(item.get("type", "item_reference"))
+
+
+def is_trigger(item: Item) -> bool:
+    """Whether an item is the wish to compact: it is never kept, nor shown to the model."""
+    return item.get("type") == "compaction_trigger"
+
+
+_ID_PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fc",
+    "reasoning": "rs",
+    "compaction": "cmp",
+}
 
 
 def listed_item(item: Item, key: str) -> Item:
     """An input item as it is listed: with an id (made from `key` where it has none) and the fields it leaves out."""
     kind = item.get("type", "item_reference")
     listed = {"id": f"{_ID_PREFIXES.get(kind, 'item')}_{key}", "status": "completed", **item}
+    if kind == "compaction":
+        del listed["status"]
     if kind == "message" and isinstance(item["content"], str):
         listed["content"] = [_text_part(item["role"], item["content"])]
     return listed

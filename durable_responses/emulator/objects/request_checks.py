@@ -3,7 +3,7 @@
 import re
 
 from durable_responses.emulator.objects.api_errors import invalid
-from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items, parse
+from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items, is_trigger, parse
 from durable_responses.emulator.objects.schema_checks import SchemaRules
 from durable_responses.responses_api.models import ReasoningEffort
 
@@ -25,6 +25,7 @@ REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
     "custom_tool_call": {"call_id": str, "name": str, "input": str},
     "function_call_output": {"call_id": str, "output": (str, list)},
     "custom_tool_call_output": {"call_id": str, "output": (str, list)},
+    "compaction": {"encrypted_content": str},
 }
 CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -46,13 +47,21 @@ def check(request: CreateBody) -> None:
         raise invalid("Conversations are not offered by this server.", "conversation", "unsupported_parameter")
     if request.prompt is not None:
         raise invalid("Stored prompts are not offered by this server.", "prompt", "unsupported_parameter")
-    for index, item in enumerate(input_items(request.input)):
-        _check_item(item, f"input[{index}]")
+    check_items(input_items(request.input))
     for index, tool in enumerate(request.tools or []):
         _check_tool(tool, f"tools[{index}]")
     _check_tool_choice(request)
     _check_format(request)
     _check_together(request)
+
+
+def check_items(items: list[Item]) -> None:
+    """What input items must hold. Raises: ApiError 400."""
+    for index, item in enumerate(items):
+        _check_item(item, f"input[{index}]")
+        if is_trigger(item) and index < len(items) - 1:
+            message = "A 'compaction_trigger' item must be the last item of 'input'."
+            raise invalid(message, f"input[{index}]", "invalid_value")
 
 
 def check_verified(request: CreateBody) -> None:

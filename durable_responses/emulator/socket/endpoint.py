@@ -128,9 +128,7 @@ class Session:
         request = create.request
         metadata = request.metadata or {}
         try:
-            effect = self._provider.take_fault(
-                Operation.CREATE, metadata, chained=request.previous_response_id is not None
-            )
+            effect = self._provider.take_fault(Operation.CREATE, metadata, request)
             check_refusal(effect, request)
             await self._wire.meet(effect, processed=False)
             if isinstance(effect, BreakSocket):

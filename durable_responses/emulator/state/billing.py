@@ -1,6 +1,6 @@
 """What a provider would bill: read at `GET /control/billing`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from pydantic import BaseModel, ConfigDict
@@ -36,14 +36,27 @@ class BilledResponse(Totals):
     gets: int
 
 
+class BilledCompaction(Totals):
+    """One `POST /responses/compact`, whether its answer arrived or not. Its metadata is that of the response it
+    continued."""
+
+    id: str
+    model: str
+    created_at: float
+    previous_response_id: str | None
+    metadata: dict[str, str]
+
+
 class Counts(BaseModel):
-    """What happened at the API. `generations`: the model has worked on it. `cancels`: ended by a cancel request."""
+    """What happened at the API. `generations`: the model has worked on it. `cancels`: ended by a cancel request.
+    `compactions`: items that stand for a conversation, in responses and by `POST /responses/compact`."""
 
     creates_accepted: int = 0
     creates_rejected: int = 0
     generations: int = 0
     gets: int = 0
     cancels: int = 0
+    compactions: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
 
@@ -64,10 +77,16 @@ class Bill(BaseModel):
     counts: Counts
     totals: Totals
     responses: list[BilledResponse]
+    compactions: list[BilledCompaction] = []
     rejections: list[Rejection]
 
 
-def bill(responses: Iterable[StoredResponse], rejections: Iterable[Rejection], now: float) -> Bill:
+def bill(
+    responses: Iterable[StoredResponse],
+    rejections: Iterable[Rejection],
+    now: float,
+    compactions: Sequence[BilledCompaction] = (),
+) -> Bill:
     """Add everything up, as of `now`."""
     made = list(responses)
     refused = list(rejections)
@@ -78,11 +97,13 @@ def bill(responses: Iterable[StoredResponse], rejections: Iterable[Rejection], n
         generations=sum(response.has_run(now) for response in made),
         gets=sum(response.gets for response in made),
         cancels=sum(response.stopped is Stop.CANCEL for response in made),
+        compactions=len(compactions) + sum(response.compactions(now) for response in made),
         in_flight=sum(response.finished_at > now for response in made),
         max_in_flight=_max_in_flight(made),
     )
-    totals = Totals(**{name: sum(getattr(line, name) for line in lines) for name in Totals.model_fields})
-    return Bill(counts=counts, totals=totals, responses=lines, rejections=refused)
+    billed: list[Totals] = [*lines, *compactions]
+    totals = Totals(**{name: sum(getattr(line, name) for line in billed) for name in Totals.model_fields})
+    return Bill(counts=counts, totals=totals, responses=lines, compactions=list(compactions), rejections=refused)
 
 
 def _line(response: StoredResponse, now: float) -> BilledResponse:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, field_serializer, model_vali
 from durable_responses.emulator.faults import Fault
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script
-from durable_responses.emulator.objects.request_bodies import CreateBody
+from durable_responses.emulator.objects.request_bodies import CompactBody, CreateBody
 from durable_responses.emulator.state.billing import Rejection
 from durable_responses.emulator.state.lifecycle import Stop, Transport
 
@@ -30,6 +30,7 @@ class Created(BaseModel):
     script: Script
     transport: Transport = Transport.HTTP
     generate: bool = True
+    context_window: int | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -39,6 +40,19 @@ class Created(BaseModel):
 
     @field_serializer("request")
     def _as_sent(self, request: CreateBody) -> dict[str, Any]:
+        return request.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Compacted(BaseModel):
+    """A conversation was compacted by `POST /responses/compact`."""
+
+    entry: Literal["compacted"] = "compacted"
+    id: str
+    at: float
+    request: CompactBody
+
+    @field_serializer("request")
+    def _as_sent(self, request: CompactBody) -> dict[str, Any]:
         return request.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -107,6 +121,14 @@ class FaultsCleared(BaseModel):
     entry: Literal["faults_cleared"] = "faults_cleared"
 
 
+class ContextWindowSet(BaseModel):
+    """The models whose names match a pattern have room for so many tokens, None for any number."""
+
+    entry: Literal["context_window"] = "context_window"
+    model: str
+    tokens: int | None
+
+
 class ClockAdvanced(BaseModel):
     """The clock was pushed forward."""
 
@@ -116,6 +138,7 @@ class ClockAdvanced(BaseModel):
 
 Entry = Annotated[
     Created
+    | Compacted
     | Rejected
     | Stopped
     | Finished
@@ -125,6 +148,7 @@ Entry = Annotated[
     | FaultQueued
     | FaultUsed
     | FaultsCleared
+    | ContextWindowSet
     | ClockAdvanced,
     Field(discriminator="entry"),
 ]

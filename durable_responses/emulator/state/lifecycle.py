@@ -14,15 +14,16 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from durable_responses.emulator.model.conversation import tokens_of_options
+from durable_responses.emulator.model.context import is_compaction, since_compaction
+from durable_responses.emulator.model.conversation import tokens_of_items, tokens_of_options
 from durable_responses.emulator.model.item_events import Moment
-from durable_responses.emulator.model.script import Script
+from durable_responses.emulator.model.script import CompactionStep, Script
 from durable_responses.emulator.model.timeline import Timeline
 from durable_responses.emulator.objects.answer_bodies import ResponseObject, response_object, usage
 from durable_responses.emulator.objects.api_errors import ApiError, ErrorBody, invalid
 from durable_responses.emulator.objects.request_bodies import CALL_OUTPUTS, CreateBody, Item, listed_item
 from durable_responses.emulator.state.clock import Clock
-from durable_responses.responses_api.events import EventType
+from durable_responses.responses_api.events import ErrorEvent, EventType
 from durable_responses.responses_api.models import (
     UNFINISHED,
     ErrorDetail,
@@ -101,7 +102,7 @@ class StoredResponse:
             script,
             response_id.removeprefix("resp_"),
             background=bool(request.background),
-            reasons=generate and request.effort is not ReasoningEffort.NONE,
+            reasons=generate and request.effort is not ReasoningEffort.NONE and not request.asks_for_compaction,
             shows_summary=request.wants_summary,
             encrypted=request.wants_encrypted_reasoning,
         )
@@ -218,9 +219,19 @@ class StoredResponse:
 
     @property
     def context_tokens(self) -> int:
-        """Tokens that a response chained to this one starts with. Thoughts are not carried over."""
+        """Tokens that a response chained to this one starts with: nothing from before a compaction, no thoughts."""
+        if self._compacts:
+            return tokens_of_items(since_compaction(self.output_items))
         written = self.timeline.output_tokens(self._made) - self.timeline.reasoning_tokens(self._made)
         return self.input_tokens - self._option_tokens + written
+
+    @property
+    def _compacts(self) -> bool:
+        return any(isinstance(step, CompactionStep) for step in self.script.output)
+
+    def compactions(self, now: float) -> int:
+        """How often it has compacted the conversation; known once it has ended."""
+        return sum(map(is_compaction, self.output_items)) if self._compacts and now >= self.finished_at else 0
 
     @cached_property
     def output_items(self) -> list[Item]:
@@ -263,7 +274,14 @@ class StoredResponse:
         if end == float("inf"):
             return self.timeline.moments
         sent = [Moment(min(it.at, end), it.event) for it in self.timeline.moments if it.at <= end or not self._is_cut]
-        return [*sent, Moment(end, _LAST_EVENT[self.status(self.finished_at)])]
+        return [*sent, Moment(end, self._last_event())]
+
+    def _last_event(self) -> EventType | ErrorEvent:
+        status, ending = self.status(self.finished_at), self.script.ending
+        if status is not ResponseStatus.FAILED or not ending.as_error:
+            return _LAST_EVENT[status]
+        error = ErrorDetail(type="invalid_request_error", code=ending.code, message=ending.message, param="input")
+        return ErrorEvent(error=error)
 
     def event(self, sequence_number: int, moment: Moment) -> bytes:
         """One event as JSON."""

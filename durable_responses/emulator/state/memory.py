@@ -3,14 +3,20 @@
 Every change is an entry of the journal, written first and applied second, so a restarted emulator is the same one.
 """
 
+from dataclasses import dataclass
+
 from durable_responses.emulator.faults import FaultQueue
-from durable_responses.emulator.model.conversation import tokens_of_items, tokens_of_options
+from durable_responses.emulator.model.context import compaction_of, sealed, since_compaction
+from durable_responses.emulator.model.conversation import tokens_of_items
 from durable_responses.emulator.model.scenarios import ScenarioBook
-from durable_responses.emulator.objects.request_bodies import input_items
-from durable_responses.emulator.state.billing import Bill, Rejection, bill
+from durable_responses.emulator.objects.answer_bodies import CompactedResponse, usage
+from durable_responses.emulator.objects.request_bodies import input_items, listed_item
+from durable_responses.emulator.state.billing import Bill, BilledCompaction, Rejection, bill
 from durable_responses.emulator.state.clock import Clock
 from durable_responses.emulator.state.journal import (
     ClockAdvanced,
+    Compacted,
+    ContextWindowSet,
     Created,
     Deleted,
     Entry,
@@ -30,6 +36,14 @@ from durable_responses.emulator.state.response_store import Store
 READS_ARE_WRITTEN_EVERY_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Compaction:
+    """A compaction by `POST /responses/compact`: the answer, and its line on the bill."""
+
+    answer: CompactedResponse
+    billed: BilledCompaction
+
+
 class State:
     """Responses, scenarios, faults and bill. Without a journal nothing outlives the process."""
 
@@ -39,6 +53,8 @@ class State:
         self.faults = FaultQueue()
         self.store = Store()
         self.rejections: list[Rejection] = []
+        self.compactions: dict[str, Compaction] = {}
+        self.context_windows: dict[str, int | None] = {}
         self.closed = False
         self._journal = journal
         self._unwritten_gets: dict[str, int] = {}
@@ -70,14 +86,17 @@ class State:
             [it for it in self.store.all.values() if wanted <= (it.request.metadata or {}).items()],
             [it for it in self.rejections if wanted <= it.metadata.items()],
             self.clock.now(),
+            [it.billed for it in self.compactions.values() if wanted <= it.billed.metadata.items()],
         )
 
     def reset(self) -> None:
-        """Forget responses, scenarios, faults and counts."""
+        """Forget responses, scenarios, faults, windows and counts."""
         self.store.clear()
         self.faults.clear()
         self.scenarios.registered.clear()
         self.rejections.clear()
+        self.compactions.clear()
+        self.context_windows.clear()
         self._unwritten_gets.clear()
         if self._journal is not None:
             self._journal.clear()
@@ -107,6 +126,11 @@ class State:
         match entry:
             case Created():
                 self.store.add(self._response(entry))
+            case Compacted():
+                self.compactions[entry.id] = self._compaction(entry)
+            case ContextWindowSet():
+                self.context_windows.pop(entry.model, None)
+                self.context_windows[entry.model] = entry.tokens
             case Rejected():
                 self.rejections.append(entry.rejection)
             case Stopped():
@@ -133,7 +157,7 @@ class State:
         request = created.request
         previous = self.store.all[request.previous_response_id] if request.previous_response_id else None
         items = self.store.resolved(input_items(request.input), created.at)
-        cached = previous.context_tokens if previous else 0
+        input_tokens, cached_tokens = self.store.tokens(request, previous, items, created.context_window)
         return StoredResponse(
             created.id,
             created.at,
@@ -141,8 +165,34 @@ class State:
             items,
             created.script,
             previous=previous,
-            input_tokens=cached + tokens_of_items(items) + tokens_of_options(request),
-            cached_tokens=cached,
+            input_tokens=input_tokens,
+            cached_tokens=cached_tokens,
             transport=created.transport,
             generate=created.generate,
         )
+
+    def _compaction(self, compacted: Compacted) -> Compaction:
+        """The user's messages and one item for all the rest."""
+        request, key = compacted.request, compacted.id.removeprefix("resp_")
+        previous = self.store.all[request.previous_response_id] if request.previous_response_id else None
+        before = self.store.context(previous) if previous else []
+        items = [*before, *self.store.resolved(input_items(request.input), compacted.at)]
+        shown = since_compaction(items)
+        cost = tokens_of_items(shown)
+        item_id = f"cmp_{key}"
+        content = sealed(item_id, compaction_of(cost).tokens)
+        made = {"type": "compaction", "id": item_id, "encrypted_content": content}
+        self.store.add_compaction(made, lambda: items)
+        kept = [listed_item(item, f"{key}{at:02x}") for at, item in enumerate(shown) if item.get("role") == "user"]
+        spent = usage(input_tokens=cost, cached_tokens=0, output_tokens=tokens_of_items([made]), reasoning_tokens=0)
+        answer = CompactedResponse(id=compacted.id, created_at=int(compacted.at), output=[*kept, made], usage=spent)
+        billed = BilledCompaction(
+            id=compacted.id,
+            model=request.model,
+            created_at=compacted.at,
+            previous_response_id=request.previous_response_id,
+            metadata=(previous.request.metadata or {}) if previous else {},
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+        )
+        return Compaction(answer, billed)
