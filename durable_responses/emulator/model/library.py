@@ -41,7 +41,8 @@ class Calls(Parameters):
     """`iterations` rounds of `parallel` calls of `tool` with `arguments` (JSON), each after `think` seconds.
 
     Arguments that are not given are made from the schema of the tool.
-    `{iteration}` and `{call}` in the arguments become the numbers, from 1. The last round answers with `text`.
+    `{iteration}` and `{call}` in the arguments become the numbers, from 1, `{filler}` becomes a text of so many tokens.
+    The last round answers with `text`.
     """
 
     iterations: int = Field(1, ge=0)
@@ -50,6 +51,7 @@ class Calls(Parameters):
     arguments: str | None = None
     think: float = Field(0.0, ge=0)
     text: str = "All calls are answered."
+    filler: int = Field(0, ge=0)
 
 
 def calls(conversation: Conversation, given: Calls) -> Script:
@@ -65,6 +67,7 @@ def calls(conversation: Conversation, given: Calls) -> Script:
             (made if given.arguments is None else given.arguments)
             .replace("{iteration}", str(iteration))
             .replace("{call}", str(call))
+            .replace("{filler}", "word" * given.filler)
         )
         output.append(FunctionCallStep(name=tool, arguments=arguments))
     return Script(think=given.think, write=0, output=output)

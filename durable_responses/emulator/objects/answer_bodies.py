@@ -16,6 +16,9 @@ from durable_responses.responses_api.models import (
     Usage,
 )
 
+# What a response was billed as, where that is not what was asked for.
+BILLED_TIERS: dict[str | None, str] = {None: "default", "auto": "default", "fast": "priority"}
+
 
 class ResponseObject(ApiModel):
     """The response with every field that the API sends. Items hold the fields that they have, and no nulls."""
@@ -149,7 +152,7 @@ def response_object(request: CreateBody, **state: Any) -> ResponseObject:
         prompt_cache_retention=request.prompt_cache_retention,
         reasoning={"effort": request.effort, "summary": reasoning.summary if reasoning else None},
         safety_identifier=request.safety_identifier,
-        service_tier="default" if request.service_tier in (None, "auto") else request.service_tier,
+        service_tier=BILLED_TIERS.get(request.service_tier, request.service_tier) or "default",
         temperature=1.0 if request.temperature is None else request.temperature,
         text=_text(request),
         tool_choice=request.tool_choice or "auto",

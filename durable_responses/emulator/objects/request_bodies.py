@@ -72,6 +72,12 @@ class ContextManagement(Options):
     compact_threshold: int | None = Field(None, ge=1000)
 
 
+class BackgroundOptions(Options):
+    """The request's `background_options`: within which time the answer may come."""
+
+    completion_window: Literal["soonest", "2h", "8h"] | None = None
+
+
 class ModelInput(Options):
     """What the model is given: common to create, input_tokens and compact."""
 
@@ -109,13 +115,13 @@ class CreateBody(ModelInput):
     model: str
     input: str | list[Item]
     background: bool | None = None
-    background_options: Item | None = None
+    background_options: BackgroundOptions | None = None
     store: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=16)
     max_output_tokens: int | None = Field(None, ge=16)
-    max_tool_calls: int | None = None
+    max_tool_calls: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     top_logprobs: int | None = Field(None, ge=0, le=20)
@@ -125,7 +131,7 @@ class CreateBody(ModelInput):
     prompt_cache_key: str | None = None
     prompt_cache_options: Item | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    safety_identifier: str | None = None
+    safety_identifier: str | None = Field(None, max_length=128)
     moderation: Item | None = None
     context_management: list[ContextManagement] | None = None
     access_programs: Item | None = None

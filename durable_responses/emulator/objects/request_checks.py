@@ -31,6 +31,8 @@ CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 EFFORTLESS_MODEL_PREFIX = "plain-"
+STANDARD_TIERS = (None, "auto", "default")
+FLEXLESS_MODEL_PREFIX = "gpt-6.2"
 NOT_WITH_MINIMAL_EFFORT = frozenset({"web_search", "web_search_preview", "code_interpreter", "image_generation"})
 
 
@@ -77,15 +79,37 @@ def _check_together(request: CreateBody) -> None:
     """What does not go together."""
     if request.background and not request.is_stored:
         raise invalid("Background mode requires 'store' to be true.", "store", "invalid_value")
+    if request.background_options is not None:
+        _check_window(request, request.background_options.completion_window)
     hosted = [tool["type"] for tool in request.tools or [] if tool["type"] in NOT_WITH_MINIMAL_EFFORT]
     if hosted and request.effort is ReasoningEffort.MINIMAL:
         names = ", ".join(hosted)
         raise invalid(f"The following tools cannot be used with reasoning.effort 'minimal': {names}.", "tools")
 
 
+def _check_window(request: CreateBody, window: str | None) -> None:
+    """The rules of `completion_window`."""
+    param = "background_options.completion_window"
+    if not request.background:
+        raise invalid("'background_options' requires 'background' to be true.", "background_options", "invalid_value")
+    if window not in ("2h", "8h"):
+        return
+    if request.stream:
+        raise invalid(f"'{param}' of '{window}' cannot be used with 'stream'.", param, "invalid_value")
+    if request.service_tier not in STANDARD_TIERS:
+        message = f"'{param}' of '{window}' cannot be used with service_tier '{request.service_tier}'."
+        raise invalid(message, param, "invalid_value")
+
+
 def check_model(request: CreateBody) -> None:
-    """What a model that does not reason cannot do. Raises: ApiError 400."""
+    """What a model cannot do: one that reasons, and one that does not. Raises: ApiError 400."""
+    if request.service_tier == "flex" and request.model.startswith(FLEXLESS_MODEL_PREFIX):
+        raise invalid("Flex processing is not available for this model.", "service_tier", "invalid_value")
     if not request.model.startswith(EFFORTLESS_MODEL_PREFIX):
+        for name in ("temperature", "top_p"):
+            if getattr(request, name) is not None and request.effort is not ReasoningEffort.NONE:
+                message = f"Unsupported parameter: '{name}' is not supported with this model."
+                raise invalid(message, name, "unsupported_parameter")
         return
     if request.reasoning is not None and (request.reasoning.effort or request.wants_summary):
         name = "reasoning.effort" if request.reasoning.effort else "reasoning.summary"
