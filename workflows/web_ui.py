@@ -44,6 +44,8 @@ def details_of(state: AgentState, job_id: str, now: datetime, task: str = "") ->
     parts += _asked(state, job_id)
     if state.request_changes:
         parts.append(f"because the provider refuses it otherwise: {', '.join(state.request_changes)}")
+    if state.compactions:
+        parts.append(str(state.compactions[-1]))
     if state.error:
         parts.append(f"error: {state.error.message[:_LONGEST_ERROR]}")
     parts += _last_lines(state.preview)

@@ -129,6 +129,8 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."
     if changes := view.state.request_changes:
         told["changes"] = shown(f"Because the provider refuses it otherwise: {', '.join(changes)}.")
+    if compactions := view.state.compactions:
+        told["compaction"] = shown(f"In iteration {compactions[-1].iteration}, {compactions[-1]}.")
     return told
 
 

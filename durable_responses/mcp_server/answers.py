@@ -346,6 +346,8 @@ def notices(view: JobView) -> list[str]:
         told.append(redact(f"Waiting: {waiting}"))
     if view.state.ambiguous_creates:
         told.append(f"{view.state.ambiguous_creates} create(s) with an unknown outcome may have cost tokens.")
+    if view.state.compactions:
+        told.append(f"In iteration {view.state.compactions[-1].iteration}, {view.state.compactions[-1]}.")
     if view.state.request_changes:
         told.append(redact(f"Because the provider refuses it otherwise: {', '.join(view.state.request_changes)}."))
     if view.result and view.result.artifact_error:

@@ -1,0 +1,70 @@
+"""A run that outlives its context window many times survives the death of its worker, at its compactions too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+from durable_responses.activities.messages import ActivityName
+from durable_responses.workflows.contract import AgentStatus, ConversationChoice, TransportChoice
+from tests.support.chainless_servers import Chain
+from tests.support.deployment import Deployment, until
+from tests.support.windowed_server import WindowedServer, serving_windowed
+
+WINDOW = 32_000
+ITERATIONS = 200
+BACKGROUND = {"transport": TransportChoice.BACKGROUND}
+STREAM = {"transport": TransportChoice.STREAM}
+FULL = {"transport": TransportChoice.STREAM, "conversation": ConversationChoice.FULL}
+WAYS: dict[str, dict[str, Any]] = {"background": BACKGROUND, "stream": STREAM, "in full": FULL}
+
+
+@pytest.fixture
+def server() -> Iterator[WindowedServer]:
+    calls = WindowedServer(Chain.CONTINUED, calls=ITERATIONS - 1, tool="look", arguments='{"gate": "gate"}')
+    calls.window, calls.padding, calls.queues = WINDOW, 2_500, True
+    with serving_windowed(calls) as running:
+        yield running
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_two_hundred_iterations_in_a_small_window_survive_kills(
+    deployment: Deployment, server: WindowedServer, way: str
+) -> None:
+    """SIGKILL at the first compaction, and in the middle of a later chain; no turn adds more history than the first."""
+
+    async def has_compacted() -> bool:
+        return len(server.compactions) > 0
+
+    async def is_in_the_middle() -> bool:
+        return len(server.asked) > ITERATIONS // 2
+
+    deployment.open_gates()
+    asked = {"max_iterations": 1000, "context_window": WINDOW, **WAYS[way]}
+    async with deployment.worker(base_url=server.base_url) as first:
+        run = await deployment.start_only(**asked)
+        await until(has_compacted, seconds=120)
+        first.kill()
+    async with deployment.worker(base_url=server.base_url) as second:
+        await until(is_in_the_middle, seconds=120)
+        second.kill()
+    async with deployment.worker(base_url=server.base_url):
+        result = await run.result(seconds=240)
+    assert (result.status, result.error, result.iterations) == (AgentStatus.COMPLETED, None, ITERATIONS)
+    listed = [entry for entry in result.responses if entry.status == "compaction"]
+    assert 3 <= len(listed) <= len(server.compactions) <= len(listed) + 2  # those that a kill has cut off were lost
+    assert result.ambiguous_creates <= 2
+    early, late = await bytes_of(run.handle, 20, 60), await bytes_of(run.handle, 130, 170)
+    assert late < 1.1 * early
+
+
+async def bytes_of(run: WorkflowHandle[Any, Any], first: int, last: int) -> int:
+    """The bytes of history from the tool call of one iteration to that of another."""
+    calls, size = 0, 0
+    async for event in run.fetch_history_events():
+        scheduled = event.activity_task_scheduled_event_attributes
+        calls += scheduled.activity_type.name == ActivityName.CALL_TOOL
+        size += event.ByteSize() if first <= calls < last else 0
+    assert calls >= last
+    return size
