@@ -10,8 +10,19 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from durable_responses.activities.costs import cost_of
 from durable_responses.activities.failures import attempt_is_over
-from durable_responses.activities.messages import CreatedResponse, ResponseRecord, WebSocketTurn
+from durable_responses.activities.messages import (
+    AwaitResponse,
+    CancelResponse,
+    CompactConversation,
+    CreatedResponse,
+    CreateResponse,
+    ResponseRecord,
+    RunPrices,
+    WebSocketTurn,
+)
+from durable_responses.pricing.costs import Prices
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +114,46 @@ class TellOfApprovals(Interceptor):
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
         """As the SDK asks for it."""
         return _Mark(next, lambda: {"approvals": True})
+
+
+class TellOfCosts(Interceptor):
+    """Tells a run, with each response that has ended, what it has cost: a newer table of prices changes no replay."""
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
+        """As the SDK asks for it."""
+        return _Price(next, self._prices)
+
+
+class _Price(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, prices: Prices) -> None:  # noqa: A002 the SDK's
+        super().__init__(next)
+        self._prices = prices
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 the SDK's
+        result = await super().execute_activity(input)
+        match result:
+            case WebSocketTurn():
+                records = [*result.superseded, result.response]
+            case CreatedResponse(finished=ResponseRecord() as finished):
+                records = [finished]
+            case ResponseRecord():
+                records = [result]
+            case _:
+                return result
+        of_run = next((prices for given in input.args if (prices := _prices_of(given)) is not None), None)
+        for record in records:
+            if record.is_finished:
+                record.cost = cost_of(record, self._prices, of_run or RunPrices())
+        return result
+
+
+def _prices_of(given: Any) -> RunPrices | None:
+    if isinstance(given, CompactConversation):
+        return given.create.prices
+    return given.prices if isinstance(given, CreateResponse | AwaitResponse | CancelResponse) else None
 
 
 class _Mark(ActivityInboundInterceptor):

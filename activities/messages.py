@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from durable_responses.pricing.rates import Billed, Rates
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
     CallAnswer,
@@ -252,6 +253,35 @@ class KeepConversation(Record):
     room: int
 
 
+class RunPrices(Record):
+    """What the cost of a run's responses depends on: prices of its own, and what it asks for that has a price.
+
+    A response does not name the `completion_window` that was asked for.
+    """
+
+    rates: dict[str, Rates] | None = None
+    tier: str | None = None
+    completion_window: str | None = None
+
+
+class ResponseCost(Record):
+    """What a response has cost, in USD, as its worker found when it ended.
+
+    `usd`: missing where part of it has no price; then `known` is the rest, and `unpriced` says why. `source`: where the
+    prices are from. `tier`: the one that the response names. Calls of hosted tools, where there were any.
+    """
+
+    usd: float | None = None
+    known: float | None = None
+    unpriced: list[str] | None = None
+    source: str | None = None
+    tier: str | None = None
+    web_searches: int | None = None
+    file_searches: int | None = None
+    code_interpreters: int | None = None
+    images: int | None = None
+
+
 class CreateResponse(Record):
     """Ask for the next response of a run.
 
@@ -286,6 +316,7 @@ class CreateResponse(Record):
     manages_context: bool | None = None
     context_window: int | None = None
     compacts: bool | None = None
+    prices: RunPrices | None = None
 
 
 class CompactConversation(Record):
@@ -308,7 +339,7 @@ class ResponseRecord(Record, Response):
     """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings.
 
     `whole_text`: the file that holds all of the answer's text, where `output` does not. `uncut` is that text until the
-    file is written, and never travels.
+    file is written, and never travels; nor does `billed`, what its `cost` is worked out from.
 
     Where the run knows its conversation, reasoning and findings are kept. Then `replayable` says whether the output can
     be given back to the model as it is here, and `conversation` how far it had come with the run's opening.
@@ -322,6 +353,8 @@ class ResponseRecord(Record, Response):
     changes: list[str] | None = None
     whole_text: str | None = None
     uncut: str | None = Field(None, exclude=True)
+    billed: Billed | None = Field(None, exclude=True)
+    cost: ResponseCost | None = None
     replayable: bool | None = None
     conversation: ConversationPoint | None = None
     continues: bool | None = None
@@ -372,6 +405,7 @@ class AwaitResponse(Record):
     save_whole_text: "SaveOptions | None" = None
     keep: Keep | None = None
     chained: bool | None = None
+    prices: RunPrices | None = None
 
 
 class CancelResponse(Record):
@@ -380,6 +414,7 @@ class CancelResponse(Record):
     response_id: str
     keep: Keep | None = None
     save_whole_text: "SaveOptions | None" = None
+    prices: RunPrices | None = None
 
 
 class CallTool(Record):

@@ -1,14 +1,18 @@
 """Cutting a response to what the loop needs, so that history stays flat. Plain Python."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pydantic_core import to_json
 
 from durable_responses.activities.messages import Keep, ResponseRecord
 from durable_responses.json_text import checked
+from durable_responses.pricing.rates import Billed
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
+    CacheWriteDetails,
     ErrorDetail,
     FunctionCall,
     IncompleteDetails,
@@ -68,6 +72,7 @@ def compaction_record(response: Response) -> ResponseRecord:
         output=response.output,
         usage=_usage(response.usage),
         replayable=True,
+        billed=billed_of(response),
     )
     if len(to_json(record)) > LARGEST_RECORD:
         record.output, record.replayable = [], False
@@ -111,6 +116,7 @@ def _record_of(response: Response) -> ResponseRecord:
         usage=_usage(response.usage),
         error=error_record(response.error),
         incomplete_details=_details(response.incomplete_details),
+        billed=billed_of(response),
     )
     is_cut = texts.has_cut and not record.function_calls
     if len(to_json(record)) > LARGEST_RECORD:
@@ -123,6 +129,43 @@ def _record_of(response: Response) -> ResponseRecord:
     return record
 
 
+_NOT_BILLED = ("open_page", "find_in_page", "find")  # of what a model does on the web, searches alone cost
+
+
+def billed_of(response: Response) -> Billed:
+    """What its bill is made of. Calls of hosted tools are counted from its items where the provider does not count."""
+    usage = response.usage or Usage()
+    details = usage.input_tokens_details
+    kinds = Counter(
+        item.type for item in response.output if isinstance(item, OtherItem) and _action(item) not in _NOT_BILLED
+    )
+    counted = response.tool_usage.web_search if response.tool_usage else None
+    return Billed(
+        model=response.model,
+        created_at=datetime.fromtimestamp(response.created_at, UTC),
+        input_tokens=usage.input_tokens,
+        cached_tokens=details.cached_tokens,
+        cache_write_tokens=details.cache_write_tokens,
+        cache_write_12h_tokens=(details.cache_write_tokens_details or CacheWriteDetails()).ttl_12h_tokens,
+        output_tokens=usage.output_tokens,
+        tier=response.service_tier,
+        web_searches=counted.num_requests if counted else kinds["web_search_call"],
+        file_searches=kinds["file_search_call"],
+        code_interpreters=len({_container(item) for item in response.output if item.type == "code_interpreter_call"}),
+        images=kinds["image_generation_call"],
+    )
+
+
+def _action(item: OtherItem) -> object:
+    action = (item.model_extra or {}).get("action")
+    return action.get("type") if isinstance(action, dict) else None
+
+
+def _container(item: OutputItem) -> object:
+    container = (item.model_extra or {}).get("container_id")
+    return container if isinstance(container, str) else None
+
+
 def unfinished_record(
     response_id: str, text: str, status: str = ResponseStatus.IN_PROGRESS, usage: Usage | None = None
 ) -> ResponseRecord:
@@ -131,6 +174,7 @@ def unfinished_record(
     output = [_message(room.fit(text), [])] if text else []
     record = ResponseRecord(id=response_id, status=status, output=list(output), usage=_usage(usage))
     record.uncut = text if room.has_cut else None
+    record.billed = billed_of(record)
     return record
 
 

@@ -19,13 +19,14 @@ from collections.abc import Collection
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies_environment
 
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BaseModel,
     BeforeValidator,
     Field,
     SecretStr,
@@ -40,6 +41,7 @@ from durable_responses import project_file, project_rules
 from durable_responses.errors import DurableResponsesError
 from durable_responses.json_text import read_json
 from durable_responses.nearest_name import did_you_mean
+from durable_responses.pricing.rates import PriceList
 from durable_responses.project_file import ProjectFile, ProjectFileError
 from durable_responses.responses_api.redaction import proxy_secrets
 from durable_responses.telemetry.export import Content, Export, Protocol, SdkMetrics
@@ -127,31 +129,42 @@ def _read_object(value: Any) -> Any:
 
 
 def _read_approvals(value: Any) -> Any:
-    """Rules from a file, or as they stand in the project file, or in JSON as they are handed to a child."""
+    if isinstance(value, str) and value.strip().lower() in list(Action):
+        return Approvals(default=Action(value.strip().lower()))
+    return _read_table(value, Approvals, "a file of rules, allow, ask or deny")
+
+
+def _read_prices(value: Any) -> Any:
+    return _read_table(value, PriceList, "a TOML file of prices")
+
+
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def _read_table(value: Any, table: type[Table], wanted: str) -> Table:
+    """A table from a file, or as it stands in the project file, or in JSON as it is handed to a child."""
     if not isinstance(value, str):
-        return _usable_approvals(value)
+        return _usable(table, value)
     said = value.strip()
-    if said.lower() in list(Action):
-        return Approvals(default=Action(said.lower()))
     if said.startswith(("[", "{")):
         try:
-            return _usable_approvals(read_json(said))
+            return _usable(table, read_json(said))
         except ValueError as error:
             raise ValueError(f"is not valid: {error}") from None
     import tomllib  # only here: it takes its time to load, and few have such a file
 
     path = Path(said).expanduser()
     try:
-        return _usable_approvals(tomllib.loads(path.read_text()))
+        return _usable(table, tomllib.loads(path.read_text()))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); a file of rules, allow, ask or deny") from None
+        raise ValueError(f"{path} cannot be read ({error.strerror}); give {wanted}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid: {error}") from None
 
 
-def _usable_approvals(value: Any) -> Approvals:
+def _usable(table: type[Table], value: Any) -> Table:
     try:
-        return Approvals.model_validate(value)
+        return table.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
@@ -301,6 +314,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("AGENT_SECRETS"),
         description="Names of variables that runs may use as `${NAME}` in `hosted_tools` and `extra_body`, with commas "
         "between them.",
+    )
+    prices: Annotated[PriceList, NoDecode, BeforeValidator(_read_prices)] = Field(
+        PriceList(),
+        description="What models cost where the known prices do not hold: a TOML file with `[models]`, and `[hosts]` "
+        "that bill as a known provider. [Costs](costs.md).",
     )
 
     task_queue: str = Field(

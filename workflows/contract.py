@@ -24,11 +24,13 @@ from durable_responses.activities.messages import (
     CallerTool,
     InputFile,
     Record,
+    ResponseCost,
     SaveOptions,
     SteerStatus,
     ToolOutcome,
     Waiting,
 )
+from durable_responses.pricing.rates import Rates
 from durable_responses.responses_api.models import ReasoningEffort, Truncation, UrlCitation, Verbosity
 from durable_responses.responses_api.request_fields import problem_of_extra_body, problem_of_hosted_tool
 from durable_responses.tools.approvals import Approvals
@@ -252,6 +254,11 @@ class AgentInput(Record, CallersChoice):
     )
 
     # --- around the run
+    prices: dict[str, Rates] | None = Field(
+        None,
+        description="What models cost, by name, where the known prices do not hold: USD for a million tokens of input, "
+        "output, cached_input and cache_write, a thousand of web_search and file_search, each code_interpreter, image.",
+    )
     save: SaveOptions | None = Field(None, description="Save the result as a Markdown file; default: not saved.")
     tenant: str | None = Field(
         None, min_length=1, max_length=100, description="Whom the run is for: the search attribute `AgentTenant`."
@@ -335,14 +342,31 @@ class AgentUsage(BaseModel):
 
 
 class ResponseUsage(AgentUsage):
-    """Tokens of one response, whatever became of it.
+    """Tokens and cost of one response, whatever became of it.
 
-    `lost`: its outcome could not be read back. `compaction`: the conversation was compacted; that is no iteration.
+    `status`: the response's, or `lost`: its outcome could not be read back; `may_still_run`: it could not be stopped;
+    `superseded`: another one was created in its place; `ambiguous`: nobody knows whether there is one;
+    `compaction`: the conversation was compacted, which is no iteration.
     """
 
     response_id: str | None
     iteration: int
     status: str
+    cost: ResponseCost | None = None
+
+
+class RunCost(BaseModel):
+    """What all responses of a run have cost together, in USD.
+
+    `usd`: missing where a cost is not known; `known` is the sum of all others. `wasted`: the part of it that went into
+    responses that were not used. `unknown`: how many costs are not known, wholly or in part, and `why`.
+    """
+
+    usd: float | None = 0
+    known: float = 0
+    wasted: float = 0
+    unknown: int = 0
+    why: list[str] = []
 
 
 class Compaction(BaseModel):
@@ -513,6 +537,7 @@ class AgentState(BaseModel):
     response_status: str | None = None
     preview: str = ""
     usage: AgentUsage = AgentUsage()
+    cost: RunCost | None = None
     function_calls: list[CallRecord] = []
     steers: list[Steer] = []
     input_requests: list[InputRequest] = Field([], description="What the run asks its owner, and what it has asked.")
@@ -542,6 +567,7 @@ class AgentResult(BaseModel):
     model: str | None = None
     iterations: int = 0
     usage: AgentUsage = AgentUsage()
+    cost: RunCost | None = None
     responses: list[ResponseUsage] = []
     ambiguous_creates: int = 0
     request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")

@@ -18,6 +18,7 @@ from durable_responses.activities.messages import (
     CreateResponse,
     Keep,
     ProgressReport,
+    ResponseCost,
     ResponseRecord,
     Waiting,
 )
@@ -37,7 +38,9 @@ from durable_responses.workflows.contract import (
     ConversationChoice,
     OnLimit,
     ResponseUsage,
+    RunCost,
 )
+from durable_responses.workflows.costs import plus, sum_of
 
 _SHOWN_CALLS = 100
 _CARRIED_TEXT = 64 * 1024  # bytes
@@ -47,6 +50,7 @@ _LONGEST_NAME = 200  # characters of what is only shown
 LOST = "lost"
 MAY_STILL_RUN = "may_still_run"
 SUPERSEDED = "superseded"
+AMBIGUOUS = "ambiguous"
 TOO_LARGE = "has items that are too large to be sent again"
 NOT_KNOWN = "came in a way in which its items are not known"
 IN_FULL = "the whole conversation is sent with each request, as it does not continue from previous_response_id"
@@ -246,7 +250,8 @@ class Ledger(BaseModel):
         self.response_created(response.id, response.status, response.model or None)
         self.state.waiting = waiting
         self._last = response
-        self._record_usage(response.id, response.status, usage_of(response.usage))
+        cost = response.cost if isinstance(response, ResponseRecord) else None
+        self._record_usage(response.id, response.status, usage_of(response.usage), cost)
         if rules.may_be_continued(response):
             self.chain.append(response.id)
         self._text_before_last = self.text_before
@@ -304,7 +309,7 @@ class Ledger(BaseModel):
     def compaction_ended(self, response: ResponseRecord) -> None:
         """Record what a compaction cost, or what was meant to be one: it is neither an iteration nor an answer."""
         status = COMPACTION if compaction.is_compaction(response) else response.status
-        self._record_usage(response.id, status, usage_of(response.usage))
+        self._record_usage(response.id, status, usage_of(response.usage), response.cost)
         self.state.waiting = None
 
     def compaction_lost(self) -> None:
@@ -335,6 +340,7 @@ class Ledger(BaseModel):
         for entry in reversed(self.responses):
             if entry.response_id == response_id:
                 entry.status = SUPERSEDED
+                self.state.cost = sum_of(self.responses)
                 break
         self._last = None
         self.text_before = self._text_before_last
@@ -348,6 +354,11 @@ class Ledger(BaseModel):
     def response_lost(self, response_id: str | None) -> None:
         """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""
         self._record_usage(response_id, LOST, AgentUsage())
+
+    def create_ambiguous(self) -> None:
+        """A create of which nobody knows whether it was taken."""
+        self.state.ambiguous_creates += 1
+        self._record_usage(None, AMBIGUOUS, AgentUsage())
 
     def response_left(self, response_id: str | None) -> None:
         """A response that could not be stopped: it may cost more than is known."""
@@ -396,6 +407,7 @@ class Ledger(BaseModel):
             model=self.state.model,
             iterations=self.state.iteration,
             usage=self.state.usage,
+            cost=self.state.cost,
             responses=self.responses,
             ambiguous_creates=self.state.ambiguous_creates,
             request_changes=self.state.request_changes,
@@ -404,11 +416,18 @@ class Ledger(BaseModel):
             error=self.state.error,
         )
 
-    def _record_usage(self, response_id: str | None, status: str, usage: AgentUsage) -> None:
+    def _record_usage(
+        self, response_id: str | None, status: str, usage: AgentUsage, cost: ResponseCost | None = None
+    ) -> None:
         entry = ResponseUsage(
-            response_id=response_id, iteration=self.state.iteration, status=status[:_LONGEST_NAME], **usage.model_dump()
+            response_id=response_id,
+            iteration=self.state.iteration,
+            status=status[:_LONGEST_NAME],
+            cost=cost,
+            **usage.model_dump(),
         )
         self.responses.append(entry)
+        self.state.cost = plus(self.state.cost or RunCost(), entry)
         self.state.usage = add_usage(self.state.usage, usage)
 
     def _show(self, text_of_this_response: str) -> None:

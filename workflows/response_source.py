@@ -278,6 +278,7 @@ class ResponseSource:
             reads_outputs=ledger.keeps_outputs or None,
             manages_context=self.request.compaction is CompactionChoice.AUTO or None,
             context_window=self.request.context_window,
+            prices=rules.run_prices(self.request),
         )
 
     def _opening(self) -> Opening:
@@ -500,6 +501,7 @@ class ResponseSource:
                 keep=Keep.ALL if self._is_compacting else self.ledger.keep,
                 chained=created.continues is False or None,
                 save_whole_text=self.request.save,
+                prices=rules.run_prices(self.request),
             ),
             task_queue=self._queue(TaskQueue.WAITING),
             summary=summary(f"wait for {created.response_id}"),
@@ -652,7 +654,12 @@ class ResponseSource:
         try:
             answer = await workflow.execute_activity_method(
                 ResponsesActivities.cancel_response,
-                CancelResponse(response_id=response_id, keep=self.ledger.keep, save_whole_text=self.request.save),
+                CancelResponse(
+                    response_id=response_id,
+                    keep=self.ledger.keep,
+                    save_whole_text=self.request.save,
+                    prices=rules.run_prices(self.request),
+                ),
                 task_queue=self._queue(TaskQueue.AGENTS),
                 summary=summary(f"cancel {response_id}"),
                 start_to_close_timeout=timedelta(seconds=90),  # it gives up by itself before that
@@ -689,7 +696,7 @@ class ResponseSource:
         failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
         decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
         if failure is FailureType.CREATE_AMBIGUOUS or activity_errors.detail_of(error).may_still_run:
-            self.ledger.state.ambiguous_creates += 1
+            self.ledger.create_ambiguous()
         if failure is FailureType.RESPONSE_LOST:
             self.ledger.response_lost(response_id)
         if decision is AfterFailedCreate.CREATE_WITH_FULL_INPUT:

@@ -20,6 +20,7 @@ from durable_responses.activities.messages import (
     FailureType,
     ModelOptions,
     ProgressReport,
+    RunPrices,
     SaveArtifact,
     SaveOptions,
     ToolResult,
@@ -286,6 +287,18 @@ def absolute_deadline(request: AgentInput, started_at: datetime) -> datetime | N
 def model_options(request: AgentInput) -> ModelOptions:
     """What every create of the run says to the model."""
     return ModelOptions(**{name: getattr(request, name) for name in ModelOptions.model_fields})
+
+
+def run_prices(request: AgentInput) -> RunPrices | None:
+    """What the cost of the run's responses depends on, beside what its worker knows."""
+    window = (request.extra_body or {}).get("background_options")
+    completion_window = window.get("completion_window") if isinstance(window, dict) else None
+    asked = RunPrices(
+        rates=request.prices,
+        tier=request.service_tier,
+        completion_window=completion_window if isinstance(completion_window, str) else None,
+    )
+    return asked if asked != RunPrices() else None
 
 
 _LARGEST_FULL_HISTORY = 20 * 1024 * 1024  # bytes; the server ends a run at 50 MB

@@ -10,6 +10,7 @@ from durable_responses.responses_api.models import FunctionCall
 from durable_responses.responses_api.redaction import names_a_secret, redact
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import RESPOND, AgentInput, AgentState, AgentUsage, CallStatus
+from durable_responses.workflows.costs import cost_text
 from durable_responses.workflows.example_answers import example_answers
 from durable_responses.workflows.rules import waiting_text
 
@@ -35,7 +36,7 @@ _CUT = "…"
 def details_of(state: AgentState, job_id: str, now: datetime, task: str = "") -> str:
     """A short panel as Markdown: the task, where the run stands, the end of its text, how to cancel it."""
     parts = [f"    {task}"] if task else []
-    parts += [_standing(state, now), _tokens(state.usage)]
+    parts += [_standing(state, now), ", ".join(filter(None, (_tokens(state.usage), cost_text(state.cost))))]
     if state.response_id:
         parts.append(f"response `{state.response_id}`: {state.response_status}")
     if waiting := waiting_text(state):

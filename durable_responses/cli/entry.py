@@ -37,6 +37,7 @@ GROUPS = {
         "status": Command("Show the state of a run.", "durable_responses.cli.jobs", "status"),
         "show": Command("Show what happened in a run.", "durable_responses.cli.jobs", "show"),
         "list": Command("List the latest runs.", "durable_responses.cli.jobs", "list_jobs"),
+        "costs": Command("Show what runs have cost.", "durable_responses.cli.costs", "costs"),
         "cancel": Command("Cancel a run, at the provider too.", "durable_responses.cli.jobs", "cancel"),
     },
     "What runs need": {

@@ -26,7 +26,9 @@ from durable_responses.workflows.contract import (
     AgentUsage,
     CallRecord,
     CallStatus,
+    RunCost,
 )
+from durable_responses.workflows.costs import cost_text
 from durable_responses.workflows.ledger import LOST, MAY_STILL_RUN
 from durable_responses.workflows.rules import waiting_text
 
@@ -94,7 +96,13 @@ def standing(view: JobView, now: datetime) -> list[str]:
     """Status and its reason, iteration, time, and the tokens if they are known."""
     status = status_of(view.result) if view.result else f"{view.state.status}"
     parts = [status, iteration_of(view.state), duration(view.elapsed(now))]
-    return [*parts, tokens(view.state.usage)] if view.state.usage.total_tokens else parts
+    return [*parts, *_bill(view.state)]
+
+
+def _bill(state: AgentState) -> list[str]:
+    """Tokens and cost, as far as they are known."""
+    used = [tokens(state.usage)] if state.usage.total_tokens else []
+    return [*used, *filter(None, (cost_text(state.cost),))]
 
 
 def status_of(result: AgentResult) -> str:
@@ -207,8 +215,7 @@ def _place_parts(state: AgentState) -> list[str]:
     parts = [iteration_of(state)]
     if state.response_id and state.response_status:
         parts.append(f"response {shown(state.response_status)}")
-    if state.usage.total_tokens:
-        parts.append(tokens(state.usage))
+    parts += _bill(state)
     return [*parts, _short(state.response_id)] if state.response_id else parts
 
 
@@ -344,6 +351,8 @@ def particulars(result: AgentResult) -> list[str]:
         lines.append(f"{counted(lost, 'response')} lost: the tokens are not counted.")
     left = [response.response_id for response in result.responses if response.status == MAY_STILL_RUN]
     lines += [f"{response_id} may still run at the provider: it could not be cancelled." for response_id in left]
+    if result.cost is not None and result.cost.unknown:
+        lines.append(unknown_cost(result.cost))
     if result.artifact_path:
         lines.append(f"saved: {result.artifact_path}")
     if result.artifact_error:
@@ -354,6 +363,12 @@ def particulars(result: AgentResult) -> list[str]:
             "The provider has forgotten the conversation: `durable-responses continue --rebuild` tells it again."
         )
     return [shown(line) for line in lines]
+
+
+def unknown_cost(cost: RunCost) -> str:
+    """What of a run's cost is not known, and why."""
+    why = f": {'; '.join(cost.why)}" if cost.why else ""
+    return f"The cost of {counted(cost.unknown, 'response')} is not known{why}."
 
 
 def _is_forgotten(result: AgentResult) -> bool:
@@ -382,10 +397,12 @@ def list_of(views: Sequence[JobView], now: datetime, width: int) -> list[Text]:
     One more line says what a run waits for, if it is not its response.
     """
     rows = [_cells(view, now) for view in views]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    room = width - sum(widths) - len(_GAP) * len(widths)
+    no_costs = all(not cells[_COST_COLUMN] for cells in rows)  # then nobody needs a column of them
+    headings = ["" if no_costs and heading == "USD" else heading for heading in _HEADINGS]
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    room = width - sum(each + len(_GAP) for each in widths if each)
     is_wide = room >= _NARROW_TASK
-    header = _row(_HEADINGS, widths, is_wide=is_wide) + (f"{_GAP}task" if is_wide else "")
+    header = _row(headings, widths, is_wide=is_wide) + (f"{_GAP}task" if is_wide else "")
     lines = [Text(header, style="dim")]
     for view, cells in zip(views, rows, strict=True):
         row = _row(cells, widths, is_wide=is_wide)
@@ -410,9 +427,9 @@ def _waits_for(view: JobView, now: datetime) -> list[str]:
     return [waiting] if (waiting := waiting_text(view.state, now)) else []
 
 
-_HEADINGS = ("status", "started", "iteration", "tokens", "model", "job")
-_TO_THE_RIGHT = {"iteration", "tokens"}
-_MODEL_COLUMN = _HEADINGS.index("model")
+_HEADINGS = ("status", "started", "iteration", "tokens", "USD", "model", "job")
+_TO_THE_RIGHT = {"iteration", "tokens", "USD"}
+_COST_COLUMN, _MODEL_COLUMN = _HEADINGS.index("USD"), _HEADINGS.index("model")
 _GAP = "  "
 
 
@@ -420,8 +437,14 @@ def _cells(view: JobView, now: datetime) -> tuple[str, ...]:
     state = view.state
     iteration = f"{state.iteration}/{state.max_iterations}" if state.max_iterations else str(state.iteration or "")
     tokens_used = f"{state.usage.total_tokens:,}" if state.usage.total_tokens else ""
-    told = (str(state.status), age(state.started_at, now), iteration, tokens_used, state.model or "", view.job_id)
+    started, cost = age(state.started_at, now), _usd_cell(state.cost)
+    told = (str(state.status), started, iteration, tokens_used, cost, state.model or "", view.job_id)
     return tuple(shown(cell) for cell in told)
+
+
+def _usd_cell(cost: RunCost | None) -> str:
+    known = cost_text(cost)
+    return known.split(" USD")[0].replace("at least ", "≥ ") if known else ""
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], *, is_wide: bool) -> str:
@@ -432,7 +455,7 @@ def _row(cells: Sequence[str], widths: Sequence[int], *, is_wide: bool) -> str:
     if not is_wide:  # the model stands on the second line then
         del padded[_MODEL_COLUMN]
         padded[-1] = padded[-1].rstrip()
-    return _GAP.join(padded)
+    return _GAP.join(cell for cell in padded if cell)
 
 
 def _task_of(view: JobView) -> str:
@@ -442,11 +465,12 @@ def _task_of(view: JobView) -> str:
 def row_of(view: JobView, now: datetime) -> str:
     """A job in a list for other programs: fields with tabs between them, times in UTC.
 
-    The last one says what the run waits for, if it is not its response.
+    The last but one says what the run waits for, if it is not its response, the last one what it has cost in USD.
     """
     state = view.state
     started = f"{state.started_at:%Y-%m-%dT%H:%M:%SZ}" if state.started_at else ""
     waiting = " ".join("; ".join(_waits_for(view, now)).split())
     fields = [state.status, started, duration(view.elapsed(now)), view.job_id, _task_of(view)]
-    fields += [state.model or "", str(state.iteration), str(state.usage.total_tokens or ""), waiting]
+    cost = "" if state.cost is None or state.cost.usd is None else f"{state.cost.usd}"
+    fields += [state.model or "", str(state.iteration), str(state.usage.total_tokens or ""), waiting, cost]
     return "\t".join(shown(field).replace("\t", " ") for field in fields)

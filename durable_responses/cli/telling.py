@@ -23,6 +23,7 @@ from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.story import CallStep, ResponseStep, Story
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import AgentInput, AgentResult, CallRecord, CallStatus, InputRequest
+from durable_responses.workflows.costs import usd
 from durable_responses.workflows.web_ui import task_text
 
 _MOST_LINES = 6  # of a text on a terminal; Markdown and JSON have all of it
@@ -102,6 +103,7 @@ def _about_response(step: ResponseStep) -> str:
     parts += [step.transport] if step.transport else []
     parts += [seconds_in_words(step.seconds)] if step.seconds is not None else []
     parts += [tokens(step.usage)] if step.usage is not None else []
+    parts += [usd(step.cost.usd)] if step.cost is not None and step.cost.usd is not None else []
     parts += [step.response_id] if step.response_id else []
     return shown(" · ".join(parts))
 

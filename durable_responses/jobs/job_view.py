@@ -32,6 +32,7 @@ class JobView(BaseModel):
     job_id: str
     run_id: str
     summary: str | None = None
+    tenant: str | None = None
     state: AgentState
     result: AgentResult | None = None
     source: Source
@@ -86,7 +87,7 @@ def with_what_was_known(view: JobView, before: JobView) -> JobView:
     return view if view.is_closed else view.model_copy(update={"state": state.model_copy(update=kept)})
 
 
-_TOLD_OF_BOTH = ("response_id", "model", "usage", "ambiguous_creates", "request_changes", "in_full")
+_TOLD_OF_BOTH = ("response_id", "model", "usage", "cost", "ambiguous_creates", "request_changes", "in_full")
 
 
 def closed_state(state: AgentState, result: AgentResult, closed_at: datetime | None) -> AgentState:

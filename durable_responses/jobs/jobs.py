@@ -6,7 +6,7 @@ state is read from its worker by the query `progress`, and without a worker from
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.jobs import list_filters
 from durable_responses.jobs.attribute_registration import says_unregistered
+from durable_responses.jobs.bills import Bill, BillBy, bill_of
 from durable_responses.jobs.continuing import MEMO_CONTINUES, continued, rebuilt
 from durable_responses.jobs.finding import AGENT_RUNS, job_of, newest_job, until_listed
 from durable_responses.jobs.job_errors import (
@@ -83,7 +84,7 @@ from durable_responses.workflows.contract import (
     TaskQueue,
 )
 from durable_responses.workflows.rules import parse_input, unusable_steering_message
-from durable_responses.workflows.search_attributes import search_attributes_of
+from durable_responses.workflows.search_attributes import AGENT_TENANT, search_attributes_of
 from durable_responses.workflows.web_ui import MEMO_TASK, summary_of, task_text
 
 _QUERY_TIMEOUT = timedelta(seconds=2)  # without a worker the server would answer after 29 s
@@ -92,6 +93,7 @@ _POLL_WINDOW = timedelta(seconds=70)  # a worker polls again after at most 60 s
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 3.0  # seconds between two looks at a run
 _PAUSE_GROWTH = 1.3
 _READS_AT_ONCE = 20  # jobs
+_MOST_BILLED = 10_000  # jobs
 _MOST_ASKED = 20  # jobs of a list
 _LONGEST_CHAIN = 50  # jobs, each of which continues the one before
 
@@ -348,6 +350,28 @@ class Jobs:
             view.state.input_requests = state.input_requests if state else []
         return found
 
+    async def bill(self, by: BillBy, *, since: datetime | None = None, job_id: str | None = None) -> Bill:
+        """What one job has cost, or all that were started since then, as long as Temporal keeps them.
+
+        Visibility cannot add up, so the newest 10,000 are listed and added. Workers are asked about open jobs.
+        """
+        if job_id is not None:
+            return bill_of([await self.state(job_id)], by)
+        began = f' AND StartTime >= "{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"' if since else ""
+        async with asking_temporal():
+            found = self._client.list_workflows(f"{AGENT_RUNS}{began}", limit=_MOST_BILLED + 1)
+            ids = list(dict.fromkeys([execution.id async for execution in found]))
+        room = asyncio.Semaphore(_READS_AT_ONCE)
+        views = await asyncio.gather(*(self._billed(id_, room) for id_ in ids[:_MOST_BILLED]))
+        return bill_of([view for view in views if view is not None], by, is_whole=len(ids) <= _MOST_BILLED)
+
+    async def _billed(self, job_id: str, room: asyncio.Semaphore) -> JobView | None:
+        async with room:
+            try:
+                return await self.state(job_id)
+            except JobNotFound:  # its retention has ended since it was listed
+                return None
+
     async def _asked_state(self, job_id: str) -> AgentState | None:
         return (await self._ask_worker(await self._records.describe(job_id))).state
 
@@ -508,6 +532,7 @@ class Jobs:
             job_id=described.id,
             run_id=described.run_id,
             summary=await self._records.summary(described),
+            tenant=described.typed_search_attributes.get(AGENT_TENANT),
             state=state,
             result=result,
             source=Source.SERVER if answer.state is None else Source.WORKER,

@@ -19,6 +19,7 @@ from durable_responses.activities.messages import (
     CallTool,
     CreatedResponse,
     CreateResponse,
+    ResponseCost,
     ResponseRecord,
     ToolResult,
     WebSocketTurn,
@@ -80,6 +81,7 @@ class ResponseStep(Step):
     model: str | None = None
     transport: str | None = None
     usage: AgentUsage | None = None
+    cost: ResponseCost | None = None
     text: str = ""
     reasoning_summary: str = ""
     calls: list[WantedCall] = Field([], exclude=True)
@@ -268,7 +270,7 @@ def _is_kept(create: CreateResponse) -> bool:
 def _tell(step: ResponseStep, record: ResponseRecord) -> None:
     step.response_id, step.status = record.id, record.status
     step.model = record.model or step.model
-    step.usage = usage_of(record.usage)
+    step.usage, step.cost = usage_of(record.usage), record.cost
     step.text, step.reasoning_summary = record.all_text, record.reasoning_summary
     step.calls = [
         WantedCall(call_id=call.call_id, name=call.name, arguments=call.arguments) for call in record.function_calls

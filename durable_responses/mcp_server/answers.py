@@ -21,6 +21,7 @@ from durable_responses.workflows.contract import (
     InputRequest,
     InputRequestKind,
     Limit,
+    RunCost,
 )
 from durable_responses.workflows.rules import waiting_text
 
@@ -94,6 +95,7 @@ class JobAnswer(Answer):
     """Pass it as `previous_response_id` to continue from a completed run."""
     model: str | None
     usage: AgentUsage
+    cost: RunCost | None = None
     progress: JobProgress
     cancel_requested: bool
     updated_at: datetime | None
@@ -232,6 +234,7 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
         response_id=state.response_id,
         model=state.model,
         usage=state.usage,
+        cost=state.cost,
         progress=JobProgress(
             iteration=_iterations(view),
             max_iterations=state.max_iterations,

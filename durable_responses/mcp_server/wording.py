@@ -14,6 +14,7 @@ from durable_responses.mcp_server.answers import (
 )
 from durable_responses.mcp_server.next_steps import LONG_OUTPUT
 from durable_responses.workflows.contract import AgentError, AgentUsage
+from durable_responses.workflows.costs import cost_text
 
 _PREVIEW_TAIL = 200
 
@@ -106,6 +107,7 @@ def standing(answer: JobAnswer) -> str:
         f"iteration {progress.iteration}{of}" if progress.iteration else None,
         progress.response_status if progress.iteration else None,
         _tokens(answer.usage) if answer.usage.total_tokens else None,
+        cost_text(answer.cost),
         duration(progress.elapsed_s),
     ]
     return ", ".join(filter(None, parts))
@@ -128,6 +130,7 @@ def _facts(answer: JobAnswer) -> str:
         "model": answer.model,
         "iterations": str(answer.iterations),
         "tokens": _tokens(answer.usage),
+        "cost": _cost(answer),
         "time": duration(answer.progress.elapsed_s),
         "saved": answer.result_path,
     }
@@ -139,6 +142,13 @@ def _error(error: AgentError | None) -> str | None:
         return None
     told = {"type": error.type, "code": error.code, "HTTP": error.http_status, "request": error.request_id}
     return f"Error: {error.message} ({', '.join(f'{name} {value}' for name, value in told.items() if value)})"
+
+
+def _cost(answer: JobAnswer) -> str | None:
+    if answer.cost is None or answer.cost.usd is not None:
+        return cost_text(answer.cost)
+    known, why = cost_text(answer.cost) or "not known", "; ".join(answer.cost.why)
+    return f"{known} ({why})" if why else known
 
 
 def _tokens(usage: AgentUsage) -> str:

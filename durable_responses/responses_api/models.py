@@ -556,10 +556,18 @@ class InputItemList(Received):
 # --- usage and errors --------------------------------------------------------------------------------------------
 
 
+class CacheWriteDetails(Received):
+    """For how long what was written to the cache is kept."""
+
+    ttl_12h_tokens: Count = 0
+
+
 class InputTokensDetails(Received):
-    """What part of the input was read from the cache."""
+    """What part of the input was read from the cache, and what part was written to it."""
 
     cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    cache_write_tokens_details: CacheWriteDetails | None = None
 
 
 class OutputTokensDetails(Received):
@@ -650,6 +658,18 @@ ANSWER_TOO_LARGE = "answer_too_large"
 """Why a response is incomplete of which we have not kept everything: ours, no server says so."""
 
 
+class WebSearchUsage(Received):
+    """The web searches of a response."""
+
+    num_requests: Count = 0
+
+
+class ToolUsage(Received):
+    """What a provider counts of its own tools; not all of them."""
+
+    web_search: WebSearchUsage | None = None
+
+
 class Response(Received):
     """One response. `status` is a `ResponseStatus`, or a newer status as plain text.
 
@@ -670,6 +690,8 @@ class Response(Received):
     background: bool | None = None
     store: bool | None = None
     metadata: dict[str, Any] | None = None
+    service_tier: str | None = None
+    tool_usage: ToolUsage | None = None
 
     @model_validator(mode="before")
     @classmethod

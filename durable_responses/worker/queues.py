@@ -23,12 +23,14 @@ from durable_responses.activities.interceptors import (
     Forgotten,
     TellOfApprovals,
     TellOfCallLimit,
+    TellOfCosts,
     TellOfSearchAttributes,
     WorkerShutdown,
 )
 from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
 from durable_responses.jobs.attribute_registration import AttributeWatch
+from durable_responses.pricing.costs import Prices
 from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies
 from durable_responses.workflows.agent import AgentWorkflow
@@ -63,7 +65,8 @@ def to_be_started_eagerly(queues: Collection[Queue]) -> set[TaskQueue]:
 
 def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: AttributeWatch) -> list[Worker]:
     """The workers of these queues, not yet running. `attributes`: whether the namespace has ours."""
-    news: list[Interceptor] = [TellOfSearchAttributes(lambda: attributes.settable)]
+    costs = TellOfCosts(prices(of))
+    news: list[Interceptor] = [costs, TellOfSearchAttributes(lambda: attributes.settable)]
     if of.settings.max_calls_per_response != MOST_CALLS:
         news.append(TellOfCallLimit(of.settings.max_calls_per_response))
     if not of.settings.approvals.allow_all:
@@ -71,7 +74,7 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: Attribute
     build = {
         Queue.AGENTS: lambda: [agents_worker(of, news, attributes)],
         Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],
-        Queue.WAITING: lambda: [waiting_worker(of)],
+        Queue.WAITING: lambda: [waiting_worker(of, costs)],
         Queue.TOOLS: lambda: [tools_worker(of)],
     }
     return [worker for queue in queues for worker in build[queue]()]
@@ -157,7 +160,7 @@ def socket_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
     )
 
 
-def waiting_worker(of: Dependencies) -> Worker:
+def waiting_worker(of: Dependencies, costs: TellOfCosts) -> Worker:
     """Waits: thousands at once, which move to another worker at once when this one stops."""
     return Worker(
         of.temporal,
@@ -168,7 +171,7 @@ def waiting_worker(of: Dependencies) -> Worker:
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(0),
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), WorkerShutdown()],
+        interceptors=[Forgotten(), WorkerShutdown(), costs],
     )
 
 
@@ -185,6 +188,12 @@ def tools_worker(of: Dependencies) -> Worker:
         deployment_config=deployment_config(of.settings),
         interceptors=[Forgotten(), WorkerShutdown(), NoticesBacklog(of.tool_slots)],
     )
+
+
+def prices(of: Dependencies) -> Prices:
+    """What the worker's provider charges."""
+    known = of.settings.prices
+    return Prices(of.provider.base_url, known.models, known.hosts)
 
 
 def _activities_within(slots: AdmissionSlots) -> WorkerTuner:

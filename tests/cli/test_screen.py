@@ -36,6 +36,7 @@ from durable_responses.workflows.contract import (
     CallStatus,
     IncompleteReason,
     ResponseUsage,
+    RunCost,
 )
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -397,6 +398,17 @@ def test_a_list_has_a_line_for_each_job_on_a_wide_terminal() -> None:
     assert line.plain == "running  41 seconds ago       2/10   1,234  gpt-5.4  agent-1  Count the files"
 
 
+def test_a_list_has_a_column_of_costs_where_any_is_known() -> None:
+    views = [view_of(**LISTED), view_of(**LISTED, cost=RunCost(usd=0.41, known=0.41))]
+    views.append(view_of(**LISTED, cost=RunCost(usd=None, known=1.5, unknown=1)))
+    header, first, second, third = list_of(views, NOW, 160)
+    assert header.plain.split() == ["status", "started", "iteration", "tokens", "USD", "model", "job", "task"]
+    assert first.plain == "running  41 seconds ago       2/10   1,234          gpt-5.4  agent-1  Count the files"
+    assert "  0.41  gpt" in second.plain
+    assert "≥ 1.50  gpt" in third.plain
+    assert row_of(views[1], NOW).split("\t")[-1] == "0.41"
+
+
 def test_a_list_has_a_second_line_for_the_task_on_a_narrow_terminal() -> None:
     _, first, second = list_of([view_of(**LISTED)], NOW, 80)
     assert first.plain.split() == ["running", "41", "seconds", "ago", "2/10", "1,234", "agent-1"]
@@ -409,13 +421,24 @@ def test_an_empty_list_has_its_header() -> None:
 
 def test_a_list_for_programs_has_tabs_between_its_fields() -> None:
     row = row_of(view_of(summary="Count\tthe\nfiles"), NOW)
-    assert row.split("\t") == ["running", "2026-03-01T12:00:00Z", "0:41", "agent-1", "Count the files", "", "2", "", ""]
+    assert row.split("\t") == [
+        "running",
+        "2026-03-01T12:00:00Z",
+        "0:41",
+        "agent-1",
+        "Count the files",
+        "",
+        "2",
+        "",
+        "",
+        "",
+    ]
 
 
 def test_a_list_for_programs_says_what_a_job_waits_for() -> None:
     waiting = Waiting(what="no free slot for the create", since=NOW - timedelta(seconds=29), attempt=0)
     row = row_of(view_of(waiting=waiting), NOW)
-    assert row.split("\t")[-1] == "no free slot for the create since 0:12"
+    assert row.split("\t")[-2] == "no free slot for the create since 0:12"
 
 
 def test_what_others_wrote_has_no_control_characters_anywhere() -> None:

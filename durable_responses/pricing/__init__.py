@@ -1,0 +1,1 @@
+"""What responses cost: the rates of models, and what follows from them for a response."""

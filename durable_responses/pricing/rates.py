@@ -1,0 +1,92 @@
+"""What prices are made of, and what a bill is: plain models, without the library that knows the prices.
+
+Messages of runs and the input of a run hold them, so they load nothing that is slow.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Tier(StrEnum):
+    """The service tiers that have a price. What a response names is what is billed."""
+
+    DEFAULT = "default"
+    FLEX = "flex"
+    PRIORITY = "priority"
+
+
+AUTO = "auto"
+"""Not a rate: any tier that the project has."""
+
+
+class Rates(BaseModel):
+    """The prices of one model, in USD: tokens by the million, searches by the thousand, sessions and images each.
+
+    What has no price here has none: a response with it has a cost that is not known. `cached_input` and `cache_write`
+    are what the part of the input that was read from the cache, or written to it, costs instead of `input`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+    cached_input: Decimal | None = Field(None, ge=0)
+    cache_write: Decimal | None = Field(None, ge=0)
+    web_search: Decimal | None = Field(None, ge=0)
+    file_search: Decimal | None = Field(None, ge=0)
+    code_interpreter: Decimal | None = Field(None, ge=0)
+    image: Decimal | None = Field(None, ge=0)
+
+
+class PriceList(BaseModel):
+    """The prices of an operator.
+
+    `models`: rates by model, or by model and tier (`gpt-5.4/flex`). `hosts`: the hosts whose prices are those of a
+    known provider, such as `openai`, by the provider's name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: dict[str, Rates] = {}
+    hosts: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Billed:
+    """What a bill is made of: one response as its provider reports it.
+
+    `tier` is the one that the response names, `tier_asked` what its request asked for. Cached tokens and those written
+    to the cache are part of the input. The last four are counts, of calls, containers and images.
+    """
+
+    model: str
+    created_at: datetime
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_12h_tokens: int = 0
+    output_tokens: int = 0
+    tier: str | None = None
+    tier_asked: str | None = None
+    completion_window: str | None = None
+    web_searches: int = 0
+    file_searches: int = 0
+    code_interpreters: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a response costs. `usd`: None where part of it has no price; then `known` is the rest, `unpriced` says why.
+
+    `source`: where the prices are from.
+    """
+
+    usd: Decimal | None
+    known: Decimal = Decimal(0)
+    unpriced: tuple[str, ...] = ()
+    source: str | None = None

@@ -1,0 +1,65 @@
+"""What a run has cost: the sum over all responses that were ever created for it. Plain Python, without prices."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import reduce
+
+from durable_responses.activities.messages import ResponseCost
+from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.workflows.contract import ResponseUsage, RunCost
+
+USED = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE, "compaction")
+NOT_TOLD = "a response whose end nobody knows"
+NOT_PRICED = "a response that its worker has not priced"
+_MOST_REASONS = 5
+
+
+def sum_of(entries: Iterable[ResponseUsage]) -> RunCost:
+    """What these responses have cost."""
+    return reduce(plus, entries, RunCost())
+
+
+def plus(total: RunCost, entry: ResponseUsage) -> RunCost:
+    """The sum with one more response. What nobody has priced is counted, and never taken for nothing."""
+    cost = entry.cost or ResponseCost(unpriced=[NOT_PRICED if entry.status in list(ResponseStatus) else NOT_TOLD])
+    price = cost.usd if cost.usd is not None else cost.known or 0
+    known = _sum(total.known, price)
+    unknown = total.unknown + (cost.usd is None)
+    return RunCost(
+        usd=None if unknown else known,
+        known=known,
+        wasted=total.wasted if entry.status in USED else _sum(total.wasted, price),
+        unknown=unknown,
+        why=[*total.why, *(why for why in cost.unpriced or [] if why not in total.why)][:_MOST_REASONS],
+    )
+
+
+def together(left: RunCost, right: RunCost) -> RunCost:
+    """The costs of several runs."""
+    unknown, known = left.unknown + right.unknown, _sum(left.known, right.known)
+    return RunCost(
+        usd=None if unknown else known,
+        known=known,
+        wasted=_sum(left.wasted, right.wasted),
+        unknown=unknown,
+        why=[*left.why, *(why for why in right.why if why not in left.why)][:_MOST_REASONS],
+    )
+
+
+def usd(amount: float) -> str:
+    """`4.10 USD`; what is less than a dollar with its first two digits that count: `0.0031 USD`."""
+    places = 2 if amount >= 1 or amount == 0 else 1 - Decimal(str(amount)).adjusted()
+    return f"{amount:.{max(places, 2)}f} USD"
+
+
+def cost_text(cost: RunCost | None) -> str | None:
+    """`0.41 USD (0.05 USD of it wasted)`, or `at least …` where not all is known; None where nothing is."""
+    if cost is None or (cost.usd is None and not cost.known):
+        return None
+    wasted = f" ({usd(cost.wasted)} of it wasted)" if cost.wasted else ""
+    return f"{usd(cost.known)}{wasted}" if cost.usd is not None else f"at least {usd(cost.known)}{wasted}"
+
+
+def _sum(left: float, right: float) -> float:
+    # A float's own digits are the price as it was recorded: added up as such, no fraction of a cent is lost.
+    return float(Decimal(str(left)) + Decimal(str(right)))
