@@ -13,11 +13,13 @@ from durable_responses.emulator.model.script import Ending, Scripted
 
 class Operation(StrEnum):
     """What a client does. A create or retrieve that is answered by a stream is also a `stream`; a create over a
-    WebSocket is also a `turn`. An `upgrade` and a `compact` (`POST /responses/compact`) have no metadata."""
+    WebSocket is also a `turn`. An `upgrade`, a `compact` (`POST /responses/compact`) and a `container` (any of
+    its GETs) have no metadata."""
 
     CREATE = "create"
     RETRIEVE = "retrieve"
     COMPACT = "compact"
+    CONTAINER = "container"
     CANCEL = "cancel"
     DELETE = "delete"
     STREAM = "stream"

@@ -29,7 +29,7 @@ from durable_responses.emulator.model.context import (
 from durable_responses.emulator.model.conversation import Conversation, check_calls, tokens_of_items
 from durable_responses.emulator.model.item_events import Moment
 from durable_responses.emulator.model.scenarios import MODEL_PREFIX
-from durable_responses.emulator.model.script import Ending, Script, within
+from durable_responses.emulator.model.script import CodeInterpreterStep, Ending, Script, within
 from durable_responses.emulator.objects.answer_bodies import CompactedResponse, ModelObject
 from durable_responses.emulator.objects.api_errors import (
     ApiError,
@@ -50,7 +50,17 @@ from durable_responses.emulator.objects.request_bodies import (
 )
 from durable_responses.emulator.objects.request_checks import check_items, check_model, check_verified
 from durable_responses.emulator.state.billing import Rejection
-from durable_responses.emulator.state.journal import Compacted, Created, Deleted, FaultUsed, Finished, Rejected, Stopped
+from durable_responses.emulator.state.containers import Container, StoredFile
+from durable_responses.emulator.state.journal import (
+    Compacted,
+    ContainerUsed,
+    Created,
+    Deleted,
+    FaultUsed,
+    Finished,
+    Rejected,
+    Stopped,
+)
 from durable_responses.emulator.state.lifecycle import Stop, StoredResponse, Transport
 from durable_responses.emulator.state.memory import State
 from durable_responses.responses_api.models import ResponseStatus
@@ -112,7 +122,7 @@ class Provider:
             script = Script(write=0, output=[compaction_of(tokens)])
         else:
             script = self.state.scenarios.respond(conversation).scaled(self._pace) if conversation else Script()
-            script = within(script, request.max_output_tokens)
+            script = self._in_container(within(script, request.max_output_tokens), conversation, request)
             when = effect.when if isinstance(effect, Compaction) else CompactionTime.MESSAGES
             script = with_compaction(script, request.compact_threshold, tokens, when)
         script = _affected(script, request, effect)
@@ -145,10 +155,52 @@ class Provider:
         items = self._items(request)
         self.state.store.check_compactions(items)
         check_calls(Conversation(request, [], since_compaction([*before, *items])))
+        self._check_containers(items)
         new = since_compaction(items)
         if new and is_compaction(new[0]):
             before, new = [new[0]], new[1:]
         return Conversation(request, self.state.store.remembered(before), new)
+
+    def _check_containers(self, items: list[Item]) -> None:
+        """Code that is sent again must have run in a container that still is. Raises: ApiError 400."""
+        for item in items:
+            if item.get("type") == "code_interpreter_call":
+                container_id = item.get("container_id")
+                if not self.state.containers.is_alive(str(container_id), self.state.clock.now()):
+                    message = f"Expected container_id: the container '{container_id}' has expired."
+                    raise invalid(message, "input")
+
+    def _in_container(self, script: Script, conversation: Conversation | None, request: CreateBody) -> Script:
+        """The script with its code in the container of the tool or of the chain, or in a new one."""
+        steps = [step for step in script.output if isinstance(step, CodeInterpreterStep)]
+        if not steps:
+            return script
+        now, alive = self.state.clock.now(), self.state.containers.is_alive
+        asked = next((tool.get("container") for tool in request.tools or [] if tool["type"] == steps[0].type), None)
+        if isinstance(asked, str) and not alive(asked, now):
+            raise invalid(f"Container '{asked}' not found or expired.", "tools")
+        used = [str(it["container_id"]) for it in (conversation.items if conversation else []) if "container_id" in it]
+        container_id = asked if isinstance(asked, str) else next((it for it in reversed(used) if alive(it, now)), None)
+        container_id = container_id or f"cntr_{secrets.token_hex(24)}"
+        output = [
+            step.model_copy(update={"container_id": step.container_id or container_id}) if step in steps else step
+            for step in script.output
+        ]
+        return script.model_copy(update={"output": output})
+
+    def container(self, container_id: str) -> Container:
+        """A container, which is used by that. Raises: ApiError 404."""
+        container = self.state.containers.get(container_id, self.state.clock.now())
+        self.state.record(ContainerUsed(id=container_id, at=self.state.clock.now()))
+        return container
+
+    def container_files(self, container_id: str) -> list[StoredFile]:
+        """The files in a container, which is used by that. Raises: ApiError 404."""
+        return self.state.containers.files(self.container(container_id).id, self.state.clock.now())
+
+    def container_file(self, container_id: str, file_id: str) -> StoredFile:
+        """A file in a container, which is used by that. Raises: ApiError 404."""
+        return self.state.containers.file(self.container(container_id).id, file_id, self.state.clock.now())
 
     def context_window(self, request: CreateBody) -> int | None:
         """The tokens that the model of a request has room for. Raises: ApiError 400 for an unknown parameter."""

@@ -369,30 +369,34 @@ class ShellOutputDone(ItemEvent):
     output: list[ShellOutput]
 
 
+# The stages of what runs at the provider.
+HostedStage = Literal[
+    EventType.WEB_SEARCH_CALL_IN_PROGRESS,
+    EventType.WEB_SEARCH_CALL_SEARCHING,
+    EventType.WEB_SEARCH_CALL_COMPLETED,
+    EventType.FILE_SEARCH_CALL_IN_PROGRESS,
+    EventType.FILE_SEARCH_CALL_SEARCHING,
+    EventType.FILE_SEARCH_CALL_COMPLETED,
+    EventType.CODE_INTERPRETER_CALL_IN_PROGRESS,
+    EventType.CODE_INTERPRETER_CALL_INTERPRETING,
+    EventType.CODE_INTERPRETER_CALL_COMPLETED,
+    EventType.IMAGE_GENERATION_CALL_IN_PROGRESS,
+    EventType.IMAGE_GENERATION_CALL_GENERATING,
+    EventType.IMAGE_GENERATION_CALL_COMPLETED,
+    EventType.MCP_CALL_IN_PROGRESS,
+    EventType.MCP_CALL_COMPLETED,
+    EventType.MCP_CALL_FAILED,
+    EventType.MCP_LIST_TOOLS_IN_PROGRESS,
+    EventType.MCP_LIST_TOOLS_COMPLETED,
+    EventType.MCP_LIST_TOOLS_FAILED,
+    EventType.COMPACTION_COMPACTING,
+]
+
+
 class HostedCallEvent(ItemEvent):
     """A tool that runs at the provider, or a compaction, has reached another stage."""
 
-    type: Literal[
-        EventType.WEB_SEARCH_CALL_IN_PROGRESS,
-        EventType.WEB_SEARCH_CALL_SEARCHING,
-        EventType.WEB_SEARCH_CALL_COMPLETED,
-        EventType.FILE_SEARCH_CALL_IN_PROGRESS,
-        EventType.FILE_SEARCH_CALL_SEARCHING,
-        EventType.FILE_SEARCH_CALL_COMPLETED,
-        EventType.CODE_INTERPRETER_CALL_IN_PROGRESS,
-        EventType.CODE_INTERPRETER_CALL_INTERPRETING,
-        EventType.CODE_INTERPRETER_CALL_COMPLETED,
-        EventType.IMAGE_GENERATION_CALL_IN_PROGRESS,
-        EventType.IMAGE_GENERATION_CALL_GENERATING,
-        EventType.IMAGE_GENERATION_CALL_COMPLETED,
-        EventType.MCP_CALL_IN_PROGRESS,
-        EventType.MCP_CALL_COMPLETED,
-        EventType.MCP_CALL_FAILED,
-        EventType.MCP_LIST_TOOLS_IN_PROGRESS,
-        EventType.MCP_LIST_TOOLS_COMPLETED,
-        EventType.MCP_LIST_TOOLS_FAILED,
-        EventType.COMPACTION_COMPACTING,
-    ]
+    type: HostedStage
 
 
 class PartialImage(ItemEvent):

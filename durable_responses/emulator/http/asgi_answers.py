@@ -46,6 +46,11 @@ def json_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | Non
     return HttpAnswer(body, status, {**api_headers(), **(headers or {})}, JSON)
 
 
+def bytes_answer(body: bytes) -> HttpAnswer:
+    """An answer of bytes, as they are."""
+    return HttpAnswer(body, 200, api_headers(), "application/octet-stream")
+
+
 def error_answer(error: ApiError) -> HttpAnswer:
     """An error of the API."""
     return json_answer(ErrorAnswer(error=error.error).model_dump_json().encode(), error.status, error.headers)

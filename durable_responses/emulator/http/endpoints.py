@@ -1,5 +1,6 @@
 """The endpoints of the Responses API over HTTP, and the faults that they meet."""
 
+import json
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp
 from durable_responses.emulator.faults import AddHeaders, BreakStream, Delay, Effect, Operation, Reset
 from durable_responses.emulator.http.asgi_answers import (
     EventStream,
+    bytes_answer,
     check_key,
     connection_reset,
     error_answer,
@@ -54,6 +56,10 @@ class ResponsesApi:
             self._route(f"{one}/input_items", self.input_items, "GET"),
             self._route("/v1/responses/input_tokens", self.input_tokens, "POST"),
             self._route("/v1/responses/compact", self.compact, "POST"),
+            self._route("/v1/containers/{id}", self.container, "GET"),
+            self._route("/v1/containers/{id}/files", self.container_files, "GET"),
+            self._route("/v1/containers/{id}/files/{file_id}", self.container_file, "GET"),
+            self._route("/v1/containers/{id}/files/{file_id}/content", self.container_content, "GET"),
             self._route("/v1/models", self.models, "GET"),
             self._route("/v1/models/{id:path}", self.model, "GET"),
         ]
@@ -133,6 +139,43 @@ class ResponsesApi:
         if instead := await self._after(effect, request):
             return instead
         return json_answer(compacted.model_dump_json().encode(), headers=_added(effect))
+
+    async def container(self, request: Request) -> ASGIApp:
+        """GET /containers/{id}; one that has expired, too."""
+        container_id, now = request.path_params["id"], self._clock.now()
+        if instead := await self._meet_container_fault(request):
+            return instead
+        found = self._provider.state.containers.all.get(container_id)
+        if found is None or found.is_alive(now):
+            found = self._provider.container(container_id)
+        return json_answer(json.dumps(found.body(now)).encode())
+
+    async def container_files(self, request: Request) -> ASGIApp:
+        """GET /containers/{id}/files: newest first unless `order=asc`."""
+        if instead := await self._meet_container_fault(request):
+            return instead
+        files = [file.body for file in self._provider.container_files(request.path_params["id"])]
+        query = parse_query(InputItemsQuery, request.query_params)
+        page = item_list(files, after=query.after, limit=query.limit, newest_first=query.order == "desc")
+        return json_answer(page.model_dump_json().encode())
+
+    async def container_file(self, request: Request) -> ASGIApp:
+        """GET /containers/{id}/files/{file_id}."""
+        if instead := await self._meet_container_fault(request):
+            return instead
+        file = self._provider.container_file(request.path_params["id"], request.path_params["file_id"])
+        return json_answer(json.dumps(file.body).encode())
+
+    async def container_content(self, request: Request) -> ASGIApp:
+        """GET /containers/{id}/files/{file_id}/content: the bytes."""
+        if instead := await self._meet_container_fault(request):
+            return instead
+        file = self._provider.container_file(request.path_params["id"], request.path_params["file_id"])
+        return bytes_answer(file.content)
+
+    async def _meet_container_fault(self, request: Request) -> ASGIApp | None:
+        effect = self._provider.take_fault(Operation.CONTAINER, {})
+        return await self._before(effect, request) or await self._after(effect, request)
 
     async def models(self, _: Request) -> ASGIApp:
         """GET /models."""

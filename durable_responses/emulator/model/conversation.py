@@ -86,6 +86,10 @@ def check_calls(conversation: Conversation) -> None:
     items = conversation.items
     calls = {(item["type"], item["call_id"]) for item in items if item.get("type") in CALL_OUTPUTS.values()}
     answers = {(CALL_OUTPUTS[item["type"]], item["call_id"]) for item in items if item.get("type") in CALL_OUTPUTS}
+    asked = {item.get("id") for item in items if item.get("type") == "mcp_approval_request"}
+    for item in items:
+        if item.get("type") == "mcp_approval_response" and item.get("approval_request_id") not in asked:
+            raise invalid(f"No approval request found with id '{item.get('approval_request_id')}'.", "input")
     for _, call_id in sorted(answers - calls):
         raise invalid(f"No tool call found for function call output with call_id {call_id}.", "input")
     for _, call_id in sorted(calls - answers):
@@ -104,5 +108,7 @@ def tokens_of_options(request: ModelInput) -> int:
 
 
 def _has_image(item: Item) -> bool:
+    if item.get("type") == "image_generation_call":
+        return True
     content = item.get("content")
     return isinstance(content, list) and any(part.get("type") == "input_image" for part in content)

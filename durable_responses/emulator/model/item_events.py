@@ -3,17 +3,21 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from durable_responses.responses_api.events import (
     AnnotationAdded,
     ArgumentsDelta,
     ArgumentsDone,
+    CodeDelta,
+    CodeDone,
     ContentPartEvent,
     CustomToolInputDelta,
     CustomToolInputDone,
     Event,
     EventType,
     HostedCallEvent,
+    HostedStage,
     OutputItemEvent,
     RefusalDone,
     SummaryPartEvent,
@@ -79,13 +83,8 @@ def moments_of(span: Span, index: int) -> Iterator[Moment]:
         yield from _function_call(span, span.item, index)
     elif span.item.type == "custom_tool_call":
         yield from _custom_tool_call(span, index)
-    elif span.item.type == "web_search_call":
-        yield from _web_search_call(span, index)
-    elif span.item.type == "compaction":
-        compacting = HostedCallEvent(
-            type=EventType.COMPACTION_COMPACTING, item_id=span.item.id or "", output_index=index
-        )
-        yield Moment(span.start, compacting)
+    else:
+        yield from _hosted(span, index)
     yield Moment(span.end, OutputItemEvent(type=EventType.OUTPUT_ITEM_DONE, item=span.item, output_index=index))
 
 
@@ -121,6 +120,16 @@ def output_text(text: str, annotations: list[dict[str, object]] | None = None) -
     return OutputText.model_validate({"text": text, "annotations": annotations or [], "logprobs": []})
 
 
+_UNFILLED: dict[str, dict[str, Any]] = {
+    "compaction": {"encrypted_content": ""},
+    "image_generation_call": {"result": None},
+    "code_interpreter_call": {"code": "", "outputs": None},
+    "file_search_call": {"results": None},
+    "mcp_list_tools": {"tools": []},
+    "mcp_call": {"arguments": "", "output": None, "error": None},
+}
+
+
 def _begun(item: OutputItem) -> OutputItem:
     """The item as it looks before anything is in it."""
     if isinstance(item, Message):
@@ -131,9 +140,10 @@ def _begun(item: OutputItem) -> OutputItem:
         return item.model_copy(update={"arguments": "", "status": "in_progress"})
     if item.type == "custom_tool_call":
         return item.model_copy(update={"input": "", "status": "in_progress"})
-    if item.type == "compaction":
-        return item.model_copy(update={"encrypted_content": ""})
-    return item.model_copy(update={"status": "in_progress"}) if item.status else item
+    begun: dict[str, Any] = dict(_UNFILLED.get(item.type, {}))
+    if item.status:
+        begun["status"] = "in_progress"
+    return item.model_copy(update=begun) if begun else item
 
 
 def _pieces(text: str, start: float, end: float) -> Iterator[tuple[float, str]]:
@@ -251,13 +261,54 @@ def _custom_tool_call(span: Span, index: int) -> Iterator[Moment]:
     yield Moment(span.end, CustomToolInputDone(input=given, item_id=item_id, output_index=index))
 
 
-def _web_search_call(span: Span, index: int) -> Iterator[Moment]:
-    item_id = span.item.id or ""
-    in_progress, searching, completed = (
-        HostedCallEvent(type=EventType.WEB_SEARCH_CALL_IN_PROGRESS, item_id=item_id, output_index=index),
-        HostedCallEvent(type=EventType.WEB_SEARCH_CALL_SEARCHING, item_id=item_id, output_index=index),
-        HostedCallEvent(type=EventType.WEB_SEARCH_CALL_COMPLETED, item_id=item_id, output_index=index),
-    )
-    yield Moment(span.start, in_progress)
-    yield Moment(span.start, searching)
-    yield Moment(span.end, completed)
+_BEGINNING: dict[str, list[HostedStage]] = {
+    "web_search_call": [EventType.WEB_SEARCH_CALL_IN_PROGRESS, EventType.WEB_SEARCH_CALL_SEARCHING],
+    "file_search_call": [EventType.FILE_SEARCH_CALL_IN_PROGRESS, EventType.FILE_SEARCH_CALL_SEARCHING],
+    "image_generation_call": [
+        EventType.IMAGE_GENERATION_CALL_IN_PROGRESS,
+        EventType.IMAGE_GENERATION_CALL_GENERATING,
+    ],
+    "code_interpreter_call": [EventType.CODE_INTERPRETER_CALL_IN_PROGRESS],
+    "mcp_list_tools": [EventType.MCP_LIST_TOOLS_IN_PROGRESS],
+    "mcp_call": [EventType.MCP_CALL_IN_PROGRESS],
+    "compaction": [EventType.COMPACTION_COMPACTING],
+}
+_ENDING: dict[str, HostedStage] = {
+    "web_search_call": EventType.WEB_SEARCH_CALL_COMPLETED,
+    "file_search_call": EventType.FILE_SEARCH_CALL_COMPLETED,
+    "image_generation_call": EventType.IMAGE_GENERATION_CALL_COMPLETED,
+    "code_interpreter_call": EventType.CODE_INTERPRETER_CALL_COMPLETED,
+    "mcp_list_tools": EventType.MCP_LIST_TOOLS_COMPLETED,
+    "mcp_call": EventType.MCP_CALL_COMPLETED,
+}
+
+
+def _hosted(span: Span, index: int) -> Iterator[Moment]:
+    """What runs at the provider: where it stands and, of code and MCP calls, what was given."""
+    item, item_id = span.item, span.item.id or ""
+    fields = item.model_extra or {}
+
+    def stage(at: float, kind: HostedStage) -> Moment:
+        return Moment(at, HostedCallEvent(type=kind, item_id=item_id, output_index=index))
+
+    for kind in _BEGINNING.get(item.type, []):
+        yield stage(span.start, kind)
+    if item.type == "code_interpreter_call":
+        code = str(fields.get("code") or "")
+        yield Moment(span.start, CodeDelta(delta=code, item_id=item_id, output_index=index))
+        yield Moment(span.start, CodeDone(code=code, item_id=item_id, output_index=index))
+        yield stage(span.start, EventType.CODE_INTERPRETER_CALL_INTERPRETING)
+    if item.type == "mcp_call":
+        given = str(fields.get("arguments", ""))
+        place = {"item_id": item_id, "output_index": index}
+        yield Moment(
+            span.start,
+            ArgumentsDelta.model_validate({"type": EventType.MCP_CALL_ARGUMENTS_DELTA, "delta": given, **place}),
+        )
+        yield Moment(
+            span.start,
+            ArgumentsDone.model_validate({"type": EventType.MCP_CALL_ARGUMENTS_DONE, "arguments": given, **place}),
+        )
+    if item.type in _ENDING:
+        failed = item.type == "mcp_call" and item.status == "failed"
+        yield stage(span.end, EventType.MCP_CALL_FAILED if failed else _ENDING[item.type])

@@ -3,10 +3,12 @@
 Written as JSON in scenario files and in `POST /control/scenarios`; the same objects are what built-in scenarios return.
 """
 
+import builtins
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from durable_responses.emulator.objects.images import png
 from durable_responses.responses_api.models import ResponseStatus
 
 TOKENS_PER_SECOND_OF_THOUGHT = 40
@@ -28,11 +30,13 @@ class Citation(Scripted):
 
 
 class Text(Scripted):
-    """The model says something."""
+    """The model says something. `cites`: names of files, found or made earlier in the response, each cited at the
+    first place where the text has its name."""
 
     type: Literal["text"] = "text"
     text: str
     citations: list[Citation] = []
+    cites: list[str] = []
     phase: Literal["commentary", "final_answer"] | None = None
 
 
@@ -71,6 +75,85 @@ class WebSearchStep(Scripted):
     sources: list[str] = []
 
 
+class FoundFile(Scripted):
+    """A file in which a search has found something."""
+
+    name: str
+    text: str
+    score: float = Field(0.9, ge=0, le=1)
+
+
+class FileSearchStep(Scripted):
+    """The model searches its vector stores, at the provider. `results` are only sent where `include` asks for them."""
+
+    type: Literal["file_search"] = "file_search"
+    queries: list[str]
+    results: list[FoundFile] = []
+
+
+class ImageStep(Scripted):
+    """The model makes an image, at the provider: a PNG of at least so many `bytes`."""
+
+    type: Literal["image_generation"] = "image_generation"
+    prompt: str = "An image."
+    bytes: int = Field(0, ge=0)
+
+
+class MadeFile(Scripted):
+    """A file that code has written: `text` or, where the name ends in `.png`, an image; of at least so many `bytes`."""
+
+    name: str
+    text: str = "This file was made by the emulator.\n"
+    bytes: int = Field(0, ge=0)
+
+    @property
+    def content(self) -> builtins.bytes:
+        """What is in it."""
+        if self.name.endswith(".png"):
+            return png(self.bytes)
+        text = self.text.encode()
+        return text * max(1, -(-self.bytes // len(text))) if text else text
+
+
+class CodeInterpreterStep(Scripted):
+    """The model runs code in a container, at the provider. `container_id` is that of the request, or a new one."""
+
+    type: Literal["code_interpreter"] = "code_interpreter"
+    code: str = "print('hello')"
+    logs: str = "hello\n"
+    files: list[MadeFile] = []
+    container_id: str | None = None
+
+
+class McpListToolsStep(Scripted):
+    """The provider has asked a remote MCP server for its tools."""
+
+    type: Literal["mcp_list_tools"] = "mcp_list_tools"
+    server_label: str
+    tools: list[str]
+
+
+class McpCallStep(Scripted):
+    """The provider calls a tool of a remote MCP server. With an `error` the call has failed."""
+
+    type: Literal["mcp_call"] = "mcp_call"
+    server_label: str
+    name: str
+    arguments: dict[str, Any] = {}
+    output: str = "ok"
+    error: str | None = None
+    approval_request_id: str | None = None
+
+
+class McpApprovalStep(Scripted):
+    """The provider asks whether it may call a tool of a remote MCP server."""
+
+    type: Literal["mcp_approval_request"] = "mcp_approval_request"
+    server_label: str
+    name: str
+    arguments: dict[str, Any] = {}
+
+
 class CompactionStep(Scripted):
     """The conversation so far is cut down to an opaque item of about so many `tokens`."""
 
@@ -86,9 +169,26 @@ class ItemStep(Scripted):
 
 
 Step = Annotated[
-    Text | Refuse | FunctionCallStep | CustomToolCallStep | WebSearchStep | CompactionStep | ItemStep,
+    Text
+    | Refuse
+    | FunctionCallStep
+    | CustomToolCallStep
+    | WebSearchStep
+    | FileSearchStep
+    | ImageStep
+    | CodeInterpreterStep
+    | McpListToolsStep
+    | McpCallStep
+    | McpApprovalStep
+    | CompactionStep
+    | ItemStep,
     Field(discriminator="type"),
 ]
+
+
+HostedStep = (
+    WebSearchStep | FileSearchStep | ImageStep | CodeInterpreterStep | McpListToolsStep | McpCallStep | McpApprovalStep
+)
 
 
 class Ending(Scripted):

@@ -6,7 +6,9 @@ Nothing here waits or remembers. A response that was read, cut off or restarted 
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,10 +16,18 @@ from durable_responses.emulator.model.context import sealed
 from durable_responses.emulator.model.item_events import Moment, Span, closed_at, moments_of, output_text
 from durable_responses.emulator.model.script import (
     Citation,
+    CodeInterpreterStep,
     CompactionStep,
     CustomToolCallStep,
     Ending,
+    FileSearchStep,
+    FoundFile,
     FunctionCallStep,
+    ImageStep,
+    MadeFile,
+    McpApprovalStep,
+    McpCallStep,
+    McpListToolsStep,
     Refuse,
     Script,
     Step,
@@ -26,6 +36,7 @@ from durable_responses.emulator.model.script import (
     tokens_of,
     written,
 )
+from durable_responses.emulator.objects.images import png
 from durable_responses.responses_api.events import EventType
 from durable_responses.responses_api.models import (
     FunctionCall,
@@ -40,11 +51,31 @@ from durable_responses.responses_api.models import (
 )
 
 
+@dataclass(frozen=True)
+class ContainerFile:
+    """A file in a container, and what the script says of it."""
+
+    container_id: str
+    id: str
+    made: MadeFile
+
+
 class Timeline:
-    """A script laid out in time. `key` makes ids: the same key gives the same ids. A queue of None never ends."""
+    """A script laid out in time. `key` makes ids: the same key gives the same ids. A queue of None never ends.
+
+    `include`: the fields of items that are only sent where a request names them.
+    """
 
     def __init__(
-        self, script: Script, key: str, *, background: bool, reasons: bool, shows_summary: bool, encrypted: bool = False
+        self,
+        script: Script,
+        key: str,
+        *,
+        background: bool,
+        reasons: bool,
+        shows_summary: bool,
+        encrypted: bool = False,
+        include: Sequence[str] = (),
     ) -> None:
         self.script = script
         self.background = background
@@ -54,6 +85,7 @@ class Timeline:
         self._key = key
         self._reasons = reasons
         self._encrypted = encrypted
+        self._include = include
         self._summary = script.summary if shows_summary else []
 
     def output(self, elapsed: float) -> list[OutputItem]:
@@ -134,7 +166,9 @@ class Timeline:
     def _item(self, step: Step, index: int) -> OutputItem:
         call_id = f"call_{self._key[:20]}{index:02x}"
         if isinstance(step, Text):
-            return _message(self._id("msg", index), step.text, step.citations, self._message_status(index), step.phase)
+            notes = [_annotation(step.text, citation).model_dump() for citation in step.citations]
+            notes += [note for name in step.cites if (note := self._file_annotation(step.text, name))]
+            return _message(self._id("msg", index), step.text, notes, self._message_status(index), step.phase)
         if isinstance(step, Refuse):
             refusal = Refusal(refusal=step.refusal)
             return Message(id=self._id("msg", index), status=self._message_status(index), content=[refusal])
@@ -150,10 +184,72 @@ class Timeline:
             sources = [{"type": "url", "url": url} for url in step.sources]
             action = {"type": "search", "query": step.query, "queries": [step.query], "sources": sources}
             return _other("web_search_call", self._id("ws", index), status="completed", action=action)
+        if isinstance(step, FileSearchStep):
+            shown = "file_search_call.results" in self._include
+            results = [_found(found) for found in step.results] if shown else None
+            return _other("file_search_call", self._id("fs", index), queries=step.queries, results=results)
+        if isinstance(step, ImageStep):
+            image = base64.b64encode(png(step.bytes)).decode()
+            fields = {"result": image, "output_format": "png", "revised_prompt": step.prompt}
+            return _other("image_generation_call", self._id("ig", index), **fields)
+        if isinstance(step, CodeInterpreterStep):
+            shown = "code_interpreter_call.outputs" in self._include
+            outputs = [{"type": "logs", "logs": step.logs}] if shown else None
+            ran = {"code": step.code, "container_id": step.container_id or self._id("cntr", index), "outputs": outputs}
+            return _other("code_interpreter_call", self._id("ci", index), **ran)
+        if isinstance(step, McpListToolsStep):
+            schema = {"type": "object", "properties": {}, "additionalProperties": True}
+            tools = [{"name": name, "input_schema": schema} for name in step.tools]
+            listed = {"type": step.type, "id": self._id("mcpl", index), "server_label": step.server_label}
+            return OtherItem.model_validate({**listed, "tools": tools})
+        if isinstance(step, McpApprovalStep | McpCallStep):
+            return OtherItem.model_validate(self._mcp(step, index))
         if isinstance(step, CompactionStep):
             item = {"type": "compaction", "id": self._id("cmp", index)}
             return OtherItem.model_validate({**item, "encrypted_content": sealed(item["id"], step.tokens)})
         return OtherItem.model_validate({"id": self._id("item", index), **step.item})
+
+    def _mcp(self, step: McpApprovalStep | McpCallStep, index: int) -> dict[str, Any]:
+        called = {"server_label": step.server_label, "name": step.name, "arguments": json.dumps(step.arguments)}
+        if isinstance(step, McpApprovalStep):
+            return {"type": step.type, "id": self._id("mcpr", index), **called}
+        error = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": step.error}]}
+        answered = {"error": error, "status": "failed"} if step.error else {"output": step.output}
+        approved = {"approval_request_id": step.approval_request_id} if step.approval_request_id else {}
+        return {
+            "type": step.type,
+            "id": self._id("mcp", index),
+            "status": "completed",
+            **called,
+            **approved,
+            **answered,
+        }
+
+    @cached_property
+    def files(self) -> list[ContainerFile]:
+        """The files that its code makes."""
+        return [
+            ContainerFile(
+                container_id=step.container_id or self._id("cntr", index),
+                id=f"cfile_{self._key}{index:02x}{number:02x}",
+                made=made,
+            )
+            for index, step in enumerate(self.script.output, 1 if self._reasons else 0)
+            if isinstance(step, CodeInterpreterStep)
+            for number, made in enumerate(step.files)
+        ]
+
+    def _file_annotation(self, text: str, name: str) -> dict[str, Any] | None:
+        at = max(text.find(name), 0)
+        for file in self.files:
+            if file.made.name == name:
+                place = {"start_index": at, "end_index": at + len(name), "filename": name}
+                named = {"type": "container_file_citation", "container_id": file.container_id, "file_id": file.id}
+                return {**named, **place}
+        found = [one for step in self.script.output if isinstance(step, FileSearchStep) for one in step.results]
+        if name in {one.name for one in found}:
+            return {"type": "file_citation", "file_id": _file_id(name), "filename": name, "index": at}
+        return None
 
     def _message_status(self, index: int) -> Literal["completed", "incomplete"]:
         is_last = index - (1 if self._reasons else 0) == len(self.script.output) - 1
@@ -161,8 +257,8 @@ class Timeline:
         return "incomplete" if is_cut else "completed"
 
 
-def _message(item_id: str, text: str, citations: list[Citation], status: str, phase: str | None) -> Message:
-    part = output_text(text, [_annotation(text, citation).model_dump() for citation in citations])
+def _message(item_id: str, text: str, notes: list[dict[str, object]], status: str, phase: str | None) -> Message:
+    part = output_text(text, notes)
     return Message(id=item_id, status=status, content=[part], phase=phase)
 
 
@@ -177,8 +273,17 @@ def _other(kind: str, item_id: str, **fields: Any) -> OtherItem:
     return OtherItem.model_validate({"type": kind, "id": item_id, "status": "completed", **fields})
 
 
+def _file_id(name: str) -> str:
+    return f"file-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+
+
+def _found(found: FoundFile) -> dict[str, Any]:
+    named = {"file_id": _file_id(found.name), "filename": found.name, "attributes": {}}
+    return {**named, "text": found.text, "score": found.score}
+
+
 def _arguments(item: OutputItem) -> str:
     if isinstance(item, FunctionCall):
         return item.name + item.arguments
     extra = (item.model_extra or {}) if isinstance(item, OtherItem) else {}
-    return "".join(str(extra.get(name, "")) for name in ("name", "input", "arguments", "encrypted_content"))
+    return "".join(str(extra.get(name, "")) for name in ("name", "input", "arguments", "code", "encrypted_content"))

@@ -3,9 +3,16 @@
 from dataclasses import dataclass
 
 from durable_responses.emulator.model.script import (
+    CodeInterpreterStep,
     CustomToolCallStep,
+    FileSearchStep,
     FunctionCallStep,
+    HostedStep,
+    ImageStep,
     ItemStep,
+    McpApprovalStep,
+    McpCallStep,
+    McpListToolsStep,
     Script,
     Step,
     Text,
@@ -74,7 +81,7 @@ def _uses_tool(step: Step) -> bool:
     if isinstance(step, ItemStep):
         kind = str(step.item.get("type"))
         return kind.endswith("_call") or kind == "mcp_approval_request"
-    return isinstance(step, FunctionCallStep | CustomToolCallStep | WebSearchStep)
+    return isinstance(step, FunctionCallStep | CustomToolCallStep | HostedStep)
 
 
 def _calls(step: Step, tool: Item) -> bool:
@@ -86,6 +93,10 @@ def _calls(step: Step, tool: Item) -> bool:
             return kind == "custom" and step.name == tool.get("name")
         case WebSearchStep():
             return kind.startswith("web_search")
+        case FileSearchStep() | ImageStep() | CodeInterpreterStep():
+            return step.type == kind
+        case McpListToolsStep() | McpCallStep() | McpApprovalStep():
+            return kind == "mcp" and step.server_label == tool.get("server_label")
         case ItemStep() if (called := str(step.item.get("type"))) in ("function_call", "custom_tool_call"):
             return called.startswith(kind) and step.item.get("name") == tool.get("name")
         case ItemStep():
@@ -108,4 +119,10 @@ def _call_of(tool: Item, task: str) -> Step:
         return CustomToolCallStep(name=name, input=task)
     if kind.startswith("web_search"):
         return WebSearchStep(query=task[:100], sources=["https://example.com/emulated-search"])
+    if kind == "file_search":
+        return FileSearchStep(queries=[task[:100]])
+    if kind == "image_generation":
+        return ImageStep(prompt=task[:100])
+    if kind == "code_interpreter":
+        return CodeInterpreterStep()
     return ItemStep(item={"type": f"{kind}_call", "status": "completed"})

@@ -110,6 +110,12 @@ def unknown_compaction(param: str) -> ApiError:
     return invalid(message, param, "invalid_encrypted_content")
 
 
+def connector_refused(server_label: str) -> ApiError:
+    """424: a remote MCP server did not let the provider in."""
+    message = f"Error retrieving tool list from MCP server: '{server_label}'. Http status code: 401 (Unauthorized)"
+    return ApiError(424, ErrorBody(message=message, type="external_connector_error", param="tools", code="http_error"))
+
+
 def no_such_url(method: str, path: str) -> ApiError:
     """404: nothing is served there."""
     return ApiError(404, ErrorBody(message=f"Invalid URL ({method} {path})"))

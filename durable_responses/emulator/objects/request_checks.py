@@ -26,6 +26,7 @@ REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
     "function_call_output": {"call_id": str, "output": (str, list)},
     "custom_tool_call_output": {"call_id": str, "output": (str, list)},
     "compaction": {"encrypted_content": str},
+    "mcp_approval_response": {"approval_request_id": str, "approve": bool},
 }
 CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")

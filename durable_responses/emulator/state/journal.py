@@ -121,6 +121,14 @@ class FaultsCleared(BaseModel):
     entry: Literal["faults_cleared"] = "faults_cleared"
 
 
+class ContainerUsed(BaseModel):
+    """A client has looked into a container."""
+
+    entry: Literal["container_used"] = "container_used"
+    id: str
+    at: float
+
+
 class ContextWindowSet(BaseModel):
     """The models whose names match a pattern have room for so many tokens, None for any number."""
 
@@ -148,6 +156,7 @@ Entry = Annotated[
     | FaultQueued
     | FaultUsed
     | FaultsCleared
+    | ContainerUsed
     | ContextWindowSet
     | ClockAdvanced,
     Field(discriminator="entry"),

@@ -105,6 +105,7 @@ class StoredResponse:
             reasons=generate and request.effort is not ReasoningEffort.NONE and not request.asks_for_compaction,
             shows_summary=request.wants_summary,
             encrypted=request.wants_encrypted_reasoning,
+            include=request.include or [],
         )
         self._bodies: dict[str, bytes] = {}
         self._moments: list[Moment] | None = None

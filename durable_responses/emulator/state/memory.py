@@ -9,13 +9,16 @@ from durable_responses.emulator.faults import FaultQueue
 from durable_responses.emulator.model.context import compaction_of, sealed, since_compaction
 from durable_responses.emulator.model.conversation import tokens_of_items
 from durable_responses.emulator.model.scenarios import ScenarioBook
+from durable_responses.emulator.model.script import CodeInterpreterStep
 from durable_responses.emulator.objects.answer_bodies import CompactedResponse, usage
 from durable_responses.emulator.objects.request_bodies import input_items, listed_item
 from durable_responses.emulator.state.billing import Bill, BilledCompaction, Rejection, bill
 from durable_responses.emulator.state.clock import Clock
+from durable_responses.emulator.state.containers import Containers, StoredFile
 from durable_responses.emulator.state.journal import (
     ClockAdvanced,
     Compacted,
+    ContainerUsed,
     ContextWindowSet,
     Created,
     Deleted,
@@ -52,6 +55,7 @@ class State:
         self.scenarios = scenarios
         self.faults = FaultQueue()
         self.store = Store()
+        self.containers = Containers()
         self.rejections: list[Rejection] = []
         self.compactions: dict[str, Compaction] = {}
         self.context_windows: dict[str, int | None] = {}
@@ -92,6 +96,7 @@ class State:
     def reset(self) -> None:
         """Forget responses, scenarios, faults, windows and counts."""
         self.store.clear()
+        self.containers.all.clear()
         self.faults.clear()
         self.scenarios.registered.clear()
         self.rejections.clear()
@@ -125,9 +130,11 @@ class State:
             self._ran_at = max(self._ran_at, entry.at)
         match entry:
             case Created():
-                self.store.add(self._response(entry))
+                self._add(self._response(entry))
             case Compacted():
                 self.compactions[entry.id] = self._compaction(entry)
+            case ContainerUsed():
+                self.containers.use(entry.id, entry.at, entry.at)
             case ContextWindowSet():
                 self.context_windows.pop(entry.model, None)
                 self.context_windows[entry.model] = entry.tokens
@@ -152,6 +159,17 @@ class State:
                 self.faults.clear()
             case ClockAdvanced():
                 self.clock.advance(entry.seconds)
+
+    def _add(self, response: StoredResponse) -> None:
+        self.store.add(response)
+        begun = response.created_at
+        ended = response.finished_at if response.finished_at != float("inf") else begun
+        for step in response.script.output:
+            if isinstance(step, CodeInterpreterStep) and step.container_id:
+                self.containers.use(step.container_id, begun, ended)
+        for file in response.timeline.files:
+            container = self.containers.use(file.container_id, begun, ended)
+            container.files[file.id] = StoredFile(file, ended)
 
     def _response(self, created: Created) -> StoredResponse:
         request = created.request
