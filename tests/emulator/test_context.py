@@ -245,3 +245,29 @@ async def test_a_compaction_whose_answer_is_lost_is_billed(emulator: RunningEmul
         await official.responses.compact(model="gpt-5.4", input="Hi.")
     bill = await emulator.control.billing()
     assert (bill.counts.compactions, bill.totals.input_tokens) == (1, bill.compactions[0].input_tokens)
+
+
+# --- a long run --------------------------------------------------------------------------------------------------
+
+
+async def test_two_hundred_iterations_fit_into_a_window_where_the_client_compacts(
+    emulator: RunningEmulator, official: AsyncOpenAI
+) -> None:
+    """The client's rule is that of a run: a compaction before the next turn, once 85 % of the window are used."""
+    window, output = 32_000, "x" * 8_000
+    model = f"scenario:calls?iterations=200&tool=look&context_window={window}"
+    options: Any = {"model": model, "tools": [LOOK], "reasoning": {"effort": "none"}}
+    response = await official.responses.create(**options, input="Go.")
+    while new := answers(response, output):
+        previous = response.id
+        assert response.usage is not None
+        if response.usage.total_tokens > 0.85 * window:
+            compacted = await official.responses.create(**options, previous_response_id=previous, input=[*new, TRIGGER])
+            kept: Any = [item.model_dump(exclude_none=True) for item in compacted.output]
+            response = await official.responses.create(**options, input=kept)
+        else:
+            response = await official.responses.create(**options, previous_response_id=previous, input=new)
+    counts = (await emulator.control.billing()).counts
+    assert response.output_text == "All calls are answered."
+    assert counts.compactions >= 200 * 2_000 // window
+    assert counts.creates_accepted == 201 + counts.compactions

@@ -12,7 +12,6 @@ from durable_responses.emulator.model.script import (
     ItemStep,
     Script,
     Text,
-    WebSearchStep,
 )
 from durable_responses.emulator.objects.api_errors import ApiError
 from durable_responses.emulator.objects.request_checks import check
@@ -37,13 +36,12 @@ def answered(scenario: str, choice: Any, **fields: Any) -> Script:
 
 def used(script: Script) -> list[str]:
     """The tools that a script uses."""
-    names = {FunctionCallStep: "name", CustomToolCallStep: "name"}
     return [
-        "web_search"
-        if isinstance(step, WebSearchStep)
+        step.name
+        if isinstance(step, FunctionCallStep | CustomToolCallStep)
         else str(step.item["type"])
         if isinstance(step, ItemStep)
-        else str(getattr(step, names[type(step)]))
+        else step.type
         for step in script.output
         if not isinstance(step, Text) and step.type != "refusal" and not _is_hologram(step)
     ]

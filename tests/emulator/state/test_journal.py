@@ -17,9 +17,10 @@ from durable_responses.emulator.faults import Answer, Fault, Operation, Stuck
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.objects.api_errors import ApiError, invalid
+from durable_responses.emulator.objects.request_bodies import CompactBody
 from durable_responses.emulator.provider import Provider
 from durable_responses.emulator.server import EmulatorOptions, build_provider
-from durable_responses.emulator.state.journal import ClockAdvanced, FaultQueued, ScenarioRegistered
+from durable_responses.emulator.state.journal import ClockAdvanced, ContextWindowSet, FaultQueued, ScenarioRegistered
 from durable_responses.emulator.state.lifecycle import StoredResponse
 from tests.support.conversations import request, said
 from tests.support.emulator_control import EmulatorProcess
@@ -202,3 +203,16 @@ async def test_a_background_stream_is_resumed_after_a_kill(
 async def _read_into(seen: list[ResponseStreamEvent], events: AsyncStream[ResponseStreamEvent]) -> None:
     async for event in events:
         seen.append(event)  # noqa: PERF401 what was seen before the end counts
+
+
+def test_compactions_windows_and_containers_survive(kept: Kept) -> None:
+    state = kept.provider.state
+    state.record(ContextWindowSet(model="gpt-*", tokens=900))
+    answer = kept.provider.compact(CompactBody(model="other", input="A long story."))
+    kept.provider.create(request("Go.", model="scenario:code_interpreter"))
+    again = kept.survivor()
+    assert again.state.context_windows == {"gpt-*": 900}
+    assert again.state.containers.all == state.containers.all
+    assert next(iter(again.state.containers.all.values())).files
+    assert again.state.bill({}) == state.bill({})
+    assert again.conversation(request(model="scenario:echo", input=answer.output)).task == "A long story."
