@@ -17,6 +17,7 @@ from durable_responses.activities.messages import (
     TRANSPORT_OF_ACTIVITY,
     ActivityName,
     CallTool,
+    CompactConversation,
     CreatedResponse,
     CreateResponse,
     ResponseCost,
@@ -26,6 +27,7 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
 from durable_responses.jobs.server_records import decoded, time_of
+from durable_responses.workflows.compaction import COMPACTION, is_compaction
 from durable_responses.workflows.contract import AgentInput, AgentUsage
 from durable_responses.workflows.ledger import usage_of
 from durable_responses.workflows.rules import calls_to_approve, may_be_continued, unanswerable_calls
@@ -73,7 +75,8 @@ class ResponseStep(Step):
     """A response: what it said and what it cost.
 
     `calls`, `to_approve` (the ids of requests to approve a call of the provider's), `can_be_continued` and `is_kept`
-    (by the provider, to continue from by its id) are for those who continue the run; they are not printed.
+    (by the provider, to continue from by its id) are for those who continue the run; they are not printed. `compacts`:
+    it is no answer, the conversation was compacted; its status says so.
     """
 
     kind: StepKind = StepKind.RESPONSE
@@ -88,6 +91,7 @@ class ResponseStep(Step):
     to_approve: list[str] = Field([], exclude=True)
     can_be_continued: bool = Field(False, exclude=True)
     is_kept: bool = Field(True, exclude=True)
+    compacts: bool = Field(False, exclude=True)
 
 
 class CallStep(Step):
@@ -200,7 +204,11 @@ class _Telling:
                 model=create.options.model if create else None,
                 transport=TRANSPORT_OF_ACTIVITY[name],
                 is_kept=create is None or _is_kept(create),
+                compacts=create is not None and create.compacts is True,
             )
+        elif name == ActivityName.COMPACT_CONVERSATION:
+            asked = await decoded(self._described, payloads, CompactConversation)
+            step = ResponseStep(started_at=now, iteration=asked.create.iteration if asked else None, compacts=True)
         elif name == ActivityName.CALL_TOOL:
             call = await decoded(self._described, payloads, CallTool)
             if call is not None:
@@ -264,7 +272,10 @@ class _Telling:
 
 def _is_kept(create: CreateResponse) -> bool:
     told = create.conversation
-    return told is None or (told.store is not False and not told.in_full)
+    if told is None or told.store is False:
+        return told is None
+    begins_anew = told.compacted is not None and told.before.count == told.opens_with  # and is chained from then on
+    return not told.in_full or begins_anew
 
 
 def _tell(step: ResponseStep, record: ResponseRecord) -> None:
@@ -277,6 +288,9 @@ def _tell(step: ResponseStep, record: ResponseRecord) -> None:
     ]
     step.to_approve = [call.call_id for call in calls_to_approve(record)]
     step.can_be_continued = may_be_continued(record) and not unanswerable_calls(record)
+    if step.compacts:
+        step.text, step.calls, step.can_be_continued = "", [], False
+        step.status = COMPACTION if is_compaction(record) else record.status
     step.error = record.error.message if record.error else None
     if record.incomplete_details is not None and record.incomplete_details.reason:
         step.error = record.incomplete_details.reason

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from durable_responses.jobs.jobs import Jobs
+from durable_responses.jobs.story import ResponseStep
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import FunctionCallOutput, Response
 from durable_responses.settings import Settings
@@ -118,10 +120,13 @@ async def test_a_run_outlives_its_context_window(
             run = await agents.start(asks(server, conversation=conversation, transport=transport))
             result = await result_of(run)
             state = await progress(run)
+            story = await Jobs(client, settings.task_queue).story(run.id)
     assert (result.status, result.error) == ("completed", None)
     assert result.iterations == 31
     assert len(state.function_calls) == 30
     assert compactions(result) == len(server.compactions) == len(state.compactions) > 0
+    told = [step.status for step in story.steps if isinstance(step, ResponseStep)]
+    assert told.count("compaction") == len(server.compactions)
     begun = [asked for asked in server.asked if asked.get("previous_response_id") is None]
     if conversation != "full":
         assert len(begun) == 1 + len(server.compactions)
