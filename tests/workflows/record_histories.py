@@ -35,9 +35,11 @@ from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput
+from tests.support.chainless_servers import Chain
 from tests.support.emulator_control import running_emulator
 from tests.support.processes import CHECKOUT, TemporalServer
 from tests.support.runs import Agents, progress, until, working
+from tests.support.windowed_server import WindowedServer, serving_windowed
 
 HISTORIES = Path(__file__).parent / "histories"
 RELEASE = HISTORIES / tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
@@ -267,6 +269,29 @@ async def in_full(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start(asks(TOOL, conversation="full")))
 
 
+async def compacted(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """A server with a window of 4,000 tokens compacts the conversation, in a create of its own."""
+    return await _compacted(agents, triggers=True)
+
+
+async def compacted_at_once(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The server does not know `compaction_trigger`."""
+    return await _compacted(agents, triggers=False)
+
+
+async def _compacted(agents: Agents, *, triggers: bool) -> WorkflowHandle[Any, Any]:
+    settings = agents.settings.model_copy(update={"task_queue": f"{QUEUE}-compacted-{triggers}"})
+    server = WindowedServer(Chain.CONTINUED, calls=3, padding=4300, queues=True, window=4000, triggers=triggers)
+    with serving_windowed(server):
+        url = server.base_url
+        provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url)
+        async with working(agents.client, provider, settings):
+            there = Agents(agents.client, agents.emulator, settings)
+            asked = {"task": "Add.", "tools": ["add"], "context_window": 4000, "max_iterations": 20}
+            run = await _finished(await there.start({**asked, "transport": "background", "on_refusal": "fail"}))
+            return agents.client.get_workflow_handle(run.id, run_id=run.first_execution_run_id)
+
+
 async def in_full_after_a_refusal(agents: Agents) -> WorkflowHandle[Any, Any]:
     """What `refused_chain` was before runs knew their conversation."""
     return await refused_chain(agents)
@@ -306,6 +331,8 @@ SCENARIOS: list[Scenario] = [
     nobody_answered,
     in_full,
     in_full_after_a_refusal,
+    compacted,
+    compacted_at_once,
     background,
     stream,
     slow_stream_with_reports,
