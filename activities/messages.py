@@ -268,7 +268,8 @@ class ResponseCost(Record):
     """What a response has cost, in USD, as its worker found when it ended.
 
     `usd`: missing where part of it has no price; then `known` is the rest, and `unpriced` says why. `source`: where the
-    prices are from. `tier`: the one that the response names. Calls of hosted tools, where there were any.
+    prices are from. `tier`: the one that the response names, if it is
+    not the default one. Calls of hosted tools, where there were any.
     """
 
     usd: float | None = None

@@ -12,7 +12,6 @@ from durable_responses.json_text import checked
 from durable_responses.pricing.rates import Billed
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
-    CacheWriteDetails,
     ErrorDetail,
     FunctionCall,
     IncompleteDetails,
@@ -146,7 +145,7 @@ def billed_of(response: Response) -> Billed:
         input_tokens=usage.input_tokens,
         cached_tokens=details.cached_tokens,
         cache_write_tokens=details.cache_write_tokens,
-        cache_write_12h_tokens=(details.cache_write_tokens_details or CacheWriteDetails()).ttl_12h_tokens,
+        cache_write_12h_tokens=details.cache_write_12h_tokens,
         output_tokens=usage.output_tokens,
         tier=response.service_tier,
         web_searches=counted.num_requests if counted else kinds["web_search_call"],

@@ -17,7 +17,7 @@ from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.state.billing import Bill
 from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus, TransportChoice
-from durable_responses.workflows.ledger import LOST
+from durable_responses.workflows.ledger import AMBIGUOUS, LOST
 from tests.support.deployment import Deployment, Run, calls, until
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import TemporalServer
@@ -167,9 +167,9 @@ async def response_of(run: Run) -> str | None:
 
 
 MOMENTS = {
-    "sent, not taken": Moment(sent("not-taken", taken=False), 1, 1, 1, ("completed",), ambiguous=1),
-    "sent, taken": Moment(sent("taken", taken=True), 1, 2, 2, ("completed",), ambiguous=1),
-    "warming up": Moment(warming_up, 1, 3, 1, ("completed",), ambiguous=1),
+    "sent, not taken": Moment(sent("not-taken", taken=False), 1, 1, 1, (AMBIGUOUS, "completed"), ambiguous=1),
+    "sent, taken": Moment(sent("taken", taken=True), 1, 2, 2, (AMBIGUOUS, "completed"), ambiguous=1),
+    "warming up": Moment(warming_up, 1, 3, 1, (AMBIGUOUS, "completed"), ambiguous=1),
     "writing": Moment(writing, 1, 2, 2, (LOST, "completed")),
     "finished, unseen": Moment(finished, 2, 2, 2, ("completed", "completed")),
     "between turns": Moment(between_turns, 2, 2, 2, ("completed", "completed")),

@@ -10,7 +10,7 @@ from durable_responses.workflows.contract import ResponseUsage, RunCost
 
 USED = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE, "compaction")
 NOT_TOLD = "a response whose end nobody knows"
-NOT_PRICED = "a response that its worker has not priced"
+NOT_PRICED = "nobody has said what the provider charges"
 _MOST_REASONS = 5
 
 

@@ -45,6 +45,11 @@ class Prices:
         """The same with further rates, which come first."""
         return Prices(self.base_url, {**self.own, **more}, self.hosts) if more else self
 
+    @property
+    def are_known(self) -> bool:
+        """Whether anything has a price at all: the provider's host is known, or there are rates of its own."""
+        return self._provider_id is not None or bool(self.own)
+
     def cost_of(self, billed: Billed) -> Cost:
         """What a response costs."""
         tier, why = _tier_of(billed)

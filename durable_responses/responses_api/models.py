@@ -556,18 +556,24 @@ class InputItemList(Received):
 # --- usage and errors --------------------------------------------------------------------------------------------
 
 
-class CacheWriteDetails(Received):
-    """For how long what was written to the cache is kept."""
-
-    ttl_12h_tokens: Count = 0
-
-
 class InputTokensDetails(Received):
-    """What part of the input was read from the cache, and what part was written to it."""
+    """What part of the input was read from the cache. What else a provider tells of it is kept as it came.
+
+    Every field that is declared here costs its bytes in the history of every turn.
+    """
 
     cached_tokens: Count = 0
-    cache_write_tokens: Count = 0
-    cache_write_tokens_details: CacheWriteDetails | None = None
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """The tokens that were written to the cache; at some models they have a price of their own."""
+        return _counted((self.model_extra or {}).get("cache_write_tokens")) or 0
+
+    @property
+    def cache_write_12h_tokens(self) -> int:
+        """Those of them that are kept for 12 hours, at a higher price."""
+        details = (self.model_extra or {}).get("cache_write_tokens_details")
+        return (_counted(details.get("ttl_12h_tokens")) or 0) if isinstance(details, dict) else 0
 
 
 class OutputTokensDetails(Received):

@@ -6,7 +6,7 @@ import pytest
 
 from durable_responses.activities.conversation_items import output_items
 from durable_responses.activities.messages import Keep, ResponseRecord
-from durable_responses.activities.records import LARGEST_TEXT, record_of, unfinished_record
+from durable_responses.activities.records import LARGEST_TEXT, billed_of, record_of, unfinished_record
 from durable_responses.responses_api.models import ANSWER_TOO_LARGE, Response, ResponseStatus
 from durable_responses.workflows import rules
 
@@ -282,3 +282,33 @@ def test_no_image_enters_history_and_the_conversation_goes_on_without_it(keep: K
     assert [item.type for item in record.output] == ["image_generation_call"]
     assert record.replayable is (True if keep else None)
     assert output_items(record) == []
+
+
+def test_what_a_bill_is_made_of_is_read_from_the_whole_response() -> None:
+    """Cache writes are told beside the cached tokens; searches where the provider counts them, else from the items."""
+    search = {"type": "web_search_call", "id": "ws", "status": "completed", "action": {"type": "search", "query": "x"}}
+    opened = {**search, "id": "ws_2", "action": {"type": "open_page", "url": "https://example.com"}}
+    code = [{"type": "code_interpreter_call", "id": f"ci_{n}", "container_id": "cntr_1", "code": ""} for n in (1, 2)]
+    told: dict[str, Any] = {
+        "id": "resp_1",
+        "status": "completed",
+        "model": "gpt-6-astra",
+        "created_at": 1_790_000_000,
+        "service_tier": "flex",
+        "output": [search, opened, *code, {"type": "file_search_call", "id": "fs_1"}],
+        "usage": {
+            "input_tokens": 100,
+            "input_tokens_details": {
+                "cached_tokens": 40,
+                "cache_write_tokens": 30,
+                "cache_write_tokens_details": {"ttl_30m_tokens": 20, "ttl_12h_tokens": 10},
+            },
+            "output_tokens": 5,
+        },
+    }
+    billed = billed_of(Response.model_validate(told))
+    assert (billed.input_tokens, billed.cached_tokens, billed.output_tokens, billed.tier) == (100, 40, 5, "flex")
+    assert (billed.cache_write_tokens, billed.cache_write_12h_tokens) == (30, 10)
+    assert (billed.web_searches, billed.file_searches, billed.code_interpreters) == (1, 1, 1)
+    counted = billed_of(Response.model_validate({**told, "tool_usage": {"web_search": {"num_requests": 3}}}))
+    assert counted.web_searches == 3

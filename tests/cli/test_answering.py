@@ -286,7 +286,7 @@ async def test_status_list_and_show_tell_what_is_asked(shell: Shell) -> None:
     async def is_listed() -> bool:
         listed = await shell.run("list", "--where", f"AgentStatus = 'input_required' AND WorkflowId = '{job_id}'")
         fields = listed.out.rstrip("\n").split("\t")
-        return fields[0] == "input_required" and "refusal-1, asked" in fields[-1] and "No credit is left." in fields[-1]
+        return fields[0] == "input_required" and "refusal-1, asked" in fields[-2] and "No credit is left." in fields[-2]
 
     await until(is_listed)
     await shell.jobs.respond(job_id, None, "retry", "Ada")

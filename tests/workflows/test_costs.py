@@ -138,7 +138,7 @@ async def test_without_prices_the_cost_is_not_known_and_says_why(agents: Agents)
     result = await agents.run(AgentInput(task="Do it.", tools=[]))
     assert result.cost is not None
     assert (result.cost.usd, result.cost.known, result.cost.unknown) == (None, 0, 1)
-    assert result.cost.why == ["nobody has said what 127.0.0.1 charges"]
+    assert result.cost.why == [NOT_PRICED]
 
 
 async def test_a_failed_response_that_is_created_again_is_wasted(agents: Agents) -> None:
