@@ -130,13 +130,13 @@ class ModelOptions(Record):
     metadata: dict[str, str] = Field({}, max_length=12)
     allow_questions: bool = False
     max_tool_calls: int | None = Field(None, ge=1)
-    service_tier: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    service_tier: str | None = Field(None, min_length=1, max_length=64)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
     truncation: Truncation | None = None
     include: list[str] | None = None
     prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
+    safety_identifier: str | None = Field(None, max_length=128)
     parallel_tool_calls: bool | None = None
     tool_choice: str | dict[str, Any] | None = None
     hosted_tools: list[dict[str, Any]] | None = None

@@ -145,10 +145,9 @@ def _error(error: AgentError | None) -> str | None:
 
 
 def _cost(answer: JobAnswer) -> str | None:
-    if answer.cost is None or answer.cost.usd is not None:
-        return cost_text(answer.cost)
-    known, why = cost_text(answer.cost) or "not known", "; ".join(answer.cost.why)
-    return f"{known} ({why})" if why else known
+    known = cost_text(answer.cost)
+    why = "; ".join(answer.cost.why) if answer.cost else ""
+    return f"{known} ({why})" if known and why else known
 
 
 def _tokens(usage: AgentUsage) -> str:

@@ -50,6 +50,18 @@ def test_the_message_to_the_activity_is_built_from_the_input() -> None:
         "live_preview": True,
         "metadata": {"team": "blue"},
         "allow_questions": True,
+        "max_tool_calls": 3,
+        "service_tier": "flex",
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "truncation": "auto",
+        "include": ["message.output_text.logprobs"],
+        "prompt_cache_key": "k",
+        "safety_identifier": "u",
+        "parallel_tool_calls": False,
+        "tool_choice": "auto",
+        "hosted_tools": [{"type": "file_search"}],
+        "extra_body": {"prompt": {"id": "p"}},
     }
     assert given.keys() == OPTIONS
     assert model_options(AgentInput.model_validate({"task": "t", **given})).model_dump(mode="json") == given
