@@ -176,7 +176,7 @@ MOMENTS = {
     "writing again": Moment(writing_again, 2, 3, 3, ("completed", LOST, "completed")),
     "steered": Moment(steered, 2, 3, 3, (LOST, "completed", "completed")),
     # The last to arrive: it does not stay there for more than ten seconds.
-    "connecting": Moment(connecting, 1, 1, 1, ("completed",), ambiguous=1),
+    "connecting": Moment(connecting, 1, 1, 1, (AMBIGUOUS, "completed"), ambiguous=1),
 }
 
 
