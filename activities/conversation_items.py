@@ -12,13 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from durable_responses.activities.messages import ConversationPoint, CreateResponse
-from durable_responses.responses_api.models import Response
+from durable_responses.responses_api.models import IMAGE_GENERATION_CALL, Response
 
 START = ConversationPoint()
 COMPACTIONS = ("compaction", "compaction_summary", "context_compaction")
 """The types of the item that stands for all before it: OpenAI's, then those of other servers."""
-IMAGE = "image_generation_call"
-"""The type of an item with an image: megabytes in base64."""
 _HASH_CHARACTERS = 24  # each turn has two of them in history
 
 
@@ -56,7 +54,7 @@ def input_items(given: str | Sequence[Any]) -> list[Any]:
 def output_items(response: Response) -> list[Any]:
     """The output of a response as it is given back to the model, without images, which are too large for history."""
     items = map(_plain, response.output)
-    return [item for item in items if _kind(item) != IMAGE or item.get("result")]
+    return [item for item in items if kind_of(item) != IMAGE_GENERATION_CALL or item.get("result")]
 
 
 def sendable(items: Iterable[Any], *, stored: bool) -> list[Any]:
@@ -70,17 +68,18 @@ def since_compaction(items: Sequence[Any], opens_with: int = 0) -> list[Any]:
     The first `opens_with` are the output of one, which is never cut. Calls before it whose answers come after it stay:
     servers refuse answers without a call.
     """
-    places = [place for place, item in enumerate(items) if _kind(item) in COMPACTIONS]
+    places = [place for place, item in enumerate(items) if kind_of(item) in COMPACTIONS]
     if not places or places[-1] < opens_with:
         return list(items)
     before, since = items[: places[-1]], items[places[-1] :]
-    answered = {item.get("call_id") for item in since if _kind(item) == "function_call_output"}
-    answered -= {item.get("call_id") for item in since if _kind(item) == "function_call"}
-    calls = [item for item in before if _kind(item) == "function_call" and item.get("call_id") in answered]
+    answered = {item.get("call_id") for item in since if kind_of(item) == "function_call_output"}
+    answered -= {item.get("call_id") for item in since if kind_of(item) == "function_call"}
+    calls = [item for item in before if kind_of(item) == "function_call" and item.get("call_id") in answered]
     return [since[0], *calls, *since[1:]]
 
 
-def _kind(item: Any) -> Any:
+def kind_of(item: Any) -> Any:
+    """The type that an item as JSON has; None for what is not an item."""
     return item.get("type") if isinstance(item, dict) else None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from durable_responses.activities.conversation_items import kind_of
 from durable_responses.responses_api.errors import GiveUp
 from durable_responses.responses_api.models import CreateRequest, HostedTool, ReasoningEffort
 from durable_responses.responses_api.request_fields import ENCRYPTED_REASONING
@@ -144,20 +145,16 @@ def without_containers(*containers: str) -> Cure:
     def make(request: CreateRequest) -> CreateRequest | None:
         items = list(request.input)
         gone = {place for place, item in enumerate(items) if _container_of(item) in containers}
-        gone |= {place - 1 for place in gone if place and _kind(items[place - 1]) == "reasoning"}
+        gone |= {place - 1 for place in gone if place and kind_of(items[place - 1]) == "reasoning"}
         left = [item for place, item in enumerate(items) if place not in gone]
         return request.model_copy(update={"input": left}) if gone else None
 
     return Cure("code_interpreter_call was left out, as its container is gone", make)
 
 
-def _kind(item: Any) -> Any:
-    return item.get("type") if isinstance(item, dict) else None
-
-
 def _container_of(item: Any) -> str | None:
     """The container of a call of the code interpreter; an empty text if it names none, None for any other item."""
-    if _kind(item) != "code_interpreter_call":
+    if kind_of(item) != "code_interpreter_call":
         return None
     container = item.get("container_id")
     return container if isinstance(container, str) else ""

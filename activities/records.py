@@ -12,6 +12,8 @@ from durable_responses.json_text import checked
 from durable_responses.pricing.rates import Billed
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
+    IMAGE_GENERATION_CALL,
+    MCP_APPROVAL_REQUEST,
     ErrorDetail,
     FunctionCall,
     IncompleteDetails,
@@ -93,7 +95,7 @@ def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:
                 # Without an id of its own, which no server asks for, and a status, which is the same for all.
                 cut = {"arguments": arguments.fit(item.arguments), "id": None, "status": None}
                 output.append(item.model_copy(update=cut))
-            case OtherItem(type="image_generation_call"):
+            case OtherItem() if item.type == IMAGE_GENERATION_CALL:
                 output.append(_trace(item, arguments))
             case _:
                 try:
@@ -151,7 +153,7 @@ def billed_of(response: Response) -> Billed:
         web_searches=counted.num_requests if counted else kinds["web_search_call"],
         file_searches=kinds["file_search_call"],
         code_interpreters=len({_container(item) for item in response.output if item.type == "code_interpreter_call"}),
-        images=kinds["image_generation_call"],
+        images=kinds[IMAGE_GENERATION_CALL],
     )
 
 
@@ -281,7 +283,7 @@ def _trace(item: OtherItem, arguments: _Room) -> OtherItem:
     told = item.model_extra or {}
     call_id = told.get("call_id")
     named = {"call_id": _short(call_id)} if isinstance(call_id, str) and call_id else {}
-    if item.type == "mcp_approval_request":
+    if item.type == MCP_APPROVAL_REQUEST:
         named |= {name: _short(told[name]) for name in ("server_label", "name") if isinstance(told.get(name), str)}
         if isinstance(told.get("arguments"), str):
             # Nobody approves what they cannot see: a request that has to be cut is not answered.

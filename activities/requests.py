@@ -144,7 +144,7 @@ class RequestBuilder:
             request = request.model_copy(update={"store": False, "include": include})
         if create.compacts:
             return request.model_copy(update={"input": [*input_items(request.input), COMPACTION_TRIGGER]})
-        window = self.window(create)
+        window = turn.window if turn is not None else self.window(create)
         return request.model_copy(update={"context_management": context_management(window)}) if window else request
 
     def _with_secrets(self, options: ModelOptions) -> ModelOptions:

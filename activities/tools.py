@@ -42,17 +42,17 @@ TRACEBACK_BYTES = 8192
 
 
 def output_reader() -> FunctionTool:
-    """The tool that reads on in an answer which was too long."""
-    reader = outputs.read_output
-    return FunctionTool(name=reader.name, description=reader.description, parameters=reader.parameters)
+    """The tool that reads on in an answer which was too long, as the API wants it."""
+    return _definition(outputs.read_output)
 
 
 def definitions(registry: Registry, names: list[str] | None) -> list[FunctionTool]:
     """The tools of these names, all of them for None, as the API wants them. Raises `UnknownToolError`."""
-    return [
-        FunctionTool(name=tool.name, description=tool.description, parameters=tool.parameters)
-        for tool in registry.select(names)
-    ]
+    return [_definition(tool) for tool in registry.select(names)]
+
+
+def _definition(tool: Tool[..., Any]) -> FunctionTool:
+    return FunctionTool(name=tool.name, description=tool.description, parameters=tool.parameters)
 
 
 class ToolActivities:

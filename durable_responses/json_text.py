@@ -126,6 +126,11 @@ def text_bytes(text: str) -> int:
     return len(to_json(well_formed(text))) - 2
 
 
+def both_ends(data: bytes, head: int, tail: int) -> tuple[str, str]:
+    """The first and the last so many bytes of a text in UTF-8, without the characters that these would cut."""
+    return data[:head].decode(errors="ignore"), data[len(data) - tail :].decode(errors="ignore")
+
+
 def cut(text: str, limit: int, *, characters: int | None = None) -> str:
     """The text, well formed. What does not fit into `limit` bytes of JSON, or `characters`, gives way to a note."""
     text = well_formed(text)

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 from durable_responses.activities.conversation_items import COMPACTIONS
 from durable_responses.activities.messages import FailureType, ResponseRecord
+from durable_responses.json_text import both_ends
 from durable_responses.responses_api.models import CallAnswer, FunctionCallOutput, Response, ResponseStatus
 
 COMPACTION = "compaction"
@@ -91,5 +92,5 @@ def _ends(text: str, room: int) -> str:
     data = text.encode(errors="replace")
     if len(data) <= room:
         return text
-    head, tail = data[: room // 2].decode(errors="ignore"), data[len(data) - room // 2 :].decode(errors="ignore")
+    head, tail = both_ends(data, room // 2, room // 2)
     return f"{head}\n[cut: this answer has {len(data):,} bytes; its head and its tail are left]\n{tail}"

@@ -380,6 +380,11 @@ class Compaction(BaseModel):
         before, after = (f"{n:,}" if n is not None else "?" for n in (self.tokens_before, self.tokens_after))
         return f"the conversation was compacted: {before} → {after} tokens"
 
+    @property
+    def sentence(self) -> str:
+        """The same with the iteration, as a notice."""
+        return f"In iteration {self.iteration}, {self}."
+
 
 class CallStatus(StrEnum):
     """The status of a function call."""

@@ -304,10 +304,7 @@ class FunctionCalls:
         for _ in range(_MOST_TIMES_ASKED):
             if decision.output is not None:
                 return ToolResult(call_id=place.call.call_id, output=decision.output, outcome=ToolOutcome.FAILED)
-            asked = self._ask_for_approval(place, decision)
-            await self.requests.closed(asked)
-            words = asked.words
-            shorten(asked)
+            asked, words = await self._approval_of(place, decision)
             if asked.answer != ALLOW:
                 return _did_not_run(place.call, _why_denied(asked.status, words))
             if self.stop.requested:
@@ -328,15 +325,20 @@ class FunctionCalls:
             return ToolResult(call_id=place.call.call_id, output=decision.output, outcome=ToolOutcome.FAILED)
         if decision.action is Action.ALLOW:
             return yes
-        asked = self._ask_for_approval(place, decision)
-        await self.requests.closed(asked)
-        words = asked.words
-        shorten(asked)
+        asked, words = await self._approval_of(place, decision)
         if self.stop.requested:
             raise Stopped
         if asked.answer == ALLOW:
             return yes.model_copy(update={"output": words or ""})
         return _did_not_run(place.call, _why_denied(asked.status, words))
+
+    async def _approval_of(self, place: _Place, decision: Decision) -> tuple[InputRequest, str | None]:
+        """The closed request whether a call may be made, and what its owner has said beside the answer."""
+        asked = self._ask_for_approval(place, decision)
+        await self.requests.closed(asked)
+        words = asked.words
+        shorten(asked)
+        return asked, words
 
     def _ask_for_approval(self, place: _Place, decision: Decision) -> InputRequest:
         call = place.call

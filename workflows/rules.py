@@ -30,6 +30,7 @@ from durable_responses.activities.messages import (
 from durable_responses.json_text import checked, cut, json_bytes, read_json, text_bytes
 from durable_responses.responses_api.errors import Busy, classify, is_quota_exhausted
 from durable_responses.responses_api.models import (
+    MCP_APPROVAL_REQUEST,
     ErrorDetail,
     FunctionCall,
     FunctionCallOutput,
@@ -421,7 +422,7 @@ def unanswerable_calls(response: Response) -> list[OtherItem]:
     return [
         item
         for item in others
-        if (item.type == APPROVAL_REQUEST and _to_approve(item) is None)
+        if (item.type == MCP_APPROVAL_REQUEST and _to_approve(item) is None)
         or (
             item.type.endswith("_call")
             and item.type not in _HOSTED_CALLS
@@ -434,12 +435,9 @@ def unanswerable_calls(response: Response) -> list[OtherItem]:
 def unanswerable(response: Response) -> Fail:
     """The end of a run whose response asks for what nobody can answer."""
     asked = unanswerable_calls(response)
-    kinds = ", ".join(sorted({item.type for item in asked})) or APPROVAL_REQUEST
+    kinds = ", ".join(sorted({item.type for item in asked})) or MCP_APPROVAL_REQUEST
     message = f"{response.id} asks the client for {kinds}, which this runtime cannot answer."
     return Fail(AgentError(type="unanswerable_call", message=message))
-
-
-APPROVAL_REQUEST = "mcp_approval_request"
 
 
 def calls_to_approve(response: Response) -> list[FunctionCall]:
@@ -451,7 +449,7 @@ def calls_to_approve(response: Response) -> list[FunctionCall]:
 def _to_approve(item: OtherItem) -> FunctionCall | None:
     told = item.model_extra or {}
     name, arguments, server = told.get("name"), told.get("arguments"), told.get("server_label")
-    if item.type != APPROVAL_REQUEST or not item.id or not isinstance(name, str) or not isinstance(arguments, str):
+    if item.type != MCP_APPROVAL_REQUEST or not item.id or not isinstance(name, str) or not isinstance(arguments, str):
         return None
     full_name = f"{server}.{name}" if isinstance(server, str) else name
     return FunctionCall(call_id=item.id, name=full_name, arguments=arguments)

@@ -3,13 +3,14 @@
 import csv
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from durable_responses.cli.command import Connection, command
-from durable_responses.cli.output import ExitCode, Output, UsageError
+from durable_responses.cli.options import time_given
+from durable_responses.cli.output import ExitCode, Output
 from durable_responses.cli.times import counted
 from durable_responses.jobs.bills import Bill, BillBy, BillLine
 from durable_responses.workflows.costs import usd
@@ -39,7 +40,7 @@ async def costs(
     if job is not None:
         bill = await connection.jobs.bill(by, job_id=await connection.find(job))
     else:
-        bill = await connection.jobs.bill(by, since=datetime.now(UTC) - _time(since))
+        bill = await connection.jobs.bill(by, since=datetime.now(UTC) - time_given("--since", since, "12h, 7d or 30d"))
     if output.as_json:
         output.object(bill)
     elif as_csv:
@@ -51,17 +52,6 @@ async def costs(
     return ExitCode.COMPLETED
 
 
-def _time(said: str) -> timedelta:
-    from pydantic import TypeAdapter, ValidationError
-
-    from durable_responses.settings import Duration
-
-    try:
-        return TypeAdapter(Duration).validate_python(said)
-    except ValidationError:
-        raise UsageError(f"--since {said!r} must be a time such as 12h, 7d or 30d.") from None
-
-
 def _cells(line: BillLine) -> tuple[object, ...]:
     cost, usage = line.cost, line.usage
     exact = "" if cost.usd is None else f"{cost.usd:f}"
@@ -69,7 +59,7 @@ def _cells(line: BillLine) -> tuple[object, ...]:
     return (line.key, line.runs, exact, f"{cost.known:f}", f"{cost.wasted:f}", cost.unknown, *tokens)
 
 
-def _lines(bill: Bill) -> "Iterator[str]":
+def _lines(bill: Bill) -> Iterator[str]:
     if not bill.lines:
         yield "No runs in this time."
         return

@@ -7,6 +7,7 @@ not be started.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -504,18 +505,21 @@ def _said(options: RunOptions, option: str) -> Any:
     if option == "approvals" and value not in (None, *Action):
         return _json(value, "--approvals")
     is_time = option in ("deadline", "tool_timeout", "answer_within")
-    return _seconds(f"--{option.replace('_', '-')}", value) if is_time and value else value
+    if not (is_time and value):
+        return value
+    return time_given(f"--{option.replace('_', '-')}", value, "90s, 30m or 2h").total_seconds()
 
 
-def _seconds(option: str, said: str) -> float:
+def time_given(option: str, said: str, examples: str) -> timedelta:
+    """The time that was given with an option. Raises `UsageError`."""
     from pydantic import TypeAdapter, ValidationError
 
     from durable_responses.settings import Duration
 
     try:
-        return TypeAdapter(Duration).validate_python(said).total_seconds()
+        return TypeAdapter(Duration).validate_python(said)
     except ValidationError:
-        raise UsageError(f"{option} {said!r} must be a time such as 90s, 30m or 2h.") from None
+        raise UsageError(f"{option} {said!r} must be a time such as {examples}.") from None
 
 
 def _input_file(said: str, root: Path, started_in: Path) -> dict[str, Any]:

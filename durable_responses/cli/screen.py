@@ -138,7 +138,7 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     if changes := view.state.request_changes:
         told["changes"] = shown(f"Because the provider refuses it otherwise: {', '.join(changes)}.")
     if compactions := view.state.compactions:
-        told["compaction"] = shown(f"In iteration {compactions[-1].iteration}, {compactions[-1]}.")
+        told["compaction"] = shown(compactions[-1].sentence)
     return told
 
 

@@ -26,7 +26,7 @@ def continued(story: Story, text: str) -> dict[str, Any] | None:
     last = next((step for step in reversed(story.steps) if _is_continued(step)), None)
     if not isinstance(last, ResponseStep) or not last.is_kept:
         return None
-    answers = _answers(last, _outputs(story))
+    answers = [*_denials(last), *_answers(last, _outputs(story))]
     task = [*answers, _said_by("user", text)] if answers else text
     return {**_options(story.request), "previous_response_id": last.response_id, "task": task}
 
@@ -73,19 +73,22 @@ def _outputs(story: Story) -> Mapping[str, str]:
 
 
 def _answers(step: ResponseStep, outputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    denied = [
-        McpApprovalResponse(approval_request_id=id_, approve=False, reason=NOT_EXECUTED).model_dump()
-        for id_ in step.to_approve
-    ]
-    return denied + [
+    return [
         {"type": "function_call_output", "call_id": call.call_id, "output": outputs.get(call.call_id, NOT_EXECUTED)}
         for call in step.calls
     ]
 
 
+def _denials(step: ResponseStep) -> list[dict[str, Any]]:
+    """What is answered to calls of the provider's that nobody has decided about."""
+    return [
+        McpApprovalResponse(approval_request_id=id_, approve=False, reason=NOT_EXECUTED).model_dump()
+        for id_ in step.to_approve
+    ]
+
+
 def _calls_and_answers(step: ResponseStep, outputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    answers = [item for item in _answers(step, outputs) if item["type"] == "function_call_output"]
-    return [*({"type": "function_call", **call.model_dump()} for call in step.calls), *answers]
+    return [*({"type": "function_call", **call.model_dump()} for call in step.calls), *_answers(step, outputs)]
 
 
 def _said_by(role: str, text: str) -> dict[str, Any]:

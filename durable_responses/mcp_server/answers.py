@@ -350,7 +350,7 @@ def notices(view: JobView) -> list[str]:
     if view.state.ambiguous_creates:
         told.append(f"{view.state.ambiguous_creates} create(s) with an unknown outcome may have cost tokens.")
     if view.state.compactions:
-        told.append(f"In iteration {view.state.compactions[-1].iteration}, {view.state.compactions[-1]}.")
+        told.append(view.state.compactions[-1].sentence)
     if view.state.request_changes:
         told.append(redact(f"Because the provider refuses it otherwise: {', '.join(view.state.request_changes)}."))
     if view.result and view.result.artifact_error:

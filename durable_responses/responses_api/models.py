@@ -660,6 +660,10 @@ def _incomplete_details(value: Any) -> Any:
 
 # --- the response ------------------------------------------------------------------------------------------------
 
+IMAGE_GENERATION_CALL = "image_generation_call"
+"""The type of an output item that holds an image: megabytes in base64."""
+MCP_APPROVAL_REQUEST = "mcp_approval_request"
+"""The type of an output item that asks whether the provider may call a remote MCP server."""
 ANSWER_TOO_LARGE = "answer_too_large"
 """Why a response is incomplete of which we have not kept everything: ours, no server says so."""
 

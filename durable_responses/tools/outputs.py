@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from durable_responses.json_text import well_formed
+from durable_responses.json_text import both_ends, well_formed
 from durable_responses.tools.files import OUTPUTS as FOLDER
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, tool
 
@@ -72,8 +72,7 @@ def keep(workspace: Path, run: str, id: str, text: str) -> None:  # noqa: A002 a
 def shortened(text: str, id: str, longest: int) -> str:  # noqa: A002 as the model calls it
     """The beginning and the end of an output, within `longest` bytes beside a note, which names size and id."""
     text = well_formed(text)
-    data = text.encode()
-    head, tail = data[: longest * 3 // 4].decode(errors="ignore"), data[-(longest // 4) :].decode(errors="ignore")
+    head, tail = both_ends(text.encode(), longest * 3 // 4, longest // 4)
     note = (
         f"[{len(text):,} characters in all, too many to be given whole: this is the beginning, and the end follows. "
         f'read_output with id "{id}" and offset {len(head)} reads on.]'

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from durable_responses.emulator.state.billing import BilledResponse
-from durable_responses.provider import Provider
+from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
 from durable_responses.settings import Settings
@@ -99,3 +99,20 @@ async def working(
     finally:
         stop.set()
         await serving
+
+
+class Served(Protocol):
+    """A server that a test runs."""
+
+    base_url: str
+
+
+@asynccontextmanager
+async def agents_at(
+    server: Served, client: Client, emulator: RunningEmulator, settings: Settings
+) -> AsyncIterator[Agents]:
+    """Agent runs whose provider is this server."""
+    url = server.base_url
+    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url.replace("http", "ws"))
+    async with working(client, provider, settings):
+        yield Agents(client, emulator, settings)

@@ -1,7 +1,5 @@
 """When a run has its conversation compacted, by tables; and whole runs at a server whose model has a small window."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -9,7 +7,6 @@ from temporalio.client import Client
 
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.jobs.story import ResponseStep
-from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import FunctionCallOutput, Response
 from durable_responses.settings import Settings
 from durable_responses.workflows.compaction import (
@@ -22,7 +19,7 @@ from durable_responses.workflows.compaction import (
 from durable_responses.workflows.contract import AgentInput, AgentResult, TransportChoice
 from tests.support.chainless_servers import Chain
 from tests.support.emulator_control import RunningEmulator
-from tests.support.runs import Agents, progress, result_of, working
+from tests.support.runs import agents_at, progress, result_of
 from tests.support.windowed_server import WindowedServer, serving_windowed
 
 # --- the rules ---------------------------------------------------------------------------------------------------
@@ -75,16 +72,6 @@ def test_answers_are_cut_to_head_tail_and_size_within_what_the_conversation_leav
 
 
 # --- whole runs --------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def agents_at(
-    server: WindowedServer, client: Client, emulator: RunningEmulator, settings: Settings
-) -> AsyncIterator[Agents]:
-    url = server.base_url
-    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url.replace("http", "ws"))
-    async with working(client, provider, settings):
-        yield Agents(client, emulator, settings)
 
 
 def asks(server: WindowedServer, **fields: Any) -> AgentInput:

@@ -1,7 +1,6 @@
 """Whole runs whose conversation the server does not keep: the model always sees the task, the calls and the answers."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -26,22 +25,11 @@ from durable_responses.workflows.ledger import IN_FULL
 from tests.support.chainless_servers import CHAINLESS, Chain, ChainlessServer, kinds, serving
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer
-from tests.support.runs import Agents, progress, reached, result_of, working
+from tests.support.runs import Agents, agents_at, progress, reached, result_of, working
 
 NOBODY = "http://127.0.0.1:1/v1"
 OVER_HTTP = [TransportChoice.STREAM, TransportChoice.BACKGROUND]
 ONE_CALL = ["user", "reasoning", "function_call", "function_call_output"]
-
-
-@asynccontextmanager
-async def agents_at(
-    server: ChainlessServer, client: Client, emulator: RunningEmulator, settings: Settings
-) -> AsyncIterator[Agents]:
-    """Agent runs whose provider is this server."""
-    url = server.base_url
-    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url.replace("http", "ws"))
-    async with working(client, provider, settings):
-        yield Agents(client, emulator, settings)
 
 
 def asks(transport: TransportChoice = TransportChoice.STREAM, **fields: Any) -> AgentInput:

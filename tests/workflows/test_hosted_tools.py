@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +9,6 @@ import pytest
 from temporalio.client import Client
 
 from durable_responses.activities.requests import tool_choice_for
-from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import Response
 from durable_responses.responses_api.request_fields import names_of_secrets, with_extra, with_secrets
 from durable_responses.settings import Settings
@@ -20,7 +17,7 @@ from durable_responses.workflows.contract import AgentInput, AgentStatus, InputR
 from durable_responses.workflows.rules import calls_to_approve, model_options, parse_input, unanswerable_calls
 from tests.support.chainless_servers import Chain, ChainlessServer, serving
 from tests.support.emulator_control import RunningEmulator
-from tests.support.runs import Agents, progress, reached, result_of, working
+from tests.support.runs import agents_at, progress, reached, result_of
 
 LABEL, ARGUMENTS = "tickets", '{"id": 7}'
 REMOTE = {"type": "mcp", "server_label": LABEL, "server_url": "https://mcp.example/mcp"}
@@ -141,16 +138,6 @@ class ApprovingServer(ChainlessServer):
             }
             for number in range(self.requests)
         ]
-
-
-@asynccontextmanager
-async def agents_at(
-    server: ChainlessServer, client: Client, emulator: RunningEmulator, settings: Settings
-) -> AsyncIterator[Agents]:
-    url = server.base_url
-    provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url.replace("http", "ws"))
-    async with working(client, provider, settings):
-        yield Agents(client, emulator, settings)
 
 
 def asks(**fields: Any) -> AgentInput:

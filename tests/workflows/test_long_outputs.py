@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from durable_responses.provider import Provider, ProviderKind
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, TransportChoice
 from tests.support.chainless_servers import Chain, ChainlessServer, serving
 from tests.support.emulator_control import RunningEmulator
-from tests.support.runs import Agents, working
+from tests.support.runs import agents_at
 
 LINES = [f"line {number:05} of a long file" for number in range(4_000)]
 
@@ -50,10 +49,7 @@ async def test_a_model_reads_on_in_an_answer_that_was_too_long(
     settings = settings.model_copy(update={"workspace": tmp_path})
     server = ReadingServer(Chain.CONTINUED)
     with serving(server):
-        url = server.base_url
-        provider = Provider(kind=ProviderKind.COMPATIBLE, base_url=url, websocket_base_url=url.replace("http", "ws"))
-        async with working(client, provider, settings):
-            agents = Agents(client, emulator, settings)
+        async with agents_at(server, client, emulator, settings) as agents:
             result = await agents.run(AgentInput(task="Read.", transport=TransportChoice.STREAM, tools=tools))
     assert (result.status, result.error) == ("completed", None)
     assert result.output_text == f"The last line is: {LINES[1999]}"
