@@ -101,6 +101,11 @@ def later(why: str, seconds: float | None = None) -> ApplicationError:
     return ApplicationError(why, FailureDetail(), type=FailureType.TRY_LATER, next_retry_delay=delay)
 
 
+def mcp_server_failed(why: str) -> ApplicationError:
+    """An MCP server that a run is to use cannot be used now; later it may be."""
+    return ApplicationError(why, FailureDetail(), type=FailureType.MCP_SERVER_FAILED)
+
+
 def attempt_is_over() -> ApplicationError:
     """Temporal has given up this attempt, so whatever it ends with is heard by nobody: no word in the log either."""
     return ApplicationError(

@@ -80,6 +80,7 @@ class ActivityName(StrEnum):
     WEBSOCKET_TURN = "websocket_turn"
     STEER_RESPONSE = "steer_response"
     CALL_TOOL = "call_tool"
+    LIST_TOOLS = "list_tools"
     DECIDE_CALLS = "decide_calls"
     SAVE_ARTIFACT = "save_artifact"
     KEEP_CONVERSATION = "keep_conversation"
@@ -108,6 +109,43 @@ class CallerTool(Record):
     strict: bool = True
     task_queue: str = Field(min_length=1)
     effect: Effect | None = None
+
+
+class ListTools(Record):
+    """List the tools of MCP servers that a run is offered: of `servers`, those that `tools` chooses."""
+
+    servers: list[str]
+    tools: list[str] | None = None
+
+
+class PinnedTool(Record):
+    """A tool of an MCP server as it was when its run began: later it is that tool, or none.
+
+    `name`: as the model calls it; `tool`: as its server does. `hash` is over all that the server says of it.
+    `approval`: what holds where no rule is about a call.
+    """
+
+    name: str
+    server: str
+    tool: str
+    hash: str
+    effect: Effect
+    approval: Action
+
+
+class LeftOutTool(Record):
+    """A tool that its server has, and that cannot be offered."""
+
+    server: str
+    tool: str
+    reason: str
+
+
+class ListedTools(Record):
+    """The tools of MCP servers that a run is offered. Of those that are left out, the first few."""
+
+    tools: list[PinnedTool]
+    left_out: list[LeftOutTool] | None = None
 
 
 class ModelOptions(Record):
@@ -190,6 +228,7 @@ class FailureType(StrEnum):
     ARTIFACT_NOT_SAVED = "artifact_not_saved"
     ATTEMPT_OVER = "attempt_over"
     CONVERSATION_LOST = "conversation_lost"
+    MCP_SERVER_FAILED = "mcp_server_failed"
 
 
 class FailureDetail(Record):
@@ -318,6 +357,9 @@ class CreateResponse(Record):
     context_window: int | None = None
     compacts: bool | None = None
     prices: RunPrices | None = None
+    mcp_tools: dict[str, dict[str, str]] | None = Field(
+        None, description="The hashes of tools of MCP servers, by server and tool, as the run began with them."
+    )
 
 
 class CompactConversation(Record):
@@ -424,7 +466,7 @@ class CallTool(Record):
     `largest_output`: bytes of JSON that the answer may have.
     `workspace`: the starter's; without one the worker's own is meant.
     `approvals`: the run's rules, beside which the worker has its own. `approved`: the hash of the call that the owner
-    has allowed.
+    has allowed. `mcp`: the tool of an MCP server that is called.
     """
 
     call_id: str
@@ -439,12 +481,14 @@ class CallTool(Record):
     workspace: str | None = None
     approvals: Approvals | None = None
     approved: str | None = None
+    mcp: PinnedTool | None = None
 
 
 class CallToDecide(Record):
     """A function call that approval rules are asked about. `is_callers`: a program of the caller's executes it.
 
     `is_hosted`: the provider makes it, by an MCP server; then it is asked about unless a rule says otherwise.
+    `mcp`: the worker makes it, by an MCP server.
     """
 
     name: str
@@ -452,6 +496,7 @@ class CallToDecide(Record):
     is_callers: bool | None = None
     is_hosted: bool | None = None
     effect: Effect | None = None
+    mcp: PinnedTool | None = None
 
 
 class DecideCalls(Record):
@@ -481,9 +526,13 @@ class Decisions(Record):
 
 
 class ToolHeartbeat(Record):
-    """The heartbeat details of a call that must not be made twice: this attempt makes it."""
+    """The heartbeat details of a call that must not be made twice: this attempt makes it.
+
+    `progress`: how far the call has come, as an MCP server says; for those who describe the run.
+    """
 
     started: bool = True
+    progress: str | None = None
 
 
 class ToolOutcome(StrEnum):

@@ -21,9 +21,12 @@ from durable_responses.activities.failures import broken_chain, failed_read, inv
 from durable_responses.activities.gate import GateTurn, KeyGate
 from durable_responses.activities.inputs import InputError, opening_input, workspace_of
 from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
+from durable_responses.activities.tool_lists import offered_by_servers
 from durable_responses.activities.tools import READ_OUTPUT, definitions, output_reader
 from durable_responses.capabilities import Capabilities
 from durable_responses.context_windows import window_of
+from durable_responses.mcp_tools.names import own_tools
+from durable_responses.mcp_tools.sessions import Sessions
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import NotFound, ResponsesError
@@ -82,6 +85,7 @@ class RequestBuilder:
     conversations: Conversations = field(default_factory=Conversations)
     gate: KeyGate = field(default_factory=KeyGate)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sessions: Sessions = field(default_factory=lambda: Sessions({}))
 
     def at_the_gate(self, create: CreateResponse) -> GateTurn:
         """Where a create learns whether it may be sent now."""
@@ -121,11 +125,12 @@ class RequestBuilder:
         if create.workspace is not None:
             await self._check_workspace(create.workspace)
         own = await self._input(create)
+        of_servers = await self._of_servers(create, fetching)
         store = create.conversation is None or create.conversation.store is not False
         request = create_request(
             self._with_secrets(create.options),
             default_model=self.default_model,
-            functions=self._functions(create.options, reads_outputs=create.reads_outputs or False),
+            functions=self._functions(create.options, of_servers, reads_outputs=create.reads_outputs or False),
             input=own if turn is None else await turn.given(own, fetching),
             previous_response_id=create.previous_response_id,
             metadata={
@@ -175,11 +180,22 @@ class RequestBuilder:
         except InputError as error:
             raise invalid_input(error) from None
 
-    def _functions(self, options: ModelOptions, *, reads_outputs: bool) -> list[FunctionTool]:
+    async def _of_servers(
+        self, create: CreateResponse, fetching: Callable[[], Awaitable[None]] | None
+    ) -> list[FunctionTool]:
+        if not create.mcp_tools:
+            return []
+        if fetching is not None and not all(map(self.sessions.is_ready, create.mcp_tools)):
+            await fetching()
+        return await offered_by_servers(self.sessions, create.mcp_tools)
+
+    def _functions(
+        self, options: ModelOptions, of_servers: Sequence[FunctionTool], *, reads_outputs: bool
+    ) -> list[FunctionTool]:
         if self.approvals is not None and (problems := unaskable_tools(options, self.approvals)):
             raise invalid_input(InputError(*problems[0].split(": ", 1)))
         try:
-            offered = definitions(self.registry, options.tools)
+            offered = definitions(self.registry, own_tools(options.tools))
         except UnknownToolError as error:
             near = did_you_mean(error.names[0], error.known) if len(error.names) == 1 else ""
             raise invalid_input(InputError("tools", f"{error}{near}")) from None
@@ -189,11 +205,15 @@ class RequestBuilder:
         if twice := sorted({tool.name for tool in offered} & {tool.name for tool in own}):
             problem = f"the worker has a tool of this name, too: {', '.join(twice)}"
             raise invalid_input(InputError("caller_tools", problem))
+        if twice := sorted({tool.name for tool in of_servers} & {tool.name for tool in (*offered, *own)}):
+            problem = f"an MCP server has a tool of this name, too: {', '.join(twice)}"
+            raise invalid_input(InputError("tools", problem))
+        all_of_them = [*offered, *own, *of_servers]
         if not options.allow_questions:
-            return [*offered, *own]
-        if any(tool.name == ASK_OWNER for tool in (*offered, *own)):
+            return all_of_them
+        if any(tool.name == ASK_OWNER for tool in all_of_them):
             raise invalid_input(InputError("allow_questions", f"there is another tool named {ASK_OWNER}"))
-        return [*offered, *own, FunctionTool(name=ASK_OWNER, description=DESCRIPTION, parameters=PARAMETERS)]
+        return [*all_of_them, FunctionTool(name=ASK_OWNER, description=DESCRIPTION, parameters=PARAMETERS)]
 
     async def _input(self, create: CreateResponse) -> str | list[Any]:
         before = await self._input_before_texts(create)

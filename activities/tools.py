@@ -21,15 +21,30 @@ from durable_responses.activities.messages import (
     DecideCalls,
     Decision,
     Decisions,
+    PinnedTool,
     ToolHeartbeat,
     ToolOutcome,
     ToolResult,
 )
+from durable_responses.activities.tool_lists import called_tool
 from durable_responses.json_text import cut
+from durable_responses.mcp_tools.calls import McpTool, OutcomeUnknown
+from durable_responses.mcp_tools.effects import stricter
+from durable_responses.mcp_tools.names import dotted
+from durable_responses.mcp_tools.sessions import Sessions
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
 from durable_responses.tools import outputs
-from durable_responses.tools.approvals import Action, Approvals, JudgedCall, call_hash, given_form, judge, judge_hosted
+from durable_responses.tools.approvals import (
+    Action,
+    Approvals,
+    JudgedCall,
+    Verdict,
+    call_hash,
+    given_form,
+    judge,
+    judge_hosted,
+)
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
@@ -39,6 +54,9 @@ LARGEST_OUTPUT = 512 * 1024  # bytes of JSON
 HEARTBEAT_SECONDS = 0.4
 STOP_SECONDS = 0.3
 TRACEBACK_BYTES = 8192
+_LONGEST_PROGRESS = 500  # characters
+
+AnyTool = Tool[..., Any] | McpTool
 
 
 def output_reader() -> FunctionTool:
@@ -68,12 +86,13 @@ class ToolActivities:
         approvals: Approvals | None = None,
         eager: EagerStart | None = None,
         long_output: int = outputs.LONG_OUTPUT,
+        sessions: Sessions | None = None,
     ) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself.
 
         `secrets` are the worker's: a tool that prints its environment does not give them to a model and to history.
         `approvals` are the worker's rules, which no run can loosen. `long_output`: the bytes of an answer beyond which
-        it is kept in the workspace, and the model is given its ends.
+        it is kept in the workspace, and the model is given its ends. `sessions`: those with MCP servers.
         """
         self._registry = registry
         self._context = context
@@ -83,6 +102,7 @@ class ToolActivities:
         self._approvals = approvals
         self._eager = eager
         self._long_output = long_output
+        self._sessions = sessions or Sessions({})
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
@@ -114,9 +134,9 @@ class ToolActivities:
         """The answer to a call that must not run, or not yet."""
         if call.approved is not None and call.approved != call_hash(call.name, call.arguments):
             return _failed(call, f"{call.name} did not run: it is not the call that was approved.")
-        if not self._has_rules(call.approvals):
+        if not self._has_rules(call.approvals) and call.mcp is None:
             return None
-        asked = CallToDecide(name=call.name, arguments=call.arguments)
+        asked = CallToDecide(name=call.name, arguments=call.arguments, mcp=call.mcp)
         async with Heartbeats(lambda: None, HEARTBEAT_SECONDS):
             decision = await asyncio.to_thread(self._decision, asked, call.allowed, call.approvals)
         if decision.output is not None:
@@ -145,7 +165,11 @@ class ToolActivities:
             judged = self._judged(call, allowed)
         except (ToolError, UnknownToolError) as error:
             return Decision(action=Action.DENY, output=f"Error: {redact(str(error))}")
-        verdict = (judge_hosted if call.is_hosted else judge)(judged, self._approvals, of_the_run)
+        of_the_tool = self._approval_of(call.mcp) if call.mcp is not None else Action.ALLOW
+        asks_first = call.is_hosted or of_the_tool is Action.ASK
+        verdict = (judge_hosted if asks_first else judge)(judged, self._approvals, of_the_run)
+        if of_the_tool is Action.DENY:
+            verdict = Verdict(Action.DENY)
         output = None
         if verdict.action is Action.DENY:
             why = verdict.reason or "a rule of its owner denies this call"
@@ -154,6 +178,8 @@ class ToolActivities:
 
     def _judged(self, call: CallToDecide, allowed: list[str] | None) -> JudgedCall:
         given = given_form(call.arguments)
+        if call.mcp is not None:
+            return JudgedCall(call.name, call.mcp.effect, given, dotted(call.mcp.server, call.mcp.tool))
         if call.is_callers or call.is_hosted:
             return JudgedCall(call.name, call.effect, given)
         tool = self._named(call.name, allowed)
@@ -165,7 +191,17 @@ class ToolActivities:
             return JudgedCall(call.name, tool.effect, [])
         return JudgedCall(call.name, tool.effect, [*given, taken] if given else [])
 
+    def _approval_of(self, tool: PinnedTool) -> Action:
+        """What holds for a tool of an MCP server: as when its run began, or as it is configured by now."""
+        if tool.server not in self._sessions.names:
+            return tool.approval
+        known = self._sessions.configuration_of(tool.server)
+        now = known.override_of(tool.tool).approval or known.approval
+        return stricter(tool.approval, now) if now is not None else tool.approval
+
     def _beat_of(self, call: CallTool) -> ToolHeartbeat | None:
+        if call.mcp is not None:
+            return ToolHeartbeat() if call.mcp.effect is Effect.ONCE else None
         try:
             return ToolHeartbeat() if self._find(call).effect is Effect.ONCE else None
         except UnknownToolError:
@@ -176,7 +212,7 @@ class ToolActivities:
             return _unknown(call, "was interrupted, and it must not run twice")
         with self._eager.admitted() if self._eager else nullcontext():
             try:
-                tool = self._find(call)
+                tool = await self._called(call, heartbeat)
                 arguments, context = tool.parse(call.arguments), self._context_of(call)
             except Exception as error:
                 return _told(call, error)
@@ -194,7 +230,7 @@ class ToolActivities:
         return self._presented(call, await self._executed(call, tool, tool.parse(call.arguments), context))
 
     async def _executed(
-        self, call: CallTool, tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext
+        self, call: CallTool, tool: AnyTool, arguments: dict[str, Any], context: ToolContext
     ) -> ToolResult:
         try:
             output = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
@@ -223,13 +259,24 @@ class ToolActivities:
             update={"output": _presentable(self._secrets.mask(result.output), call.largest_output)}
         )
 
-    def _started(
-        self, tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext
-    ) -> Coroutine[Any, Any, str]:
-        """The call, where it holds up nothing else: each plain function in a thread, all async ones on a loop there."""
-        if not tool.is_async:
+    def _started(self, tool: AnyTool, arguments: dict[str, Any], context: ToolContext) -> Coroutine[Any, Any, str]:
+        """The call, where it holds up nothing else: each plain function in a thread, all async ones on a loop there.
+
+        Sessions with MCP servers have their own.
+        """
+        if isinstance(tool, McpTool) or not tool.is_async:
             return tool.run(arguments, context)
         return self._loops.run(partial(tool.run, arguments, context), tool.name)
+
+    async def _called(self, call: CallTool, heartbeat: ToolHeartbeat | None) -> AnyTool:
+        if call.mcp is None:
+            return self._find(call)
+
+        def told(progress: str) -> None:
+            if heartbeat is not None:
+                heartbeat.progress = progress[:_LONGEST_PROGRESS]
+
+        return await called_tool(self._sessions, call.mcp, told)
 
     def _find(self, call: CallTool) -> Tool[..., Any]:
         return self._named(call.name, call.allowed)
@@ -262,7 +309,7 @@ class _OutOfTimeError(Exception):
         self.effect = effect
 
 
-async def _run(tool: Tool[..., Any], run: Coroutine[Any, Any, str], seconds: float) -> str:
+async def _run(tool: AnyTool, run: Coroutine[Any, Any, str], seconds: float) -> str:
     # A task of its own, so that a tool that ignores its cancellation can be left behind.
     task = asyncio.create_task(_in_words(tool, run))
     try:
@@ -278,7 +325,7 @@ async def _run(tool: Tool[..., Any], run: Coroutine[Any, Any, str], seconds: flo
     return task.result()
 
 
-async def _in_words(tool: Tool[..., Any], run: Coroutine[Any, Any, str]) -> str:
+async def _in_words(tool: AnyTool, run: Coroutine[Any, Any, str]) -> str:
     """Nobody but us cancels the task of a tool: without that, a `CancelledError` is the tool's own."""
     try:
         return await run
@@ -289,7 +336,7 @@ async def _in_words(tool: Tool[..., Any], run: Coroutine[Any, Any, str]) -> str:
         raise ToolError(f"{tool.name} failed: something that it waited for was cancelled.") from error
 
 
-async def _stop(tool: Tool[..., Any], task: asyncio.Task[str]) -> None:
+async def _stop(tool: AnyTool, task: asyncio.Task[str]) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=STOP_SECONDS)
     if not tool.is_async:
@@ -310,6 +357,8 @@ def _told(call: CallTool, error: Exception) -> ToolResult:
     if isinstance(error, _OutOfTimeError):
         once = error.effect is Effect.ONCE
         return _unknown(call, str(error)) if once else _failed(call, f"{call.name} {error}.")
+    if isinstance(error, OutcomeUnknown):
+        return _unknown(call, f"was interrupted: {error}")
     if isinstance(error, ToolError | UnknownToolError):
         return _failed(call, str(error))
     activity.logger.warning(

@@ -21,6 +21,7 @@ FOLDERS = frozenset(
         "AGENT_APPROVALS",
         "AGENT_CACHE_FOLDER",
         "AGENT_FILES_ROOT",
+        "AGENT_MCP_SERVERS",
         "AGENT_OUTPUT_ROOT",
         "AGENT_STATE_FOLDER",
         "AGENT_WORKSPACE",
@@ -131,6 +132,8 @@ def _read(path: str, *, is_named: bool) -> ProjectFile:
 
 
 def _is_no_path(name: str, value: str) -> bool:
+    if name == "AGENT_MCP_SERVERS":
+        return value.startswith("{")
     return name == "AGENT_APPROVALS" and (value.lower() in ("allow", "ask", "deny") or value.startswith(("[", "{")))
 
 

@@ -40,6 +40,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from durable_responses import project_file, project_rules
 from durable_responses.errors import DurableResponsesError
 from durable_responses.json_text import read_json
+from durable_responses.mcp_tools.configuration import McpServer, McpServers
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.pricing.rates import PriceList
 from durable_responses.project_file import ProjectFile, ProjectFileError
@@ -134,6 +135,10 @@ def _read_approvals(value: Any) -> Any:
     return _read_table(value, Approvals, "a file of rules, allow, ask or deny")
 
 
+def _read_mcp_servers(value: Any) -> Any:
+    return _read_table(value, McpServers, "a JSON or TOML file with mcpServers")
+
+
 def _read_prices(value: Any) -> Any:
     return _read_table(value, PriceList, "a TOML file of prices")
 
@@ -155,7 +160,8 @@ def _read_table(value: Any, table: type[Table], wanted: str) -> Table:
 
     path = Path(said).expanduser()
     try:
-        return _usable(table, tomllib.loads(path.read_text()))
+        text = path.read_text()
+        return _usable(table, read_json(text) if text.lstrip().startswith("{") else tomllib.loads(text))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); give {wanted}") from None
     except (ValueError, RecursionError) as error:
@@ -315,6 +321,11 @@ class Settings(BaseSettings):
         description="Names of variables that runs may use as `${NAME}` in `hosted_tools` and `extra_body`, with commas "
         "between them.",
     )
+    mcp_servers: Annotated[McpServers, NoDecode, BeforeValidator(_read_mcp_servers)] = Field(
+        McpServers(),
+        description="MCP servers whose tools runs may use: a JSON or TOML file with `mcpServers`, as other clients "
+        "have it. [MCP servers](tools.md#mcp-servers).",
+    )
     prices: Annotated[PriceList, NoDecode, BeforeValidator(_read_prices)] = Field(
         PriceList(),
         description="What models cost where the known prices do not hold: a TOML file with `[models]`, and `[hosts]` "
@@ -473,14 +484,26 @@ class Settings(BaseSettings):
         """The values of the settings that nobody may read, and the passwords of the environment's proxies."""
         held = [value for name in type(self).model_fields if isinstance(value := getattr(self, name), SecretStr)]
         proxies = [secret for proxy in getproxies_environment().values() for secret in proxy_secrets(proxy)]
-        return (*(value.get_secret_value().strip() for value in held), *proxies, *self.secrets_of_runs().values())
+        return (
+            *(value.get_secret_value().strip() for value in held),
+            *proxies,
+            *self.secrets_of_runs().values(),
+            *self.mcp_servers.secrets(os.environ),
+        )
 
     def secrets_of_runs(self) -> dict[str, str]:
         """The secrets that runs may use, by name: those of them that the environment has."""
         return {name: value for name in self.run_secrets if (value := os.environ.get(name))}
 
+    def resolved_server(self, server: McpServer) -> McpServer:
+        """An MCP server with the variables that it refers to. Raises `UnresolvedError`."""
+        return server.resolved(os.environ)
+
     def _told(self, field: str) -> str:
         value = getattr(self, field)
+        if isinstance(value, McpServers):
+            named = {name: os.environ.get(name) for name in sorted(value.references)}
+            return f"{value.model_dump_json()} {named}"
         if isinstance(value, SecretStr):
             return value.get_secret_value()
         if field == "tool_modules":

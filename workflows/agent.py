@@ -26,9 +26,12 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.messages import (
         REPORT_PROGRESS,
         FailureType,
+        ListTools,
         SaveOptions,
     )
+    from durable_responses.activities.tool_lists import ToolListActivities
     from durable_responses.json_text import json_bytes
+    from durable_responses.mcp_tools.names import servers_of
     from durable_responses.workflows.answers import STOP
     from durable_responses.workflows.contract import (
         CANCEL_SIGNAL,
@@ -56,12 +59,15 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.response_source import ResponseSource
     from durable_responses.workflows.search_attributes import ShownSearchAttributes, attributes_to_carry
     from durable_responses.workflows.steering import SteeringMessages
-    from durable_responses.workflows.web_ui import MEMO_TASK, details_of, summary_of
+    from durable_responses.workflows.web_ui import MEMO_TASK, details_of, summary, summary_of
 
 _BOUNDS_PATCH = "bounded-input"
 _NAMED_PATCH = "task-in-memo"
 _HOSTED_PATCH = "hosted-approvals"
 _ONE_ARGUMENT = "The run takes one argument, its input; give no second one."
+# A server may need a moment; one that has failed so often needs its owner.
+_LIST_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+_LISTED_WITHIN = timedelta(minutes=10)
 _SAVE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 
 
@@ -183,6 +189,7 @@ class AgentWorkflow:
     async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
         source = ResponseSource(agent_input, self._ledger, self._steering, self._requests, self._stop, self._changed)
         function_calls = FunctionCalls(agent_input, self._ledger, self._requests, self._stop, self._changed)
+        await self._list_tools(agent_input)
         while not self._is_to_continue_as_new(agent_input):
             await self._when_there_is_time()
             self._ledger.begin_iteration()
@@ -203,6 +210,31 @@ class AgentWorkflow:
                 return step
         await source.keep_conversation()
         return ContinueAsNew()
+
+    async def _list_tools(self, agent_input: AgentInput) -> None:
+        """Know the tools of the run's MCP servers; they stay the same. Raises as `interruptions.ended`, `RunFailed`."""
+        servers = servers_of(agent_input.mcp_servers, agent_input.tools)
+        if not servers or self._ledger.mcp_tools is not None:
+            return
+        self._ledger.waits_quietly("the MCP servers list their tools", workflow.now())
+        self._changed()
+        left = interruptions.time_left(self._ledger.deadline)
+        handle = workflow.start_activity_method(
+            ToolListActivities.list_tools,
+            fitting(ListTools(servers=servers, tools=agent_input.tools)),
+            task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
+            summary=summary(f"the tools of {', '.join(servers)}"),
+            start_to_close_timeout=_LISTED_WITHIN,
+            schedule_to_close_timeout=left,
+            heartbeat_timeout=timedelta(seconds=5),
+            retry_policy=_LIST_RETRIES,
+        )
+        try:
+            self._ledger.mcp_tools = (await interruptions.ended(handle, self._stop)).tools
+        except ActivityError as error:
+            if activity_errors.ran_out_of_time(error):
+                raise interruptions.DeadlinePassed from error
+            raise interruptions.RunFailed(activity_errors.error_of(error)) from error
 
     async def _when_there_is_time(self) -> None:
         """Return once the run may go on: at once, or when its owner has given it more time. Raises `Stopped`."""

@@ -148,7 +148,11 @@ class AgentInput(Record, CallersChoice):
     verbosity: Verbosity | None = Field(None, description="How long the answer is: low, medium or high.")
     enable_web_search: bool = Field(False, description="Let the model search the web, at the provider.")
     enable_code_interpreter: bool = Field(False, description="Let the model run Python in the provider's sandbox.")
-    tools: list[str] | None = Field(None, description="Names of function tools; default: all registered ones.")
+    tools: list[str] | None = Field(
+        None,
+        description="Names of function tools, and patterns of those of MCP servers (github.get_*); default: all "
+        "registered ones, and all of the servers in mcp_servers.",
+    )
     caller_tools: list[CallerTool] | None = Field(
         None,
         description="Function tools that the caller's own program executes: name, description, parameters (a JSON "
@@ -191,6 +195,10 @@ class AgentInput(Record, CallersChoice):
     live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
     metadata: dict[str, str] = Field(
         {}, max_length=12, description="Sent with every response, beside the run's own keys; at most 12."
+    )
+
+    mcp_servers: list[str] | None = Field(
+        None, description="MCP servers of the worker whose tools the model gets; default: those that `tools` names."
     )
 
     # --- limits

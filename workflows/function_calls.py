@@ -194,6 +194,7 @@ class FunctionCalls:
                     workspace=None if call.name in queues else request.workspace,
                     approvals=request.approvals,
                     approved=approved,
+                    mcp=self.ledger.mcp_tool(call.name),
                 )
             ),
             task_queue=queue,
@@ -273,6 +274,7 @@ class FunctionCalls:
                 is_callers=True if place.call.name in given else None,
                 effect=given[place.call.name].effect if place.call.name in given else None,
                 is_hosted=place.is_hosted or None,
+                mcp=None if place.is_hosted else self.ledger.mcp_tool(place.call.name),
             )
             for place in places
         ]

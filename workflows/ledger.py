@@ -17,6 +17,7 @@ from durable_responses.activities.messages import (
     CreatedResponse,
     CreateResponse,
     Keep,
+    PinnedTool,
     ProgressReport,
     ResponseCost,
     ResponseRecord,
@@ -146,6 +147,7 @@ class Ledger(BaseModel):
     context_tokens: int | None = Field(None, description="Those that the conversation has come to, where known.")
     compacted: str | None = Field(None, description="The latest compaction, which the run goes on from.")
     no_trigger: bool = Field(False, description="Whether no create of this run is made a compaction by its input.")
+    mcp_tools: list[PinnedTool] | None = Field(None, description="Tools of MCP servers, as the run began with them.")
     no_compaction: bool = Field(False, description="Whether the provider was found not to compact at all.")
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
@@ -178,6 +180,18 @@ class Ledger(BaseModel):
         """The iteration has its response, which was given the answers to the calls of the one before."""
         self.in_iteration = False
         self.answers = []
+
+    @property
+    def mcp_hashes(self) -> dict[str, dict[str, str]] | None:
+        """What a create is told of the tools of MCP servers; None where there are none."""
+        hashes: dict[str, dict[str, str]] = {}
+        for each in self.mcp_tools or []:
+            hashes.setdefault(each.server, {})[each.tool] = each.hash
+        return hashes or None
+
+    def mcp_tool(self, name: str) -> PinnedTool | None:
+        """The tool of an MCP server that the model calls by this name."""
+        return next((each for each in self.mcp_tools or [] if each.name == name), None)
 
     @property
     def iterations_left(self) -> int:

@@ -279,6 +279,7 @@ class ResponseSource:
             manages_context=self.request.compaction is CompactionChoice.AUTO or None,
             context_window=self.request.context_window,
             prices=rules.run_prices(self.request),
+            mcp_tools=ledger.mcp_hashes,
         )
 
     def _opening(self) -> Opening:

@@ -28,6 +28,7 @@ from durable_responses.activities.messages import (
     Waiting,
 )
 from durable_responses.json_text import checked, cut, json_bytes, read_json, text_bytes
+from durable_responses.mcp_tools.names import problem_of_server, servers_of
 from durable_responses.responses_api.errors import Busy, classify, is_quota_exhausted
 from durable_responses.responses_api.models import (
     MCP_APPROVAL_REQUEST,
@@ -76,6 +77,7 @@ _LIMITS = {
 }
 # The names of the tools travel with every call.
 _MOST_TOOLS, _LONGEST_NAME = 128, 256
+_MOST_SERVERS = 32
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_QUEUE = 1000  # characters: Temporal's limit
 _LARGEST_CALLER_TOOLS = 64 * 1024  # bytes of JSON, which each create carries
@@ -121,6 +123,7 @@ def out_of_bounds(request: AgentInput) -> list[str]:
     if any(len(name) > _LONGEST_NAME for name in request.tools or []):
         problems.append(f"tools: at most {_LONGEST_NAME} characters each")
     problems += _unusable_caller_tools(request.caller_tools or [])
+    problems += _unusable_servers(request)
     problems += _unusable_questions(request)
     problems += [
         f"{name}: at most {longest} characters"
@@ -153,6 +156,14 @@ def _unusable_caller_tools(tools: list[CallerTool]) -> list[str]:
     if sum(map(json_bytes, tools)) > _LARGEST_CALLER_TOOLS:
         problems.append(f"caller_tools: at most {_LARGEST_CALLER_TOOLS} bytes together")
     return problems
+
+
+def _unusable_servers(request: AgentInput) -> list[str]:
+    named = servers_of(request.mcp_servers, request.tools)
+    problems = [f"mcp_servers: at most {_MOST_SERVERS}"] if len(named) > _MOST_SERVERS else []
+    return problems + [
+        f"mcp_servers: {name[:_LONGEST_NAME]!r}: {why}" for name in named if (why := problem_of_server(name))
+    ]
 
 
 def _unusable_questions(request: AgentInput) -> list[str]:
@@ -268,7 +279,11 @@ def transport_for(request: AgentInput, *, has_background: bool = True) -> Transp
     if stored and (slow or searches):
         return Transport.BACKGROUND if has_background else Transport.STREAM
     has_functions = (
-        request.tools is None or bool(request.tools) or bool(request.caller_tools) or request.allow_questions
+        request.tools is None
+        or bool(request.tools)
+        or bool(request.caller_tools)
+        or bool(request.mcp_servers)
+        or request.allow_questions
     )
     return Transport.WEBSOCKET if request.allow_websocket and has_functions else Transport.STREAM
 

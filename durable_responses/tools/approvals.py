@@ -144,12 +144,13 @@ class JudgedCall:
     """A function call as rules see it.
 
     `effect`: None where nobody knows it. `forms`: its arguments as JSON values, as the model gave them and as the
-    function takes them; none where they cannot be read.
+    function takes them; none where they cannot be read. `also`: another name that rules may have for it.
     """
 
     name: str
     effect: Effect | None
     forms: Sequence[Any]
+    also: str | None = None
 
 
 def call_hash(name: str, arguments: str) -> str:
@@ -182,7 +183,7 @@ def judge(call: JudgedCall, *sources: Approvals | None) -> Verdict:
 
 
 def judge_hosted(call: JudgedCall, *sources: Approvals | None) -> Verdict:
-    """The same for a call that the provider makes, by somebody else's server: only what a rule allows is allowed.
+    """The same for a call that an MCP server of somebody else's makes: only what a rule allows is allowed.
 
     A default of `allow` does not count: it cannot be told from none.
     """
@@ -261,7 +262,7 @@ class _Clock:
 
 def _fits(rule: ApprovalRule, call: JudgedCall, clock: _Clock) -> bool:
     in_doubt = rule.action is not Action.ALLOW
-    if not fnmatchcase(call.name, rule.tool):
+    if not any(fnmatchcase(name, rule.tool) for name in (call.name, call.also) if name is not None):
         return False
     if rule.effect is not None and call.effect is not rule.effect and not (call.effect is None and in_doubt):
         return False

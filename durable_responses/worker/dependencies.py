@@ -26,9 +26,11 @@ from durable_responses.activities.eager_start import EagerStart, RunQueueSlots
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
+from durable_responses.activities.tool_lists import ToolListActivities
 from durable_responses.activities.tools import ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
 from durable_responses.capabilities import Capabilities
+from durable_responses.mcp_tools.sessions import Sessions
 from durable_responses.provider import NO_KEY, Provider, ProviderKind
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
@@ -89,6 +91,7 @@ class Dependencies:
     responses: ResponsesActivities
     websockets: WebSocketActivities
     tools: ToolActivities
+    tool_lists: ToolListActivities
     conversations: ConversationActivities
     compaction: CompactionActivities
     artifacts: ArtifactActivities
@@ -115,8 +118,9 @@ async def opened(
         connection_age=settings.connection_age,
         secrets=run_secrets,
     )
+    sessions = Sessions(settings.mcp_servers.enabled, settings.resolved_server)
     with IdFile.claim(settings.state_folder) as ids, ToolLoops() as loops:
-        async with http as client, WebSocketPool(socket_options(provider, run_secrets)) as pool:
+        async with sessions, http as client, WebSocketPool(socket_options(provider, run_secrets)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
             outputs = OutputFolders([settings.output_root], settings.allow_hidden_files)
             capabilities = Capabilities(provider.base_url, settings.state_folder)
@@ -130,6 +134,7 @@ async def opened(
                 capabilities=capabilities,
                 approvals=settings.approvals,
                 secrets=settings.secrets_of_runs(),
+                sessions=sessions,
                 conversations=Conversations(
                     capabilities,
                     ConversationFiles(settings.state_folder / FOLDER),
@@ -181,7 +186,9 @@ async def opened(
                     approvals=settings.approvals,
                     eager=starts[TaskQueue.TOOLS],
                     long_output=settings.tool_output_bytes,
+                    sessions=sessions,
                 ),
+                tool_lists=ToolListActivities(sessions),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 compaction=CompactionActivities(client, requests, claims),
                 artifacts=ArtifactActivities(outputs),

@@ -180,7 +180,7 @@ def tools_worker(of: Dependencies) -> Worker:
     return Worker(
         of.temporal,
         task_queue=TaskQueue.TOOLS.under(of.settings.task_queue),
-        activities=[of.tools.call_tool, of.tools.decide_calls],
+        activities=[of.tools.call_tool, of.tools.decide_calls, of.tool_lists.list_tools],
         tuner=_activities_within(of.tool_slots),
         max_concurrent_activity_task_polls=of.tool_slots.pollers,
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),

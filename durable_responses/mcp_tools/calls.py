@@ -1,0 +1,65 @@
+"""A tool of an MCP server as the activity calls it that runs a worker's own tools."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+
+from durable_responses.json_text import mended_json
+from durable_responses.mcp_tools.schemas import for_server
+from durable_responses.mcp_tools.sessions import CallInterrupted, ServerTool, Sessions
+from durable_responses.tools.registry import ArgumentsError, Effect, ToolContext, ToolError
+
+_MOST_TRIES = 2
+
+
+class OutcomeUnknown(Exception):
+    """The call was made, and nobody knows what has become of it; the text says why, as the end of a sentence."""
+
+
+@dataclass(frozen=True)
+class McpTool:
+    """One tool, as it was when its run began. `told` is called whenever the server says how far it has come."""
+
+    sessions: Sessions
+    listed: ServerTool
+    name: str
+    effect: Effect
+    timeout: float
+    told: Callable[[str], None]
+    is_async: bool = True
+
+    def parse(self, arguments: str) -> dict[str, Any]:
+        """The arguments as the server takes them, which checks them itself. Raises `ArgumentsError`."""
+        try:
+            given = from_json(mended_json(arguments) if arguments.strip() else "{}", allow_inf_nan=False)
+        except ValueError as error:
+            raise ArgumentsError(
+                f"The arguments of {self.name} are not valid JSON ({error}). Send one JSON object."
+            ) from error
+        if given is None:
+            given = {}
+        if not isinstance(given, dict):
+            raise ArgumentsError(f"The arguments of {self.name} must be one JSON object, not {type(given).__name__}.")
+        offer = self.listed.offer
+        return for_server(given, dict(self.listed.schema)) if offer and offer.strict else given
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> str:  # noqa: ARG002 - nothing of it is sent
+        """What the server answers. Raises `ToolError`, and `OutcomeUnknown` where a call must not be repeated."""
+        for tries in range(1, _MOST_TRIES + 1):
+            try:
+                answer = await self.sessions.call(self.listed.server, self.listed.name, arguments, self._progress)
+                break
+            except CallInterrupted as error:
+                if self.effect is Effect.ONCE:
+                    raise OutcomeUnknown(str(error)) from None
+                if tries == _MOST_TRIES:
+                    raise ToolError(f"{self.name} failed: {error}.") from None
+        if answer.is_error:
+            raise ToolError(answer.text)
+        return answer.text
+
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
+        of = f" of {total:g}" if total is not None else ""
+        self.told(f"{progress:g}{of}{f': {message}' if message else ''}")

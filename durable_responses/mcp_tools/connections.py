@@ -1,0 +1,240 @@
+"""The sessions with MCP servers that are open: started on demand, shared by all runs of a worker, never revived.
+
+All of it runs in one event loop of its own, in a thread: reading what a stranger sends holds up nothing else. A session
+is opened and closed by one task, as the library wants it; calls come from others. One that is found dead is replaced; a
+server that cannot be started is left alone for a while.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import anyio
+import mcp_types as types
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from pydantic import TypeAdapter, ValidationError
+
+from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
+from durable_responses.mcp_tools.effects import Hints, treatment_of
+from durable_responses.mcp_tools.results import text_of
+from durable_responses.mcp_tools.schemas import NotOffered, hash_of, offer_of
+from durable_responses.mcp_tools.sessions import Answer, CallInterrupted, Listing, Progress, ServerError, ServerTool
+from durable_responses.mcp_tools.transports import LastWords, address, program
+from durable_responses.tools.registry import ToolError
+
+logger = logging.getLogger(__name__)
+
+MOST_TOOLS = 2000  # of one server that are looked at
+_MOST_PAGES = 100
+_LONGEST_DESCRIPTION = 4096  # characters
+_LONGEST_BACK_OFF = 60.0  # seconds
+_LONGEST_CAUSE = 300  # characters
+_ANSWER: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
+    types.CallToolResult | types.InputRequiredResult
+)
+
+
+class Server:
+    """One server, and its session if there is one."""
+
+    def __init__(
+        self, name: str, configured: McpServer, resolve: Callable[[McpServer], McpServer], idle: float
+    ) -> None:
+        self.configured = configured
+        self._name = name
+        self._resolve = resolve
+        self._idle = idle
+        self._session: _Session | None = None
+        self._opening: asyncio.Lock | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._why = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session that can be used. May be asked in any thread."""
+        return self._session is not None and self._session.is_usable
+
+    async def listing(self) -> Listing:
+        """Its tools. Raises `ServerError`."""
+        with (await self._opened()).used(self._idle) as session:
+            return session.listing
+
+    async def call(self, tool: str, arguments: dict[str, Any], progress: Progress) -> Answer:
+        """Its answer to a call. Raises `ServerError`, `CallInterrupted`, `ToolError`."""
+        with (await self._opened()).used(self._idle) as session:
+            try:
+                answer = await session.client.session.send_request(
+                    types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments)),
+                    _ANSWER,
+                    progress_callback=progress,
+                )
+            except MCPError as error:
+                if error.code == types.CONNECTION_CLOSED:
+                    session.close()
+                    raise CallInterrupted(
+                        f"its server {self._name!r} ended in the middle of it{session.said}"
+                    ) from None
+                raise ToolError(f"{tool} failed: {error}") from None
+            except ValidationError as error:
+                raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
+        if isinstance(answer, types.InputRequiredResult):
+            raise ToolError(f"{tool} asks for something that cannot be given here.")
+        return Answer(text_of(answer), answer.is_error)
+
+    async def _opened(self) -> "_Session":
+        self._opening = self._opening or asyncio.Lock()
+        async with self._opening:
+            if self._session is not None and self._session.is_usable:
+                return self._session
+            if (left := self._not_before - time.monotonic()) > 0:
+                raise ServerError(f"{self._why} It is tried again in {left:.0f} s.")
+            try:
+                session = _Session(self._name, self._resolve(self.configured))
+            except UnresolvedError as error:
+                raise ServerError(f"The MCP server {self._name!r} cannot be used: {error}.") from None
+            await session.open()
+            if session.failure is None:
+                self._session, self._failures = session, 0
+                return session
+            self._failures += 1
+            self._not_before = time.monotonic() + min(2.0 ** (self._failures - 1), _LONGEST_BACK_OFF)
+            self._why = f"The MCP server {self._name!r} cannot be used: {session.failure.rstrip('.')}{session.said}."
+            raise ServerError(self._why)
+
+    async def close(self) -> None:
+        """End its session, and return when it has ended."""
+        if self._session is not None:
+            self._session.close()
+            await self._session.ended.wait()
+
+
+@dataclass
+class _Session:
+    """One session, from its start to its end, both in one task."""
+
+    name: str
+    server: McpServer
+    failure: str | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
+    _words: LastWords = field(default_factory=LastWords)
+    _users: int = 0
+    _idle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether calls can be made, as far as anybody knows."""
+        return self.ready.is_set() and not self._closing.is_set() and not self.ended.is_set()
+
+    @property
+    def said(self) -> str:
+        """What the server's program has said last, as the end of a sentence."""
+        words = str(self._words)[:_LONGEST_CAUSE]
+        return f"; it says: {words.rstrip('.')}" if words else ""
+
+    @contextlib.contextmanager
+    def used(self, idle: float) -> Iterator[Self]:
+        """While inside, the session is not closed for being idle."""
+        self._users += 1
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                self._idle = asyncio.get_running_loop().call_later(idle, self.close)
+
+    async def open(self) -> None:
+        """Return once it is ready, or `failure` says why it is not."""
+        self._task = asyncio.create_task(self._run(), name=f"MCP session {self.name}")
+        ready = asyncio.create_task(self.ready.wait())
+        try:
+            await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not self.ready.is_set():
+                self._task.cancel()
+            raise
+        finally:
+            ready.cancel()
+
+    def close(self) -> None:
+        """End it. What still waits for an answer is told that the connection is closed."""
+        self._closing.set()
+
+    async def _run(self) -> None:
+        try:
+            with anyio.CancelScope(deadline=anyio.current_time() + self.server.start_timeout) as starting:
+                transport = address(self.server) if self.server.url else program(self.server, self._words)
+                async with Client(transport, cache=None) as self.client:
+                    self.listing = await _listed(self.client, self.name, self.server)
+                    starting.deadline = float("inf")
+                    self.ready.set()
+                    logger.info("MCP server %s: %d tools.", self.name, len(self.listing.tools))
+                    await self._closing.wait()
+            if starting.cancelled_caught:
+                self.failure = f"it did not list its tools within {self.server.start_timeout:g} s"
+        except Exception as error:
+            self.failure = _words_of(error)
+        finally:
+            self.ended.set()
+
+
+def _words_of(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, FileNotFoundError):
+        return f"there is no program {error.filename!r}"
+    return (str(error) or type(error).__name__)[:_LONGEST_CAUSE]
+
+
+async def _listed(client: Client, name: str, server: McpServer) -> Listing:
+    if client.server_capabilities.tools is None:
+        return Listing({}, ("it has no tools",))
+    tools: dict[str, ServerTool] = {}
+    problems: list[str] = []
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        for tool in page.tools:
+            if tool.name in tools:
+                problems.append(f"two of its tools are called {tool.name[:100]!r}: the first one counts")
+            elif len(tools) < MOST_TOOLS:
+                tools[tool.name] = _described(tool, name, server)
+        cursor = page.next_cursor
+        if cursor is None or len(tools) >= MOST_TOOLS:
+            break
+    if len(tools) >= MOST_TOOLS:
+        problems.append(f"it has more tools than the {MOST_TOOLS:,} that are looked at")
+    return Listing(tools, tuple(problems[:20]))
+
+
+def _described(tool: types.Tool, server: str, configured: McpServer) -> ServerTool:
+    given = tool.annotations
+    hints = Hints(given.read_only_hint, given.destructive_hint, given.idempotent_hint) if given else Hints()
+    description = (tool.description or tool.title or "")[:_LONGEST_DESCRIPTION]
+    offer, reason = None, None
+    try:
+        if tool.execution is not None and tool.execution.task_support == "required":
+            raise NotOffered("it can only be called as a task")
+        offer = offer_of(tool.input_schema)
+    except NotOffered as error:
+        reason = str(error)
+    return ServerTool(
+        server,
+        tool.name,
+        description,
+        tool.input_schema,
+        hash_of(tool.name, tool.description, tool.input_schema, given.model_dump() if given else None) if offer else "",
+        treatment_of(configured, tool.name, hints),
+        offer,
+        reason,
+    )

@@ -1,0 +1,125 @@
+"""An MCP server with tools that behave in the ways a worker has to cope with: a program, over stdio or HTTP.
+
+    python -m tests.support.mcp_tool_server FOLDER [PORT]
+
+What has to be counted is written to files in FOLDER, a line for each call.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import ToolAnnotations
+from pydantic import Field
+
+READS = ToolAnnotations(read_only_hint=True)
+AGAIN = ToolAnnotations(read_only_hint=False, idempotent_hint=True, destructive_hint=False)
+ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False)
+
+server = MCPServer("tool-server")
+_folder = Path()
+
+
+def _noted(name: str) -> int:
+    with (_folder / name).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return len((_folder / name).read_text().splitlines())
+
+
+@server.tool(annotations=READS)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    _noted("add")
+    return a + b
+
+
+@server.tool(annotations=READS)
+def greet(name: str, greeting: Annotated[str, Field(description="What to say.")] = "Hello") -> str:
+    """Greet somebody."""
+    return f"{greeting}, {name}!"
+
+
+@server.tool(annotations=ADDS)
+def append(text: str) -> str:
+    """Append a line to a file: twice is once too often."""
+    return f"appended {text!r}: {_noted('append')}"
+
+
+@server.tool(annotations=AGAIN)
+def put(text: str) -> str:
+    """Put a text where it was before."""
+    return f"put {text!r}: {_noted('put')}"
+
+
+@server.tool()
+def unspoken(text: str) -> str:
+    """A tool of which its server says nothing."""
+    return f"unspoken {text}: {_noted('unspoken')}"
+
+
+@server.tool(annotations=READS)
+async def wait(context: Context, seconds: float) -> str:
+    """Wait, and say how far it has come."""
+    _noted("waiting")
+    try:
+        for second in range(int(seconds * 10)):
+            await context.report_progress(second, seconds * 10, "waiting")
+            await asyncio.sleep(0.1)
+    except asyncio.CancelledError:
+        _noted("cancelled")
+        raise
+    return "waited"
+
+
+@server.tool(annotations=READS)
+def fail() -> str:
+    """Fail."""
+    raise ValueError("the disk is on fire")
+
+
+@server.tool(annotations=READS)
+def variable(name: str) -> str:
+    """A variable of the server's environment."""
+    return os.environ.get(name, "not set")  # noqa: TID251 - it is what the test asks about
+
+
+def _die(name: str) -> str:
+    if _noted(name) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+@server.tool(annotations=READS)
+def die_reading() -> str:
+    """Die in the first call."""
+    return _die("die_reading")
+
+
+@server.tool(annotations=ADDS)
+def die_once() -> str:
+    """Die in the first call, having done something that must not be done twice."""
+    return _die("die_once")
+
+
+@server.tool(annotations=READS)
+def megabytes(count: int) -> str:
+    """Far too much."""
+    return "x" * (count * 1024 * 1024)
+
+
+def main() -> None:
+    """Serve on standard input and output, or over HTTP."""
+    global _folder
+    _folder = Path(sys.argv[1])
+    if len(sys.argv) > 2:
+        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
+    else:
+        server.run()
+
+
+if __name__ == "__main__":
+    main()
