@@ -32,6 +32,7 @@ VALUES: dict[str, Any] = {
     "enable_web_search": True,
     "enable_code_interpreter": True,
     "tools": ["read_file"],
+    "mcp_servers": ["github"],
     "text_format": {"type": "object"},
     "max_output_tokens": 64_000,
     "live_preview": True,

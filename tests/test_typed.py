@@ -53,6 +53,7 @@ _VERSIONED = "it needs a worker that is deployed with a version; tests/test_depl
 _README = "tests/test_readme.py types these one after the other, on a run that thinks for long enough"
 _ANSWERS = "it needs a run that asks; tests/cli/test_answering.py types it on one"
 _BY_TEMPORAL = "it needs a run that asks; tests/workflows/test_temporal_cli.py types it on one"
+_SERVERS = "it needs an MCP server of GitHub's; tests/workflows/test_mcp_servers.py does it with one of its own"
 _PAID = "it needs a key, and costs money; tests/conformance/ runs on the emulator with every check"
 _TO_OPENAI = "it writes a key into a file, which is typed by its owner"
 
@@ -92,6 +93,7 @@ NOT_TYPED = {
         r"pip install .*": _NETWORK,
         r"python -m dev\.bench\..*": _SLOW,
     },
+    "docs/tools.md": {r".* (--mcp-server github|--tool \"github\..*)": _SERVERS},
     "findings/README.md": {r"bash findings/.*": _NETWORK},
 }
 

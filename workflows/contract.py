@@ -192,13 +192,12 @@ class AgentInput(Record, CallersChoice):
     extra_body: dict[str, Any] | None = Field(
         None, description="Further fields of each create, as they are. `${NAME}` stands for a secret of the worker."
     )
+    mcp_servers: list[str] | None = Field(
+        None, description="MCP servers of the worker whose tools the model gets; default: those that `tools` names."
+    )
     live_preview: bool = Field(False, description="Follow a background response's text while it is written.")
     metadata: dict[str, str] = Field(
         {}, max_length=12, description="Sent with every response, beside the run's own keys; at most 12."
-    )
-
-    mcp_servers: list[str] | None = Field(
-        None, description="MCP servers of the worker whose tools the model gets; default: those that `tools` names."
     )
 
     # --- limits

@@ -150,6 +150,15 @@ class RunOptions:
             metavar="NAME",
         ),
     ] = None
+    mcp_server: Annotated[
+        list[str] | None,
+        _option(
+            "--mcp-server",
+            text="An MCP server of the worker's whose tools the model may call; repeat for more.",
+            panel=_MODEL,
+            metavar="NAME",
+        ),
+    ] = None
     reasoning_summary: Annotated[
         bool | None,
         _option("--reasoning-summary", text="Ask for a summary of the reasoning.", panel=_MODEL),
@@ -361,6 +370,7 @@ _FIELDS = {
     "web_search": "enable_web_search",
     "code_interpreter": "enable_code_interpreter",
     "tool": "tools",
+    "mcp_server": "mcp_servers",
     "reasoning_summary": "reasoning_summary",
     "previous_response_id": "previous_response_id",
     "max_iterations": "max_iterations",

@@ -62,6 +62,7 @@ class RunOptions(TypedDict, total=False):
     tool_choice: str | Mapping[str, Any]
     hosted_tools: Sequence[Mapping[str, Any]]
     extra_body: Mapping[str, Any]
+    mcp_servers: Sequence[str]
     prices: Mapping[str, Mapping[str, float]]
     live_preview: bool
     metadata: Mapping[str, str]

@@ -20,6 +20,7 @@ CALLED_OTHERWISE = {
     **SHORTER_NAMES,
     "schema": "text_format",
     "file": "files",
+    "mcp_server": "mcp_servers",
     "save_folder": "save",
     "save_name": "save",
     "save_format": "save",

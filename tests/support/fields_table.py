@@ -78,6 +78,7 @@ FIELDS: dict[str, Names] = {
     "tool_choice": Names(None, (), _NOT_A_MODELS, _BY_SET),
     "hosted_tools": Names(None, (), _NOT_A_MODELS, f"{_BY_SET} [Hosted tools](hosted-tools.md)."),
     "extra_body": Names(None, (), _NOT_A_MODELS, f"{_BY_SET} [Hosted tools](hosted-tools.md)."),
+    "mcp_servers": Names("mcp_server", (), _NOT_A_MODELS, "[MCP servers](tools.md#mcp-servers)."),
     "live_preview": Names("live_preview", (), _NOT_A_MODELS),
     "metadata": Names(None, (), _FOR_PROGRAMS),
     "max_iterations": Names("max_iterations", ("max_iterations",)),
