@@ -53,7 +53,7 @@ def input_items(given: str | Sequence[Any]) -> list[Any]:
 
 def output_items(response: Response) -> list[Any]:
     """The output of a response as it is given back to the model, without images, which are too large for history."""
-    items = map(_plain, response.output)
+    items = [_as_given(_plain(item)) for item in response.output]
     return [item for item in items if kind_of(item) != IMAGE_GENERATION_CALL or item.get("result")]
 
 
@@ -90,6 +90,17 @@ def is_no_response(named: str | None) -> bool:
     id of another response than the one that was sent proves nothing either way.
     """
     return named is None or named.startswith("chatcmpl")
+
+
+def _as_given(item: Any) -> Any:
+    """A user's message, which a compaction gives back, without what only texts of the model have."""
+    if kind_of(item) != "message" or item.get("role") == "assistant" or not isinstance(item.get("content"), list):
+        return item
+    return {**item, "content": [_without_annotations(part) for part in item["content"]]}
+
+
+def _without_annotations(part: Any) -> Any:
+    return {name: value for name, value in part.items() if name != "annotations" or value}
 
 
 def _is_only_a_reference(item: Any) -> bool:

@@ -326,10 +326,6 @@ class Ledger(BaseModel):
         self._record_usage(response.id, status, usage_of(response.usage), response.cost)
         self.state.waiting = None
 
-    def compaction_lost(self) -> None:
-        """A compaction whose answer did not arrive, and which nobody can ask for again."""
-        self._record_usage(None, LOST, AgentUsage())
-
     def begins_anew_with(self, compacted: ResponseRecord) -> None:
         """From now on the conversation is what a compaction has made of it, with the answers that it was given."""
         items, before = list(map(encoded, output_items(compacted))), self.conversation or ConversationSoFar()

@@ -71,6 +71,10 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.steering import SteeringMessages
     from durable_responses.workflows.web_ui import summary
 
+NO_WAY = "the server has no way to"
+TWICE_LOST = "its answer was lost twice"
+
+_ANSWERED_PATCH = "compacts-after-answer"
 _CREATE_WAITS = "the create waits for a free slot or for the provider's answer"
 _EMPTY_PATCH = "empty-output"
 _FAILED_PATCH = "failed-responses-again"
@@ -144,6 +148,8 @@ class ResponseSource:
                     has_compacted = True
                     continue
                 await self._after_failed_create(error, creates)
+                if self._may_compact_again(refused.code, refused.message):
+                    has_compacted = False
             else:
                 why = response.error if response.status == ResponseStatus.FAILED else None
                 if why and not has_compacted and await self._is_compacted_after(why.code, why.message):
@@ -155,6 +161,8 @@ class ResponseSource:
                 if self._is_empty_for_the_first_time(response, before, creates):
                     continue
                 if await self._is_created_again(response, creates):
+                    if why is not None and self._may_compact_again(why.code, why.message):
+                        has_compacted = False
                     continue
                 self.ledger.iteration_ended()
                 self._resumed = 0
@@ -335,6 +343,13 @@ class ResponseSource:
             return False
         return self._may_compact() and workflow.patched(_WINDOW_PATCH) and await self._compact()
 
+    def _may_compact_again(self, code: str | None, message: str | None) -> bool:
+        """Whether a create that was refused for its length is compacted once more: its owner says that it may succeed."""
+        if not compaction.exceeds_window(code, message) or not workflow.patched(_ANSWERED_PATCH):
+            return False
+        self.ledger.no_compaction = False
+        return True
+
     async def _compact(self) -> bool:
         """Have the conversation compacted, with the answers that wait to be given: it begins anew with what comes.
 
@@ -346,6 +361,7 @@ class ResponseSource:
             while not self.ledger.no_compaction:
                 self.ledger.waits_quietly("the conversation is being compacted", workflow.now())
                 self.changed()
+                is_spent = False
                 try:
                     compacted = await self._compaction(self._create_request(creates), answers)
                 except ActivityError as error:
@@ -353,11 +369,12 @@ class ResponseSource:
                     is_too_long = compaction.exceeds_window(refused.code, refused.message)
                     if self._is_without_background(error) or self._is_sent_in_full_after(failure):
                         continue
-                    is_spent = failure is FailureType.CREATE_AMBIGUOUS and creates.ambiguous > 0
+                    was_repeated = creates.ambiguous > 0 and not self.stop.requested
+                    is_spent = failure is FailureType.CREATE_AMBIGUOUS and was_repeated
                     # A worker of an older version does not know the activity.
                     is_refused = compaction.is_refused(failure) or activity_errors.was_moved(error)
-                    if failure is FailureType.CREATE_AMBIGUOUS and self.ledger.no_trigger:
-                        self.ledger.compaction_lost()
+                    if is_spent:
+                        self.ledger.create_ambiguous()
                     if not (is_too_long or is_spent or (is_refused and not self.stop.requested)):
                         await self._after_failed_create(error, creates)
                         continue
@@ -377,7 +394,7 @@ class ResponseSource:
                     window = self.ledger.context_window or 0
                     answers, is_cut = compaction.cut_answers(answers, self.ledger.context_tokens, window), True
                 else:
-                    self._compacts_otherwise()
+                    self._compacts_otherwise(TWICE_LOST if is_spent else NO_WAY)
             return False
         finally:
             self._is_compacting = False
@@ -397,11 +414,11 @@ class ResponseSource:
         self.ledger.send_all()
         return True
 
-    def _compacts_otherwise(self) -> None:
+    def _compacts_otherwise(self, why: str) -> None:
         """The provider does not compact in the way that was tried: the next way, if there is one."""
         if self.ledger.no_trigger:
             self.ledger.no_compaction = True
-            self.ledger.changed_request("the conversation is not compacted: the server has no way to")
+            self.ledger.changed_request(f"the conversation is not compacted: {why}")
         else:
             self.ledger.no_trigger = True
 

@@ -308,6 +308,8 @@ def _part_kind(value: Any) -> str:
     kind = _type_of(value)
     if kind in ("output_text", "refusal"):
         return str(kind)
+    if isinstance(value, OutputText):  # of another type
+        return "output_text"
     if not isinstance(value, dict):
         return "other"
     if isinstance(value.get("refusal"), str):
