@@ -7,7 +7,9 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from durable_responses.activities.messages import ActivityName
+from durable_responses.emulator.faults import Delay, Fault, Operation, RefuseItem
 from durable_responses.workflows.contract import AgentStatus, ConversationChoice, TransportChoice
+from durable_responses.workflows.ledger import AMBIGUOUS
 from tests.support.chainless_servers import Chain
 from tests.support.deployment import Deployment, until
 from tests.support.windowed_server import WindowedServer, serving_windowed
@@ -68,3 +70,33 @@ async def bytes_of(run: WorkflowHandle[Any, Any], first: int, last: int) -> int:
         size += event.ByteSize() if first <= calls < last else 0
     assert calls >= last
     return size
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+async def test_a_compaction_that_is_posted_when_its_worker_dies_is_posted_once_more_at_most(
+    deployment: Deployment, kills: int
+) -> None:
+    """Where no create compacts, it has no id: each that may have been paid for is listed, and none follows the second."""
+    control = deployment.emulator.control
+    scenario = {"scenario": f'calls?iterations=10&tool=look&arguments={{"gate":"gate-{kills}"}}&context_window=8000'}
+    await control.add_fault(Fault(operation=Operation.CREATE, metadata=scenario, effect=RefuseItem(), times=None))
+    await control.add_fault(Fault(operation=Operation.COMPACT, effect=Delay(processed=True), times=kills))
+    deployment.open_gates()
+    asked = {"max_iterations": 60, "context_window": 4_000, "task": "Go on. " * 2_000, **BACKGROUND}
+    run = await deployment.start_only(metadata=scenario, **asked)
+    for killed in range(1, kills + 1):
+
+        async def is_posted(killed: int = killed) -> bool:
+            return len((await run.bill()).compactions) == killed
+
+        async with deployment.worker() as worker:
+            await until(is_posted, seconds=60)
+            worker.kill()
+    async with deployment.worker():
+        result = await run.result(seconds=60)
+    assert (result.status, result.error, result.iterations) == (AgentStatus.COMPLETED, None, 11)
+    ambiguous = [entry for entry in result.responses if entry.status == AMBIGUOUS]
+    assert len(ambiguous) == result.ambiguous_creates == kills
+    made = [entry for entry in result.responses if entry.status == "compaction"]
+    assert len((await run.bill()).compactions) == kills + len(made)
+    assert bool(made) is (kills == 1)

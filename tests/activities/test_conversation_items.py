@@ -3,13 +3,21 @@
 import json
 from typing import Any
 
-import pytest
+from durable_responses.activities.conversation_items import (
+    START,
+    after,
+    encoded,
+    input_items,
+    output_items,
+    own_items,
+    sendable,
+)
 
 from durable_responses.activities.conversation_items import START, after, encoded, input_items, own_items, sendable
 from durable_responses.activities.conversations import Items, RememberedConversations, names_the_chain, pages_of
 from durable_responses.activities.messages import ConversationPoint, CreateResponse, ModelOptions
 from durable_responses.responses_api.errors import BadRequest
-from durable_responses.responses_api.models import FunctionCallOutput
+from durable_responses.responses_api.models import FunctionCallOutput, Response, read_compaction
 
 TASK, CALL = {"role": "user", "content": "Add."}, {"type": "function_call", "call_id": "call_1", "arguments": "{}"}
 
@@ -114,3 +122,12 @@ def test_a_point_travels_as_a_few_bytes() -> None:
 )
 def test_a_refusal_is_about_the_chain_if_it_names_it(text: str, param: str | None, about: bool) -> None:
     assert names_the_chain(BadRequest(text, status=400, param=param), "resp_1") is about
+
+
+def test_a_users_message_that_a_compaction_gives_back_is_sent_as_it_came() -> None:
+    """OpenAI refuses `annotations` in a part of an input."""
+    part = {"type": "input_text", "text": "Go."}
+    user = {"type": "message", "id": "msg_1", "role": "user", "status": "completed", "content": [part]}
+    response = read_compaction({"output": [user, {"type": "compaction", "encrypted_content": "x"}]})
+    again = Response.model_validate_json(response.model_dump_json())
+    assert output_items(response)[0] == output_items(again)[0] == user
