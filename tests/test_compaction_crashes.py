@@ -76,7 +76,7 @@ async def bytes_of(run: WorkflowHandle[Any, Any], first: int, last: int) -> int:
 async def test_a_compaction_that_is_posted_when_its_worker_dies_is_posted_once_more_at_most(
     deployment: Deployment, kills: int
 ) -> None:
-    """Where no create compacts, it has no id: each that may have been paid for is listed, and none follows the second."""
+    """Where no create compacts, it has no id: each that may have been paid for is listed; none follows the second."""
     control = deployment.emulator.control
     scenario = {"scenario": f'calls?iterations=10&tool=look&arguments={{"gate":"gate-{kills}"}}&context_window=8000'}
     await control.add_fault(Fault(operation=Operation.CREATE, metadata=scenario, effect=RefuseItem(), times=None))

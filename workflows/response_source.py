@@ -344,7 +344,7 @@ class ResponseSource:
         return self._may_compact() and workflow.patched(_WINDOW_PATCH) and await self._compact()
 
     def _may_compact_again(self, code: str | None, message: str | None) -> bool:
-        """Whether a create that was refused for its length is compacted once more: its owner says that it may succeed."""
+        """Whether what was refused for its length is compacted once more: the owner says that it may succeed."""
         if not compaction.exceeds_window(code, message) or not workflow.patched(_ANSWERED_PATCH):
             return False
         self.ledger.no_compaction = False

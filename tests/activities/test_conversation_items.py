@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from durable_responses.activities.conversation_items import (
     START,
     after,
@@ -12,8 +14,6 @@ from durable_responses.activities.conversation_items import (
     own_items,
     sendable,
 )
-
-from durable_responses.activities.conversation_items import START, after, encoded, input_items, own_items, sendable
 from durable_responses.activities.conversations import Items, RememberedConversations, names_the_chain, pages_of
 from durable_responses.activities.messages import ConversationPoint, CreateResponse, ModelOptions
 from durable_responses.responses_api.errors import BadRequest

@@ -1,4 +1,4 @@
-"""Compactions that have no id, and whose answers are lost; and what a run asks its owner when compacting has not helped.
+"""Compactions without an id whose answers are lost; and what a run asks its owner when compacting has not helped.
 
 The emulator is the provider: it bills a compaction whose answer nobody gets.
 """
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from durable_responses.emulator.faults import Effect, Excess, ExceedContext, Fault, Operation, RefuseItem, Reset
+from durable_responses.emulator.faults import Effect, ExceedContext, Excess, Fault, Operation, RefuseItem, Reset
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import (
     AgentInput,
