@@ -107,7 +107,7 @@ async def keep_whole_text(
 
 def whole_text_name(job_id: str, response_id: str) -> str:
     """The name of that file: one for each response of a run."""
-    return f"agent_{_as_file_name(job_id)}_{hashlib.sha256(response_id.encode()).hexdigest()[:16]}_whole_text.txt"
+    return f"agent_{as_file_name(job_id)}_{hashlib.sha256(response_id.encode()).hexdigest()[:16]}_whole_text.txt"
 
 
 def _write_whole_text(text: str, name: str, options: SaveOptions, outputs: "OutputFolders") -> Path:
@@ -206,13 +206,13 @@ class OutputFolders:
 def file_name(save: SaveArtifact, job_id: str) -> str:
     """The given name, made safe, else `agent_<UTC time>_<slug>_<job id>.md`."""
     return given_name(save.options.filename) or (
-        f"agent_{_utc(save.finished_at):%Y%m%d%H%M%S}_{slug(save.task)}_{_as_file_name(job_id)}.md"
+        f"agent_{_utc(save.finished_at):%Y%m%d%H%M%S}_{slug(save.task)}_{as_file_name(job_id)}.md"
     )
 
 
 def given_name(filename: str | None) -> str | None:
     """The caller's name for the file, made safe; None if there is none, or nothing is left of it."""
-    if not (given := _harmless(filename or "")):
+    if not (given := harmless(filename or "")):
         return None
     return given if given.lower().endswith(".md") else f"{given}.md"
 
@@ -223,7 +223,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:SLUG_CHARACTERS].rstrip("-") or "task"
 
 
-def _harmless(name: str) -> str:
+def harmless(name: str) -> str:
     """Without separators, control characters and `..`; nothing is left of a name that only navigates."""
     name = without_unnamable(re.sub(r"[/\\]", "", name))
     while ".." in name:
@@ -231,7 +231,7 @@ def _harmless(name: str) -> str:
     return name.strip(" .")
 
 
-def _as_file_name(job_id: str) -> str:
+def as_file_name(job_id: str) -> str:
     """Our own job ids as they are. Others may hold any text: a hash tells apart what had to be replaced."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", job_id)
     if name == job_id and len(name) <= JOB_ID_CHARACTERS:

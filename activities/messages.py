@@ -23,6 +23,7 @@ from durable_responses.pricing.rates import Billed, Rates
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
     CallAnswer,
+    OutputItem,
     ReasoningEffort,
     Response,
     Truncation,
@@ -83,6 +84,7 @@ class ActivityName(StrEnum):
     LIST_TOOLS = "list_tools"
     DECIDE_CALLS = "decide_calls"
     SAVE_ARTIFACT = "save_artifact"
+    SAVE_FILES = "save_files"
     KEEP_CONVERSATION = "keep_conversation"
     COMPACT_CONVERSATION = "compact_conversation"
 
@@ -378,11 +380,40 @@ class Keep(StrEnum):
     ALL = "all"
 
 
+class CitedFile(Record):
+    """A file in a container that an answer cites. `name`: what the answer calls it."""
+
+    container_id: str
+    file_id: str
+    name: str | None = None
+
+
+class FilesAt(Record):
+    """Where the files of a response are: in these containers, which end twenty minutes after their last use."""
+
+    containers: list[str] = []
+    cited: list[CitedFile] = []
+
+
+class SavedFile(Record):
+    """A file that one of the provider's tools has made, and where it is saved; or why it is not.
+
+    `name`: the file's own; without any, the container's. `bytes`: its size.
+    """
+
+    name: str
+    path: str | None = None
+    bytes: int | None = None
+    error: str | None = None
+
+
 class ResponseRecord(Record, Response):
     """A response cut to what the loop needs: no echo of the request, no reasoning, no hosted tool's findings.
 
     `whole_text`: the file that holds all of the answer's text, where `output` does not. `uncut` is that text until the
-    file is written, and never travels; nor does `billed`, what its `cost` is worked out from.
+    file is written, and never travels; nor does `billed`, what its `cost` is worked out from, nor `made`, the items
+    that hold files, or tell of them. Where these are to be saved, `files` are the images, by their marks, which
+    already are, and `files_at` is where the others are.
 
     Where the run knows its conversation, reasoning and findings are kept. Then `replayable` says whether the output can
     be given back to the model as it is here, and `conversation` how far it had come with the run's opening.
@@ -397,6 +428,9 @@ class ResponseRecord(Record, Response):
     whole_text: str | None = None
     uncut: str | None = Field(None, exclude=True)
     billed: Billed | None = Field(None, exclude=True)
+    made: list[OutputItem] | None = Field(None, exclude=True)
+    files: dict[str, SavedFile] | None = None
+    files_at: FilesAt | None = None
     cost: ResponseCost | None = None
     replayable: bool | None = None
     conversation: ConversationPoint | None = None
@@ -672,7 +706,7 @@ class ArtifactFormat(StrEnum):
 
 
 class SaveOptions(CallersChoice):
-    """Where and how the result is saved as Markdown."""
+    """Where and how the result is saved as Markdown, and whether the files of the provider's tools are saved, too."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -680,6 +714,13 @@ class SaveOptions(CallersChoice):
     folder: str | None = Field(None, description="Folder under the output root; `_gpt5_docs` if blank.")
     filename: str | None = None
     root: str | None = Field(None, description="Absolute output root of the starter; checked by the worker.")
+    files: bool = Field(
+        False, description="Save the files that the code interpreter makes, and images, in a folder beside the result."
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_older_workers_know_it(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if name != "files" or value}
 
 
 class SaveArtifact(Record):
@@ -702,3 +743,24 @@ class SavedArtifact(Record):
 
     path: str
     bytes: int
+
+
+class SaveFiles(Record):
+    """Save the files that a response has left in its containers.
+
+    `known`: the marks of those that are saved already, which their names end in. `most_files`, `most_bytes`: what
+    the run may still save.
+    """
+
+    options: SaveOptions
+    response_id: str
+    at: FilesAt
+    known: list[str] = []
+    most_files: int
+    most_bytes: int
+
+
+class SavedFiles(Record):
+    """What has become of these files, by their marks; those that were known are left out."""
+
+    files: dict[str, SavedFile] = {}

@@ -12,6 +12,7 @@ from durable_responses.json_text import checked
 from durable_responses.pricing.rates import Billed
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
+    CONTAINER_FILE_CITATION,
     IMAGE_GENERATION_CALL,
     MCP_APPROVAL_REQUEST,
     ErrorDetail,
@@ -127,7 +128,14 @@ def _record_of(response: Response) -> ResponseRecord:
         record.incomplete_details = IncompleteDetails(reason=ANSWER_TOO_LARGE)
     if is_cut and texts.has_cut:
         record.uncut = response.output_text
+    record.made = [item for item in response.output if _holds_or_names_files(item)] or None
     return record
+
+
+def _holds_or_names_files(item: OutputItem) -> bool:
+    if isinstance(item, Message):
+        return any(note.type == CONTAINER_FILE_CITATION for note in item.annotations)
+    return isinstance(item, OtherItem) and (item.type == IMAGE_GENERATION_CALL or _container(item) is not None)
 
 
 _NOT_BILLED = ("open_page", "find_in_page", "find")  # of what a model does on the web, searches alone cost

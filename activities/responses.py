@@ -10,7 +10,6 @@ from functools import partial
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.artifacts import keep_whole_text
 from durable_responses.activities.background import (
     first_stage,
     learn_of_background,
@@ -34,6 +33,7 @@ from durable_responses.activities.create import (
 from durable_responses.activities.eager_start import EagerStart
 from durable_responses.activities.failures import failed_create
 from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
+from durable_responses.activities.made_files import kept_beside
 from durable_responses.activities.messages import (
     AwaitResponse,
     CancelResponse,
@@ -255,7 +255,7 @@ class ResponsesActivities:
 
     async def _kept(self, record: ResponseRecord, options: SaveOptions | None) -> ResponseRecord:
         """The record as it travels; what it has no room for is in a file, where one is wanted."""
-        return await keep_whole_text(record, options, self.requests.outputs)
+        return await kept_beside(record, options, self.requests.outputs)
 
     def _reads(self, response_id: str, created_at: float, keep: Keep | None, *, chained: bool) -> Reads:
         """The GETs of a response created at that time, in seconds since the epoch."""

@@ -21,12 +21,12 @@ from pydantic import SecretStr
 from temporalio import activity
 
 from durable_responses.activities.admission import ResponsesInFlight
-from durable_responses.activities.artifacts import keep_whole_text
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.clocks import Clock, server_clock
 from durable_responses.activities.conversations import ConversationTurn
 from durable_responses.activities.failures import failed_create, lost_response, no_room, stopped_worker
 from durable_responses.activities.heartbeats import Heartbeats, earlier_heartbeat
+from durable_responses.activities.made_files import keep_made, kept_beside
 from durable_responses.activities.messages import (
     CreatePhase,
     CreateResponse,
@@ -360,7 +360,7 @@ class WebSocketActivities:
                 self._read(lost, "the worker that followed it was lost", self.requests.turn(create), now),
                 lambda: heartbeat,
             )
-            return WebSocketTurn(response=await keep_whole_text(record, create.save_whole_text, self.requests.outputs))
+            return WebSocketTurn(response=await kept_beside(record, create.save_whole_text, self.requests.outputs))
         with self._admitted():
             claim = self.claims.begin()
             _refuse_to_follow_another_attempt()
@@ -380,7 +380,9 @@ class WebSocketActivities:
                 gate=self.requests.at_the_gate(create),
             )
             outcome = await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.heartbeat)
-            outcome.response = await keep_whole_text(outcome.response, create.save_whole_text, self.requests.outputs)
+            for response in outcome.superseded:
+                await keep_made(response, create.save_whole_text, self.requests.outputs)
+            outcome.response = await kept_beside(outcome.response, create.save_whole_text, self.requests.outputs)
             return outcome
 
     async def _to_its_end(self, turn: StreamTurn, way: SocketTurn, now: Clock) -> WebSocketTurn:

@@ -52,6 +52,7 @@ with workflow.unsafe.imports_passed_through():
         OnLimit,
         TaskQueue,
     )
+    from durable_responses.workflows.file_saving import FileSaving
     from durable_responses.workflows.function_calls import FunctionCalls
     from durable_responses.workflows.input_requests import InputRequests
     from durable_responses.workflows.ledger import Ledger
@@ -174,8 +175,14 @@ class AgentWorkflow:
         return Cancel() if isinstance(ending, ContinueAsNew) and self._stop.requested else ending
 
     async def _loop(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
+        files = FileSaving(agent_input, self._ledger, self._stop, self._changed)
+        ending = await self._loop_to_its_end(agent_input, files)
+        await files.ended()
+        return ending
+
+    async def _loop_to_its_end(self, agent_input: AgentInput, files: FileSaving) -> Ending | ContinueAsNew:
         try:
-            return await self._iterate(agent_input)
+            return await self._iterate(agent_input, files)
         except interruptions.Stopped:
             return rules.Incomplete(IncompleteReason.DEADLINE) if self._stop.is_late else Cancel()
         except interruptions.DeadlinePassed:
@@ -186,8 +193,10 @@ class AgentWorkflow:
             _log_unusable(error)
             return rules.Fail(rules.unusable_data(error))
 
-    async def _iterate(self, agent_input: AgentInput) -> Ending | ContinueAsNew:
-        source = ResponseSource(agent_input, self._ledger, self._steering, self._requests, self._stop, self._changed)
+    async def _iterate(self, agent_input: AgentInput, files: FileSaving) -> Ending | ContinueAsNew:
+        source = ResponseSource(
+            agent_input, self._ledger, self._steering, self._requests, self._stop, self._changed, files
+        )
         function_calls = FunctionCalls(agent_input, self._ledger, self._requests, self._stop, self._changed)
         await self._list_tools(agent_input)
         while not self._is_to_continue_as_new(agent_input):

@@ -25,6 +25,7 @@ from durable_responses.activities.messages import (
     InputFile,
     Record,
     ResponseCost,
+    SavedFile,
     SaveOptions,
     SteerStatus,
     ToolOutcome,
@@ -589,4 +590,9 @@ class AgentResult(BaseModel):
     cancel_reason: str | None = None
     artifact_path: str | None = None
     artifact_error: str | None = None
+    files: list[SavedFile] = Field([], description="What the provider's tools have made, where `save.files` is on.")
     error: AgentError | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_files_that_nobody_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if name != "files" or value}

@@ -4,6 +4,7 @@ Plain Python, kept by the workflow and carried over continue-as-new. It answers 
 result.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
@@ -21,6 +22,7 @@ from durable_responses.activities.messages import (
     ProgressReport,
     ResponseCost,
     ResponseRecord,
+    SavedFile,
     Waiting,
 )
 from durable_responses.json_text import cut, json_bytes
@@ -47,6 +49,9 @@ _SHOWN_CALLS = 100
 _CARRIED_TEXT = 64 * 1024  # bytes
 _SHORTEST_TEXT = 100  # bytes
 _MOST_CHANGES = 20
+_MOST_FILES = 200
+_MOST_FILE_BYTES = 1024**3
+_MORE = "more files"
 _LONGEST_NAME = 200  # characters of what is only shown
 LOST = "lost"
 MAY_STILL_RUN = "may_still_run"
@@ -149,6 +154,7 @@ class Ledger(BaseModel):
     no_trigger: bool = Field(False, description="Whether no create of this run is made a compaction by its input.")
     mcp_tools: list[PinnedTool] | None = Field(None, description="Tools of MCP servers, as the run began with them.")
     no_compaction: bool = Field(False, description="Whether the provider was found not to compact at all.")
+    saved_files: dict[str, SavedFile] = Field({}, description="Files of the provider's tools, by their marks.")
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
     _text_before_last: str = PrivateAttr("")
@@ -277,6 +283,26 @@ class Ledger(BaseModel):
     def whole_text(self) -> str | None:
         """The file that holds all of the last response's text, where history had no room for it."""
         return self._last.whole_text if isinstance(self._last, ResponseRecord) else None
+
+    # --- files of the provider's tools ----------------------------------------------------------------------------
+
+    def files_saved(self, files: Mapping[str, SavedFile]) -> None:
+        """What has become of files that the provider's tools have made. The list has an end, and says so."""
+        for mark, file in files.items():
+            if mark in self.saved_files or len(self.saved_files) < _MOST_FILES:
+                self.saved_files[mark] = file
+            else:
+                self.saved_files[_MORE] = SavedFile(name=_MORE, error=f"At most {_MOST_FILES} files are listed.")
+
+    @property
+    def files_left(self) -> int:
+        """How many more files the run may save."""
+        return max(_MOST_FILES - len(self.saved_files), 0)
+
+    @property
+    def bytes_left(self) -> int:
+        """How many more bytes these may have."""
+        return max(_MOST_FILE_BYTES - sum(file.bytes or 0 for file in self.saved_files.values()), 0)
 
     # --- the conversation ------------------------------------------------------------------------------------------
 
@@ -423,6 +449,7 @@ class Ledger(BaseModel):
             request_changes=self.state.request_changes,
             in_full=self.state.in_full,
             requests=self.state.input_requests,
+            files=list(self.saved_files.values()),
             error=self.state.error,
         )
 

@@ -56,6 +56,7 @@ with workflow.unsafe.imports_passed_through():
         TransportChoice,
     )
     from durable_responses.workflows.eager_start import queue_of
+    from durable_responses.workflows.file_saving import FileSaving
     from durable_responses.workflows.input_requests import InputRequests
     from durable_responses.workflows.interruptions import (
         DeadlinePassed,
@@ -111,7 +112,10 @@ class CreateOptions(TypedDict):
 
 @dataclass
 class ResponseSource:
-    """Obtains the responses of one run, one at a time. `changed` is called whenever the ledger has changed."""
+    """Obtains the responses of one run, one at a time. `changed` is called whenever the ledger has changed.
+
+    `files` saves what they leave at the provider.
+    """
 
     request: AgentInput
     ledger: Ledger
@@ -119,6 +123,7 @@ class ResponseSource:
     requests: InputRequests
     stop: StopRequest
     changed: Callable[[], None]
+    files: FileSaving
 
     def __post_init__(self) -> None:
         self._resumed = 0  # times in a row that a refused run has tried again by itself
@@ -798,6 +803,7 @@ class ResponseSource:
             self.ledger.compaction_ended(response)
         else:
             self.ledger.response_ended(response)
+            self.files.response_ended(response)
         self.ledger.told_by_worker(response)
         self.changed()
 

@@ -257,6 +257,7 @@ _STEPS = {
     ActivityName.DECIDE_CALLS: "what the approval rules say of the function calls",
     ActivityName.CANCEL_RESPONSE: "the cancel",
     ActivityName.SAVE_ARTIFACT: "saving the result",
+    ActivityName.SAVE_FILES: "saving the files of a response",
 }
 
 

@@ -65,13 +65,18 @@ _GZIP_OR_ZLIB = 47  # window bits
 _RAW_DEFLATE = -15
 
 
-async def unpacked(answer: httpx.Response, silence: float | None = None) -> AsyncGenerator[bytes]:
-    """The body, piece by piece, none larger than `PIECE` by much.
+async def unpacked(
+    answer: httpx.Response, silence: float | None = None, *, is_file: bool = False
+) -> AsyncGenerator[bytes]:
+    """The body, piece by piece, none larger than `PIECE` by much. A file, which may be packed itself, is unpacked only
+    where its headers say that it was packed for its way.
 
     Raises `CannotUnpack`, TimeoutError where no byte comes for `silence` seconds, and what httpx raises.
     """
     encoding = answer.headers.get("content-encoding", "")
     unpack: Callable[[bytes], Iterator[bytes]] | None = None
+    if is_file and encoding.strip().lower() in ("", "identity"):
+        unpack = _as_it_is
     chunks = answer.aiter_raw()
     head = b""
     while True:
@@ -100,7 +105,11 @@ def _unpacker(head: bytes, encoding: str) -> Callable[[bytes], Iterator[bytes]]:
         return _Inflation(_GZIP_OR_ZLIB if is_zlib else _RAW_DEFLATE).pieces
     if named in ("br", "zstd", "compress"):
         raise CannotUnpack(f"it is packed as {named}, which was not asked for")
-    return lambda chunk: iter((chunk,))
+    return _as_it_is
+
+
+def _as_it_is(chunk: bytes) -> Iterator[bytes]:
+    return iter((chunk,))
 
 
 class _Inflation:

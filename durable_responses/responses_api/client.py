@@ -45,6 +45,8 @@ from durable_responses.responses_api.errors import (
 from durable_responses.responses_api.events import ErrorEvent, Event, EventType, ResponseEvent, parse_event
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
+    ContainerFile,
+    ContainerFileList,
     CreateRequest,
     ErrorDetail,
     IncompleteDetails,
@@ -213,6 +215,45 @@ class ResponsesClient:
                 )
             query["after"] = page.last_id
 
+    async def container_files(self, container_id: str, *, most: int = BUDGET.items) -> list[ContainerFile]:
+        """The files in a container, oldest first, page by page, until there are `most`. `NotFound`: it has expired."""
+        files: list[ContainerFile] = []
+        query = {"order": "asc", "limit": str(PAGE_SIZE)}
+        while True:
+            request = self._request("GET", _container_path(container_id), self._read_timeout, query=query)
+            page = await _read(ContainerFileList, await self._send(request, self._read_timeout))
+            files += page.data
+            if not page.has_more or not page.data or len(files) >= most:
+                return files[:most]
+            last = page.last_id or page.data[-1].id
+            if last == query.get("after"):
+                raise MalformedAnswer(f"The answer to {_asked(request)} has the same page again.")
+            query["after"] = last
+
+    @asynccontextmanager
+    async def container_file(
+        self, container_id: str, file_id: str, *, silence: float = READ_TIMEOUT
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of a file in a container, in pieces: `async with client.container_file(…) as pieces: async for …`.
+
+        `silence`: seconds without any byte, after which it is lost. No secret is masked in it: it is what it is.
+        """
+        path = _container_path(container_id, f"/{quote(file_id, safe='')}/content")
+        request = self._request("GET", path, silence)
+        request.headers.update({"accept": "*/*", "accept-encoding": "identity"})
+        answer, _ = await self._open(request, silence)
+        async with aclosing(answer), aclosing(self._pieces(answer, request, silence)) as pieces:
+            yield pieces
+
+    async def _pieces(self, answer: httpx.Response, request: httpx.Request, silence: float) -> AsyncGenerator[bytes]:
+        try:
+            async with aclosing(unpacked(answer, silence, is_file=True)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except FAILURES as failure:
+            too_late = f"The answer to {_asked(request)} was silent for {silence:g} seconds."
+            raise _error_for(failure, request, too_late, self._secrets) from failure
+
     @asynccontextmanager
     async def stream(
         self, request: CreateRequest, *, silence: float = SILENCE_LIMIT, before_end: BeforeEnd | None = None
@@ -353,6 +394,10 @@ def _usable_key(api_key: SecretStr | None) -> str:
 
 def _path(response_id: str, rest: str = "") -> str:
     return f"/responses/{quote(response_id, safe='')}{rest}"
+
+
+def _container_path(container_id: str, rest: str = "") -> str:
+    return f"/containers/{quote(container_id, safe='')}/files{rest}"
 
 
 def _asked(request: httpx.Request) -> str:

@@ -369,16 +369,15 @@ class Message(Received):
         )
 
     @property
+    def annotations(self) -> list[Annotation]:
+        """What is noted about the text, of every kind."""
+        parts = [] if isinstance(self.content, str) else self.content
+        return [note for part in parts if isinstance(part, OutputText) for note in part.annotations]
+
+    @property
     def citations(self) -> list[UrlCitation]:
         """Every source cited in the text."""
-        parts = [] if isinstance(self.content, str) else self.content
-        return [
-            note
-            for part in parts
-            if isinstance(part, OutputText)
-            for note in part.annotations
-            if isinstance(note, UrlCitation)
-        ]
+        return [note for note in self.annotations if isinstance(note, UrlCitation)]
 
 
 def _as_json(value: Any) -> Any:
@@ -555,6 +554,27 @@ class InputItemList(Received):
     last_id: str | None = None
 
 
+# --- containers --------------------------------------------------------------------------------------------------
+
+
+class ContainerFile(Received):
+    """A file in a container of the code interpreter. `source`: `user`, or the `assistant` whose code has made it."""
+
+    id: str = Field(min_length=1)
+    path: Text = ""
+    bytes: Annotated[int | None, BeforeValidator(_count)] = None
+    created_at: Timestamp = 0
+    source: Text = ""
+
+
+class ContainerFileList(Received):
+    """One page of the files of a container; `last_id` is what the next page comes after."""
+
+    data: Annotated[list[ContainerFile], BeforeValidator(_objects)]
+    has_more: bool = False
+    last_id: str | None = None
+
+
 # --- usage and errors --------------------------------------------------------------------------------------------
 
 
@@ -664,6 +684,8 @@ def _incomplete_details(value: Any) -> Any:
 
 IMAGE_GENERATION_CALL = "image_generation_call"
 """The type of an output item that holds an image: megabytes in base64."""
+CONTAINER_FILE_CITATION = "container_file_citation"
+"""The type of an annotation that cites a file in a container."""
 MCP_APPROVAL_REQUEST = "mcp_approval_request"
 """The type of an output item that asks whether the provider may call a remote MCP server."""
 ANSWER_TOO_LARGE = "answer_too_large"

@@ -23,6 +23,7 @@ from durable_responses.activities.conversations import (
     RememberedConversations,
 )
 from durable_responses.activities.eager_start import EagerStart, RunQueueSlots
+from durable_responses.activities.made_files import MadeFilesActivities
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
@@ -95,6 +96,7 @@ class Dependencies:
     conversations: ConversationActivities
     compaction: CompactionActivities
     artifacts: ArtifactActivities
+    made_files: MadeFilesActivities
 
 
 @asynccontextmanager
@@ -192,6 +194,7 @@ async def opened(
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 compaction=CompactionActivities(client, requests, claims),
                 artifacts=ArtifactActivities(outputs),
+                made_files=MadeFilesActivities(client, outputs),
             )
 
 

@@ -91,6 +91,7 @@ def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: Att
         activities=[
             of.responses.cancel_response,
             of.artifacts.save_artifact,
+            of.made_files.save_files,
             of.conversations.keep_conversation,
             of.compaction.compact_conversation,
             # Started eagerly, within the counts of their own queues.
