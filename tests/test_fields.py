@@ -53,6 +53,7 @@ VALUES: dict[str, Any] = {
     "save.format": "clean",
     "save.folder": "results",
     "save.filename": "a.md",
+    "save.files": True,
     "tenant": "ada",
 }
 """A value of each field whose names take it as it is."""

@@ -70,11 +70,11 @@ class FileSaving:
         self.changed()
         deadline = self.ledger.deadline
         left = max(deadline - workflow.now(), timedelta(0)) if deadline else None
-        if not await _becomes(lambda: last.done() or self.stop.requested, left) or self.stop.requested:
-            if not await _becomes(last.done, _GRACE):
-                self._is_given_up = True
-                if self._handle is not None:
-                    self._handle.cancel()
+        await _becomes(lambda: last.done() or self.stop.requested, left)
+        if not last.done() and not await _becomes(last.done, _GRACE):
+            self._is_given_up = True
+            if self._handle is not None:
+                self._handle.cancel()
         await workflow.wait_condition(last.done)
         self.ledger.state.waiting = waiting
 

@@ -353,6 +353,12 @@ class RunOptions:
             metavar="FORMAT",
         ),
     ] = None
+    save_files: Annotated[
+        bool | None,
+        _option(
+            "--save-files", text="Save the files that the code interpreter makes, and images, as well.", panel=_FILES
+        ),
+    ] = None
 
 
 _NO_TASK = (
@@ -548,7 +554,12 @@ def _split_label(said: str) -> tuple[str, str | None]:
 
 def _save(options: RunOptions, given: Any) -> Any:
     """What `--save…` says on top of the JSON; a malformed one is left to the check of the input."""
-    said = {"folder": options.save_folder, "filename": options.save_name, "format": options.save_format}
+    said = {
+        "folder": options.save_folder,
+        "filename": options.save_name,
+        "format": options.save_format,
+        "files": options.save_files,
+    }
     said = {name: value for name, value in said.items() if value is not None}
     if not said and not options.save:
         return given

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from durable_responses.activities.messages import FailureType
+from durable_responses.activities.messages import FailureType, SavedFile
 from durable_responses.cli.questions import asked_in_short, asked_lines, request_changes, standing_of
 from durable_responses.cli.times import age, counted, duration
 from durable_responses.jobs.continuing import MEMO_CONTINUES
@@ -357,12 +357,19 @@ def particulars(result: AgentResult) -> list[str]:
         lines.append(f"saved: {result.artifact_path}")
     if result.artifact_error:
         lines.append(f"not saved: {result.artifact_error}")
+    lines += [_file_line(file) for file in result.files]
     lines += [f"source: {citation.title or ''} {citation.url}" for citation in result.citations]
     if result.error is not None and result.error.type == FailureType.CHAIN_REJECTED:
         lines.append(
             "The provider has forgotten the conversation: `durable-responses continue --rebuild` tells it again."
         )
     return [shown(line) for line in lines]
+
+
+def _file_line(file: SavedFile) -> str:
+    if file.path is None:
+        return f"not saved: {file.name}: {file.error or 'nobody knows why'}"
+    return f"saved: {file.path} ({file.bytes or 0:,} bytes)"
 
 
 def unknown_cost(cost: RunCost) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from durable_responses.activities.messages import SavedFile
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.jobs.responding import Responded, Taken
 from durable_responses.mcp_server import next_steps
@@ -28,6 +29,7 @@ from durable_responses.workflows.rules import waiting_text
 MEMO_DISPLAY = "display_in_chat"
 """Key of the workflow's memo: false if the text is to be saved and not to be returned as well."""
 
+_MOST_UNSAVED = 5  # files that are named
 _SHORTEST_POLL_MS, _LONGEST_POLL_MS = 2_000, 30_000
 
 
@@ -69,6 +71,15 @@ class AskedOfTheOwner(Answer):
     next_step: str
 
 
+class FileAnswer(Answer):
+    """A file that the code interpreter has made, or an image: where it is saved, or why it is not."""
+
+    name: str
+    path: str | None
+    bytes: int | None
+    error: str | None
+
+
 class JobAnswer(Answer):
     """A job, as `gpt5_agent` and `gpt5_agent_poll` return it. Times are ISO 8601, in UTC."""
 
@@ -85,6 +96,8 @@ class JobAnswer(Answer):
     """Anything unusual, such as that no worker is running."""
     result_path: str | None
     """The saved file."""
+    files: list[FileAnswer] = []
+    """The files that `save_files` has saved beside it."""
     result_uri: str | None
     """The result as a resource, once the job has ended."""
     output_bytes: int | None
@@ -228,6 +241,7 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
         incomplete_reason=result.incomplete_reason if result else None,
         notices=notices(view),
         result_path=path,
+        files=[_file(file) for file in result.files] if result else [],
         result_uri=next_steps.result_uri(view.job_id) if result else None,
         output_bytes=size,
         iterations=_iterations(view),
@@ -247,6 +261,11 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
         preview="" if output or is_kept_back(view) else state.preview,
         output=output,
     )
+
+
+def _file(file: SavedFile) -> FileAnswer:
+    error = redact(file.error) if file.error else None
+    return FileAnswer(name=shown(file.name), path=file.path, bytes=file.bytes, error=error)
 
 
 def _while_open(job_id: str, poll_ms: int, asked: Sequence[AskedOfTheOwner]) -> str:
@@ -355,6 +374,10 @@ def notices(view: JobView) -> list[str]:
         told.append(redact(f"Because the provider refuses it otherwise: {', '.join(view.state.request_changes)}."))
     if view.result and view.result.artifact_error:
         told.append(redact(f"The result was not saved: {view.result.artifact_error}"))
+    unsaved = [file for file in view.result.files if file.error] if view.result else []
+    told += [shown(redact(f"{file.name} was not saved: {file.error}")) for file in unsaved[:_MOST_UNSAVED]]
+    if len(unsaved) > _MOST_UNSAVED:
+        told.append(f"{len(unsaved) - _MOST_UNSAVED} more files were not saved.")
     return told
 
 

@@ -134,6 +134,8 @@ class AgentArguments(ToolArguments):
     """Folder for the file, under the output root of the server; `_gpt5_docs` if blank."""
     output_filename: str | None = None
     """Name of the file; derived from time, task and job id if blank."""
+    save_files: bool = False
+    """Whether the files that the code interpreter makes, and images, are saved beside it."""
     display_in_chat: bool = True
     """Whether the full text is returned even though it was saved."""
     file_path: str | None = Field(None, min_length=1)

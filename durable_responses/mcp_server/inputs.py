@@ -175,4 +175,5 @@ def _save(arguments: AgentArguments, surroundings: Surroundings) -> SaveOptions 
         folder=arguments.output_folder,
         filename=arguments.output_filename,
         root=str(surroundings.output_root),
+        files=arguments.save_files,
     )

@@ -134,7 +134,11 @@ def _facts(answer: JobAnswer) -> str:
         "time": duration(answer.progress.elapsed_s),
         "saved": answer.result_path,
     }
-    return "---\n" + "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+    lines = [f"{name}: {value}" for name, value in facts.items() if value]
+    lines += [
+        f"file: {file.path} ({file.bytes:,} bytes)" for file in answer.files if file.path and file.bytes is not None
+    ]
+    return "\n".join(["---", *lines])
 
 
 def _error(error: AgentError | None) -> str | None:

@@ -107,6 +107,7 @@ FIELDS: dict[str, Names] = {
     "save.format": Names("save_format", ("save_format",)),
     "save.folder": Names("save_folder", ("output_folder",)),
     "save.filename": Names("save_name", ("output_filename",)),
+    "save.files": Names("save_files", ("save_files",), note="[Hosted tools](hosted-tools.md#files-and-images)."),
     "save.root": Names(None, (), _THE_SERVERS, "Command line and MCP: `AGENT_OUTPUT_ROOT`."),
     "tenant": Names("tenant", (), f"{_FOR_PROGRAMS}; a server of its own keeps people apart"),
 }

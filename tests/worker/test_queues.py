@@ -26,6 +26,7 @@ SERVED = {
     "agents": {
         Name.CANCEL_RESPONSE,
         Name.SAVE_ARTIFACT,
+        Name.SAVE_FILES,
         Name.KEEP_CONVERSATION,
         Name.COMPACT_CONVERSATION,
         # Where there is room, started eagerly.
