@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "on_deadline": None,
     "save_to_file": True,
     "save_format": "standard",
+    "save_files": False,
     "output_folder": None,
     "output_filename": None,
     "display_in_chat": True,

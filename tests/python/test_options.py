@@ -24,6 +24,7 @@ CALLED_OTHERWISE = {
     "save_folder": "save",
     "save_name": "save",
     "save_format": "save",
+    "save_files": "save",
 }
 OF_A_SHELL = {"set", "task", "task_file", "input", "job_id", "tool"}
 
