@@ -50,8 +50,11 @@ class ToolListActivities:
                         continue
                     if (reason := why_not(tool)) is not None:
                         left_out.append(LeftOutTool(server=server, tool=tool.name[:128], reason=reason))
+                    elif (twin := pinned(tool)).name in {each.name for each in tools}:
+                        reason = f"another tool is called {twin.name}, too"
+                        left_out.append(LeftOutTool(server=server, tool=tool.name[:128], reason=reason))
                     else:
-                        tools.append(pinned(tool))
+                        tools.append(twin)
         if len(tools) > MOST_TOOLS:
             problem = f"{len(tools):,} tools of MCP servers, more than {MOST_TOOLS}: choose some, as in `github.get_*`"
             raise invalid_input(InputError("tools", problem))

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 MOST_TOOLS = 2000  # of one server that are looked at
 _MOST_PAGES = 100
 _LONGEST_DESCRIPTION = 4096  # characters
+_LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
 _LONGEST_CAUSE = 300  # characters
 _ANSWER: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
@@ -208,7 +209,7 @@ async def _listed(client: Client, name: str, server: McpServer) -> Listing:
             if tool.name in tools:
                 problems.append(f"two of its tools are called {tool.name[:100]!r}: the first one counts")
             elif len(tools) < MOST_TOOLS:
-                tools[tool.name] = _described(tool, name, server)
+                tools[tool.name[: 2 * _LONGEST_NAME]] = _described(tool, name, server)
         cursor = page.next_cursor
         if cursor is None or len(tools) >= MOST_TOOLS:
             break
@@ -223,6 +224,8 @@ def _described(tool: types.Tool, server: str, configured: McpServer) -> ServerTo
     description = (tool.description or tool.title or "")[:_LONGEST_DESCRIPTION]
     offer, reason = None, None
     try:
+        if len(tool.name) > _LONGEST_NAME:
+            raise NotOffered(f"its name has more than {_LONGEST_NAME} characters")
         if tool.execution is not None and tool.execution.task_support == "required":
             raise NotOffered("it can only be called as a task")
         offer = offer_of(tool.input_schema)

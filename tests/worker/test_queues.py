@@ -37,7 +37,7 @@ SERVED = {
     "agents-create": {Name.CREATE_RESPONSE, Name.STREAM_RESPONSE, Name.WEBSOCKET_TURN},
     "own": {Name.WEBSOCKET_TURN, Name.STEER_RESPONSE},
     "agents-waiting": {Name.AWAIT_RESPONSE},
-    "agents-tools": {Name.CALL_TOOL, Name.DECIDE_CALLS},
+    "agents-tools": {Name.CALL_TOOL, Name.DECIDE_CALLS, Name.LIST_TOOLS},
 }
 
 

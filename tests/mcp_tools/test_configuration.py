@@ -1,0 +1,107 @@
+"""Which MCP servers there are, as people write it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from durable_responses.mcp_tools.configuration import McpServer, McpServers, Trust, UnresolvedError
+from durable_responses.settings import Settings, SettingsError
+
+CLAUDE_CODE = {
+    "mcpServers": {
+        "github": {
+            "type": "http",
+            "url": "https://api.githubcopilot.com/mcp/",
+            "headers": {"Authorization": "Bearer ${GITHUB_TOKEN}"},
+        },
+        "fs": {"command": "npx", "args": ["-y", "server-filesystem", "${HOME:-/root}"], "env": {"LOG_LEVEL": "x"}},
+    }
+}
+CURSOR = {"mcpServers": {"a": {"command": "a", "envFile": ".env", "autoApprove": ["x"], "disabled": True}}}
+VS_CODE = {"servers": {"a": {"type": "stdio", "command": "a", "env": {"KEY": "${env:SECRET_KEY}"}}}, "inputs": []}
+COPILOT = {"mcpServers": {"a": {"type": "local", "command": "a", "tools": ["*"]}}}
+BARE = {"a": {"command": "a"}}
+
+
+@pytest.mark.parametrize("given", [CLAUDE_CODE, CURSOR, VS_CODE, COPILOT, BARE])
+def test_it_is_taken_as_other_clients_have_it(given: dict[str, Any]) -> None:
+    """Fields of theirs alone are ignored."""
+    servers = McpServers.model_validate(given).servers
+    assert all(server.trust is Trust.NONE for server in servers.values())
+
+
+def test_a_disabled_server_is_not_used() -> None:
+    assert McpServers.model_validate(CURSOR).enabled == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"a": {}}, "give a command or a url"),
+        ({"a": {"command": "x", "url": "http://h/"}}, "give a command or a url"),
+        ({"a": {"url": "h/mcp"}}, "must be an address such as"),
+        ({"a.b": {"command": "x"}}, "'a.b': a server's name has"),
+        ({"a": {"command": "x", "tools": {"get": {"efect": "pure"}}}}, "Extra inputs"),
+        ({"a": {"command": "x", "trust": "yes"}}, "should be 'none' or 'annotations'"),
+        ({"a": {"command": "x", "timeout": 0}}, "greater than 0"),
+        ([], "must be an object"),
+    ],
+)
+def test_what_cannot_be_used_is_named(given: Any, problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem.replace("(", r"\(")):
+        McpServers.model_validate(given)
+
+
+def test_variables_are_put_in() -> None:
+    server = McpServer(
+        command="${BIN}/x", args=["--key=${KEY}", "${NO:-default}"], env={"A": "${env:KEY}"}, cwd="${BIN}"
+    )
+    resolved = server.resolved({"BIN": "/bin", "KEY": "k"})
+    assert (resolved.command, resolved.args) == ("/bin/x", ["--key=k", "default"])
+    assert (resolved.env, resolved.cwd) == ({"A": "k"}, "/bin")
+    assert server.references == {"BIN", "KEY", "NO"}
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    with pytest.raises(UnresolvedError, match=r"^\$\{TOKEN\} is not set where the worker runs$"):
+        McpServer(url="https://h/", headers={"A": "${TOKEN}"}).resolved({"TOKEN": ""})
+
+
+def test_what_stands_for_a_secret_is_one() -> None:
+    """Whatever a server sends back of them is masked."""
+    given = {
+        "a": {"url": "https://h/", "headers": {"Authorization": "Bearer ${TOKEN}", "X-Plain": "in-the-file"}},
+        "b": {"command": "x", "env": {"API_KEY": "written-down", "LEVEL": "info"}, "args": ["${MY_SECRET}", "${HOME}"]},
+    }
+    secrets = McpServers.model_validate(given).secrets(
+        {"TOKEN": "token-value", "MY_SECRET": "secret-value", "HOME": "/home/ada"}
+    )
+    assert set(secrets) == {"token-value", "in-the-file", "written-down", "secret-value"}
+
+
+# --- as a setting ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mcp.json", "servers.toml"])
+def test_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text = json.dumps(CLAUDE_CODE) if name.endswith("json") else '[mcpServers.fs]\ncommand = "x"\n'
+    (tmp_path / name).write_text(text)
+    monkeypatch.setenv("AGENT_MCP_SERVERS", str(tmp_path / name))
+    assert "fs" in Settings.load().mcp_servers.enabled
+
+
+def test_a_server_that_cannot_be_used_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {"fs": {"args": []}}}')
+    monkeypatch.setenv("AGENT_MCP_SERVERS", str(tmp_path / "mcp.json"))
+    with pytest.raises(SettingsError, match=r"mcp\.json is not valid: servers\.fs: give a command or a url"):
+        Settings.load()
+
+
+def test_the_value_of_a_header_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_MCP_SERVERS", '{"a": {"url": "https://h/", "headers": {"X-Key": "very-secret"}}}')
+    settings = Settings.load()
+    assert "very-secret" not in repr(settings)
+    assert "very-secret" in settings.secrets()
