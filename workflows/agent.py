@@ -96,6 +96,8 @@ class AgentWorkflow:
         self._steering = SteeringMessages(self._ledger)
         self._requests = InputRequests(self._ledger, self._stop, self._changed)
         self._input: AgentInput | None = None
+        self._task = ""  # its beginning
+        self._is_to_describe = False
         self._shown = ShownSearchAttributes()
         self._suggested_at = 0  # bytes of history, when a new one was suggested first
 
@@ -136,8 +138,8 @@ class AgentWorkflow:
             raise self._refused(_ONE_ARGUMENT)
         if carried is None:
             self._ledger.begin(agent_input, workflow.now())
-        self._input = agent_input
-        self._name(summary_of(agent_input))
+        self._input, self._task = agent_input, summary_of(agent_input)
+        self._name(self._task)
         self._changed()
         return agent_input
 
@@ -434,12 +436,22 @@ class AgentWorkflow:
         state.cancel_requested = self._stop.requested
         state.updated_at = workflow.now()
         try:
-            task = summary_of(self._input) if self._input else ""
-            workflow.set_current_details(details_of(state, workflow.info().workflow_id, workflow.now(), task))
             if self._input is not None:
                 self._shown.show(self._input, state, registered=self._ledger.search_attributes)
         except DATA_ERRORS:  # no run ends for what is only shown
             workflow.logger.exception("What the run is doing cannot be shown.")
+        # Several changes come at once, and nobody reads the panel before all that can run has run.
+        if not self._is_to_describe:
+            self._is_to_describe = True
+            asyncio.get_running_loop().call_soon(self._describe)
+
+    def _describe(self) -> None:
+        self._is_to_describe = False
+        try:
+            job_id, now = workflow.info().workflow_id, workflow.now()
+            workflow.set_current_details(details_of(self._ledger.state, job_id, now, self._task))
+        except DATA_ERRORS:
+            workflow.logger.exception("What the run is doing cannot be described.")
 
 
 def _restored(carried: Any) -> tuple[Ledger, Exception | None]:

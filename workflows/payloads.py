@@ -8,6 +8,7 @@ cannot decode fails the workflow task, which is retried for ever. With this conv
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -57,7 +58,14 @@ def fitting(message: T) -> T:
 
 
 class TotalPayloadConverter(PydanticPayloadConverter):
-    """Temporal's converter for pydantic models, which raises nothing while it decodes."""
+    """Temporal's converter for pydantic models, which raises nothing while it decodes.
+
+    The SDK makes two for each workflow task, and one for each run. They have no state but the types they have seen, so
+    all of them share that: it is as costly to gather as a small activity.
+    """
+
+    def __init__(self) -> None:
+        self.converters = _shared().converters
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """The values, each of which may be an `Unreadable`."""
@@ -77,6 +85,11 @@ class TotalPayloadConverter(PydanticPayloadConverter):
             return super().from_payloads([mended], hints)[0]
         except Exception:
             return Unreadable(_why(payload.data.decode(errors="replace")))
+
+
+@cache
+def _shared() -> PydanticPayloadConverter:
+    return PydanticPayloadConverter()
 
 
 def _why(text: str) -> str:

@@ -66,20 +66,30 @@ class ShownSearchAttributes:
         self._given_up = False
         self._changes = 0
         self._shown_at: datetime | None = None
+        self._looked_at: tuple[object, ...] = ()
+        self._is_put_off = False
 
     def show(self, request: AgentInput, state: AgentState, *, registered: bool) -> None:
         """Set what has changed. `registered`: whether a worker has said so."""
+        # Asked for at every change of the run, of which few change anything here.
+        looks_at = (state.status, state.iteration, request.model or state.model, request.tenant)
+        if self._given_up or (looks_at == self._looked_at and not self._may_be_due()):
+            return
         shown = workflow.info().typed_search_attributes
-        if self._given_up or (not registered and shown.get(AGENT_STATUS) is None):
+        if not registered and shown.get(AGENT_STATUS) is None:
             return
         changes = _changes(shown, search_attributes_of(request, state))
-        if not changes or not self._is_time_for(changes):
+        self._looked_at, self._is_put_off = looks_at, bool(changes) and not self._is_time_for(changes)
+        if not changes or self._is_put_off:
             return
         self._changes += 1
         self._given_up = self._is_to_be_given_up()
         if not self._given_up:
             workflow.upsert_search_attributes(changes)
             self._shown_at = workflow.now()
+
+    def _may_be_due(self) -> bool:
+        return self._is_put_off and (self._shown_at is None or workflow.now() - self._shown_at >= _WORTH_AN_EVENT)
 
     def _is_time_for(self, changes: list[SearchAttributeUpdate[Any]]) -> bool:
         if workflow.patched(_RARE_PATCH):
