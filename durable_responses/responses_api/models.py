@@ -546,6 +546,13 @@ def _objects(value: Any) -> Any:
     return [item for item in value if isinstance(item, dict | BaseModel)] if isinstance(value, list) else value
 
 
+def _objects_with_ids(value: Any) -> Any:
+    objects = _objects(value)
+    if not isinstance(objects, list):
+        return objects
+    return [it for it in objects if isinstance(it, BaseModel) or (isinstance(it.get("id"), str) and it["id"])]
+
+
 class InputItemList(Received):
     """One page of a response's input items; `last_id` is what the next page comes after."""
 
@@ -570,7 +577,7 @@ class ContainerFile(Received):
 class ContainerFileList(Received):
     """One page of the files of a container; `last_id` is what the next page comes after."""
 
-    data: Annotated[list[ContainerFile], BeforeValidator(_objects)]
+    data: Annotated[list[ContainerFile], BeforeValidator(_objects_with_ids)]
     has_more: bool = False
     last_id: str | None = None
 

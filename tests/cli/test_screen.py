@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from durable_responses.activities.messages import FailureType, ToolOutcome, Waiting
+from durable_responses.activities.messages import FailureType, SavedFile, ToolOutcome, Waiting
 from durable_responses.cli.screen import (
     RunScreen,
     call_line,
@@ -362,6 +362,10 @@ def test_a_finished_run_says_where_it_was_saved_and_how_to_go_on() -> None:
         response_id="resp_2",
         artifact_path="/out/a.md",
         artifact_error="no space",
+        files=[
+            SavedFile(name="plot.png", path="/out/plot-1.png", bytes=12_345),
+            SavedFile(name="a\x1b[2J.csv", error="It is gone."),
+        ],
         citations=[UrlCitation(url="https://example.com", title="Example")],
         responses=[ResponseUsage(response_id=None, iteration=1, status="lost")],
     )
@@ -369,6 +373,8 @@ def test_a_finished_run_says_where_it_was_saved_and_how_to_go_on() -> None:
         "1 response lost: the tokens are not counted.",
         "saved: /out/a.md",
         "not saved: no space",
+        "saved: /out/plot-1.png (12,345 bytes)",
+        "not saved: a.csv: It is gone.",
         "source: Example https://example.com",
     ]
 

@@ -7,6 +7,7 @@ import jsonschema  # type: ignore[import-untyped]  # has no types; comes with th
 import pytest
 from mcp_types import ResourceLink, TextContent
 
+from durable_responses.activities.messages import SavedFile
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.mcp_server.answers import (
     MEMO_DISPLAY,
@@ -270,6 +271,21 @@ def test_a_result_that_was_not_saved_is_reported() -> None:
     assert unsaved.result is not None
     unsaved.result.artifact_error = "The disk is full."
     assert "not saved: The disk is full." in job_text(answer(unsaved))
+
+
+def test_files_are_listed_and_those_that_were_not_saved_are_noticed() -> None:
+    done = view(AgentStatus.COMPLETED)
+    assert done.result is not None
+    gone = [SavedFile(name=f"{number}\x1b[2J.csv", error="It is gone.") for number in range(7)]
+    done.result.files = [SavedFile(name="plot.png", path="/out/plot-1.png", bytes=12_345), *gone]
+    structured = answer(done).model_dump(mode="json")
+    assert structured["files"][0] == {"name": "plot.png", "path": "/out/plot-1.png", "bytes": 12_345, "error": None}
+    assert [file["name"] for file in structured["files"][1:]] == [f"{number}.csv" for number in range(7)]
+    text = job_text(answer(done))
+    assert "file: /out/plot-1.png (12,345 bytes)" in text
+    assert "4.csv was not saved: It is gone." in text
+    assert "2 more files were not saved." in text
+    assert "\x1b" not in text
 
 
 def test_the_text_of_an_open_job_says_how_far_it_is_and_what_to_call() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import inspect
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,6 +43,7 @@ CALLS: dict[str, Call] = {
     "cancel": lambda api: api.cancel("resp_1"),
     "delete": lambda api: api.delete("resp_1"),
     "input_items": lambda api: api.input_items("resp_1"),
+    "container_files": lambda api: api.container_files("cntr_1"),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -155,6 +157,62 @@ async def test_pages_that_lead_nowhere_are_an_error(provider: Provider, api: Res
     provider.will(page, page)
     with pytest.raises(MalformedAnswer, match="does not say after which"):
         await api.input_items("resp_1")
+
+
+async def test_the_files_of_a_container_are_listed_page_by_page_as_far_as_they_are_wanted(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    odd = [{"path": "/mnt/data/without_an_id"}, 7, {"id": "f2", "path": None, "bytes": "12", "created_at": "?"}]
+    first = {
+        "data": [{"id": "f1", "path": "/mnt/data/a", "bytes": 3, "source": "user"}],
+        "has_more": True,
+        "last_id": "f1",
+    }
+    provider.will(answer(first), answer({"data": odd, "has_more": True}), answer(first))
+    files = await api.container_files("cntr/1", most=2)
+    assert [(file.id, file.path, file.bytes, file.source) for file in files] == [
+        ("f1", "/mnt/data/a", 3, "user"),
+        ("f2", "", 12, ""),
+    ]
+    assert [asked.target for asked in provider.asked] == [
+        "/v1/containers/cntr%2F1/files?order=asc&limit=100",
+        "/v1/containers/cntr%2F1/files?order=asc&limit=100&after=f1",
+    ]
+
+
+async def test_a_list_of_files_that_begins_again_is_an_error(provider: Provider, api: ResponsesClient) -> None:
+    page = answer({"data": [{"id": "f1"}], "has_more": True, "last_id": "f1"})
+    provider.will(page, page)
+    with pytest.raises(MalformedAnswer, match="the same page again"):
+        await api.container_files("cntr_1")
+
+
+async def content_of(api: ResponsesClient) -> bytes:
+    async with api.container_file("cntr_1", "cfile_1", silence=0.2) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+@pytest.mark.parametrize(("how", "packed"), [("gzip", True), ("identity", False)])
+async def test_a_file_is_unpacked_only_if_it_was_packed_for_its_way(
+    provider: Provider, api: ResponsesClient, how: str, packed: bool
+) -> None:
+    content = gzip.compress(b"a file")
+    provider.will(answer(content, content_encoding=how))
+    assert await content_of(api) == (b"a file" if packed else content)
+    [asked] = provider.asked
+    assert (asked.target, asked.headers["accept-encoding"]) == (
+        "/v1/containers/cntr_1/files/cfile_1/content",
+        "identity",
+    )
+
+
+@pytest.mark.parametrize("then", [Then.HOLD, Then.RESET, Then.CLOSE])
+async def test_a_file_that_breaks_off_is_a_lost_connection(
+    provider: Provider, api: ResponsesClient, then: Then
+) -> None:
+    provider.will(Answer(answer(b"x" * 1000).data[:-10], then))
+    with pytest.raises(ConnectionLost):
+        await content_of(api)
 
 
 async def test_hundreds_of_gets_are_under_way_at_once(provider: Provider) -> None:

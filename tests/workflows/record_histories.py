@@ -19,9 +19,11 @@ from typing import Any
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from durable_responses.activities.messages import ActivityName
 from durable_responses.emulator.faults import (
     Answer,
     BreakSocket,
+    Delay,
     End,
     Fault,
     Operation,
@@ -29,7 +31,8 @@ from durable_responses.emulator.faults import (
     RejectChain,
     Reset,
 )
-from durable_responses.emulator.model.script import Ending
+from durable_responses.emulator.model.scenarios import Scenario as FileScenario
+from durable_responses.emulator.model.script import CodeInterpreterStep, Ending, FunctionCallStep, MadeFile, Script
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import ResponseStatus
@@ -139,6 +142,34 @@ async def invalid_input(agents: Agents) -> WorkflowHandle[Any, Any]:
 
 async def saved(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start(asks("echo", save={"filename": "answer"})))
+
+
+async def saved_files(agents: Agents) -> WorkflowHandle[Any, Any]:
+    scenario = asks("code_interpreter?files=2&cited=1", save={"files": True}, tools=[], enable_code_interpreter=True)
+    return await _finished(await agents.start(scenario))
+
+
+async def saved_files_in_vain(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """A cancel while nothing is heard of a container: the run ends without its files."""
+    fault = Fault(operation=Operation.CONTAINER, effect=Delay(), times=None)
+    await agents.emulator.control.add_fault(fault)
+    output: list[Any] = [
+        CodeInterpreterStep(files=[MadeFile(name="a.csv")]),
+        FunctionCallStep(name="wait_long", arguments={}),
+    ]
+    await agents.emulator.control.add_scenario(FileScenario(name="made", responses=[Script(output=output)]))
+    run = await agents.start(asks("made", save={"files": True}, tools=["wait_long"], enable_code_interpreter=True))
+
+    async def has_begun_to_save() -> bool:
+        described = await run.describe()
+        names = {pending.activity_type.name for pending in described.raw_description.pending_activities}
+        return {ActivityName.SAVE_FILES, ActivityName.CALL_TOOL} <= names
+
+    await until(has_begun_to_save)
+    await run.signal("cancel", "enough")
+    await _finished(run)
+    await agents.emulator.control.clear_faults()
+    return run
 
 
 async def search_attributes(agents: Agents) -> WorkflowHandle[Any, Any]:
@@ -347,6 +378,8 @@ SCENARIOS: list[Scenario] = [
     unknown_model,
     invalid_input,
     saved,
+    saved_files,
+    saved_files_in_vain,
     search_attributes,
     search_attributes_rarely,
     search_attributes_carried_over,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import ProgressReport
+from durable_responses.activities.messages import ProgressReport, SavedFile
 from durable_responses.responses_api.models import FunctionCall, Response, Usage
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
 from durable_responses.workflows.ledger import Ledger, usage_of
@@ -153,3 +153,28 @@ def test_a_run_that_ends_just_after_a_continue_as_new_still_has_its_last_text() 
     run.response_ended(response("a", "so far"))
     carried = Ledger.model_validate_json(run.to_carry(0).model_dump_json())
     assert carried.result().output_text == "so far"
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_was_not_saved_at_first_is_listed_once() -> None:
+    run = ledger()
+    run.files_saved({"mark": SavedFile(name="a.csv", error="Later.")})
+    run.files_saved({"mark": SavedFile(name="a.csv", path="/out/a.csv", bytes=2)})
+    assert [(file.name, file.bytes) for file in run.result().files] == [("a.csv", 2)]
+
+
+def test_the_list_of_files_has_an_end_and_goes_over_into_a_new_history() -> None:
+    run = ledger()
+    run.files_saved({str(n): SavedFile(name="x" * 200, path="/" + "x" * 300, bytes=10**7) for n in range(500)})
+    assert (run.files_left, run.bytes_left) == (0, 0)
+    files = Ledger.model_validate(run.to_carry(0).model_dump(mode="json")).result().files
+    assert len(files) == 201
+    assert files[-1].error == "At most 200 files are listed."
+
+
+def test_what_a_run_may_still_save_is_counted() -> None:
+    run = ledger()
+    run.files_saved({"a": SavedFile(name="a", path="/a", bytes=1000)})
+    assert (run.files_left, run.bytes_left) == (199, 2**30 - 1000)
