@@ -4,7 +4,7 @@ import asyncio
 import traceback
 from collections.abc import Coroutine
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -119,14 +119,14 @@ class ToolActivities:
             return self._elsewhere(call)
         if (refused := await self._refused(call)) is not None:
             return refused
-        heartbeat = self._beat_of(call)
-        async with Heartbeats(lambda: heartbeat, HEARTBEAT_SECONDS):
-            result = await self._answer(call, claim, heartbeat)
+        beat = _Beat(is_once=self._is_once(call))
+        async with Heartbeats(lambda: beat.details, HEARTBEAT_SECONDS):
+            result = await self._answer(call, claim, beat)
             return await self._kept(call, result)
 
     def _elsewhere(self, call: CallTool) -> ToolResult:
         """A call that has come to a worker of other tools. Moved, it is a first attempt again."""
-        if activity.info().heartbeat_details or not came_first():
+        if _was_started() or not came_first():
             return _unknown(call, "was interrupted, and it must not run twice")
         raise moved()
 
@@ -199,25 +199,26 @@ class ToolActivities:
         now = known.override_of(tool.tool).approval or known.approval
         return stricter(tool.approval, now) if now is not None else tool.approval
 
-    def _beat_of(self, call: CallTool) -> ToolHeartbeat | None:
+    def _is_once(self, call: CallTool) -> bool:
         if call.mcp is not None:
-            return ToolHeartbeat() if call.mcp.effect is Effect.ONCE else None
+            return call.mcp.effect is Effect.ONCE
         try:
-            return ToolHeartbeat() if self._find(call).effect is Effect.ONCE else None
+            return self._find(call).effect is Effect.ONCE
         except UnknownToolError:
-            return None
+            return False
 
-    async def _answer(self, call: CallTool, claim: Claim, heartbeat: ToolHeartbeat | None) -> ToolResult:
-        if heartbeat is not None and (activity.info().heartbeat_details or not came_first()):
+    async def _answer(self, call: CallTool, claim: Claim, beat: "_Beat") -> ToolResult:
+        if beat.is_once and (_was_started() or not came_first()):
             return _unknown(call, "was interrupted, and it must not run twice")
         with self._eager.admitted() if self._eager else nullcontext():
             try:
-                tool = await self._called(call, heartbeat)
+                tool = await self._called(call, beat)
                 arguments, context = tool.parse(call.arguments), self._context_of(call)
             except Exception as error:
                 return _told(call, error)
-            if heartbeat is not None:
-                await claim.prove(heartbeat)
+            if beat.is_once:
+                beat.details = ToolHeartbeat()
+                await claim.prove(beat.details)
             return await self._executed(call, tool, arguments, context)
 
     async def try_out(self, call: CallTool) -> ToolResult:
@@ -268,15 +269,14 @@ class ToolActivities:
             return tool.run(arguments, context)
         return self._loops.run(partial(tool.run, arguments, context), tool.name)
 
-    async def _called(self, call: CallTool, heartbeat: ToolHeartbeat | None) -> AnyTool:
+    async def _called(self, call: CallTool, beat: "_Beat") -> AnyTool:
         if call.mcp is None:
             return self._find(call)
-
-        def told(progress: str) -> None:
-            if heartbeat is not None:
-                heartbeat.progress = progress[:_LONGEST_PROGRESS]
-
-        return await called_tool(self._sessions, call.mcp, told)
+        try:
+            return await asyncio.wait_for(called_tool(self._sessions, call.mcp, beat.progressed), call.timeout)
+        except TimeoutError:
+            problem = f"{call.name} was not called: its MCP server was not ready within {call.timeout:g} seconds."
+            raise ToolError(problem) from None
 
     def _find(self, call: CallTool) -> Tool[..., Any]:
         return self._named(call.name, call.allowed)
@@ -301,6 +301,23 @@ class ToolActivities:
             raise ToolError(str(error)) from None
         key = ":".join(map(str, parts))
         return replace(self._context, workspace=workspace, idempotency_key=key, run=activity.info().workflow_id or "")
+
+
+@dataclass
+class _Beat:
+    """The details of a call's heartbeats. Those of a tool that must not run twice say whether it may have run."""
+
+    is_once: bool
+    details: ToolHeartbeat | None = None
+
+    def progressed(self, told: str) -> None:
+        """An MCP server says how far the call has come."""
+        self.details = ToolHeartbeat(started=self.is_once, progress=told[:_LONGEST_PROGRESS])
+
+
+def _was_started() -> bool:
+    """Whether an earlier attempt says that it has started a tool that must not run twice."""
+    return any(ToolHeartbeat.model_validate(details).started for details in activity.info().heartbeat_details)
 
 
 class _OutOfTimeError(Exception):

@@ -51,7 +51,6 @@ class Server:
         self._resolve = resolve
         self._idle = idle
         self._session: _Session | None = None
-        self._opening: asyncio.Lock | None = None
         self._failures = 0
         self._not_before = 0.0
         self._why = ""
@@ -59,7 +58,7 @@ class Server:
     @property
     def is_open(self) -> bool:
         """Whether there is a session that can be used. May be asked in any thread."""
-        return self._session is not None and self._session.is_usable
+        return self._session is not None and self._session.ready.is_set() and not self._session.is_over
 
     async def listing(self) -> Listing:
         """Its tools. Raises `ServerError`."""
@@ -89,24 +88,28 @@ class Server:
         return Answer(text_of(answer), answer.is_error)
 
     async def _opened(self) -> "_Session":
-        self._opening = self._opening or asyncio.Lock()
-        async with self._opening:
-            if self._session is not None and self._session.is_usable:
-                return self._session
+        """A session that can be used. Whoever waits for it may give up; it goes on starting for the others."""
+        session = self._session
+        if session is None or session.is_over:
             if (left := self._not_before - time.monotonic()) > 0:
                 raise ServerError(f"{self._why} It is tried again in {left:.0f} s.")
             try:
                 session = _Session(self._name, self._resolve(self.configured))
             except UnresolvedError as error:
                 raise ServerError(f"The MCP server {self._name!r} cannot be used: {error}.") from None
-            await session.open()
-            if session.failure is None:
-                self._session, self._failures = session, 0
-                return session
+            self._session = session
+            session.begin()
+        await session.begun()
+        if session.ready.is_set():
+            self._failures = 0
+            return session
+        if session is self._session:  # the first one that hears of it
+            self._session = None
             self._failures += 1
             self._not_before = time.monotonic() + min(2.0 ** (self._failures - 1), _LONGEST_BACK_OFF)
-            self._why = f"The MCP server {self._name!r} cannot be used: {session.failure.rstrip('.')}{session.said}."
-            raise ServerError(self._why)
+        why = (session.failure or "it has ended").rstrip(".")
+        self._why = f"The MCP server {self._name!r} cannot be used: {why}{session.said}."
+        raise ServerError(self._why)
 
     async def close(self) -> None:
         """End its session, and return when it has ended."""
@@ -124,15 +127,16 @@ class _Session:
     failure: str | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _begun: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _words: LastWords = field(default_factory=LastWords)
     _users: int = 0
     _idle: asyncio.TimerHandle | None = None
 
     @property
-    def is_usable(self) -> bool:
-        """Whether calls can be made, as far as anybody knows."""
-        return self.ready.is_set() and not self._closing.is_set() and not self.ended.is_set()
+    def is_over(self) -> bool:
+        """Whether no further call can be made."""
+        return self._closing.is_set() or self.ended.is_set()
 
     @property
     def said(self) -> str:
@@ -154,18 +158,13 @@ class _Session:
             if self._users == 0:
                 self._idle = asyncio.get_running_loop().call_later(idle, self.close)
 
-    async def open(self) -> None:
-        """Return once it is ready, or `failure` says why it is not."""
+    def begin(self) -> None:
+        """Start it."""
         self._task = asyncio.create_task(self._run(), name=f"MCP session {self.name}")
-        ready = asyncio.create_task(self.ready.wait())
-        try:
-            await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            if not self.ready.is_set():
-                self._task.cancel()
-            raise
-        finally:
-            ready.cancel()
+
+    async def begun(self) -> None:
+        """Return once it is ready, or `failure` says why it is not."""
+        await self._begun.wait()
 
     def close(self) -> None:
         """End it. What still waits for an answer is told that the connection is closed."""
@@ -179,6 +178,7 @@ class _Session:
                     self.listing = await _listed(self.client, self.name, self.server)
                     starting.deadline = float("inf")
                     self.ready.set()
+                    self._begun.set()
                     logger.info("MCP server %s: %d tools.", self.name, len(self.listing.tools))
                     await self._closing.wait()
             if starting.cancelled_caught:
@@ -187,6 +187,7 @@ class _Session:
             self.failure = _words_of(error)
         finally:
             self.ended.set()
+            self._begun.set()
 
 
 def _words_of(error: BaseException) -> str:

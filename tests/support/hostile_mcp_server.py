@@ -74,7 +74,7 @@ def main() -> None:
         asked = json.loads(line)
         if "id" not in asked:
             continue
-        if manner == "dies" and asked["method"] == "tools/call":
+        if manner == "changing" and asked["method"] == "tools/call":
             sys.exit(1)
         answer = _answer(manner, asked["method"], folder)
         if answer is not None:

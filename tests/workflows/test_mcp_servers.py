@@ -1,5 +1,6 @@
 """Runs whose tools come from MCP servers: real programs, spoken to by the worker that runs the calls."""
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,22 @@ def desk(folder: Path, **fields: Any) -> dict[str, Any]:
     return {"command": sys.executable, "args": arguments, "cwd": str(PROJECT), **fields}
 
 
+def hostile(manner: str, *arguments: str, **fields: Any) -> dict[str, Any]:
+    """A server that behaves as none should."""
+    return {**desk(Path(), **fields), "args": ["-m", "tests.support.hostile_mcp_server", manner, *arguments]}
+
+
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path) -> Settings:
     """Settings of a worker with servers of tools: one that is trusted, and one of which nothing is known."""
-    servers = {"desk": desk(tmp_path, trust="annotations"), "stranger": desk(tmp_path)}
+    servers = {
+        "desk": desk(tmp_path, trust="annotations"),
+        "stranger": desk(tmp_path),
+        "secretive": desk(tmp_path, approval="allow", env={"THE_TOKEN": "very-secret-token"}),
+        "changing": hostile("changing", str(tmp_path), approval="allow"),
+        "broken": hostile("ends-at-once"),
+        "many": hostile("many"),
+    }
     return settings.model_copy(update={"mcp_servers": McpServers.model_validate({"mcpServers": servers})})
 
 
@@ -51,6 +64,13 @@ def made(folder: Path, tool: str) -> int:
     """How often the server was called."""
     file = folder / tool
     return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+async def until_made(folder: Path, tool: str) -> None:
+    """Wait until the server was called."""
+    async with asyncio.timeout(20):
+        while not made(folder, tool):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_tool_of_a_server_is_offered_and_called(agents: Agents) -> None:
@@ -78,6 +98,96 @@ async def test_a_run_with_a_server_that_there_is_not_fails_before_anything_is_pa
     result = await result_of(run)
     assert result.error is not None
     assert result.error.message == (
-        "mcp_servers: there is no server 'dekc'; there are: desk, stranger. Did you mean 'desk'?"
+        "mcp_servers: there is no server 'dekc'; there are: broken, changing, desk, many, secretive, stranger. Did you mean 'desk'?"
     )
+    assert await agents.responses(run) == []
+
+
+async def test_a_rule_knows_a_tool_by_the_name_that_people_write(agents: Agents, tmp_path: Path) -> None:
+    rules = [{"tool": "stranger.append", "action": "allow"}]
+    run = await calling(agents, ("stranger__append", {"text": "x"}), mcp_servers=["stranger"], approvals=rules)
+    assert (await result_of(run)).requests == []
+    assert made(tmp_path, "append") == 1
+
+
+async def test_a_rule_that_asks_is_gone_by_for_a_trusted_server_too(agents: Agents) -> None:
+    run = await calling(agents, ("desk__append", {"text": "x"}), mcp_servers=["desk"], approvals="ask")
+    request = await asked(run)
+    await run.execute_update("respond", args=[request.id, "deny"])
+    await result_of(run)
+    assert await agents.answers(run, 2) == ["Error: desk__append did not run: its owner denied it."]
+
+
+@pytest.mark.parametrize(
+    ("tool", "answer", "calls"),
+    [("die_reading", "survived", 2), ("die_once", "Outcome unknown: desk__die_once was interrupted: its server", 1)],
+)
+async def test_a_server_that_dies_is_called_again_only_where_that_does_no_harm(
+    agents: Agents, tmp_path: Path, tool: str, answer: str, calls: int
+) -> None:
+    run = await calling(agents, (f"desk__{tool}", {}), mcp_servers=["desk"])
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    [output] = await agents.answers(run, 2)
+    assert output.startswith(answer)
+    assert made(tmp_path, tool) == calls
+
+
+async def test_a_tool_that_its_server_changes_is_not_called_any_more(agents: Agents) -> None:
+    """The server has another description for it when it is started again; nobody has agreed to that."""
+    name = f"of-{agents.settings.task_queue}"
+    call = Script(output=[FunctionCallStep(name="changing__get", arguments={})])
+    scenario = Scenario(name=name, responses=[call, call, Script(output=[Text(text="Done.")])])
+    await agents.emulator.control.add_scenario(scenario)
+    request = {"task": "Do it.", "transport": "stream", "metadata": {"scenario": name}, "mcp_servers": ["changing"]}
+    run = await agents.start({**request, "tools": []})
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    [interrupted] = await agents.answers(run, 2)
+    assert interrupted.startswith("Outcome unknown")
+    assert await agents.answers(run, 3) == [
+        "Error: changing__get cannot be called: its MCP server has changed it since this run began."
+    ]
+
+
+async def test_a_cancelled_run_cancels_the_call_at_its_server(agents: Agents, tmp_path: Path) -> None:
+    run = await calling(agents, ("desk__wait", {"seconds": 60}), mcp_servers=["desk"])
+    await until_made(tmp_path, "waiting")
+    await run.signal("cancel", "enough")
+    assert (await result_of(run)).status is AgentStatus.CANCELLED
+    await until_made(tmp_path, "cancelled")
+
+
+async def test_a_secret_of_a_server_is_in_no_history(agents: Agents) -> None:
+    """Nor in what the model reads, though the server tells it."""
+    run = await calling(agents, ("secretive__variable", {"name": "THE_TOKEN"}), mcp_servers=["secretive"])
+    await result_of(run)
+    [output] = await agents.answers(run, 2)
+    assert "very-secret-token" not in output
+    assert "***" in output
+    assert b"very-secret-token" not in (await run.fetch_history()).to_json().encode()
+
+
+async def test_a_server_that_cannot_be_started_ends_the_run_with_what_it_says(agents: Agents) -> None:
+    run = await calling(agents, mcp_servers=["broken"])
+    result = await result_of(run, 60)
+    assert result.error is not None
+    assert (result.error.type, result.status) == ("mcp_server_failed", AgentStatus.FAILED)
+    assert "it says: there is no token" in result.error.message
+    assert await agents.responses(run) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"tools": ["desk.ad"]}, "tools: no tool of desk fits 'desk.ad'. Did you mean 'add'?"),
+        ({"mcp_servers": ["a__b"]}, "mcp_servers: 'a__b': a server's name has"),
+        ({"mcp_servers": ["many"]}, "tools: 2,000 tools of MCP servers, more than 128: choose some"),
+    ],
+)
+async def test_what_a_run_cannot_be_offered_is_told_before_anything_is_paid_for(
+    agents: Agents, fields: dict[str, Any], problem: str
+) -> None:
+    run = await calling(agents, **fields)
+    result = await result_of(run)
+    assert result.error is not None
+    assert problem in result.error.message
     assert await agents.responses(run) == []
