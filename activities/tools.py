@@ -226,7 +226,7 @@ class ToolActivities:
 
         Raises `UnknownToolError`, and `ArgumentsError` for arguments that do not fit.
         """
-        tool = self._find(call)
+        tool = await self._called(call, _Beat(is_once=False))
         context = replace(self._context, idempotency_key=call.call_id)
         return self._presented(call, await self._executed(call, tool, tool.parse(call.arguments), context))
 

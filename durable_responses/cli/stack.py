@@ -25,16 +25,20 @@ async def doctor(
     """Check everything that runs need.
 
     First it shows the settings in force, with where each comes from, and the tools. Then come the checks: Temporal,
-    workers, the provider, its key, the clock, the tools, the project, the workspace and the disk. Each line of these
-    says ok, or what to do.
+    workers, the provider, its key, the clock, the tools, MCP servers, the project, the workspace and the disk. Each
+    line of these says ok, or what to do.
     """
     from durable_responses.cli.checks import Diagnosis, check_tools, lines_of, lines_of_settings, lines_of_tools
+    from durable_responses.cli.server_tools import check_servers, tools_of_servers
     from durable_responses.health.doctor import examine
     from durable_responses.health.in_force import settings_in_force
 
     report = await examine(settings, output.say if deep else None)
     tools, check = check_tools(settings)
-    diagnosis = Diagnosis(checks=[*report.checks, check], settings=settings_in_force(settings), tools=tools)
+    servers = await tools_of_servers(settings)
+    tools += [tool for each in servers for tool in each.offered]
+    checks = [*report.checks, check, *check_servers(servers)]
+    diagnosis = Diagnosis(checks=checks, settings=settings_in_force(settings), tools=tools)
     if output.as_json:
         output.object(diagnosis)
     else:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
+from durable_responses.activities.messages import CallTool, LeftOutTool, Record, ToolOutcome, ToolResult
 from durable_responses.cli.command import command, parameters_of, refused
 from durable_responses.cli.output import ExitCode, Output, complain
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
 from durable_responses.nearest_name import did_you_mean
+from durable_responses.tools.approvals import Action
 from durable_responses.tools.registry import ArgumentsError, Effect, Registry
 
 if TYPE_CHECKING:
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from durable_responses.tools.registry import Registry
 
 CALL = "call"
+_LONGEST_CALL = 300.0  # seconds, as in a run that does not say otherwise
 
 
-class ToolDescription(BaseModel):
-    """One tool of `tools --json`: `timeout` in seconds, `module` where its function is, `parameters` a JSON schema."""
+class ToolDescription(Record):
+    """One tool of `tools --json`: `timeout` in seconds, `module` where its function is, `parameters` a JSON schema.
+
+    Of a tool of an MCP server also `tool`, as its server calls it, what holds where no rule is about a call, and
+    whether the API holds the model to the schema.
+    """
 
     name: str
     effect: Effect
@@ -35,12 +41,17 @@ class ToolDescription(BaseModel):
     module: str
     description: str
     parameters: dict[str, Any]
+    tool: str | None = None
+    approval: Action | None = None
+    strict: bool | None = None
 
 
-class ToolList(BaseModel):
-    """`tools --json`."""
+class ToolList(Record):
+    """`tools --json`. `left_out`: tools of MCP servers that are not offered; `problems`: unusable servers."""
 
     tools: list[ToolDescription]
+    left_out: list[LeftOutTool] | None = None
+    problems: list[str] | None = None
 
 
 class CalledTool(BaseModel):
@@ -64,16 +75,23 @@ def tools(arguments: Sequence[str]) -> ExitCode:
 
 @command("tools")
 async def _list(settings: "Settings", output: Output) -> ExitCode:
-    """List the tools that runs may use, or call one.
+    """List the tools that runs may use, those of MCP servers too, or call one.
 
     Each with its name, its effect (what running it twice would do), its time limit, its module, and the first sentence
     of what the model is told. --json has all of that, and the schema of the arguments. `durable-responses tools call
     NAME JSON` calls one.
     """
-    offered = described(registry_of(settings))
+    from durable_responses.cli.server_tools import tools_of_servers
+
+    servers = await tools_of_servers(settings)
+    offered = [*described(registry_of(settings)), *(tool for each in servers for tool in each.offered)]
     if output.as_json:
-        output.object(ToolList(tools=offered))
+        left_out = [tool for each in servers for tool in each.left_out]
+        problems = [each.error for each in servers if each.error]
+        output.object(ToolList(tools=offered, left_out=left_out or None, problems=problems or None))
     else:
+        for notice in (notice for each in servers for notice in each.notices):
+            complain(notice)
         output.report_all(
             table_of(offered) if output.reports_on_screen else ["\t".join(_row(each)) for each in offered]
         )
@@ -104,6 +122,8 @@ async def _call(
     if arguments == STANDARD_INPUT:
         arguments = text_of(STANDARD_INPUT, "JSON")
     registry = registry_of(settings)
+    if name not in registry.names and name.split("__", 1)[0] in settings.mcp_servers.enabled:
+        return await _call_of_a_server(name, arguments, settings, output)
     if name not in registry.names:
         near = did_you_mean(name, registry.names)
         return refused(f"There is no tool named {name!r}.{near} See `durable-responses tools`.", ExitCode.USAGE, output)
@@ -150,7 +170,6 @@ async def _tried(name: str, arguments: str, registry: Registry, settings: "Setti
     from durable_responses.responses_api.redaction import Secrets
     from durable_responses.tools.loops import ToolLoops
     from durable_responses.worker.dependencies import tool_context
-    from durable_responses.workflows.contract import AgentInput
     from durable_responses.workspace import prepare_workspace
 
     registry[name].parse(arguments)  # before a workspace is made for them
@@ -159,11 +178,37 @@ async def _tried(name: str, arguments: str, registry: Registry, settings: "Setti
         call_id=f"call_{secrets.token_hex(12)}",
         name=name,
         arguments=arguments,
-        timeout=AgentInput.model_fields["tool_timeout"].default,
+        timeout=_LONGEST_CALL,
     )
     with ToolLoops() as loops:
         activities = ToolActivities(registry, tool_context(settings), loops=loops, secrets=Secrets(settings.secrets()))
         return await activities.try_out(call)
+
+
+async def _call_of_a_server(name: str, arguments: str, settings: "Settings", output: Output) -> ExitCode:
+    from durable_responses.activities.tools import ToolActivities
+    from durable_responses.cli.server_tools import sessions_of, tool_named
+    from durable_responses.mcp_tools.sessions import ServerError
+    from durable_responses.responses_api.redaction import Secrets
+    from durable_responses.worker.dependencies import tool_context
+
+    async with sessions_of(settings) as sessions:
+        try:
+            tool = await tool_named(name, sessions)
+        except ServerError as error:
+            return refused(str(error), ExitCode.UNAVAILABLE, output)
+        if tool is None:
+            return refused(f"There is no tool named {name!r}. See `durable-responses tools`.", ExitCode.USAGE, output)
+        call = CallTool(
+            call_id=f"call_{secrets.token_hex(12)}", name=name, arguments=arguments, timeout=_LONGEST_CALL, mcp=tool
+        )
+        activities = ToolActivities(
+            Registry([]), tool_context(settings), secrets=Secrets(settings.secrets()), sessions=sessions
+        )
+        try:
+            return _told(name, await activities.try_out(call), output)
+        except ArgumentsError as error:
+            return refused(f"Error: {error}", ExitCode.USAGE, output)
 
 
 def _told(name: str, result: ToolResult, output: Output) -> ExitCode:

@@ -97,8 +97,9 @@ async def test_a_run_with_a_server_that_there_is_not_fails_before_anything_is_pa
     run = await calling(agents, mcp_servers=["dekc"])
     result = await result_of(run)
     assert result.error is not None
+    there_are = "broken, changing, desk, many, secretive, stranger"
     assert result.error.message == (
-        "mcp_servers: there is no server 'dekc'; there are: broken, changing, desk, many, secretive, stranger. Did you mean 'desk'?"
+        f"mcp_servers: there is no server 'dekc'; there are: {there_are}. Did you mean 'desk'?"
     )
     assert await agents.responses(run) == []
 
