@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from durable_responses.emulator.faults import ExceedContext, Excess, Fault, Operation
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.jobs.story import ResponseStep
 from durable_responses.responses_api.models import FunctionCallOutput, Response
@@ -16,10 +17,17 @@ from durable_responses.workflows.compaction import (
     is_nearly_full,
     tokens_after,
 )
-from durable_responses.workflows.contract import AgentInput, AgentResult, TransportChoice
+from durable_responses.workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentStatus,
+    InputRequestKind,
+    OnRefusal,
+    TransportChoice,
+)
 from tests.support.chainless_servers import Chain
 from tests.support.emulator_control import RunningEmulator
-from tests.support.runs import agents_at, progress, result_of
+from tests.support.runs import Agents, agents_at, progress, reached, result_of
 from tests.support.windowed_server import WindowedServer, serving_windowed
 
 # --- the rules ---------------------------------------------------------------------------------------------------
@@ -165,3 +173,59 @@ async def test_context_management_is_asked_for_at_seventy_percent_of_the_window(
             )
     asked = [body.get("context_management") for body in server.asked]
     assert asked == [[{"type": "compaction", "compact_threshold": 5600}]] * 2 + [None] * 2
+
+
+# --- how it is said that the window is exceeded --------------------------------------------------------------------
+
+SAID = {
+    "HTTP 400": (Excess.REFUSED, "background"),
+    "an event": (Excess.EVENT, "stream"),
+    "a failed background response": (Excess.FAILED, "background"),
+}
+
+
+async def exceeds(agents: Agents, how: Excess, *, skip: int = 0) -> None:
+    """A create of the second iteration is too long, in these words; the first `skip` that could be are not."""
+    effect = ExceedContext(how=how, always=True)
+    fault = Fault(operation=Operation.CREATE, metadata={"iteration": "2"}, effect=effect, skip=skip)
+    await agents.emulator.control.add_fault(fault)
+
+
+def calls(transport: str) -> AgentInput:
+    return AgentInput(
+        task="Add.",
+        tools=["add"],
+        transport=TransportChoice(transport),
+        context_window=32_000,
+        on_refusal=OnRefusal.PAUSE,
+        metadata={"scenario": 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'},
+    )
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_however_it_is_said_the_run_compacts_once_and_goes_on(agents: Agents, said: str) -> None:
+    how, transport = SAID[said]
+    await exceeds(agents, how)
+    run = await agents.start(calls(transport))
+    result = await result_of(run)
+    assert (result.status, result.error, result.iterations) == ("completed", None, 3)
+    assert (compactions(result), result.requests) == (1, [])
+    state = await progress(run)
+    assert [compaction.iteration for compaction in state.compactions] == [2]
+    assert [call.status for call in state.function_calls] == ["succeeded"] * 2
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_the_second_time_in_a_row_the_owner_is_asked(agents: Agents, said: str) -> None:
+    how, transport = SAID[said]
+    await exceeds(agents, how)
+    await exceeds(agents, how, skip=1)  # the compaction itself passes
+    run = await agents.start(calls(transport))
+    state = await reached(run, lambda state: state.status is AgentStatus.INPUT_REQUIRED)
+    [asked] = state.input_requests
+    assert asked.error is not None
+    assert (asked.kind, asked.error.code) == (InputRequestKind.REFUSAL, "context_length_exceeded")
+    assert len(state.compactions) == 1
+    await run.execute_update("respond", {"id": asked.id, "answer": "retry"})
+    result = await result_of(run)
+    assert (result.status, result.error, result.iterations) == ("completed", None, 3)
