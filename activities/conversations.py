@@ -26,6 +26,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.activities.budgets import WorstCase, notice_of
 from durable_responses.activities.conversation_items import (
     START,
     after,
@@ -426,6 +427,7 @@ class ConversationTurn:
     create: CreateResponse
     own_items: OwnItems
     window: int | None = None
+    worst_case: WorstCase | None = None
     _before: Items | None = None
     _own: list[bytes] | None = None
 
@@ -504,6 +506,11 @@ class ConversationTurn:
         """Say beside a response what has become of the conversation. `continues`: False if it is not continued."""
         obtained.continues = continues
         obtained.context_window = self.window
+        if self.worst_case is not None:
+            if isinstance(obtained, CreatedResponse):
+                obtained.at_most = self.worst_case.usd
+            if notice := notice_of(self.create, self.worst_case):
+                obtained.changes = [*(obtained.changes or []), *notice]
         if self.create.conversation is None:
             return
         if self.create.opening is not None:  # else the run knows it

@@ -8,7 +8,13 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from durable_responses.activities.inputs import InputError
-from durable_responses.activities.messages import FailureDetail, FailureType, HeartbeatDetails, failure_of_lost_create
+from durable_responses.activities.messages import (
+    FailureDetail,
+    FailureType,
+    HeartbeatDetails,
+    OverBudget,
+    failure_of_lost_create,
+)
 from durable_responses.responses_api import errors
 from durable_responses.responses_api.errors import ResponsesError
 
@@ -124,6 +130,17 @@ def deadline_passed(though_sent: str | None = None) -> ApplicationError:
         FailureDetail(may_still_run=True if though_sent else None),
         type=FailureType.DEADLINE_PASSED,
         non_retryable=True,
+    )
+
+
+def over_budget(found: OverBudget) -> ApplicationError:
+    """The response may cost more than the run's budget has left. Nothing was sent."""
+    return ApplicationError(
+        "The response may cost more than the run's budget has left.",
+        FailureDetail(over_budget=found),
+        type=FailureType.BUDGET_EXCEEDED,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,
     )
 
 

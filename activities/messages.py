@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from durable_responses.pricing.rates import Billed, Rates
+from durable_responses.pricing.rates import Billed, BudgetLine, Rates
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
     CallAnswer,
@@ -231,13 +231,27 @@ class FailureType(StrEnum):
     ATTEMPT_OVER = "attempt_over"
     CONVERSATION_LOST = "conversation_lost"
     MCP_SERVER_FAILED = "mcp_server_failed"
+    BUDGET_EXCEEDED = "budget_exceeded"
+
+
+class OverBudget(Record):
+    """A response that is not created, because it may cost more than the run's budget has left in this line.
+
+    `least`, `most`: what it costs, in USD or tokens; missing where that is not known, and `why` says why.
+    """
+
+    line: BudgetLine
+    least: float | None = None
+    most: float | None = None
+    why: str | None = None
 
 
 class FailureDetail(Record):
     """The first detail of such an error: what the provider said.
 
     `may_still_run`: the request was sent, and nobody knows whether the provider works on it. `retry_after`: the seconds
-    after which it may no longer be refused, where the provider says so.
+    after which it may no longer be refused, where the provider says so. `at_most`: the USD that it may have cost, where
+    nobody knows whether it was created. `over_budget`: why it was not.
     """
 
     code: str | None = None
@@ -246,6 +260,8 @@ class FailureDetail(Record):
     response_id: str | None = None
     may_still_run: bool | None = None
     retry_after: float | None = None
+    at_most: float | None = None
+    over_budget: OverBudget | None = None
 
 
 class ConversationPoint(Record):
@@ -324,6 +340,13 @@ class ResponseCost(Record):
     images: int | None = None
 
 
+class BudgetLeft(Record):
+    """What the budget of a run has left, in USD and in tokens."""
+
+    usd: float | None = None
+    tokens: int | None = None
+
+
 class CreateResponse(Record):
     """Ask for the next response of a run.
 
@@ -333,7 +356,8 @@ class CreateResponse(Record):
     whether the run was refused and tries again by itself. `reads_outputs`: whether the tool `read_output` is
     offered. `manages_context`: whether the conversation is to be compacted before it is too long for the model,
     whose window has `context_window` tokens, where the caller says so. `compacts`: the response is to be a
-    compaction, and nothing else.
+    compaction, and nothing else. `carried_tokens`: those that the conversation before it has at most, where that is
+    known; `budget`: what the response may cost, where the run has a budget.
     """
 
     options: ModelOptions
@@ -362,6 +386,8 @@ class CreateResponse(Record):
     mcp_tools: dict[str, dict[str, str]] | None = Field(
         None, description="The hashes of tools of MCP servers, by server and tool, as the run began with them."
     )
+    carried_tokens: int | None = None
+    budget: BudgetLeft | None = None
 
 
 class CompactConversation(Record):
@@ -452,7 +478,7 @@ class CreatedResponse(Record):
     worker has approval rules; `changes`, what of the request was changed because the provider had refused it.
     `finished`: the whole response, where the provider answered the create with it (servers without background do so):
     nothing needs to be waited for. `conversation`, `continues`, `chains` and `context_window` as in
-    `ResponseRecord`.
+    `ResponseRecord`. `at_most`: the USD that the response may cost, where that can be worked out.
     """
 
     response_id: str
@@ -467,6 +493,7 @@ class CreatedResponse(Record):
     continues: bool | None = None
     chains: bool | None = None
     context_window: int | None = None
+    at_most: float | None = None
 
 
 class AwaitResponse(Record):

@@ -5,22 +5,31 @@ body of the request, and the full input of a run that does not know its conversa
 """
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from durable_responses.activities.artifacts import ArtifactError, OutputFolders
+from durable_responses.activities.budgets import Reserving
 from durable_responses.activities.conversation_items import input_items, user_message
 from durable_responses.activities.conversations import Conversations, ConversationTurn
 from durable_responses.activities.cures import FORMAT_NAME, Cures
 from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
 from durable_responses.activities.gate import GateTurn, KeyGate
 from durable_responses.activities.inputs import InputError, opening_input, workspace_of
-from durable_responses.activities.messages import CreateResponse, ModelOptions, SaveOptions
+from durable_responses.activities.messages import (
+    CreateResponse,
+    FailureDetail,
+    FailureType,
+    ModelOptions,
+    SaveOptions,
+)
 from durable_responses.activities.tool_lists import offered_by_servers
 from durable_responses.activities.tools import READ_OUTPUT, definitions, output_reader
 from durable_responses.capabilities import Capabilities
@@ -54,6 +63,8 @@ from durable_responses.tools.registry import Registry, UnknownToolError
 COMPACTION_TRIGGER = {"type": "compaction_trigger"}
 """The last input item of a create whose response is to be a compaction."""
 _LEAST_THRESHOLD = 1_000
+_WORKED_OUT_WITHIN = 2.0  # seconds
+_MAY_HAVE_COST = (FailureType.CREATE_AMBIGUOUS, FailureType.RESPONSE_LOST)
 _SHORT_SECRET = (
     "${{{0}}} has fewer than {1} characters, so it could not be masked where it is repeated; use a longer one."
 )
@@ -86,6 +97,7 @@ class RequestBuilder:
     gate: KeyGate = field(default_factory=KeyGate)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     sessions: Sessions = field(default_factory=lambda: Sessions({}))
+    reserving: Reserving = field(default_factory=Reserving)
 
     def at_the_gate(self, create: CreateResponse) -> GateTurn:
         """Where a create learns whether it may be sent now."""
@@ -147,10 +159,33 @@ class RequestBuilder:
         if not store:
             include = list(dict.fromkeys([*(request.include or []), ENCRYPTED_REASONING]))
             request = request.model_copy(update={"store": False, "include": include})
-        if create.compacts:
-            return request.model_copy(update={"input": [*input_items(request.input), COMPACTION_TRIGGER]})
         window = turn.window if turn is not None else self.window(create)
-        return request.model_copy(update={"context_management": context_management(window)}) if window else request
+        if create.compacts:
+            request = request.model_copy(update={"input": [*input_items(request.input), COMPACTION_TRIGGER]})
+        elif window:
+            request = request.model_copy(update={"context_management": context_management(window)})
+        request, worst_case = await self.reserving.request_within(create, request, input_items(own))
+        if turn is not None:
+            turn.worst_case = worst_case
+        return request
+
+    @contextlib.asynccontextmanager
+    async def telling_what_may_be_lost(self, create: CreateResponse, turn: ConversationTurn) -> AsyncIterator[None]:
+        """Says with the failure of a create of which nobody knows what became, what it may have cost at most."""
+        try:
+            yield
+        except ApplicationError as error:
+            detail = next((detail for detail in error.details if isinstance(detail, FailureDetail)), None)
+            if detail is not None and (error.type in _MAY_HAVE_COST or detail.may_still_run):
+                if turn.worst_case is None:  # an earlier attempt may have sent it
+                    await self._work_out(create, turn)
+                detail.at_most = turn.worst_case.usd if turn.worst_case else None
+            raise
+
+    async def _work_out(self, create: CreateResponse, turn: ConversationTurn) -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_WORKED_OUT_WITHIN):
+                await self.build(create.model_copy(update={"budget": None}), turn, background=False, stream=False)
 
     def _with_secrets(self, options: ModelOptions) -> ModelOptions:
         """The options with the worker's secrets where they are named. They go to the provider, and nowhere else."""

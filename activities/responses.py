@@ -87,14 +87,15 @@ class ResponsesActivities:
     async def create_response(self, create: CreateResponse) -> CreatedResponse:
         """Create a background response. Its id is in history before anything else happens."""
         claim, conversation = self.claims.begin(), self.requests.turn(create)
-        adopted = response_of_earlier_attempt(create)
-        if adopted is not None:
-            self.in_flight.started(adopted)
-            created = CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
-            await conversation.tell(created, conversation.named(None))
-            return created
-        with self._admitted():
-            return await self._created(create, claim, conversation)
+        async with self.requests.telling_what_may_be_lost(create, conversation):
+            adopted = response_of_earlier_attempt(create)
+            if adopted is not None:
+                self.in_flight.started(adopted)
+                created = CreatedResponse(response_id=adopted, status=ResponseStatus.QUEUED)
+                await conversation.tell(created, conversation.named(None))
+                return created
+            with self._admitted():
+                return await self._created(create, claim, conversation)
 
     def _admitted(self, *, in_flight_already: bool = False) -> AbstractContextManager[None]:
         if self.eager is None:
@@ -212,14 +213,16 @@ class ResponsesActivities:
 
     async def _streamed(self, create: CreateResponse) -> ResponseRecord:
         claim, now, conversation = self.claims.begin(), self.clock(), self.requests.turn(create)
-        earlier = response_of_earlier_attempt(create)
-        with self._admitted(in_flight_already=earlier is not None):
-            if earlier is None:
-                return await self._followed(create, claim, now, conversation)
-            reads = self._reads(earlier, now(), conversation.keep, chained=conversation.is_chained)
-            record = await read_after_cut(reads, "the worker that followed it was lost", now, deadline=create.deadline)
-            await conversation.tell(record, record.continues)
-            return record
+        async with self.requests.telling_what_may_be_lost(create, conversation):
+            earlier = response_of_earlier_attempt(create)
+            with self._admitted(in_flight_already=earlier is not None):
+                if earlier is None:
+                    return await self._followed(create, claim, now, conversation)
+                reads = self._reads(earlier, now(), conversation.keep, chained=conversation.is_chained)
+                lost = "the worker that followed it was lost"
+                record = await read_after_cut(reads, lost, now, deadline=create.deadline)
+                await conversation.tell(record, record.continues)
+                return record
 
     async def _followed(
         self, create: CreateResponse, claim: Claim, now: Clock, conversation: ConversationTurn

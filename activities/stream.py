@@ -144,8 +144,8 @@ class StreamTurn:
             await self._reports.finish()
         assert self.streamed.response is not None
         record = record_of(self.streamed.response, self.conversation.keep)
-        await self.conversation.tell(record, self.conversation.continued(self.streamed.continues_from))
         record.changes = self._changes or None
+        await self.conversation.tell(record, self.conversation.continued(self.streamed.continues_from))
         return record
 
     async def _open(self, connection: AsyncExitStack, request: CreateRequest) -> AsyncIterator[Event]:

@@ -353,19 +353,26 @@ class WebSocketActivities:
         Raises `ApplicationError`, also when this worker shuts down in the middle of it: no other attempt follows. On
         the own queue it does not wait for room: the create queue is where others wait.
         """
-        lost, now = create.lost_response_id, self.clock()
-        if lost is not None:
-            heartbeat = HeartbeatDetails(phase=CreatePhase.CREATED, response_id=lost)
-            record = await _unless_stopped(
-                self._read(lost, "the worker that followed it was lost", self.requests.turn(create), now),
-                lambda: heartbeat,
-            )
-            return WebSocketTurn(response=await kept_beside(record, create.save_whole_text, self.requests.outputs))
+        lost, now, conversation = create.lost_response_id, self.clock(), self.requests.turn(create)
+        async with self.requests.telling_what_may_be_lost(create, conversation):
+            if lost is None:
+                outcome = await self._obtained(create, conversation, now)
+            else:
+                heartbeat = HeartbeatDetails(phase=CreatePhase.CREATED, response_id=lost)
+                why = "the worker that followed it was lost"
+                outcome = WebSocketTurn(
+                    response=await _unless_stopped(self._read(lost, why, conversation, now), lambda: heartbeat)
+                )
+        for response in outcome.superseded:
+            await keep_made(response, create.save_whole_text, self.requests.outputs)
+        outcome.response = await kept_beside(outcome.response, create.save_whole_text, self.requests.outputs)
+        return outcome
+
+    async def _obtained(self, create: CreateResponse, conversation: ConversationTurn, now: Clock) -> WebSocketTurn:
         with self._admitted():
             claim = self.claims.begin()
             _refuse_to_follow_another_attempt()
             way = SocketTurn(claim, self.client, self.sockets, create.warm_up, self.queue, self.silence)
-            conversation = self.requests.turn(create)
             build = partial(self.requests.build, create, conversation, background=False, stream=True)
             turn = StreamTurn(
                 claim,
@@ -379,11 +386,7 @@ class WebSocketActivities:
                 texts_taken_at=lambda: way.steering_queue,
                 gate=self.requests.at_the_gate(create),
             )
-            outcome = await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.heartbeat)
-            for response in outcome.superseded:
-                await keep_made(response, create.save_whole_text, self.requests.outputs)
-            outcome.response = await kept_beside(outcome.response, create.save_whole_text, self.requests.outputs)
-            return outcome
+            return await _unless_stopped(self._to_its_end(turn, way, now), lambda: turn.heartbeat)
 
     async def _to_its_end(self, turn: StreamTurn, way: SocketTurn, now: Clock) -> WebSocketTurn:
         try:

@@ -15,7 +15,7 @@ from durable_responses.mcp_server.inputs import agent_input as input_of_argument
 from durable_responses.python.api import start
 from durable_responses.python.options import RunOptions as Keywords
 from durable_responses.settings import Settings
-from durable_responses.workflows.contract import AgentInput
+from durable_responses.workflows.contract import AgentInput, Budget
 from tests.support.fields_table import FIELDS, OTHER_ARGUMENTS, OTHER_OPTIONS, differences_table, fields_table, keywords
 from tests.support.processes import CHECKOUT
 
@@ -50,6 +50,7 @@ VALUES: dict[str, Any] = {
     "service_tier": "flex",
     "compaction": "off",
     "context_window": 32_000,
+    "budget": 2.5,
     "save.format": "clean",
     "save.folder": "results",
     "save.filename": "a.md",
@@ -57,6 +58,7 @@ VALUES: dict[str, Any] = {
     "tenant": "ada",
 }
 """A value of each field whose names take it as it is."""
+AS_READ = {"budget": Budget(usd=2.5).model_dump()}
 AS_TYPED = {"deadline": "2m", "answer_within": "2m", "tool_timeout": "60s"}
 RENAMED = sorted(name for name in VALUES if FIELDS[name].option)
 
@@ -121,7 +123,7 @@ def test_an_option_leads_to_its_field(name: str, settings: Settings, tmp_path: P
     else:
         said = AS_TYPED.get(name, value)
     options = RunOptions(**{"task": "t", option: said})
-    assert at(input_of_options(options, settings, tmp_path), name) == value
+    assert at(input_of_options(options, settings, tmp_path), name) == AS_READ.get(name, value)
 
 
 @pytest.mark.parametrize("name", [name for name in RENAMED if len(FIELDS[name].arguments) == 1])
@@ -129,7 +131,7 @@ def test_an_argument_leads_to_its_field(name: str, surroundings: Surroundings) -
     [argument] = FIELDS[name].arguments
     said = True if argument in ("quality_over_cost", "enable_file_operations") else VALUES[name]
     arguments = read_arguments(AgentArguments, {"task": "t", argument: said})
-    wanted = ["count", "read_file"] if name == "tools" else VALUES[name]
+    wanted = ["count", "read_file"] if name == "tools" else AS_READ.get(name, VALUES[name])
     assert at(input_of_arguments(arguments, surroundings), name) == wanted
 
 

@@ -117,5 +117,12 @@ def test_own_prices_come_before_the_librarys_and_hold_for_any_host() -> None:
 def test_the_most_that_a_response_may_cost_takes_nothing_for_cached_and_the_dearest_tier(
     model: str, tiers: list[str], input_tokens: int, usd: str | None
 ) -> None:
-    most = OPENAI.most(model, tiers, input_tokens, 10_000, AT)
+    per_token = OPENAI.dearest(model, tiers, input_tokens, AT)
+    most = per_token and input_tokens * per_token.input + 10_000 * per_token.output
     assert most == (None if usd is None else Decimal(usd))
+
+
+def test_a_price_for_each_token_holds_up_to_the_next_step() -> None:
+    steps = [OPENAI.steps_before("gpt-5.4", tokens, AT) for tokens in (1, 272_000, 272_001, 1_000_000)]
+    assert steps == [0, 0, 1, 1]
+    assert OPENAI.steps_before("no-such-model", 1_000_000, AT) == 0

@@ -191,6 +191,9 @@ class AgentWorkflow:
             return rules.Incomplete(IncompleteReason.DEADLINE)
         except interruptions.RunFailed as failure:
             return rules.Fail(failure.error)
+        except interruptions.BudgetSpent as spent:
+            self._ledger.state.error = spent.error
+            return rules.Incomplete(IncompleteReason.BUDGET)
         except DATA_ERRORS as error:  # failing the workflow task would have it repeated for ever
             _log_unusable(error)
             return rules.Fail(rules.unusable_data(error))
@@ -327,7 +330,9 @@ class AgentWorkflow:
             case rules.Incomplete(reason):
                 result.status = AgentStatus.INCOMPLETE
                 result.incomplete_reason = reason
-                result.error = rules.late_because(self._ledger.state) if reason == IncompleteReason.DEADLINE else None
+                if reason != IncompleteReason.BUDGET:
+                    is_late = reason == IncompleteReason.DEADLINE
+                    result.error = rules.late_because(self._ledger.state) if is_late else None
             case Cancel():
                 result.status = AgentStatus.CANCELLED
                 result.cancel_reason = self._stop.reason

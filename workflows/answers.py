@@ -106,6 +106,8 @@ def accepted(answer: object, request: InputRequest, state: AgentState) -> str:
             return _iterations(text, state)
         case Limit.DEADLINE:
             return _seconds(text)
+        case Limit.USD | Limit.TOKENS | Limit.WORKING_SECONDS:
+            return _budget(text, request.limit, state)
         case None:
             raise ValueError(f"{_shown(text)} does not answer {request.id}: send {_either(request.choices)}.")
 
@@ -211,6 +213,29 @@ def _seconds(text: str) -> str:
             f"{_shown(text)} is not a time: send the seconds that the run may go on, at most {longest:.0f}, or {STOP}."
         )
     return f"{seconds:g}"
+
+
+def _budget(text: str, limit: Limit, state: AgentState) -> str:
+    """A new total of a budget, which is more than the one before."""
+    name, unit, most = _TOTALS[limit]
+    before = (getattr(state.budget, name) if state.budget is not None else None) or 0
+    try:
+        wanted = int(text) if limit is Limit.TOKENS else float(text)
+    except ValueError:
+        wanted = 0.0
+    if not (isfinite(wanted) and before < wanted <= most):
+        raise ValueError(
+            f"{_shown(text)} is not a new budget: send the total of {unit} that the run may use, more than "
+            f"{before:,.10g} and at most {most:,}, or {STOP}."
+        )
+    return str(wanted) if limit is Limit.TOKENS else f"{wanted:.12g}"
+
+
+_TOTALS = {
+    Limit.USD: ("usd", "USD", 1_000_000),
+    Limit.TOKENS: ("tokens", "tokens", 10**12),
+    Limit.WORKING_SECONDS: ("working_seconds", "seconds", 31_536_000),
+}
 
 
 def _text_of(answer: object) -> str:

@@ -17,6 +17,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from durable_responses.activities.messages import (
@@ -31,7 +32,7 @@ from durable_responses.activities.messages import (
     ToolOutcome,
     Waiting,
 )
-from durable_responses.pricing.rates import Rates
+from durable_responses.pricing.rates import BudgetLine, Rates
 from durable_responses.responses_api.models import ReasoningEffort, Truncation, UrlCitation, Verbosity
 from durable_responses.responses_api.request_fields import problem_of_extra_body, problem_of_hosted_tool
 from durable_responses.tools.approvals import Approvals
@@ -118,6 +119,31 @@ class CompactionChoice(StrEnum):
 
     AUTO = "auto"
     OFF = "off"
+
+
+class OnBudget(StrEnum):
+    """What happens when the next response may cost more than the budget has left: the owner is asked, or it ends."""
+
+    ASK = "ask"
+    STOP = "stop"
+
+
+class Budget(CallersChoice):
+    """What a run may cost: USD, tokens of all its responses, seconds in which responses and tools run; one at least."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    usd: float | None = Field(None, gt=0, le=1e6)
+    tokens: int | None = Field(None, gt=0, le=10**12)
+    working_seconds: float | None = Field(None, gt=0, le=31_536_000)
+    warn_at: float = Field(0.8, gt=0, le=1)
+    on_exceeded: OnBudget = OnBudget.ASK
+
+    @model_validator(mode="after")
+    def _has_a_line(self) -> "Budget":
+        if self.usd is None and self.tokens is None and self.working_seconds is None:
+            raise ValueError("needs usd, tokens or working_seconds")
+        return self
 
 
 class AgentInput(Record, CallersChoice):
@@ -267,6 +293,12 @@ class AgentInput(Record, CallersChoice):
         description="What models cost, by name, where the known prices do not hold: USD for a million tokens of input, "
         "output, cached_input and cache_write, a thousand of web_search and file_search, each code_interpreter, image.",
     )
+    budget: Budget | None = Field(
+        None,
+        description="What the run may cost: a number of USD, or usd, tokens, working_seconds. Before each response the "
+        "most that it may cost is set aside; if that does not fit, on_exceeded says whether you are asked (ask) or the "
+        "run ends (stop). At the share warn_at (0.8) the model is told to finish.",
+    )
     save: SaveOptions | None = Field(None, description="Save the result as a Markdown file; default: not saved.")
     tenant: str | None = Field(
         None, min_length=1, max_length=100, description="Whom the run is for: the search attribute `AgentTenant`."
@@ -284,6 +316,12 @@ class AgentInput(Record, CallersChoice):
         unasked |= set() if self.allow_questions else {"allow_questions"}
         unasked |= {"compaction"} if self.compaction is CompactionChoice.AUTO else set()
         return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _usd_alone(cls, budget: Any) -> Any:
+        is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
+        return {"usd": budget} if is_number else budget
 
     @field_validator("hosted_tools")
     @classmethod
@@ -337,6 +375,7 @@ class IncompleteReason(StrEnum):
     MAX_ITERATIONS = "max_iterations"
     DEADLINE = "deadline"
     STEERED = "steered"
+    BUDGET = "budget"
 
 
 class AgentUsage(BaseModel):
@@ -354,24 +393,28 @@ class ResponseUsage(AgentUsage):
 
     `status`: the response's, or `lost`: its outcome could not be read back; `may_still_run`: it could not be stopped;
     `superseded`: another one was created in its place; `ambiguous`: nobody knows whether there is one;
-    `compaction`: the conversation was compacted, which is no iteration.
+    `compaction`: the conversation was compacted, which is no iteration. `at_most`: the USD that it may have cost, where
+    nobody knows what it did.
     """
 
     response_id: str | None
     iteration: int
     status: str
     cost: ResponseCost | None = None
+    at_most: float | None = None
 
 
 class RunCost(BaseModel):
     """What all responses of a run have cost together, in USD.
 
     `usd`: missing where a cost is not known; `known` is the sum of all others. `wasted`: the part of it that went into
-    responses that were not used. `unknown`: how many costs are not known, wholly or in part, and `why`.
+    responses that were not used. `unknown`: how many costs are not known, wholly or in part, and `why`; `at_most`:
+    what the run may have cost with these, where that can be worked out.
     """
 
     usd: float | None = 0
     known: float = 0
+    at_most: float | None = None
     wasted: float = 0
     unknown: int = 0
     why: list[str] = []
@@ -443,11 +486,13 @@ class InputRequestKind(StrEnum):
     """What a run needs from its owner.
 
     `refusal`: the provider refuses to go on. `limit`: a limit of the run is reached. `approval`: a function call may
-    only run if its owner allows it. `question`: the model asks something.
+    only run if its owner allows it. `question`: the model asks something. `budget`: the next response may cost more
+    than the run's budget has left.
     """
 
     REFUSAL = "refusal"
     LIMIT = "limit"
+    BUDGET = "budget"
     APPROVAL = "approval"
     QUESTION = "question"
 
@@ -471,6 +516,9 @@ class Limit(StrEnum):
 
     MAX_ITERATIONS = "max_iterations"
     DEADLINE = "deadline"
+    USD = BudgetLine.USD
+    TOKENS = BudgetLine.TOKENS
+    WORKING_SECONDS = BudgetLine.WORKING_SECONDS
 
 
 class CallToApprove(BaseModel):
@@ -494,11 +542,12 @@ class InputRequest(BaseModel):
     """What a run asks its owner. It waits for months at no cost, and is answered by the update or signal `respond`.
 
     `choices`: the words that can be answered; where `limit` is set, a number as well (a new total of iterations, more
-    seconds). The answer to a `question` is any text, and so is that to an `approval`, where all but `allow` denies;
-    `words` are then what the owner said, which the model reads. `resume_at`: when the run goes on by itself. `default`:
-    what is taken at `expires_at`. `by`: who answered, as they call themselves. `asked_as`: how many times the run had
-    asked anything when it last asked this; clients that may ask a question only once take it for a new one when that
-    changes. `not_taken`: why an answer that came by signal is none, so that the question is asked again.
+    seconds, a new budget). The answer to a `question` is any text, and so is that to an `approval`, where all but
+    `allow` denies; `words` are then what the owner said, which the model reads. `resume_at`: when the run goes on by
+    itself. `default`: what is taken at `expires_at`. `by`: who answered, as they call themselves. `asked_as`: how many
+    times the run had asked anything when it last asked this; clients that may ask a question only once take it for a
+    new one when that changes. `not_taken`: why an answer that came by signal is none, so that the question is asked
+    again.
     """
 
     id: str
@@ -551,6 +600,8 @@ class AgentState(BaseModel):
     preview: str = ""
     usage: AgentUsage = AgentUsage()
     cost: RunCost | None = None
+    budget: Budget | None = Field(None, description="What the run may cost, as its owner has raised it.")
+    worked_seconds: float = Field(0, description="Seconds in which responses and tools have run.")
     function_calls: list[CallRecord] = []
     steers: list[Steer] = []
     input_requests: list[InputRequest] = Field([], description="What the run asks its owner, and what it has asked.")

@@ -23,23 +23,41 @@ def plus(total: RunCost, entry: ResponseUsage) -> RunCost:
     """The sum with one more response. What nobody has priced is counted, and never taken for nothing."""
     cost = entry.cost or ResponseCost(unpriced=[NOT_PRICED if entry.status in list(ResponseStatus) else NOT_TOLD])
     price = cost.usd if cost.usd is not None else cost.known or 0
+    most = cost.usd if cost.usd is not None else entry.at_most
+    so_far = total.at_most if total.unknown else total.known
     known = _sum(total.known, price)
     unknown = total.unknown + (cost.usd is None)
     return RunCost(
         usd=None if unknown else known,
         known=known,
+        at_most=_sum(so_far, most) if unknown and so_far is not None and most is not None else None,
         wasted=total.wasted if entry.status in USED else _sum(total.wasted, price),
         unknown=unknown,
         why=[*total.why, *(why for why in cost.unpriced or [] if why not in total.why)][:_MOST_REASONS],
     )
 
 
+def spent_usd(entries: Iterable[ResponseUsage]) -> float:
+    """What these responses have cost, and for those of which nobody knows it what they may have cost at most."""
+    return float(sum((Decimal(str(_at_most(entry) or 0)) for entry in entries), Decimal(0)))
+
+
+def _at_most(entry: ResponseUsage) -> float | None:
+    """What one has cost at most; None where that is not known."""
+    if entry.cost is None:
+        return entry.at_most
+    return entry.cost.usd if entry.cost.usd is not None else entry.at_most or entry.cost.known
+
+
 def together(left: RunCost, right: RunCost) -> RunCost:
     """The costs of several runs."""
     unknown, known = left.unknown + right.unknown, _sum(left.known, right.known)
+    mosts = [cost.at_most if cost.unknown else cost.known for cost in (left, right)]
+    most = [most for most in mosts if most is not None]
     return RunCost(
         usd=None if unknown else known,
         known=known,
+        at_most=_sum(*most) if unknown and len(most) == len(mosts) else None,
         wasted=_sum(left.wasted, right.wasted),
         unknown=unknown,
         why=[*left.why, *(why for why in right.why if why not in left.why)][:_MOST_REASONS],

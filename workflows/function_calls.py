@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.tools.owner import ASK_OWNER, read_question
     from durable_responses.workflows import activity_errors, rules
     from durable_responses.workflows.answers import ALLOW, DENY
+    from durable_responses.workflows.budgets import working
     from durable_responses.workflows.contract import (
         AgentInput,
         CallRecord,
@@ -221,14 +222,15 @@ class FunctionCalls:
         self, place: _Place, handle: ActivityHandle[ToolResult], approved: str | None = None
     ) -> ToolResult:
         call = place.call
-        await self._done_or_stopped(handle)
-        if not self.stop.requested and _was_moved(handle):
-            deadline = self.ledger.deadline
-            left = max(deadline - workflow.now(), _A_MOMENT) if deadline else None
-            handle = self._start(place, left, approved, eagerly=False)
+        with working(self.ledger):
             await self._done_or_stopped(handle)
-        if not handle.done():
-            await _cancel(handle)
+            if not self.stop.requested and _was_moved(handle):
+                deadline = self.ledger.deadline
+                left = max(deadline - workflow.now(), _A_MOMENT) if deadline else None
+                handle = self._start(place, left, approved, eagerly=False)
+                await self._done_or_stopped(handle)
+            if not handle.done():
+                await _cancel(handle)
         return await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
 
     async def _done_or_stopped(self, handle: ActivityHandle[ToolResult]) -> None:

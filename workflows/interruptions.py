@@ -38,6 +38,14 @@ class RunFailed(Exception):
         self.error = error
 
 
+class BudgetSpent(Exception):
+    """The run may cost no more, and its owner, where they were asked, has not raised that."""
+
+    def __init__(self, error: AgentError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 @dataclass
 class StopRequest:
     """Whether the run is to stop: set by the `cancel` signal and by Temporal's own cancel alike.

@@ -155,9 +155,14 @@ class Ledger(BaseModel):
     mcp_tools: list[PinnedTool] | None = Field(None, description="Tools of MCP servers, as the run began with them.")
     no_compaction: bool = Field(False, description="Whether the provider was found not to compact at all.")
     saved_files: dict[str, SavedFile] = Field({}, description="Files of the provider's tools, by their marks.")
+    budget_warned: bool = Field(False, description="Whether the model was told that the budget is nearly spent.")
+    budget_waived: bool = Field(False, description="Whether the next response may cost whatever it does.")
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
     _text_before_last: str = PrivateAttr("")
+    _works_since: datetime | None = PrivateAttr(None)
+    _at_work: int = PrivateAttr(0)
+    _at_most: float | None = PrivateAttr(None)
 
     def begin(self, request: AgentInput, now: datetime) -> None:
         """The run starts."""
@@ -167,6 +172,7 @@ class Ledger(BaseModel):
         else:
             self.deadline = deadline
         self.answer_within = request.answer_within
+        self.state.budget = request.budget
         self.state.max_iterations = rules.max_iterations_for(request)
         self.state.model = request.model
         self.state.started_at = now
@@ -215,6 +221,8 @@ class Ledger(BaseModel):
 
     def told_by_worker(self, obtained: CreatedResponse | ResponseRecord) -> None:
         """What a worker says of itself beside a response: it holds from now on."""
+        if isinstance(obtained, CreatedResponse):
+            self._at_most = obtained.at_most
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
         self.approvals |= obtained.approvals or False
@@ -387,18 +395,35 @@ class Ledger(BaseModel):
         if self.chain and self.chain[-1] == response_id:  # an earlier one may have the same id
             self.chain.pop()
 
-    def response_lost(self, response_id: str | None) -> None:
+    def response_lost(self, response_id: str | None, at_most: float | None = None) -> None:
         """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""
-        self._record_usage(response_id, LOST, AgentUsage())
+        self._record_usage(response_id, LOST, AgentUsage(), at_most=at_most or self._most_of(response_id))
 
-    def create_ambiguous(self) -> None:
-        """A create of which nobody knows whether it was taken."""
+    def create_ambiguous(self, at_most: float | None) -> None:
+        """A create of which nobody knows whether it was taken, and which then costs so much at most."""
         self.state.ambiguous_creates += 1
-        self._record_usage(None, AMBIGUOUS, AgentUsage())
+        self._record_usage(None, AMBIGUOUS, AgentUsage(), at_most=at_most)
 
     def response_left(self, response_id: str | None) -> None:
         """A response that could not be stopped: it may cost more than is known."""
-        self._record_usage(response_id, MAY_STILL_RUN, AgentUsage())
+        self._record_usage(response_id, MAY_STILL_RUN, AgentUsage(), at_most=self._most_of(response_id))
+
+    def _most_of(self, response_id: str | None) -> float | None:
+        return self._at_most if response_id == self.state.response_id else None
+
+    # --- the time that it works --------------------------------------------------------------------------------------
+
+    def work_began(self, now: datetime) -> None:
+        """A response or a tool runs from now on; several may at once."""
+        self._at_work += 1
+        if self._at_work == 1:
+            self._works_since = now
+
+    def work_ended(self, now: datetime) -> None:
+        """One of them has ended."""
+        self._at_work -= 1
+        if self._at_work == 0 and self._works_since is not None:
+            self.state.worked_seconds += max(0.0, (now - self._works_since).total_seconds())
 
     def calls_started(self, calls: list[FunctionCall]) -> list[CallRecord]:
         """The model's calls are being executed. Their records, in the same order."""
@@ -454,13 +479,19 @@ class Ledger(BaseModel):
         )
 
     def _record_usage(
-        self, response_id: str | None, status: str, usage: AgentUsage, cost: ResponseCost | None = None
+        self,
+        response_id: str | None,
+        status: str,
+        usage: AgentUsage,
+        cost: ResponseCost | None = None,
+        at_most: float | None = None,
     ) -> None:
         entry = ResponseUsage(
             response_id=response_id,
             iteration=self.state.iteration,
             status=status[:_LONGEST_NAME],
             cost=cost,
+            at_most=at_most,
             **usage.model_dump(),
         )
         self.responses.append(entry)

@@ -45,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.responses_api.models import CallAnswer, Response, ResponseStatus
     from durable_responses.workflows import activity_errors, compaction, interruptions, rules
     from durable_responses.workflows.answers import RETRY, STOP
+    from durable_responses.workflows.budgets import RunBudget, working
     from durable_responses.workflows.contract import (
         AgentError,
         AgentInput,
@@ -126,6 +127,7 @@ class ResponseSource:
     files: FileSaving
 
     def __post_init__(self) -> None:
+        self.budget = RunBudget(self.ledger, self.steering, self.requests)
         self._resumed = 0  # times in a row that a refused run has tried again by itself
         self._is_compacting = False
         self._streams_compactions = False
@@ -141,6 +143,7 @@ class ResponseSource:
         has_compacted = False  # since the conversation was found to be too long
         while True:
             self._check_conversation()
+            await self.budget.before_create()
             before = len(self.ledger.chain)
             self.ledger.waits_quietly(_CREATE_WAITS, workflow.now())
             self.changed()
@@ -172,6 +175,7 @@ class ResponseSource:
                 self.ledger.iteration_ended()
                 self._resumed = 0
                 self.steering.given()
+                self.budget.bore_it()
                 self.ledger.conversation_grew(create, response)
                 self.ledger.context_tokens = compaction.tokens_after(response)
                 return response
@@ -253,6 +257,10 @@ class ResponseSource:
         return True
 
     async def _obtain(self, create: CreateResponse) -> ResponseRecord:
+        with working(self.ledger):
+            return await self._obtained(create)
+
+    async def _obtained(self, create: CreateResponse) -> ResponseRecord:
         match rules.transport_for(self.request, has_background=not self.ledger.no_background):
             case Transport.BACKGROUND:
                 return await self._wait_for(await self._create(create))
@@ -293,6 +301,8 @@ class ResponseSource:
             context_window=self.request.context_window,
             prices=rules.run_prices(self.request),
             mcp_tools=ledger.mcp_hashes,
+            carried_tokens=ledger.context_tokens,
+            budget=self.budget.left(),
         )
 
     def _opening(self) -> Opening:
@@ -379,7 +389,7 @@ class ResponseSource:
                     # A worker of an older version does not know the activity.
                     is_refused = compaction.is_refused(failure) or activity_errors.was_moved(error)
                     if is_spent:
-                        self.ledger.create_ambiguous()
+                        self.ledger.create_ambiguous(activity_errors.detail_of(error).at_most)
                     if not (is_too_long or is_spent or (is_refused and not self.stop.requested)):
                         await self._after_failed_create(error, creates)
                         continue
@@ -428,6 +438,10 @@ class ResponseSource:
             self.ledger.no_trigger = True
 
     async def _compaction(self, create: CreateResponse, answers: list[CallAnswer]) -> ResponseRecord:
+        with working(self.ledger):
+            return await self._compacted(create, answers)
+
+    async def _compacted(self, create: CreateResponse, answers: list[CallAnswer]) -> ResponseRecord:
         # Steering messages are for the model: they go with the create that follows.
         wanted = {"new_items": answers, "texts": [], "warm_up": False}
         if self.ledger.no_trigger:
@@ -716,12 +730,16 @@ class ResponseSource:
         """Note what became of the create, and return when the response is to be created again."""
         if self._goes_on_without_background(error):
             return
+        if (over := activity_errors.detail_of(error).over_budget) is not None and not self.stop.requested:
+            await self.budget.raised(over)
+            self._check_history()
+            return
         failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
         decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
         if failure is FailureType.CREATE_AMBIGUOUS or activity_errors.detail_of(error).may_still_run:
-            self.ledger.create_ambiguous()
+            self.ledger.create_ambiguous(activity_errors.detail_of(error).at_most)
         if failure is FailureType.RESPONSE_LOST:
-            self.ledger.response_lost(response_id)
+            self.ledger.response_lost(response_id, activity_errors.detail_of(error).at_most)
         if decision is AfterFailedCreate.CREATE_WITH_FULL_INPUT:
             self.ledger.send_all()
         self.changed()
@@ -768,10 +786,14 @@ class ResponseSource:
         if closed.answer == STOP:
             return False
         self._resumed = self._resumed + 1 if closed.status is InputRequestStatus.RESUMED else 0
-        is_full = workflow.info().is_continue_as_new_suggested() and self.ledger.fits_beside(json_bytes(self.request))
-        if is_full and not is_under_way:
-            raise HistoryFull
+        if not is_under_way:
+            self._check_history()
         return True
+
+    def _check_history(self) -> None:
+        """Raise `HistoryFull` where the run has waited so often that it is to continue in a new one."""
+        if workflow.info().is_continue_as_new_suggested() and self.ledger.fits_beside(json_bytes(self.request)):
+            raise HistoryFull
 
     def _goes_on_without_background(self, error: ActivityError) -> bool:
         """Whether nothing was created because the server has no background, and the choice is ours: then by stream."""

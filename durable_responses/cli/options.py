@@ -313,6 +313,15 @@ class RunOptions:
             metavar="TOKENS",
         ),
     ] = None
+    budget: Annotated[
+        float | None,
+        _option(
+            "--budget",
+            text="USD that the run may cost; then it asks you for more. Tokens and seconds: --set budget={...}.",
+            panel=_LIMITS,
+            metavar="USD",
+        ),
+    ] = None
     live_preview: Annotated[
         bool | None,
         _option(
@@ -395,6 +404,7 @@ _FIELDS = {
     "conversation": "conversation",
     "compaction": "compaction",
     "context_window": "context_window",
+    "budget": "budget",
     "live_preview": "live_preview",
 }
 

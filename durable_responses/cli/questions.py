@@ -131,8 +131,9 @@ class Answer:
 def prompt_of(request: InputRequest) -> str:
     """What to type, behind which it is typed."""
     if not takes_text(request):
-        number = {Limit.MAX_ITERATIONS: "a number", Limit.DEADLINE: "a time such as 30m"}
-        offered = [*([number[request.limit]] if request.limit else []), *request.choices]
+        numbers = {Limit.DEADLINE: "a time such as 30m", Limit.USD: "a total in USD", Limit.TOKENS: "a total of tokens"}
+        numbers[Limit.WORKING_SECONDS] = "a total of seconds"
+        offered = [*([numbers.get(request.limit, "a number")] if request.limit else []), *request.choices]
         told = f"Type {' or '.join(offered)}"
     elif _allows(request):
         told = "y allows, n denies, other words deny and tell the model why; e: your editor"

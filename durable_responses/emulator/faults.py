@@ -13,11 +13,12 @@ from durable_responses.emulator.model.script import Ending, Scripted
 
 class Operation(StrEnum):
     """What a client does. A create or retrieve that is answered by a stream is also a `stream`; a create over a
-    WebSocket is also a `turn`. An `upgrade`, a `compact` (`POST /responses/compact`) and a `container` (any of
-    its GETs) have no metadata."""
+    WebSocket is also a `turn`. An `upgrade`, a `count` (`POST /responses/input_tokens`), a `compact`
+    (`POST /responses/compact`) and a `container` (any of its GETs) have no metadata."""
 
     CREATE = "create"
     RETRIEVE = "retrieve"
+    COUNT = "count"
     COMPACT = "compact"
     CONTAINER = "container"
     CANCEL = "cancel"

@@ -288,7 +288,14 @@ def _asked(request: InputRequest, job_id: str) -> AskedOfTheOwner:
 
 def answers_to(request: InputRequest | AskedOfTheOwner) -> str:
     """What can be answered, in words: `retry or stop`."""
-    numbers = {None: [], Limit.MAX_ITERATIONS: ["a new total of iterations"], Limit.DEADLINE: ["more seconds"]}
+    numbers = {
+        None: [],
+        Limit.MAX_ITERATIONS: ["a new total of iterations"],
+        Limit.DEADLINE: ["more seconds"],
+        Limit.USD: ["a new total in USD"],
+        Limit.TOKENS: ["a new total of tokens"],
+        Limit.WORKING_SECONDS: ["a new total of seconds"],
+    }
     texts = ["any text"] if request.kind is InputRequestKind.QUESTION else []
     return " or ".join([*numbers[request.limit], *request.choices, *texts])
 

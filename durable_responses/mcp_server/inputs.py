@@ -12,7 +12,7 @@ from durable_responses.activities.messages import InputFile, Opening, SaveOption
 from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError, ContinueArguments, ToolApprovals
 from durable_responses.responses_api.models import ReasoningEffort
 from durable_responses.tools.approvals import Action, Approvals
-from durable_responses.workflows.contract import AgentInput, OnLimit, OnRefusal
+from durable_responses.workflows.contract import AgentInput, Budget, OnLimit, OnRefusal
 from durable_responses.workflows.rules import ITERATIONS_BY_EFFORT, parse_input
 
 PREAMBLES = "Before each call of a tool, say in one sentence what you are about to do and why."
@@ -79,6 +79,7 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         on_refusal=arguments.on_refusal,
         on_max_iterations=arguments.on_max_iterations,
         on_deadline=_on_deadline(arguments),
+        budget=Budget(usd=arguments.budget_usd) if arguments.budget_usd is not None else None,
         max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
         allow_websocket=surroundings.allow_websocket,
         text_format=arguments.text_format,
@@ -112,6 +113,7 @@ _OTHER_NAMES = {
     "max_execution_time_seconds": "deadline",
     "tool_timeout_seconds": "tool_timeout",
     "answer_within_seconds": "answer_within",
+    "budget_usd": "budget",
 }
 
 

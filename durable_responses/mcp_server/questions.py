@@ -25,10 +25,17 @@ MOST_KEYS = 15
 _SURELY_SHOWN = 100  # characters
 _MAY_BE_CUT = "This may be cut: gpt5_agent_poll shows the whole call."
 _MOST_TIMES = 9  # the SDK's client gives up after ten
-_TITLES = {Limit.MAX_ITERATIONS: f"New total of iterations, or {STOP}", Limit.DEADLINE: f"More seconds, or {STOP}"}
+_TITLES = {
+    Limit.MAX_ITERATIONS: f"New total of iterations, or {STOP}",
+    Limit.DEADLINE: f"More seconds, or {STOP}",
+    Limit.USD: f"New total in USD, or {STOP}",
+    Limit.TOKENS: f"New total of tokens, or {STOP}",
+    Limit.WORKING_SECONDS: f"New total of seconds, or {STOP}",
+}
 _DENIALS: Mapping[InputRequestKind | None, Any] = {
     InputRequestKind.REFUSAL: STOP,
     InputRequestKind.LIMIT: STOP,
+    InputRequestKind.BUDGET: STOP,
     InputRequestKind.APPROVAL: {"decision": DENY},
     InputRequestKind.QUESTION: "The owner declines to answer.",
 }

@@ -16,7 +16,7 @@ import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 
-from durable_responses.pricing.rates import AUTO, Billed, Cost, Rates, Tier
+from durable_responses.pricing.rates import AUTO, Billed, Cost, PerToken, Rates, Tier
 
 OPENAI = "openai"
 PRICED_HOSTS: Mapping[str, str] = {"api.openai.com": OPENAI}
@@ -27,6 +27,7 @@ _NO_CACHE_WRITES = f"{SOURCE} has no price for this model's cache writes"
 _SPELLINGS = {"fast": Tier.PRIORITY, "standard": Tier.DEFAULT}  # `fast` is answered as `priority`
 _MILLION = Decimal(1_000_000)
 _THOUSAND = Decimal(1000)
+_THOUSAND_TOKENS = 1000
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,32 @@ class Prices:
         rates = self._own_rates(billed.model, tier)
         return _by_own(rates, billed) if rates is not None else self._by_library(billed, tier)
 
-    def most(
-        self, model: str, tiers: Sequence[str], input_tokens: int, output_tokens: int, at: datetime
-    ) -> Decimal | None:
-        """What a response of so many tokens may cost at most; None where a price is missing.
+    def dearest(self, model: str, tiers: Sequence[str], input_tokens: int, at: datetime) -> PerToken | None:
+        """What a token of a response with so much input may cost at most; None where a price is missing.
 
         Nothing of its input is cached, all of it may be written to the cache, and of the tiers the dearest counts.
         Calls of hosted tools come on top.
         """
-        found = []
+        found, tokens = [], max(1, input_tokens)
         for tier in dict.fromkeys(tier for asked in tiers or [Tier.DEFAULT] for tier in self._tiers(model, asked)):
-            for written in (0, input_tokens):
-                cost = self.cost_of(Billed(model, at, input_tokens, 0, written, 0, output_tokens, tier=tier))
-                if cost.usd is not None:
-                    found.append(cost.usd)
+            for written in (0, tokens):
+                cost = self.cost_of(Billed(model, at, tokens, 0, written, 0, 0, tier=tier))
+                both = self.cost_of(Billed(model, at, tokens, 0, written, 0, _THOUSAND_TOKENS, tier=tier))
+                if cost.usd is not None and both.usd is not None:
+                    found.append(PerToken(cost.usd / tokens, (both.usd - cost.usd) / _THOUSAND_TOKENS))
                 elif not written or not _has_no_cache_writes(cost):
                     return None
-        return max(found, default=None)
+        if not found:
+            return None
+        return PerToken(max(rate.input for rate in found), max(rate.output for rate in found))
+
+    def steps_before(self, model: str, input_tokens: int, at: datetime) -> int:
+        """How many steps the price has below so much input: between two of them it is the same for each token."""
+        known = self._model(model)
+        standard = known.get_prices(at.astimezone(UTC)).input_mtok if known else None
+        if not isinstance(standard, TieredPrices):
+            return 0
+        return sum(input_tokens > tier.start for tier in standard.tiers)
 
     def _tiers(self, model: str, asked: str) -> list[str]:
         """The tiers at which a response may be billed for which this one is asked."""

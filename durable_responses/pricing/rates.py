@@ -19,6 +19,14 @@ class Tier(StrEnum):
     PRIORITY = "priority"
 
 
+class BudgetLine(StrEnum):
+    """What a budget is counted in."""
+
+    USD = "usd"
+    TOKENS = "tokens"
+    WORKING_SECONDS = "working_seconds"
+
+
 AUTO = "auto"
 """Not a rate: any tier that the project has."""
 
@@ -90,3 +98,11 @@ class Cost:
     known: Decimal = Decimal(0)
     unpriced: tuple[str, ...] = ()
     source: str | None = None
+
+
+@dataclass(frozen=True)
+class PerToken:
+    """What one token costs at most, in USD."""
+
+    input: Decimal
+    output: Decimal

@@ -77,6 +77,7 @@ class RunOptions(TypedDict, total=False):
     warm_up: bool
     on_ambiguous_create: Literal["retry_once", "fail"]
     heartbeat_timeout: Seconds
+    budget: float | Mapping[str, Any]
     save: bool | SaveOptions | Mapping[str, str | bool]
     tenant: str
     approvals: Literal["allow", "ask", "deny"] | Sequence[Mapping[str, Any]] | Mapping[str, Any]

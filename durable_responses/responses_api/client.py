@@ -52,6 +52,7 @@ from durable_responses.responses_api.models import (
     IncompleteDetails,
     InputItem,
     InputItemList,
+    InputTokens,
     Response,
     ResponseStatus,
     error_fields,
@@ -183,6 +184,13 @@ class ResponsesClient:
         if not compacted.output:
             raise MalformedAnswer(f"The answer to {answer.asked} holds no conversation.", status=answer.status)
         return compacted
+
+    async def input_tokens(self, request: CreateRequest) -> int:
+        """How many tokens a request gives to the model, with the conversation that it continues."""
+        body = {name: value for name, value in request.body().items() if name in _COUNTED_BY}
+        asked = self._request("POST", "/responses/input_tokens", self._read_timeout, body=body)
+        counted = await _read(InputTokens, await self._send(asked, self._read_timeout))
+        return counted.input_tokens
 
     async def retrieve(self, response_id: str) -> Retrieved:
         """GET a response as it is now. Its id may differ from the one asked for."""
@@ -410,6 +418,15 @@ def _encoded(body: dict[str, Any]) -> bytes:
 
 
 _COMPACTED_BY = ("model", "input", "instructions", "previous_response_id")
+_COUNTED_BY = (
+    *_COMPACTED_BY,
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning",
+    "text",
+    "truncation",
+)
 _UPLOAD = "durable_responses.upload"  # the extension of a request that holds its body
 
 

@@ -561,6 +561,12 @@ class InputItemList(Received):
     last_id: str | None = None
 
 
+class InputTokens(Received):
+    """How many tokens a request gives to the model."""
+
+    input_tokens: int
+
+
 # --- containers --------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from durable_responses.activities.admission import AdmissionSlots, IdFile, ResponsesInFlight
 from durable_responses.activities.artifacts import ArtifactActivities, OutputFolders
+from durable_responses.activities.budgets import Reserving
 from durable_responses.activities.claims import Claims
 from durable_responses.activities.compaction import CompactionActivities
 from durable_responses.activities.conversations import (
@@ -32,6 +33,7 @@ from durable_responses.activities.tools import ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
 from durable_responses.capabilities import Capabilities
 from durable_responses.mcp_tools.sessions import Sessions
+from durable_responses.pricing.costs import Prices
 from durable_responses.provider import NO_KEY, Provider, ProviderKind
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, responses_url
@@ -78,6 +80,7 @@ class Dependencies:
 
     temporal: Client
     provider: Provider
+    prices: Prices
     settings: Settings
     shutdown: ShutdownTimeouts
     client: ResponsesClient
@@ -111,7 +114,7 @@ async def opened(
 
     `eager`: the queues that this worker serves beside that of the runs, whose work it may start there.
     """
-    registry = offered_tools(settings)
+    registry, prices = offered_tools(settings), Prices(provider.base_url, settings.prices.models, settings.prices.hosts)
     run_secrets = tuple(settings.secrets_of_runs().values())
     http = ResponsesClient(
         provider.base_url,
@@ -137,6 +140,7 @@ async def opened(
                 approvals=settings.approvals,
                 secrets=settings.secrets_of_runs(),
                 sessions=sessions,
+                reserving=Reserving(client, prices),
                 conversations=Conversations(
                     capabilities,
                     ConversationFiles(settings.state_folder / FOLDER),
@@ -157,6 +161,7 @@ async def opened(
             yield Dependencies(
                 temporal=temporal,
                 provider=provider,
+                prices=prices,
                 settings=settings,
                 shutdown=shutdown,
                 client=client,

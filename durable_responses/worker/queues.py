@@ -30,7 +30,6 @@ from durable_responses.activities.interceptors import (
 from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
 from durable_responses.jobs.attribute_registration import AttributeWatch
-from durable_responses.pricing.costs import Prices
 from durable_responses.settings import Settings
 from durable_responses.worker.dependencies import Dependencies
 from durable_responses.workflows.agent import AgentWorkflow
@@ -65,7 +64,7 @@ def to_be_started_eagerly(queues: Collection[Queue]) -> set[TaskQueue]:
 
 def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: AttributeWatch) -> list[Worker]:
     """The workers of these queues, not yet running. `attributes`: whether the namespace has ours."""
-    costs = TellOfCosts(prices(of))
+    costs = TellOfCosts(of.prices)
     news: list[Interceptor] = [costs, TellOfSearchAttributes(lambda: attributes.settable)]
     if of.settings.max_calls_per_response != MOST_CALLS:
         news.append(TellOfCallLimit(of.settings.max_calls_per_response))
@@ -189,12 +188,6 @@ def tools_worker(of: Dependencies) -> Worker:
         deployment_config=deployment_config(of.settings),
         interceptors=[Forgotten(), WorkerShutdown(), NoticesBacklog(of.tool_slots)],
     )
-
-
-def prices(of: Dependencies) -> Prices:
-    """What the worker's provider charges."""
-    known = of.settings.prices
-    return Prices(of.provider.base_url, known.models, known.hosts)
 
 
 def _activities_within(slots: AdmissionSlots) -> WorkerTuner:

@@ -103,6 +103,9 @@ FIELDS: dict[str, Names] = {
     "on_ambiguous_create": Names(None, (), _NOT_A_MODELS),
     "heartbeat_timeout": Names(None, (), _NOT_A_MODELS),
     "prices": Names(None, (), _FOR_PROGRAMS, f"{_BY_SET} [Costs](costs.md)."),
+    "budget": Names(
+        "budget", ("budget_usd",), note="`--budget USD`; the rest by `--set`. [Costs](costs.md#the-budget-of-a-run)."
+    ),
     "save": Names("save", ("save_to_file",), note="`{}` saves it, with what stands below."),
     "save.format": Names("save_format", ("save_format",)),
     "save.folder": Names("save_folder", ("output_folder",)),

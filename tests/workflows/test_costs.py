@@ -19,7 +19,7 @@ from durable_responses.workflows.contract import (
     RunCost,
     TransportChoice,
 )
-from durable_responses.workflows.costs import NOT_PRICED, NOT_TOLD, cost_text, sum_of, together, usd
+from durable_responses.workflows.costs import NOT_PRICED, NOT_TOLD, cost_text, spent_usd, sum_of, together, usd
 from tests.support.runs import Agents, progress, reached, result_of
 
 # --- the sum -----------------------------------------------------------------------------------------------------
@@ -54,6 +54,15 @@ def test_a_cost_that_is_not_known_is_counted_and_never_nothing(
     total = sum_of([entry(usd=0.5), unknown])
     assert (total.usd, total.unknown) == (None, 1)
     assert (total.known, total.wasted, total.why[0]) == expected
+
+
+def test_what_the_unknown_ones_cost_at_most_is_added_where_all_of_it_can_be_worked_out() -> None:
+    lost = [entry("lost").model_copy(update={"at_most": most}) for most in (0.25, 1.0)]
+    assert sum_of([entry(usd=0.5), *lost]).at_most == 1.75
+    assert sum_of([entry(usd=0.5), *lost, entry("lost")]).at_most is None
+    assert sum_of([entry(usd=0.5), lost[0], entry("lost"), lost[1]]).at_most is None
+    assert sum_of([entry(usd=0.5)]).at_most is None
+    assert spent_usd([entry(usd=0.5), *lost, entry("lost"), entry(known=0.1, unpriced=["w"])]) == 1.85
 
 
 def test_the_costs_of_runs_are_known_if_each_is() -> None:

@@ -126,6 +126,9 @@ class ResponsesApi:
     async def input_tokens(self, request: Request) -> ASGIApp:
         """POST /responses/input_tokens."""
         wanted = parse(ModelInput, await request.body())
+        effect = self._provider.take_fault(Operation.COUNT, {})
+        if instead := await self._before(effect, request):
+            return instead
         counted = InputTokens(input_tokens=self._provider.input_tokens(wanted))
         return json_answer(counted.model_dump_json().encode())
 
