@@ -97,7 +97,6 @@ class AgentWorkflow:
         self._requests = InputRequests(self._ledger, self._stop, self._changed)
         self._input: AgentInput | None = None
         self._task = ""  # its beginning
-        self._is_to_describe = False
         self._shown = ShownSearchAttributes()
         self._suggested_at = 0  # bytes of history, when a new one was suggested first
 
@@ -445,18 +444,15 @@ class AgentWorkflow:
                 self._shown.show(self._input, state, registered=self._ledger.search_attributes)
         except DATA_ERRORS:  # no run ends for what is only shown
             workflow.logger.exception("What the run is doing cannot be shown.")
-        # Several changes come at once, and nobody reads the panel before all that can run has run.
-        if not self._is_to_describe:
-            self._is_to_describe = True
-            asyncio.get_running_loop().call_soon(self._describe)
 
-    def _describe(self) -> None:
-        self._is_to_describe = False
+    def panel(self) -> str:
+        """What the Web UI and Temporal's command line show of the run, as Markdown. For who asks: it changes often."""
+        state = self._ledger.state
         try:
-            job_id, now = workflow.info().workflow_id, workflow.now()
-            workflow.set_current_details(details_of(self._ledger.state, job_id, now, self._task))
+            return details_of(state, workflow.info().workflow_id, state.updated_at or workflow.now(), self._task)
         except DATA_ERRORS:
             workflow.logger.exception("What the run is doing cannot be described.")
+            return ""
 
 
 def _restored(carried: Any) -> tuple[Ledger, Exception | None]:

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from durable_responses.responses_api.models import FunctionCall
+from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import (
     AgentError,
     AgentInput,
@@ -28,6 +30,7 @@ from durable_responses.workflows.web_ui import (
     summary,
     summary_of,
 )
+from tests.support.runs import Agents, result_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RUNNING = AgentState(
@@ -68,6 +71,15 @@ def test_the_panel_says_where_a_run_stands_what_it_does_and_how_to_cancel_it() -
         "- over MCP: `gpt5_agent_cancel`\n\n"
         "as of 2026-01-02 03:04:05 UTC"
     )
+
+
+async def test_whoever_asks_temporal_for_the_details_of_a_run_is_given_its_panel(agents: Agents) -> None:
+    run = await agents.start(AgentInput(task="Say hello.", metadata={"scenario": "echo"}))
+    await result_of(run)
+    shown = await run.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    state = await run.query(AgentWorkflow.progress)
+    assert shown.current_details == details_of(state, run.id, state.updated_at or NOW, "Say hello.")
+    assert "**completed**, iteration 1 of" in shown.current_details
 
 
 def test_the_panel_of_a_run_that_is_to_stop_or_has_ended_says_no_more_how_to_cancel_it() -> None:
