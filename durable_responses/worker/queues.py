@@ -143,7 +143,7 @@ class AnswersWorkflows(Interceptor):
 
 
 class _PanelWhenAsked(WorkflowInboundInterceptor):
-    """Renders the panel in the query that asks for it. Kept up to date, it cost a sixth of all that workflow code does."""
+    """Renders the panel in the query that asks for it. Kept up to date, it cost a sixth of what workflow code costs."""
 
     async def handle_query(self, input: HandleQueryInput) -> Any:  # noqa: A002 the SDK's
         answer = await super().handle_query(input)
