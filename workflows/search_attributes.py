@@ -20,16 +20,24 @@ AGENT_TENANT = SearchAttributeKey.for_keyword("AgentTenant")
 
 KEYS = (AGENT_STATUS, AGENT_MODEL, AGENT_ITERATION, AGENT_TENANT)
 
-_NAMES = frozenset(key.name for key in KEYS)
+AGENT_COST = SearchAttributeKey.for_float("AgentCostUSD")
+AGENT_WASTED = SearchAttributeKey.for_float("AgentWastedUSD")
+COST_KEYS = (AGENT_COST, AGENT_WASTED)
+"""Set at the end, where the namespace has room for them: one in an SQL store takes three such numbers in all."""
+
+_NAMES = frozenset(key.name for key in (*KEYS, *COST_KEYS))
 _CHANGE_VERSION = SearchAttributeKey.for_keyword_list("TemporalChangeVersion")
 _LONGEST_KEYWORD = 255  # of Temporal's SQL stores
 _PATCH = "search-attributes"
 _GIVEN_UP_PATCH = "no-search-attributes"
 _RARE_PATCH = "rare-search-attributes"
+_COSTS_PATCH = "cost-search-attributes"
 _WORTH_AN_EVENT = timedelta(seconds=5)  # since the last change: an event, an Action, and 5 ms of the server's CPU
 
 SETTABLE = "search_attributes_are_settable"
 """The name of a function of the worker, without arguments: whether the namespace has ours at this moment."""
+COSTS_SETTABLE = "cost_search_attributes_are_settable"
+"""The same for those of the costs."""
 
 
 def search_attributes_of(request: AgentInput, state: AgentState) -> TypedSearchAttributes:
@@ -85,7 +93,7 @@ class ShownSearchAttributes:
         self._changes += 1
         self._given_up = self._is_to_be_given_up()
         if not self._given_up:
-            workflow.upsert_search_attributes(changes)
+            workflow.upsert_search_attributes([*changes, *_costs(state)])
             self._shown_at = workflow.now()
 
     def _may_be_due(self) -> bool:
@@ -123,6 +131,24 @@ def _are_settable() -> bool:
 
 def _always() -> bool:
     return True
+
+
+def _never() -> bool:
+    return False
+
+
+def _costs(state: AgentState) -> list[SearchAttributeUpdate[Any]]:
+    """What the run has cost, as far as it is known, once it has ended. A run without prices shows none."""
+    cost = state.cost
+    if not state.status.is_final or cost is None or (cost.unknown and not cost.known):
+        return []
+    settable = workflow.extern_functions().get(COSTS_SETTABLE, _never)
+    if not workflow.unsafe.is_replaying() and not settable():
+        return []
+    # The marker in history says that they were set: other workers may find them removed.
+    if not workflow.patched(_COSTS_PATCH):
+        return []
+    return [AGENT_COST.value_set(cost.known), AGENT_WASTED.value_set(cost.wasted)]
 
 
 def _changes(shown: TypedSearchAttributes, wanted: TypedSearchAttributes) -> list[SearchAttributeUpdate[Any]]:

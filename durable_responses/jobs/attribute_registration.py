@@ -12,24 +12,28 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from durable_responses.workflows.search_attributes import KEYS
+from durable_responses.workflows.search_attributes import COST_KEYS, KEYS
 
 logger = logging.getLogger(__name__)
 
-Key = SearchAttributeKey[str] | SearchAttributeKey[int]
+Key = SearchAttributeKey[str] | SearchAttributeKey[int] | SearchAttributeKey[float]
 
 _SHORTLY = timedelta(seconds=5)
 _LET_IT_SPREAD = 20.0  # seconds: each host of a server keeps what it knows of a namespace for a while
-_CONDITIONS = {"Keyword": '{name} = "-"', "Int": "{name} = 0"}
+_CONDITIONS = {"Keyword": '{name} = "-"', "Int": "{name} = 0", "Double": "{name} = 0.5"}
 _NOT_FOR_US = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 
 @dataclass(frozen=True)
 class Registrations:
-    """What a namespace lacks: ours that it does not have, and ours that have another type there, by name."""
+    """What a namespace lacks: ours that it does not have, and ours that have another type there, by name.
+
+    `has_costs`: whether it has those of the costs, too, which a run can do without.
+    """
 
     missing: Sequence[str] = ()
     retyped: Mapping[str, str] = field(default_factory=dict)
+    has_costs: bool = False
 
     @property
     def are_complete(self) -> bool:
@@ -54,6 +58,7 @@ async def look_up(client: Client) -> Registrations:
             for key in KEYS
             if key.name in there and there[key.name] != int(key.indexed_value_type)
         },
+        has_costs=all(there.get(key.name) == int(key.indexed_value_type) for key in COST_KEYS),
     )
 
 
@@ -68,12 +73,12 @@ async def _look_up_by_listing(client: Client) -> Registrations:
             if error.status is not RPCStatusCode.INVALID_ARGUMENT:
                 raise
             missing.append(key.name)
-    return Registrations(missing=missing)
+    return Registrations(missing=missing, has_costs=await are_registered(client, COST_KEYS))
 
 
-async def are_registered(client: Client) -> bool:
+async def are_registered(client: Client, keys: Sequence[Key] = KEYS) -> bool:
     """Whether lists of runs may name all of them by now. Raises `RPCError` if the server does not answer."""
-    query = " AND ".join(_CONDITIONS[type_of(key)].format(name=key.name) for key in KEYS)
+    query = " AND ".join(_CONDITIONS[type_of(key)].format(name=key.name) for key in keys)
     try:
         await client.count_workflows(query, rpc_timeout=_SHORTLY)
     except RPCError as error:
@@ -86,20 +91,34 @@ async def are_registered(client: Client) -> bool:
 async def register(client: Client) -> bool:
     """Register our search attributes if that is allowed; False, with one line in the log, if not."""
     try:
-        if await are_registered(client):
-            return True
-        request = AddSearchAttributesRequest(
-            namespace=client.namespace,
-            search_attributes={key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in KEYS},
-        )
-        await client.operator_service.add_search_attributes(request, timeout=_SHORTLY)
-        async with asyncio.timeout(_LET_IT_SPREAD):
-            while not await are_registered(client):  # noqa: ASYNC110 the server has no event for it
-                await asyncio.sleep(0.1)
+        await _register(client, KEYS)
     except (RPCError, TimeoutError) as error:
         logger.info("Runs have no search attributes: they could not be registered (%s).", error or "not yet in force")
         return False
     return True
+
+
+async def register_costs(client: Client) -> bool:
+    """The same for those of the costs, which a namespace may have no room for."""
+    try:
+        await _register(client, COST_KEYS)
+    except (RPCError, TimeoutError) as error:
+        logger.info("Runs cannot be listed by what they cost: the search attributes were refused (%s).", error)
+        return False
+    return True
+
+
+async def _register(client: Client, keys: Sequence[Key]) -> None:
+    if await are_registered(client, keys):
+        return
+    request = AddSearchAttributesRequest(
+        namespace=client.namespace,
+        search_attributes={key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in keys},
+    )
+    await client.operator_service.add_search_attributes(request, timeout=_SHORTLY)
+    async with asyncio.timeout(_LET_IT_SPREAD):
+        while not await are_registered(client, keys):  # noqa: ASYNC110 the server has no event for it
+            await asyncio.sleep(0.1)
 
 
 def says_unregistered(error: RPCError) -> bool:
@@ -110,8 +129,14 @@ def says_unregistered(error: RPCError) -> bool:
 class AttributeWatch:
     """Whether the namespace has our search attributes now, as a worker last saw it."""
 
-    def __init__(self, *, settable: bool) -> None:
+    def __init__(self, *, settable: bool, costs_settable: bool = False) -> None:
         self._settable = settable
+        self._costs_settable = costs_settable
+
+    @property
+    def costs_settable(self) -> bool:
+        """Whether runs may set what they have cost."""
+        return self._costs_settable
 
     @property
     def settable(self) -> bool:
@@ -123,10 +148,11 @@ class AttributeWatch:
         while True:
             await asyncio.sleep(every)
             try:
-                settable = (await look_up(client)).are_complete
+                found = await look_up(client)
             except RPCError as error:
                 logger.debug("Whether there are search attributes is not known: %s", error)
                 continue
+            settable, self._costs_settable = found.are_complete, found.has_costs
             if self._settable and not settable:
                 logger.warning("Runs continue without search attributes: they were removed, or have another type.")
             self._settable = settable
@@ -139,4 +165,4 @@ def type_name(kind: IndexedValueType.ValueType) -> str:
 
 def type_of(key: Key) -> str:
     """The type's name, as `temporal operator search-attribute create --type` takes it."""
-    return "Int" if key.origin_value_type is int else "Keyword"
+    return {int: "Int", float: "Double"}.get(key.origin_value_type, "Keyword")

@@ -18,6 +18,7 @@ _SHORT = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 # The conventions give these buckets, and shorter ones for durations: responses that take minutes would all be beyond.
 _TOKENS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
 
+_USD = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300]
 _CALLS = [1, 2, 3, 5, 8, 12, 20, 50, 100, 200, 500, 1000]
 
 _meter = get_meter(SCOPE)
@@ -34,6 +35,14 @@ run_iterations = _meter.create_histogram(
     "Iterations of a run.",
     explicit_bucket_boundaries_advisory=_CALLS,
 )
+run_cost = _meter.create_histogram(
+    "agent.run.cost",
+    "{USD}",
+    "What runs have cost, as far as it is known.",
+    explicit_bucket_boundaries_advisory=_USD,
+)
+wasted_cost = _meter.create_counter("agent.wasted", "{USD}", "What has been paid for responses that were not used.")
+unknown_costs = _meter.create_counter("agent.unknown_costs", "{response}", "Responses whose cost is not known.")
 agent_duration = _meter.create_histogram(
     "gen_ai.invoke_agent.duration",
     "s",
@@ -61,6 +70,7 @@ cancel_duration = _meter.create_histogram(
 
 # --- responses ---------------------------------------------------------------------------------------------------
 
+response_cost = _meter.create_counter("agent.cost", "{USD}", "What responses have cost, as far as it is known.")
 creates = _meter.create_counter("agent.creates", "{create}", "Creates that have ended, by outcome.")
 responses = _meter.create_counter("agent.responses", "{response}", "Responses that have ended, by status.")
 inference_duration = _meter.create_histogram(

@@ -150,6 +150,9 @@ class ResponseStory:
             # The clocks of two machines: a response is not known before it is completed.
             instruments.knowing_delay.record(max(0.0, workflow.time() - response.completed_at), self._labels())
         self._use(response.usage or Usage())
+        if response.cost is not None:
+            cost = response.cost.usd if response.cost.usd is not None else response.cost.known or 0
+            instruments.response_cost.add(cost, self._labels(status=response.status))
         if response.usage is not None:
             labels = self._conventional()
             instruments.inference_input_tokens.record(response.usage.input_tokens, labels)
@@ -264,6 +267,10 @@ class RunStory:
         instruments.runs.add(1, labels)
         state = _state()
         instruments.run_iterations.record(state.iteration, labels)
+        if state.cost is not None:
+            instruments.run_cost.record(state.cost.known, labels)
+            instruments.wasted_cost.add(state.cost.wasted)
+            instruments.unknown_costs.add(state.cost.unknown)
         error = result.error.type if result is not None and result.error is not None else "error"
         of_agent = genai.labels_of_run(self._model) | ({ERROR_TYPE: error} if status is AgentStatus.FAILED else {})
         if state.started_at is not None:

@@ -41,7 +41,7 @@ from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.eager_start import MAY_START_EAGERLY
 from durable_responses.workflows.payloads import decoding_totally
-from durable_responses.workflows.search_attributes import SETTABLE
+from durable_responses.workflows.search_attributes import COSTS_SETTABLE, SETTABLE
 
 MOST_WORKFLOW_TASKS = 100  # at once in one worker, as by default
 _AT_ONCE = timedelta(milliseconds=100)
@@ -133,8 +133,9 @@ class AnswersWorkflows(Interceptor):
         self,
         input: WorkflowInterceptorClassInput,  # noqa: A002 the SDK's
     ) -> type[WorkflowInboundInterceptor]:
-        """As the SDK asks for it, and two more functions."""
+        """As the SDK asks for it, and three more functions."""
         input.unsafe_extern_functions[SETTABLE] = lambda: self._attributes.settable
+        input.unsafe_extern_functions[COSTS_SETTABLE] = lambda: self._attributes.costs_settable
         input.unsafe_extern_functions[MAY_START_EAGERLY] = self._may_start_eagerly
         return _PanelWhenAsked
 

@@ -15,6 +15,7 @@ from tests.telemetry.conftest import exporting_worker
 
 BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
 ANSWER = Script(output=[Text(text="The answer, in a few words.")], write=0.2)
+PRICES = {"gpt-5.4": {"input": 100, "output": 1000}}
 ONE_CALL = [Script(think=0.3, output=[calls("look", "open")]), ANSWER]
 
 
@@ -35,7 +36,7 @@ async def worker(deployment: Deployment, measured: Received) -> AsyncIterator[Wo
 async def runs(deployment: Deployment, worker: WorkerProcess) -> dict[str, AgentResult]:
     """One run of each kind, ended."""
     background = await deployment.start("background", ONE_CALL, transport=BACKGROUND, model="gpt-5.4")
-    streamed = await deployment.start("streamed", ONE_CALL, transport=STREAM, model="gpt-5.4")
+    streamed = await deployment.start("streamed", ONE_CALL, transport=STREAM, model="gpt-5.4", prices=PRICES)
     ambiguous = await deployment.start(
         "ambiguous", [ANSWER], transport=BACKGROUND, model="gpt-5.4", fault=Reset(processed=True)
     )
@@ -64,6 +65,15 @@ async def test_runs_are_counted_by_status(runs: dict[str, AgentResult], measured
 async def test_iterations_are_measured(runs: dict[str, AgentResult], measured: Received) -> None:
     iterations = sum(result.iterations for result in runs.values())
     assert await reaches(lambda: measured.sum_of("agent.run.iterations"), iterations) == iterations
+
+
+async def test_costs_are_measured_where_there_are_prices(runs: dict[str, AgentResult], measured: Received) -> None:
+    cost = runs["streamed"].cost
+    assert cost is not None
+    assert cost.known > 0
+    assert await reaches(lambda: measured.sum_of("agent.run.cost"), cost.known) == pytest.approx(cost.known)
+    assert measured.metric("agent.cost", status="completed") == pytest.approx(cost.known)
+    assert measured.metric("agent.unknown_costs") == sum(run.cost.unknown for run in runs.values() if run.cost)
 
 
 async def test_responses_are_counted_by_status(runs: dict[str, AgentResult], measured: Received) -> None:

@@ -2,21 +2,25 @@
 
 import secrets
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
-from durable_responses.jobs.attribute_registration import register
+from durable_responses.jobs.attribute_registration import register, register_costs
 from durable_responses.jobs.jobs import Jobs
+from durable_responses.pricing.rates import Rates
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus
 from durable_responses.workflows.search_attributes import (
+    AGENT_COST,
     AGENT_ITERATION,
     AGENT_MODEL,
     AGENT_STATUS,
     AGENT_TENANT,
+    AGENT_WASTED,
     is_worth_showing,
     search_attributes_of,
 )
@@ -52,6 +56,24 @@ async def test_a_run_started_without_them_is_told_by_its_worker_that_it_may_set_
     await result_of(run)
     expected = {"AgentStatus": "completed", "AgentModel": "gpt-5.4", "AgentIteration": 3, "AgentTenant": "acme"}
     assert await attributes(run) == expected
+
+
+async def test_a_run_with_prices_shows_at_its_end_what_it_has_cost(agents: Agents, client: Client) -> None:
+    assert await register_costs(client)
+    priced = asks_for("acme", prices={"gpt-5.4": Rates(input=Decimal(100), output=Decimal(1000))})
+    run, free = await agents.start(priced), await agents.start(asks_for("acme"))
+    result = await result_of(run)
+    await result_of(free)
+    shown = (await run.describe()).typed_search_attributes
+    assert result.cost is not None
+    assert (shown.get(AGENT_COST), shown.get(AGENT_WASTED)) == (result.cost.known, 0)
+    assert (await free.describe()).typed_search_attributes.get(AGENT_COST) is None
+    query = f"AgentCostUSD >= {result.cost.known} AND WorkflowId = '{run.id}'"
+
+    async def is_found() -> bool:
+        return (await client.count_workflows(query)).count == 1
+
+    await until(is_found)
 
 
 async def test_a_run_started_by_jobs_has_them_before_any_worker_sees_it(client: Client, settings: Settings) -> None:
