@@ -131,6 +131,7 @@ def _save_image(item: OtherItem, mark: str, options: SaveOptions, outputs: Outpu
     try:
         content = base64.b64decode(str(told["result"]), validate=True)
         path = run_folder(options, outputs) / saved_name(name, mark)
+        _clear(path.parent, f".{path.name}.*{_TEMPORARY}")
         with _unfinished(path, _TEMPORARY) as unfinished, unfinished.open("xb") as file:
             file.write(content)
             _finish(file, unfinished, path)
@@ -186,6 +187,12 @@ def _told(error: ArtifactError | OSError) -> str:
 
 _TEMPORARY = ".tmp"
 _PART = ".part"  # of a file in a container: only one activity of a run fetches these at a time
+
+
+def _clear(folder: Path, pattern: str) -> None:
+    """Without what was left by attempts that were killed."""
+    for left in folder.glob(pattern):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -275,8 +282,7 @@ class MadeFilesActivities:
 def _cleared(options: SaveOptions, outputs: OutputFolders) -> Path:
     """The folder, without what attempts have left behind that were killed. A run saves one response at a time."""
     folder = run_folder(options, outputs)
-    for left in folder.glob(f".*{_PART}"):
-        left.unlink(missing_ok=True)
+    _clear(folder, f".*{_PART}")
     return folder
 
 

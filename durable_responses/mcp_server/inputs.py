@@ -134,6 +134,8 @@ def check_paths(arguments: AgentArguments, surroundings: Surroundings) -> None:
 
     Raises `ArgumentsError`, which names the argument.
     """
+    if arguments.save_files and not arguments.save_to_file:
+        raise ArgumentsError("The arguments cannot be used: save_files saves beside the result; set save_to_file.")
     given = _given_files(arguments)
     opening = Opening(task=arguments.task, files=list(given.values()), files_root=str(surroundings.files_root))
     try:

@@ -151,6 +151,14 @@ def test_nothing_is_saved_when_that_is_not_wanted(surroundings: Surroundings) ->
     assert agent_input(arguments(save_to_file=False), surroundings).save is None
 
 
+def test_files_of_the_provider_are_saved_where_the_result_is(surroundings: Surroundings) -> None:
+    save = agent_input(arguments(save_files=True), surroundings).save
+    assert save is not None
+    assert save.files
+    with pytest.raises(ArgumentsError, match="set save_to_file"):
+        check_paths(arguments(save_files=True, save_to_file=False), surroundings)
+
+
 # --- files and folders -------------------------------------------------------------------------------------------
 
 

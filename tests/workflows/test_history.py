@@ -1,6 +1,7 @@
 """History stays flat, and a long run goes on in a new one."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from durable_responses.activities.messages import SteerStatus
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
+from durable_responses.emulator.model.script import CodeInterpreterStep, FunctionCallStep, MadeFile, Script, Text
 from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import UserMessage
@@ -105,6 +106,22 @@ async def test_a_long_run_goes_on_in_a_new_history_under_the_same_job_id(
     assert len({bill.metadata["run_id"] for bill in bills}) > 2
     assert result.usage.input_tokens == sum(bill.input_tokens for bill in bills)
     assert [entry.response_id for entry in result.responses] == [bill.id for bill in bills]
+
+
+async def test_files_are_saved_and_listed_across_histories(restless: Agents) -> None:
+    """No history ends while files are being saved, and none saves again what an earlier one has saved."""
+    step = FunctionCallStep(name="add", arguments={"a": 1, "b": 1})
+    made = [CodeInterpreterStep(files=[MadeFile(name=f"{number}.txt", text=f"{number}")]) for number in range(8)]
+    scripts = [Script(write=0, output=[code, step]) for code in made]
+    scripts.append(Script(write=0, output=[Text(text="the end")]))
+    await restless.emulator.control.add_scenario(Scenario(name="files", responses=scripts))
+    fields = {"save": {"files": True}, "enable_code_interpreter": True, "max_iterations": 20}
+    run = await restless.start(asks("files", TransportChoice.BACKGROUND, **fields))
+    result = await result_of(run)
+    assert (result.status, result.iterations) == (AgentStatus.COMPLETED, 9)
+    assert len({bill.metadata["run_id"] for bill in await restless.responses(run)}) > 1
+    assert [file.name for file in result.files] == [f"{number}.txt" for number in range(8)]
+    assert [Path(file.path or "").read_text() for file in result.files] == [f"{number}" for number in range(8)]
 
 
 async def test_progress_after_a_continue_as_new_is_what_it_was_before(restless: Agents) -> None:
