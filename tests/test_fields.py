@@ -2,20 +2,24 @@
 
 import dataclasses
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from durable_responses.activities.messages import CallerTool, ModelOptions
 from durable_responses.cli.options import RunOptions
 from durable_responses.cli.options import agent_input as input_of_options
-from durable_responses.mcp_server.arguments import AgentArguments, read_arguments
+from durable_responses.mcp_server.arguments import AgentArguments, ArgumentsError, read_arguments
 from durable_responses.mcp_server.inputs import Surroundings
 from durable_responses.mcp_server.inputs import agent_input as input_of_arguments
 from durable_responses.python.api import start
 from durable_responses.python.options import RunOptions as Keywords
+from durable_responses.python.options import agent_input as input_of_keywords
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, Budget
+from durable_responses.workflows.rules import model_options
 from tests.support.fields_table import FIELDS, OTHER_ARGUMENTS, OTHER_OPTIONS, differences_table, fields_table, keywords
 from tests.support.processes import CHECKOUT
 
@@ -139,3 +143,95 @@ def test_the_same_task_alone_is_the_same_input_from_the_command_line_as_from_tem
     settings: Settings, tmp_path: Path
 ) -> None:
     assert input_of_options(RunOptions(task="Count."), settings, tmp_path) == AgentInput(task="Count.")
+
+
+# --- the fields that each create carries -----------------------------------------------------------------------------
+
+SERVED = {"name": "add", "description": "", "parameters": {"type": "object"}, "strict": True, "task_queue": "mine"}
+CARRIED: dict[str, Any] = {
+    **{name: VALUES[name] for name in VALUES if name in ModelOptions.model_fields},
+    "caller_tools": [SERVED],
+    "metadata": {"team": "blue"},
+    "temperature": 0.5,
+    "top_p": 0.25,
+    "truncation": "auto",
+    "include": ["web_search_call.action.sources"],
+    "prompt_cache_key": "of the team",
+    "safety_identifier": "user-1",
+    "parallel_tool_calls": False,
+    "tool_choice": {"type": "function", "name": "add"},
+    "hosted_tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}],
+    "extra_body": {"background_options": {"completion_window": "2h"}},
+}
+"""A value of each."""
+
+
+def as_toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {as_toml(part)}" for name, part in value.items()) + "}"
+    return "[" + ", ".join(map(as_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
+
+
+def by_command_line(name: str, value: Any, settings: Settings, around: Surroundings) -> AgentInput:
+    options = RunOptions(task="t", set=[f"{name}={json.dumps(value)}"])
+    return input_of_options(options, settings, around.files_root)
+
+
+def by_keyword(name: str, value: Any, settings: Settings, _: Surroundings) -> AgentInput:
+    if name == "tools":
+        return input_of_keywords({"task": "t"}, {}, settings, names=value)
+    if name == "caller_tools":
+        return input_of_keywords({"task": "t", "tools": []}, {}, settings, functions=[CallerTool(**SERVED)])
+    return input_of_keywords({"task": "t"}, {name: value}, settings)
+
+
+def by_project_file(name: str, value: Any, settings: Settings, around: Surroundings) -> AgentInput:
+    return input_of_options(RunOptions(task="t"), told_by_file(name, value, settings), around.files_root)
+
+
+def by_mcp(name: str, value: Any, settings: Settings, around: Surroundings) -> AgentInput:
+    """By its argument; where it has none, or one that says something else, the project file of the server says it."""
+    if name in AgentArguments.model_fields:
+        return input_of_arguments(read_arguments(AgentArguments, {"task": "t", name: value}), around)
+    around = dataclasses.replace(around, run_fields=told_by_file(name, value, settings).run_fields)
+    return input_of_arguments(read_arguments(AgentArguments, {"task": "t"}), around)
+
+
+def told_by_file(name: str, value: Any, settings: Settings) -> Settings:
+    """The settings of a program that is started where the file is."""
+    Path("durable-responses.toml").write_text(f"AGENT_RUN_FIELDS = {as_toml({name: value})}\n")
+    return settings.model_copy(update={"run_fields": Settings.load().run_fields})
+
+
+WAYS = {"command line": by_command_line, "Python": by_keyword, "project file": by_project_file, "MCP": by_mcp}
+
+
+def test_every_field_of_a_create_is_tried_in_each_way() -> None:
+    assert CARRIED.keys() == ModelOptions.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", CARRIED)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_field_of_a_create_passes_as_it_was_said(
+    way: str, name: str, settings: Settings, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(settings.files_root)
+    request = WAYS[way](name, CARRIED[name], settings, surroundings)
+    carried = model_options(request).model_dump(mode="json")
+    assert carried[name] == CARRIED[name]
+
+
+def test_an_argument_goes_before_the_project_file_of_the_server(surroundings: Surroundings) -> None:
+    fields = {"service_tier": "flex", "max_tool_calls": 3, "deadline": 120, "enable_web_search": False}
+    around = dataclasses.replace(surroundings, run_fields=fields)
+    said = {"task": "t", "service_tier": "priority", "max_execution_time_seconds": 60}
+    request = input_of_arguments(read_arguments(AgentArguments, said), around)
+    told = (request.service_tier, request.max_tool_calls, request.deadline, request.enable_web_search)
+    assert told == ("priority", 3, 60, False)
+    assert request.verbosity == "medium"
+
+
+def test_a_project_file_of_the_server_that_is_wrong_is_said(surroundings: Surroundings) -> None:
+    around = dataclasses.replace(surroundings, run_fields={"temperature": 9})
+    with pytest.raises(ArgumentsError, match=r"AGENT_RUN_FIELDS of this server cannot be used: .*temperature"):
+        input_of_arguments(read_arguments(AgentArguments, {"task": "t"}), around)

@@ -110,6 +110,10 @@ class AgentArguments(ToolArguments):
     """Who keeps the conversation: `server`; `full`, each request carries all of it and nothing is stored; or `auto`."""
     quality_over_cost: bool = False
     """Allow 64,000 output tokens instead of 32,000."""
+    service_tier: str | None = Field(None, min_length=1, max_length=64)
+    """How fast and at what price, as the provider offers it: `flex` is slower and cheaper, `priority` the reverse."""
+    max_tool_calls: int | None = Field(None, ge=1, le=1000)
+    """Most calls of the provider's own tools (web search, code) in one response."""
     allow_questions: bool = False
     """Whether the agent may ask your user what only they can know; it then waits for the answer."""
     approvals: ToolApprovals = ToolApprovals.ALLOW

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the server adds to every run: the model, the roots (absolute), the function tools by name, and
-    whether it may use the WebSocket and save results in hidden folders.
+    """What the server adds to every run: the model, the roots (absolute), the function tools by name, whether it may
+    use the WebSocket and save results in hidden folders, and the fields of runs that do not say otherwise.
     """
 
     model: str
@@ -49,6 +49,7 @@ class Surroundings:
     file_tools: frozenset[str]
     allow_websocket: bool = False
     allow_hidden_files: bool = False
+    run_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 def limits_for(effort: ReasoningEffort) -> Limits:
@@ -57,7 +58,7 @@ def limits_for(effort: ReasoningEffort) -> Limits:
 
 
 def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentInput:
-    """The input of the run that the arguments describe."""
+    """The input of the run that is described. Raises `ArgumentsError` for fields of all runs that are wrong."""
     limits = limits_for(arguments.reasoning_effort)
     given = _given_files(arguments)
     request = AgentInput(
@@ -81,6 +82,8 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
         on_deadline=_on_deadline(arguments),
         budget=Budget(usd=arguments.budget_usd) if arguments.budget_usd is not None else None,
         max_output_tokens=_GENEROUS_OUTPUT_TOKENS if arguments.quality_over_cost else _OUTPUT_TOKENS,
+        max_tool_calls=arguments.max_tool_calls,
+        service_tier=arguments.service_tier,
         allow_websocket=surroundings.allow_websocket,
         text_format=arguments.text_format,
         previous_response_id=arguments.previous_response_id,
@@ -92,7 +95,19 @@ def agent_input(arguments: AgentArguments, surroundings: Surroundings) -> AgentI
     # One that nobody gave stays so: a model that does not reason is then not asked to.
     if "reasoning_effort" in arguments.model_fields_set:
         request.reasoning_effort = arguments.reasoning_effort
-    return request
+    return _with_fields_of_all_runs(request, arguments, surroundings.run_fields)
+
+
+def _with_fields_of_all_runs(request: AgentInput, arguments: AgentArguments, fields: Mapping[str, Any]) -> AgentInput:
+    """The input with the fields that no argument says. Raises `ArgumentsError`."""
+    said = {_FIELDS_OF_ARGUMENTS.get(argument, argument) for argument in arguments.model_fields_set}
+    unsaid = {name: value for name, value in fields.items() if name not in said}
+    if not unsaid:
+        return request
+    try:
+        return parse_input({**request.model_dump(mode="json", exclude_unset=True), **unsaid})
+    except ValueError as error:
+        raise ArgumentsError(f"AGENT_RUN_FIELDS of this server cannot be used: {error}") from None
 
 
 def _on_deadline(arguments: AgentArguments) -> OnLimit:
@@ -108,6 +123,21 @@ def _on_deadline(arguments: AgentArguments) -> OnLimit:
     return OnLimit.ASK if may_ask and arguments.max_execution_time_seconds is None else OnLimit.STOP
 
 
+_FIELDS_OF_ARGUMENTS = {
+    "system_prompt": "instructions",
+    "show_preambles": "instructions",
+    "show_reasoning_summary": "reasoning_summary",
+    "enable_file_operations": "tools",
+    "max_execution_time_seconds": "deadline",
+    "tool_timeout_seconds": "tool_timeout",
+    "answer_within_seconds": "answer_within",
+    "quality_over_cost": "max_output_tokens",
+    "file_path": "files",
+    "save_to_file": "save",
+    "save_format": "save",
+    "output_folder": "save",
+    "output_filename": "save",
+}
 _NOT_IN_THE_INPUT = {"job_id", "task", "rebuild", "idempotency_key"}
 _OTHER_NAMES = {
     "max_execution_time_seconds": "deadline",

@@ -23,4 +23,5 @@ def look_around(settings: Settings) -> Surroundings:
         file_tools=frozenset(Registry.from_modules([_FILE_TOOLS]).names),
         allow_websocket=settings.allow_websocket,
         allow_hidden_files=settings.allow_hidden_files,
+        run_fields=settings.run_fields,
     )

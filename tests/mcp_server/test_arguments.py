@@ -44,6 +44,8 @@ DEFAULTS: dict[str, Any] = {
     "previous_response_id": None,
     "conversation": "auto",
     "quality_over_cost": False,
+    "service_tier": None,
+    "max_tool_calls": None,
     "allow_questions": False,
     "approvals": "allow",
     "answer_within_seconds": None,
