@@ -49,4 +49,5 @@ class CompactionActivities:
                 compacted = await self.client.compact(request, within=self.within)
             except ResponsesError as error:
                 raise failed_create(error) from None
-            return compaction_record(compacted)
+            record = compaction_record(compacted)
+            return await self.requests.conversations.kept_apart(record, is_stored=False)

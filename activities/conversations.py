@@ -37,7 +37,7 @@ from durable_responses.activities.conversation_items import (
     sendable,
     since_compaction,
 )
-from durable_responses.activities.failures import conversation_lost, later
+from durable_responses.activities.failures import conversation_lost, failed_read, later
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
     TRANSPORT_OF_ACTIVITY,
@@ -49,11 +49,22 @@ from durable_responses.activities.messages import (
     CreateResponse,
     Keep,
     KeepConversation,
+    KeptOutput,
     ResponseRecord,
     WebSocketTurn,
 )
+from durable_responses.activities.records import kept_elsewhere
 from durable_responses.capabilities import Capabilities, Capability
-from durable_responses.responses_api.errors import BadRequest, ChainRejected, GiveUp, NoSuchEndpoint, NotFound
+from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.errors import (
+    BadRequest,
+    ChainRejected,
+    GiveUp,
+    NoSuchEndpoint,
+    NotFound,
+    ResponsesError,
+)
+from durable_responses.responses_api.models import Response, ResponseStatus
 
 logger = logging.getLogger(__name__)
 
@@ -216,6 +227,8 @@ def pages_of(items: Sequence[bytes], largest: int = LARGEST_PAGE) -> list[list[b
 
 OwnItems = Callable[[CreateResponse], Awaitable[list[Any]]]
 """The items that a create adds to its conversation; the files of an opening are read anew."""
+OutputOf = Callable[[str], Awaitable[list[Any]]]
+"""The output of a response that the provider has stored. Raises `ConversationLost`, `ApplicationError`."""
 
 
 @dataclass
@@ -226,6 +239,7 @@ class RecordedConversation:
     files: ConversationFiles
     own_items: OwnItems
     workflow_id: str
+    output_of: "OutputOf"
 
     async def read(self, run_id: str, conversation: Conversation) -> Items:
         """All items of a conversation, from the history of this run and of those before it."""
@@ -233,7 +247,7 @@ class RecordedConversation:
         parts: list[list[bytes]] = []
         wanted = conversation
         while True:
-            reading = _Reading(self._own_items, self.client.data_converter)
+            reading = _Reading(self._own_items, self._kept_output, self.client.data_converter, wanted.compacted)
             try:
                 async for event in self.client.get_workflow_handle(
                     self.workflow_id, run_id=histories[-1]
@@ -264,6 +278,14 @@ class RecordedConversation:
             )
         return items
 
+    async def _kept_output(self, response_id: str, kept: KeptOutput) -> list[bytes]:
+        if kept.pages is None:
+            return [encoded(item) for item in await self.output_of(response_id)]
+        items = await self.files.read(kept.pages, self.client.data_converter)
+        if items is None:
+            raise ConversationLost(f"what {response_id} has compacted is in files that are not here")
+        return items
+
     async def _own_items(self, create: CreateResponse) -> list[bytes]:
         if reads_files(create):  # they may have changed since they were sent
             page = page_of_opening(self.workflow_id, create)
@@ -284,11 +306,22 @@ def page_of_opening(workflow_id: str, create: CreateResponse) -> str:
 
 
 class _Reading:
-    """What one history says of a conversation, event by event. Positions count from the beginning of the run."""
+    """What one history says of a conversation, event by event. Positions count from the beginning of the run.
 
-    def __init__(self, own_items: Callable[[CreateResponse], Awaitable[list[bytes]]], converter: DataConverter) -> None:
+    `wanted`: the compaction that it begins with. What was said before that one is of no use.
+    """
+
+    def __init__(
+        self,
+        own_items: Callable[[CreateResponse], Awaitable[list[bytes]]],
+        kept_output: Callable[[str, KeptOutput], Awaitable[list[bytes]]],
+        converter: DataConverter,
+        wanted: str | None,
+    ) -> None:
         self._own_items = own_items
+        self._kept_output = kept_output
         self._converter = converter
+        self._wanted = wanted
         self._items: list[bytes] = []
         self._outputs: dict[str, list[list[bytes]]] = {}
         self._kinds: dict[int, str] = {}
@@ -304,7 +337,7 @@ class _Reading:
             self._kinds[event.event_id] = scheduled.activity_type.name
             if scheduled.activity_type.name in TRANSPORT_OF_ACTIVITY:
                 create = await self._decoded(scheduled.input, CreateResponse)
-                if create is not None and create.conversation is not None:
+                if create and create.conversation and create.conversation.compacted == self._wanted:
                     known = self.until(create.conversation, create.previous_response_id)
                     self._items = [*known, *await self._own_items(create)]
         elif event.HasField("activity_task_completed_event_attributes"):
@@ -353,7 +386,10 @@ class _Reading:
                 pass
             case _:
                 return
-        if record.replayable:
+        if record.kept is not None:
+            if record.id == self._wanted:
+                self._outputs.setdefault(record.id, []).append(await self._kept_output(record.id, record.kept))
+        elif record.replayable:
             self._outputs.setdefault(record.id, []).append([encoded(item) for item in output_items(record)])
 
     async def _decoded(self, payloads: Payloads, kind: type[T]) -> T | None:
@@ -375,6 +411,7 @@ class Conversations:
     capabilities: Capabilities = field(default_factory=Capabilities)
     files: ConversationFiles = field(default_factory=lambda: ConversationFiles(None))
     remembered: RememberedConversations = field(default_factory=RememberedConversations)
+    client: ResponsesClient | None = None
 
     def turn(self, create: CreateResponse, own_items: OwnItems, window: int | None = None) -> "ConversationTurn":
         """What a create has to do with the conversation of its run, and the tokens of its model's context window."""
@@ -408,7 +445,7 @@ class Conversations:
             return known
         if fetching is not None:
             await fetching()
-        recorded = RecordedConversation(activity.client(), self.files, own_items, workflow_id)
+        recorded = RecordedConversation(activity.client(), self.files, own_items, workflow_id, self._output_of)
         try:
             items = await recorded.read(run_id, conversation)
         except ConversationLost as lost:
@@ -417,6 +454,39 @@ class Conversations:
             raise later(f"The history of the run cannot be read: {error.message}") from None
         self.remembered.put(workflow_id, items)
         return items
+
+    async def kept_apart(self, record: ResponseRecord, *, is_stored: bool) -> ResponseRecord:
+        """The record of a compaction with its output where history does not grow by it, if there is such a place.
+
+        `is_stored`: the provider gives it again by its id. Else what fits into history stays there; the rest goes to
+        the state folder.
+        """
+        if record.compacted is None or record.status != ResponseStatus.COMPLETED:
+            return record
+        items = [encoded(item) for item in output_items(Response(id=record.id, output=record.compacted))]
+        pages = None
+        if not is_stored:
+            if record.replayable:
+                return record
+            try:
+                pages = await self.files.write(items, activity.client().data_converter)
+            except OSError as error:
+                logger.warning("What %s has compacted cannot be written: %s", record.id, error)
+            if not pages:
+                return record
+        kept = Items().plus(items)
+        self.remembered.put(activity.info().workflow_id or "", kept)
+        return kept_elsewhere(record, KeptOutput(pages=pages, point=kept.point))
+
+    async def _output_of(self, response_id: str) -> list[Any]:
+        if self.client is None:
+            raise ConversationLost(f"nobody can be asked for {response_id}")
+        try:
+            return output_items((await self.client.retrieve(response_id)).response)
+        except NotFound:
+            raise ConversationLost(f"{response_id}, which has compacted it, is gone at the provider") from None
+        except ResponsesError as error:
+            raise failed_read(error, response_id) from None
 
 
 @dataclass

@@ -303,6 +303,17 @@ class ConversationStart(Record):
     pages: list[str] = []
 
 
+class KeptOutput(Record):
+    """Where the output of a compaction is that a conversation begins anew with, which history does not hold.
+
+    In pages with these hashes in the state folder, else at the provider, by the response's id. `point`: what the
+    conversation has come to with it.
+    """
+
+    pages: list[str] | None = None
+    point: ConversationPoint
+
+
 class KeepConversation(Record):
     """Put the conversation of a run where its new history finds it: within `room` bytes, or beside it."""
 
@@ -438,11 +449,12 @@ class ResponseRecord(Record, Response):
 
     `whole_text`: the file that holds all of the answer's text, where `output` does not. `uncut` is that text until the
     file is written, and never travels; nor does `billed`, what its `cost` is worked out from, nor `made`, the items
-    that hold files, or tell of them. Where these are to be saved, `files` are the images, by their marks, which
-    already are, and `files_at` is where the others are.
+    that hold files, or tell of them, nor `compacted`, the whole output of a compaction. Where files are to be saved,
+    `files` are the images, by their marks, which already are, and `files_at` is where the others are.
 
     Where the run knows its conversation, reasoning and findings are kept. Then `replayable` says whether the output can
     be given back to the model as it is here, and `conversation` how far it had come with the run's opening.
+    `kept`: where the output of a compaction is, of which `output` then has the kinds alone.
     `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
     provider is known not to continue from any. `context_window`: the tokens of the model's window, where it is known.
     """
@@ -460,6 +472,8 @@ class ResponseRecord(Record, Response):
     cost: ResponseCost | None = None
     replayable: bool | None = None
     conversation: ConversationPoint | None = None
+    compacted: list[OutputItem] | None = Field(None, exclude=True)
+    kept: KeptOutput | None = None
     continues: bool | None = None
     chains: bool | None = None
     context_window: int | None = None
@@ -499,7 +513,8 @@ class CreatedResponse(Record):
 class AwaitResponse(Record):
     """Wait until a response is finished, or until the deadline.
 
-    `keep`: what of its output is kept; `chained`: the provider has not yet named the response that it continues from.
+    `keep`: what of its output is kept; `chained`: the provider has not yet named the response that it continues from;
+    `compacts`: it is to be a compaction, whose output is read again by its id.
     """
 
     response_id: str
@@ -509,6 +524,7 @@ class AwaitResponse(Record):
     save_whole_text: "SaveOptions | None" = None
     keep: Keep | None = None
     chained: bool | None = None
+    compacts: bool | None = None
     prices: RunPrices | None = None
 
 

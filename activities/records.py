@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from pydantic_core import to_json
 
-from durable_responses.activities.messages import Keep, ResponseRecord
+from durable_responses.activities.conversation_items import COMPACTIONS
+from durable_responses.activities.messages import Keep, KeptOutput, ResponseRecord
 from durable_responses.json_text import checked
 from durable_responses.pricing.rates import Billed
 from durable_responses.responses_api.models import (
@@ -55,6 +56,8 @@ def record_of(response: Response, keep: Keep | None = None) -> ResponseRecord:
     record = _record_of(response)
     if keep is None:
         return record
+    if keep is Keep.ALL and any(item.type in COMPACTIONS for item in response.output):
+        record.compacted = response.output
     whole = _whole(response, record)
     size = None if whole is None else len(to_json(whole))
     more = LARGEST_RECORD if keep is Keep.ALL else len(to_json(record)) + LARGEST_KEPT
@@ -77,8 +80,14 @@ def compaction_record(response: Response) -> ResponseRecord:
         billed=billed_of(response),
     )
     if len(to_json(record)) > LARGEST_RECORD:
-        record.output, record.replayable = [], False
+        record.output, record.replayable, record.compacted = [], False, response.output
     return record
+
+
+def kept_elsewhere(record: ResponseRecord, kept: KeptOutput) -> ResponseRecord:
+    """The record of a compaction whose output is kept somewhere else: of each item it has kind and id."""
+    told = [OtherItem(type=item.type, id=item.id) for item in record.compacted or [] if item.type in COMPACTIONS]
+    return record.model_copy(update={"output": told, "replayable": True, "kept": kept})
 
 
 def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:

@@ -128,6 +128,8 @@ class ResponsesActivities:
             if response.is_finished:
                 self.in_flight.ended(response.id)
                 record = unless_cut(record_of(response, conversation.keep), most_tokens, capabilities)
+                if create.compacts:
+                    record = await self.requests.conversations.kept_apart(record, is_stored=False)
                 finished = await self._kept(record, create.save_whole_text)
                 await conversation.tell(finished, conversation.continued(response.previous_response_id))
             else:
@@ -174,6 +176,8 @@ class ResponsesActivities:
                 self.client.open_ahead()
             if record.continues is False:
                 self.requests.conversations.learn_that_it_does_not_chain()
+        if wait.compacts:
+            record = await self.requests.conversations.kept_apart(record, is_stored=True)
         return await self._kept(record, wait.save_whole_text)
 
     @contextlib.asynccontextmanager
@@ -209,7 +213,10 @@ class ResponsesActivities:
     @activity.defn
     async def stream_response(self, create: CreateResponse) -> ResponseRecord:
         """Create a response and follow its stream to the end, to the deadline, or until the run is cancelled."""
-        return await self._kept(await self._streamed(create), create.save_whole_text)
+        record = await self._streamed(create)
+        if create.compacts:
+            record = await self.requests.conversations.kept_apart(record, is_stored=False)
+        return await self._kept(record, create.save_whole_text)
 
     async def _streamed(self, create: CreateResponse) -> ResponseRecord:
         claim, now, conversation = self.claims.begin(), self.clock(), self.requests.turn(create)

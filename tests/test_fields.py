@@ -147,7 +147,13 @@ def test_the_same_task_alone_is_the_same_input_from_the_command_line_as_from_tem
 
 # --- the fields that each create carries -----------------------------------------------------------------------------
 
-SERVED = {"name": "add", "description": "", "parameters": {"type": "object"}, "strict": True, "task_queue": "mine"}
+SERVED: dict[str, Any] = {
+    "name": "add",
+    "description": "",
+    "parameters": {"type": "object"},
+    "strict": True,
+    "task_queue": "mine",
+}
 CARRIED: dict[str, Any] = {
     **{name: VALUES[name] for name in VALUES if name in ModelOptions.model_fields},
     "caller_tools": [SERVED],
@@ -228,7 +234,6 @@ def test_an_argument_goes_before_the_project_file_of_the_server(surroundings: Su
     request = input_of_arguments(read_arguments(AgentArguments, said), around)
     told = (request.service_tier, request.max_tool_calls, request.deadline, request.enable_web_search)
     assert told == ("priority", 3, 60, False)
-    assert request.verbosity == "medium"
 
 
 def test_a_project_file_of_the_server_that_is_wrong_is_said(surroundings: Surroundings) -> None:

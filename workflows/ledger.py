@@ -362,14 +362,15 @@ class Ledger(BaseModel):
 
     def begins_anew_with(self, compacted: ResponseRecord) -> None:
         """From now on the conversation is what a compaction has made of it, with the answers that it was given."""
-        items, before = list(map(encoded, output_items(compacted))), self.conversation or ConversationSoFar()
+        before = self.conversation or ConversationSoFar()
+        point = compacted.kept.point if compacted.kept else after(START, map(encoded, output_items(compacted)))
         self.conversation = ConversationSoFar(
-            point=after(START, items),
+            point=point,
             after=compacted.id,
             in_full=before.in_full,
             store=before.store,
             compacted=compacted.id,
-            opens_with=len(items),
+            opens_with=point.count,
             begins_anew=True,
         )
         self.chain, self.answers, self.compacted = [], [], compacted.id

@@ -536,6 +536,7 @@ class ResponseSource:
                 deadline=deadline,
                 live_preview=self.request.live_preview,
                 keep=Keep.ALL if self._is_compacting else self.ledger.keep,
+                compacts=self._is_compacting or None,
                 chained=created.continues is False or None,
                 save_whole_text=self.request.save,
                 prices=rules.run_prices(self.request),

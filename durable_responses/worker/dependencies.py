@@ -145,6 +145,7 @@ async def opened(
                     capabilities,
                     ConversationFiles(settings.state_folder / FOLDER),
                     RememberedConversations(settings.conversation_memory * MEBIBYTE),
+                    client,
                 ),
             )
             budget = GetBudget(settings.gets_per_second)

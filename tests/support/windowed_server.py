@@ -2,9 +2,11 @@
 
 Its model calls `add` as often as `calls` says, over compactions too, and then answers. It refuses what is too long for
 its window. It compacts by `compaction_trigger` where `triggers`, and by `POST /responses/compact` where `compacts`.
+Each compaction has `bulk` spaces, which take no tokens.
 """
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ class WindowedServer(ChainlessServer):
     window: int = 8_000
     triggers: bool = True
     compacts: bool = True
+    bulk: int = 0
     compactions: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -36,7 +39,7 @@ class WindowedServer(ChainlessServer):
             answer["usage"] = _usage(seen, answer["output"])
             return status, answer
         self.compactions.append(asked)
-        output = [_compaction(seen)]
+        output = [_compaction(seen, self.bulk)]
         answer = {
             "id": f"resp_{uuid.uuid4().hex}",
             "object": "response",
@@ -55,7 +58,7 @@ class WindowedServer(ChainlessServer):
         seen = self._seen(asked)
         self.compactions.append(asked)
         users = [{"type": "message", **item} for item in seen if item.get("role") == "user"]
-        output = [*users, _compaction(seen)]
+        output = [*users, _compaction(seen, self.bulk)]
         return 200, {
             "id": f"cmp_{uuid.uuid4().hex}",
             "object": "response.compaction",
@@ -81,14 +84,18 @@ class WindowedServer(ChainlessServer):
         return super()._output([*task, *done, *seen], asked)
 
 
-def _compaction(seen: list[Any]) -> dict[str, Any]:
+def _compaction(seen: list[Any], bulk: int) -> dict[str, Any]:
     done = sum(json.loads(item["encrypted_content"]) for item in seen if item.get("type") == "compaction")
     done += sum(item.get("type") == "function_call_output" for item in seen)
-    return {"type": "compaction", "id": f"cmp_{uuid.uuid4().hex[:8]}", "encrypted_content": json.dumps(done)}
+    return {
+        "type": "compaction",
+        "id": f"cmp_{uuid.uuid4().hex[:8]}",
+        "encrypted_content": json.dumps(done) + " " * bulk,
+    }
 
 
 def _tokens(items: list[Any]) -> int:
-    return len(json.dumps(items)) // 4
+    return len(re.sub(" {2,}", "", json.dumps(items))) // 4
 
 
 def _usage(seen: list[Any], output: list[Any]) -> dict[str, int]:
