@@ -537,13 +537,30 @@ class CancelResponse(Record):
     prices: RunPrices | None = None
 
 
+class ServerQuestion(Record):
+    """What an MCP server asks in the middle of a call. `fields`: a JSON schema of what it wants to know."""
+
+    key: str
+    message: str
+    fields: dict[str, Any]
+    url: str | None = None
+
+
+class ServerQuestions(Record):
+    """All that an MCP server asks before it answers a call; `state`: what it wants to have back with the answers."""
+
+    questions: list[ServerQuestion]
+    state: str | None = None
+
+
 class CallTool(Record):
     """Execute one function call of the model: the one at `position` in the output of a response.
 
     `largest_output`: bytes of JSON that the answer may have.
     `workspace`: the starter's; without one the worker's own is meant.
     `approvals`: the run's rules, beside which the worker has its own. `approved`: the hash of the call that the owner
-    has allowed. `mcp`: the tool of an MCP server that is called.
+    has allowed. `mcp`: the tool of an MCP server that is called; `answers`: to what that server has asked, by key, in
+    the form of the protocol, and `state` is what it wanted to have back.
     """
 
     call_id: str
@@ -559,6 +576,8 @@ class CallTool(Record):
     approvals: Approvals | None = None
     approved: str | None = None
     mcp: PinnedTool | None = None
+    answers: dict[str, Any] | None = None
+    state: str | None = None
 
 
 class CallToDecide(Record):
@@ -624,7 +643,8 @@ class ToolResult(Record):
     """The answer to a function call: `output` is what the model reads, errors included.
 
     `decision`: nothing has run, because the owner has to be asked first. `kept`: the output is a part of one that the
-    worker keeps, which the model may read on by `read_output`.
+    worker keeps, which the model may read on by `read_output`. `asks`: an MCP server wants answers first; then it is
+    called again.
     """
 
     call_id: str
@@ -632,6 +652,7 @@ class ToolResult(Record):
     outcome: ToolOutcome = ToolOutcome.SUCCEEDED
     decision: Decision | None = None
     kept: bool | None = None
+    asks: ServerQuestions | None = None
 
 
 class SteerStatus(StrEnum):

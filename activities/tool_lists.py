@@ -14,7 +14,7 @@ from durable_responses.activities.inputs import InputError
 from durable_responses.activities.messages import LeftOutTool, ListedTools, ListTools, PinnedTool
 from durable_responses.mcp_tools.calls import McpTool
 from durable_responses.mcp_tools.names import api_name, is_chosen, matching_nothing
-from durable_responses.mcp_tools.sessions import Listing, ServerError, ServerTool, Sessions
+from durable_responses.mcp_tools.sessions import NOTHING, Given, Listing, ServerError, ServerTool, Sessions
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import redact
@@ -122,7 +122,9 @@ async def offered_by_servers(sessions: Sessions, hashes: Mapping[str, Mapping[st
     return offered
 
 
-async def called_tool(sessions: Sessions, known: PinnedTool, told: Callable[[str], None]) -> McpTool:
+async def called_tool(
+    sessions: Sessions, known: PinnedTool, told: Callable[[str], None], given: Given = NOTHING
+) -> McpTool:
     """The tool that a call is for. Raises `ToolError` if it is not there, or not what it was when its run began."""
     tool = (await sessions.listing(known.server)).tools.get(known.tool)
     if tool is None:
@@ -131,4 +133,4 @@ async def called_tool(sessions: Sessions, known: PinnedTool, told: Callable[[str
         raise ToolError(f"{known.name} cannot be called: {_CHANGED}.")
     server = sessions.configuration_of(known.server)
     timeout = server.override_of(known.tool).timeout or server.timeout
-    return McpTool(sessions, tool, known.name, known.effect, timeout, told)
+    return McpTool(sessions, tool, known.name, known.effect, timeout, told, given)

@@ -22,6 +22,8 @@ from durable_responses.activities.messages import (
     Decision,
     Decisions,
     PinnedTool,
+    ServerQuestion,
+    ServerQuestions,
     ToolHeartbeat,
     ToolOutcome,
     ToolResult,
@@ -31,7 +33,7 @@ from durable_responses.json_text import cut
 from durable_responses.mcp_tools.calls import McpTool, OutcomeUnknown
 from durable_responses.mcp_tools.effects import stricter
 from durable_responses.mcp_tools.names import dotted
-from durable_responses.mcp_tools.sessions import Sessions
+from durable_responses.mcp_tools.sessions import AsksFirst, Given, Sessions
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
 from durable_responses.tools import outputs
@@ -235,6 +237,8 @@ class ToolActivities:
     ) -> ToolResult:
         try:
             output = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
+        except AsksFirst as asks:
+            return _asking(call, asks)
         except Exception as error:
             return _told(call, error)
         return ToolResult(call_id=call.call_id, output=output)
@@ -273,7 +277,8 @@ class ToolActivities:
         if call.mcp is None:
             return self._find(call)
         try:
-            return await asyncio.wait_for(called_tool(self._sessions, call.mcp, beat.progressed), call.timeout)
+            given = Given(call.answers, call.state)
+            return await asyncio.wait_for(called_tool(self._sessions, call.mcp, beat.progressed, given), call.timeout)
         except TimeoutError:
             problem = f"{call.name} was not called: its MCP server was not ready within {call.timeout:g} seconds."
             raise ToolError(problem) from None
@@ -384,6 +389,13 @@ def _told(call: CallTool, error: Exception) -> ToolResult:
         redact("".join(traceback.format_exception(error)), limit=TRACEBACK_BYTES),
     )
     return _failed(call, f"{call.name} failed: {''.join(traceback.format_exception_only(error)).strip()}")
+
+
+def _asking(call: CallTool, asks: AsksFirst) -> ToolResult:
+    """No answer yet; as an output, what is told where nobody can be asked."""
+    failed = _failed(call, f"{call.name} did not go on: its MCP server asks, and nobody can be asked here: {asks}")
+    questions = [ServerQuestion(**vars(each)) for each in asks.questions]
+    return failed.model_copy(update={"asks": ServerQuestions(questions=questions, state=asks.state)})
 
 
 def _failed(call: CallTool, text: str) -> ToolResult:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -25,11 +26,21 @@ with workflow.unsafe.imports_passed_through():
         CallTool,
         DecideCalls,
         Decision,
+        ServerQuestion,
         ToolOutcome,
         ToolResult,
     )
     from durable_responses.activities.tools import ToolActivities
     from durable_responses.json_text import cut, text_bytes
+    from durable_responses.mcp_tools.elicitation import (
+        ACCEPT,
+        DECLINE,
+        NotAnAnswer,
+        Question,
+        questions_of,
+        response_of,
+        value_of,
+    )
     from durable_responses.responses_api.models import FunctionCall, McpApprovalResponse
     from durable_responses.tools.approvals import Action, call_hash
     from durable_responses.tools.owner import ASK_OWNER, read_question
@@ -60,6 +71,7 @@ _BEYOND_THE_TOOLS_OWN_TIMEOUT = timedelta(seconds=10)
 # Old workers do not know this activity: then it waits for a new one.
 _DECIDE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 _APPROVALS_PATCH = "approvals"
+_MOST_ROUNDS = 10  # in which an MCP server asks before it answers
 _MOST_TIMES_ASKED = 3  # about one call: workers may have different rules
 _LONGEST_ARGUMENTS, _LARGEST_QUESTIONS = 16 * 1024, 512 * 1024  # bytes, of one call and of all that are asked about
 _LONGEST_IN_MESSAGE = 4000  # bytes
@@ -84,6 +96,14 @@ class _Place:
     position: int
     calls: int
     is_hosted: bool = False
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a call is repeated with whose MCP server has asked: the answers by key, and its state."""
+
+    answers: dict[str, Any]
+    state: str | None
 
 
 @dataclass
@@ -158,7 +178,7 @@ class FunctionCalls:
         self._ended(place.record, result)
         self.ledger.keeps_outputs |= result.kept or False
         self.changed()
-        return result.model_copy(update={"call_id": place.call.call_id, "decision": None})
+        return result.model_copy(update={"call_id": place.call.call_id, "decision": None, "asks": None})
 
     def _begun(self, place: _Place, decision: Decision | None, left: timedelta | None) -> Awaitable[ToolResult]:
         """What answers a call. One that nobody has to be asked about is started at once."""
@@ -173,7 +193,13 @@ class FunctionCalls:
     # --- calls that are executed -----------------------------------------------------------------------------------
 
     def _start(
-        self, place: _Place, left: timedelta | None, approved: str | None = None, *, eagerly: bool = True
+        self,
+        place: _Place,
+        left: timedelta | None,
+        approved: str | None = None,
+        given: _Given | None = None,
+        *,
+        eagerly: bool = True,
     ) -> ActivityHandle[ToolResult]:
         request, call = self.request, place.call
         queues = {tool.name: tool.task_queue for tool in request.caller_tools or []}
@@ -196,6 +222,8 @@ class FunctionCalls:
                     approvals=request.approvals,
                     approved=approved,
                     mcp=self.ledger.mcp_tool(call.name),
+                    answers=given.answers if given else None,
+                    state=given.state if given else None,
                 )
             ),
             task_queue=queue,
@@ -214,12 +242,18 @@ class FunctionCalls:
 
     async def _executed(self, place: _Place, handle: ActivityHandle[ToolResult]) -> ToolResult:
         result = await self._outcome(place, handle)
+        if result.asks is not None:
+            return await self._after_questions(place, result, None)
         if result.decision is None or not workflow.patched(_APPROVALS_PATCH):
             return result
         return await self._decided(place, result.decision)
 
     async def _outcome(
-        self, place: _Place, handle: ActivityHandle[ToolResult], approved: str | None = None
+        self,
+        place: _Place,
+        handle: ActivityHandle[ToolResult],
+        approved: str | None = None,
+        given: _Given | None = None,
     ) -> ToolResult:
         call = place.call
         with working(self.ledger):
@@ -227,7 +261,7 @@ class FunctionCalls:
             if not self.stop.requested and _was_moved(handle):
                 deadline = self.ledger.deadline
                 left = max(deadline - workflow.now(), _A_MOMENT) if deadline else None
-                handle = self._start(place, left, approved, eagerly=False)
+                handle = self._start(place, left, approved, given, eagerly=False)
                 await self._done_or_stopped(handle)
             if not handle.done():
                 await _cancel(handle)
@@ -317,6 +351,8 @@ class FunctionCalls:
             approved = asked.call.hash if asked.call else None
             handle = self._start(place, time_left(self.ledger.deadline), approved)
             result = await self._outcome(place, handle, approved)
+            if result.asks is not None:
+                result = await self._after_questions(place, result, approved)
             if result.decision is None:
                 return _with_words(result, words)
             decision = result.decision
@@ -363,6 +399,60 @@ class FunctionCalls:
                 reason=decision.reason,
             ),
         )
+
+    # --- questions of MCP servers ----------------------------------------------------------------------------------
+
+    async def _after_questions(self, place: _Place, result: ToolResult, approved: str | None) -> ToolResult:
+        """The result of a call whose MCP server asks before it answers. Raises `Stopped`, `DeadlinePassed`.
+
+        The owner is asked, and the call is made again with the answers, as often as the server asks.
+        """
+        tool = self.ledger.mcp_tool(place.call.name)
+        server = tool.server if tool is not None else place.call.name
+        for _ in range(_MOST_ROUNDS):
+            if result.asks is None:
+                return result
+            answers = {each.key: await self._answer_for(server, each) for each in result.asks.questions}
+            if self.stop.requested:
+                raise Stopped
+            given = _Given(answers, result.asks.state)
+            handle = self._start(place, time_left(self.ledger.deadline), approved, given)
+            result = await self._outcome(place, handle, approved, given)
+        return _did_not_run(place.call, "its MCP server asks again and again") if result.asks else result
+
+    async def _answer_for(self, server: str, asked: ServerQuestion) -> Any:
+        values: dict[str, Any] = {}
+        questions = questions_of(server, asked.message, asked.fields, asked.url)
+        for question in questions:
+            said = await self._said_to(question, asked)
+            if said is None:
+                return response_of(None)
+            if said.strip().casefold() == DECLINE:
+                return response_of(None, declined=True)
+            if question.field is not None:
+                values[question.field] = value_of(said, asked.fields, question.field)
+        return response_of(values, asks_for_values=asked.url is None)
+
+    async def _said_to(self, question: Question, asked: ServerQuestion) -> str | None:
+        """What the owner says to a question, once it answers it; None where nobody does."""
+        text = question.text
+        for _ in range(_MOST_TIMES_ASKED):
+            request = self.requests.open(InputRequestKind.QUESTION, exact(text), question.choices)
+            await self.requests.closed(request)
+            said = request.answer
+            shorten(request)
+            if said is None:
+                return None
+            try:
+                if question.field is not None and said.strip().casefold() != DECLINE:
+                    value_of(said, asked.fields, question.field)
+                elif question.field is None and said.strip().casefold() not in (ACCEPT, DECLINE):
+                    raise NotAnAnswer(f"{ACCEPT} or {DECLINE} is wanted")
+            except NotAnAnswer as error:
+                text = f"{question.text}\n({cut(said, _LONGEST_ID)!r} cannot be taken: {error}.)"
+                continue
+            return said
+        return None
 
     # --- questions of the model ------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from durable_responses.json_text import mended_json
 from durable_responses.mcp_tools.schemas import for_server
-from durable_responses.mcp_tools.sessions import CallInterrupted, ServerTool, Sessions
+from durable_responses.mcp_tools.sessions import NOTHING, CallInterrupted, Given, ServerTool, Sessions
 from durable_responses.tools.registry import ArgumentsError, Effect, ToolContext, ToolError
 
 _MOST_TRIES = 2
@@ -28,6 +28,7 @@ class McpTool:
     effect: Effect
     timeout: float
     told: Callable[[str], None]
+    given: Given = NOTHING
     is_async: bool = True
 
     def parse(self, arguments: str) -> dict[str, Any]:
@@ -46,10 +47,15 @@ class McpTool:
         return for_server(given, dict(self.listed.schema)) if offer and offer.strict else given
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> str:  # noqa: ARG002 - nothing of it is sent
-        """What the server answers. Raises `ToolError`, and `OutcomeUnknown` where a call must not be repeated."""
+        """What the server answers. Raises `ToolError`, and `OutcomeUnknown` where a call must not be repeated.
+
+        `AsksFirst` where the server wants answers before.
+        """
         for tries in range(1, _MOST_TRIES + 1):
             try:
-                answer = await self.sessions.call(self.listed.server, self.listed.name, arguments, self._progress)
+                answer = await self.sessions.call(
+                    self.listed.server, self.listed.name, arguments, self._progress, self.given
+                )
                 break
             except CallInterrupted as error:
                 if self.effect is Effect.ONCE:

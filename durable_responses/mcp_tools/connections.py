@@ -16,14 +16,26 @@ from typing import Any, Self
 import anyio
 import mcp_types as types
 from mcp import Client
+from mcp.client.session import ClientRequestContext
 from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Hints, treatment_of
 from durable_responses.mcp_tools.results import text_of
 from durable_responses.mcp_tools.schemas import NotOffered, hash_of, offer_of
-from durable_responses.mcp_tools.sessions import Answer, CallInterrupted, Listing, Progress, ServerError, ServerTool
+from durable_responses.mcp_tools.sessions import (
+    Answer,
+    Asked,
+    AsksFirst,
+    CallInterrupted,
+    Given,
+    Listing,
+    Progress,
+    ServerError,
+    ServerTool,
+)
 from durable_responses.mcp_tools.transports import LastWords, address, program
 from durable_responses.tools.registry import ToolError
 
@@ -35,6 +47,7 @@ _LONGEST_DESCRIPTION = 4096  # characters
 _LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
 _LONGEST_CAUSE = 300  # characters
+_LARGEST_QUESTIONS = 64 * 1024  # bytes, with the state that is given back
 _ANSWER: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
     types.CallToolResult | types.InputRequiredResult
 )
@@ -65,12 +78,21 @@ class Server:
         with (await self._opened()).used(self._idle) as session:
             return session.listing
 
-    async def call(self, tool: str, arguments: dict[str, Any], progress: Progress) -> Answer:
-        """Its answer to a call. Raises `ServerError`, `CallInterrupted`, `ToolError`."""
+    async def call(self, tool: str, arguments: dict[str, Any], progress: Progress, given: Given) -> Answer:
+        """Its answer to a call. Raises `ServerError`, `CallInterrupted`, `AsksFirst`, `ToolError`."""
+        params = types.CallToolRequestParams.model_validate(
+            {
+                "name": tool,
+                "arguments": arguments,
+                "inputResponses": given.answers and dict(given.answers),
+                "requestState": given.state,
+            },
+            by_name=False,
+        )
         with (await self._opened()).used(self._idle) as session:
             try:
                 answer = await session.client.session.send_request(
-                    types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments)),
+                    types.CallToolRequest(params=params),
                     _ANSWER,
                     progress_callback=progress,
                 )
@@ -84,7 +106,7 @@ class Server:
             except ValidationError as error:
                 raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
         if isinstance(answer, types.InputRequiredResult):
-            raise ToolError(f"{tool} asks for something that cannot be given here.")
+            raise _asked(tool, answer)
         return Answer(text_of(answer), answer.is_error)
 
     async def _opened(self) -> "_Session":
@@ -174,7 +196,9 @@ class _Session:
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self.server.start_timeout) as starting:
                 transport = address(self.server) if self.server.url else program(self.server, self._words)
-                async with Client(transport, cache=None) as self.client:
+                # With a callback elicitation is declared, and in the newest revision nothing calls it: the call is
+                # answered with what is asked, and repeated. Older servers ask in the middle of a call.
+                async with Client(transport, cache=None, elicitation_callback=_nobody_is_there) as self.client:
                     self.listing = await _listed(self.client, self.name, self.server)
                     starting.deadline = float("inf")
                     self.ready.set()
@@ -188,6 +212,28 @@ class _Session:
         finally:
             self.ended.set()
             self._begun.set()
+
+
+async def _nobody_is_there(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+    del context
+    logger.info("An MCP server asks in the middle of a call, and is answered %s: %s", "cancel", params.message[:200])
+    return types.ElicitResult(action="cancel")
+
+
+def _asked(tool: str, answer: types.InputRequiredResult) -> Exception:
+    requests = answer.input_requests or {}
+    questions: list[Asked] = []
+    for key, request in requests.items():
+        if not isinstance(request, types.ElicitRequest):
+            return ToolError(f"{tool} cannot go on: its server asks for {request.method}, which is refused here.")
+        asked = request.params
+        if isinstance(asked, types.ElicitRequestFormParams):
+            questions.append(Asked(key, asked.message, asked.requested_schema))
+        else:
+            questions.append(Asked(key, asked.message, {}, asked.url))
+    if len(to_json([each.__dict__ for each in questions])) + len(answer.request_state or "") > _LARGEST_QUESTIONS:
+        return ToolError(f"{tool} cannot go on: its server asks more than {_LARGEST_QUESTIONS:,} bytes.")
+    return AsksFirst(questions, answer.request_state)
 
 
 def _words_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@ That module is loaded with the first use: the protocol's library takes its time,
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -37,6 +37,36 @@ class ServerError(ToolError):
 
 class CallInterrupted(Exception):
     """A server's session ended in the middle of a call: nobody knows whether the tool has run."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a server asks in the middle of a call. `url`: an address that it wants its user to open."""
+
+    key: str
+    message: str
+    fields: Mapping[str, Any]
+    url: str | None = None
+
+
+class AsksFirst(Exception):
+    """A server wants answers before it answers a call, which is repeated with them, and with `state`."""
+
+    def __init__(self, questions: Sequence[Asked], state: str | None) -> None:
+        super().__init__("; ".join(each.message for each in questions))
+        self.questions = questions
+        self.state = state
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a call is repeated with: answers by key, in the form of the protocol, and the server's state."""
+
+    answers: Mapping[str, Any] | None = None
+    state: str | None = None
+
+
+NOTHING = Given()
 
 
 @dataclass(frozen=True)
@@ -105,13 +135,17 @@ class Sessions:
         """The tools of a server, which is started if it has to be. Raises `ServerError`."""
         return await self._in_thread(self._of(server).listing)
 
-    async def call(self, server: str, tool: str, arguments: dict[str, Any], progress: Progress) -> Answer:
+    async def call(
+        self, server: str, tool: str, arguments: dict[str, Any], progress: Progress, given: Given = NOTHING
+    ) -> Answer:
         """A server's answer to a call. Raises `ServerError` if it was not made, `CallInterrupted`, `ToolError`.
+
+        And `AsksFirst` where the server wants answers, which come in `given`.
 
         A cancel is passed on to the server. `progress` is awaited in another thread.
         """
         of = self._of(server)
-        return await self._in_thread(lambda: of.call(tool, arguments, progress))
+        return await self._in_thread(lambda: of.call(tool, arguments, progress, given))
 
     async def aclose(self) -> None:
         """End all sessions, side by side."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 READS = ToolAnnotations(read_only_hint=True)
 AGAIN = ToolAnnotations(read_only_hint=False, idempotent_hint=True, destructive_hint=False)
@@ -85,6 +86,23 @@ def fail() -> str:
 def variable(name: str) -> str:
     """A variable of the server's environment."""
     return os.environ.get(name, "not set")  # noqa: TID251 - it is what the test asks about
+
+
+class Address(BaseModel):
+    """What has to be known before anything is sent."""
+
+    street: str
+    number: int = Field(description="Of the house.")
+
+
+def _whereto() -> Elicit[Address]:
+    return Elicit("Where is it to be sent?", Address)
+
+
+@server.tool(annotations=ADDS)
+def send(what: str, address: Annotated[Address, Resolve(_whereto)]) -> str:
+    """Send something to an address that nobody but the user knows."""
+    return f"sent {what} to {address.street} {address.number}: {_noted('send')}"
 
 
 def _die(name: str) -> str:

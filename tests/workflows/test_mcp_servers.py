@@ -192,3 +192,30 @@ async def test_what_a_run_cannot_be_offered_is_told_before_anything_is_paid_for(
     assert result.error is not None
     assert problem in result.error.message
     assert await agents.responses(run) == []
+
+
+async def test_what_a_server_asks_its_user_is_asked_the_owner_and_the_call_repeated(
+    agents: Agents, tmp_path: Path
+) -> None:
+    """The call ends meanwhile: a worker that dies, or a year, makes no difference."""
+    run = await calling(agents, ("desk__send", {"what": "a book"}), mcp_servers=["desk"])
+    for field, answer in (("Street", "Main Street"), ("Number", "many"), ("Number", "7")):
+        request = await asked(run)
+        assert "The MCP server desk asks: Where is it to be sent?" in request.message
+        assert f"\n{field}" in request.message
+        await run.execute_update("respond", args=[request.id, answer])
+    result = await result_of(run)
+    assert result.status is AgentStatus.COMPLETED
+    assert "'many' cannot be taken: a whole number is wanted." in result.requests[2].message
+    assert await agents.answers(run, 2) == ["sent a book to Main Street 7: 1"]
+    assert made(tmp_path, "send") == 1
+
+
+async def test_an_owner_may_decline_what_a_server_asks(agents: Agents, tmp_path: Path) -> None:
+    run = await calling(agents, ("desk__send", {"what": "a book"}), mcp_servers=["desk"])
+    request = await asked(run)
+    await run.execute_update("respond", args=[request.id, "decline"])
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    [output] = await agents.answers(run, 2)
+    assert output.startswith("Error: ")
+    assert made(tmp_path, "send") == 0

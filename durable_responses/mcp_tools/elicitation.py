@@ -1,0 +1,114 @@
+"""What an MCP server asks in the middle of a call: as questions to a run's owner, and the answers as it takes them.
+
+No I/O, and no library: the workflow goes by it. A form has one question for each of its fields; whoever answers
+`decline` to any of them declines.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+ACCEPT, DECLINE, CANCEL = "accept", "decline", "cancel"
+SKIP = "skip"
+_YES, _NO = ("yes", "y", "true"), ("no", "n", "false")
+_MOST_CHOICES = 20
+
+
+class Question(NamedTuple):
+    """One question. `field` is None where nothing but consent is asked for."""
+
+    field: str | None
+    text: str
+    choices: tuple[str, ...]
+
+
+class NotAnAnswer(ValueError):
+    """A text that does not answer a question; the message says what is wanted."""
+
+
+def questions_of(server: str, message: str, schema: Mapping[str, Any], url: str | None = None) -> list[Question]:
+    """The questions that a request of a server stands for."""
+    asks = f"The MCP server {server} asks: {message}"
+    if url is not None:
+        return [Question(None, f"{asks}\nIt wants you to open {url}\nAnswer {ACCEPT} or {DECLINE}.", (ACCEPT, DECLINE))]
+    fields = _fields(schema)
+    if not fields:
+        return [Question(None, f"{asks}\nAnswer {ACCEPT} or {DECLINE}.", (ACCEPT, DECLINE))]
+    required = schema.get("required") or ()
+    return [_question(asks, name, part, is_required=name in required) for name, part in fields.items()]
+
+
+def value_of(answer: str, schema: Mapping[str, Any], field: str) -> Any:
+    """What an owner's text says for a field; None to leave it out. Raises `NotAnAnswer`."""
+    part, text = _fields(schema)[field], answer.strip()
+    if text.casefold() == SKIP and field not in (schema.get("required") or ()):
+        return None
+    match part.get("type"):
+        case "boolean":
+            return _truth(text)
+        case "integer" | "number" as kind:
+            return _number(text, whole=kind == "integer")
+        case "array":
+            return [_choice(each.strip(), part.get("items") or {}) for each in text.split(",") if each.strip()]
+    return _choice(text, part)
+
+
+def response_of(values: Mapping[str, Any] | None, *, declined: bool = False, asks_for_values: bool = True) -> Any:
+    """The answer to a request as the protocol has it; `values` is None where nobody has answered."""
+    if declined:
+        return {"action": DECLINE}
+    if values is None:
+        return {"action": CANCEL}
+    content = {name: value for name, value in values.items() if value is not None}
+    return {"action": ACCEPT, "content": content} if asks_for_values else {"action": ACCEPT}
+
+
+def _fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    found = schema.get("properties")
+    return {name: part for name, part in found.items() if isinstance(part, dict)} if isinstance(found, dict) else {}
+
+
+def _question(asks: str, name: str, part: Mapping[str, Any], *, is_required: bool) -> Question:
+    about = str(part.get("title") or name)
+    described = f": {part['description']}" if part.get("description") else ""
+    choices = [str(choice) for choice in _choices(part)[:_MOST_CHOICES]]
+    if part.get("type") == "boolean":
+        choices = ["yes", "no"]
+    wanted = {"integer": " (a whole number)", "number": " (a number)", "array": " (with commas between them)"}
+    others = [DECLINE] if is_required else [SKIP, DECLINE]
+    default = f" Default: {part['default']}." if "default" in part else ""
+    text = (
+        f"{asks}\n{about}{described}{wanted.get(str(part.get('type')), '')}.{default} {' or '.join(others)} is taken."
+    )
+    return Question(name, text, (*choices, *others))
+
+
+def _choices(part: Mapping[str, Any]) -> Sequence[Any]:
+    given = part.get("enum") or [each.get("const") for each in part.get("oneOf") or part.get("anyOf") or ()]
+    if not given and isinstance(part.get("items"), dict):
+        return _choices(part["items"])
+    return list(given)
+
+
+def _choice(text: str, part: Mapping[str, Any]) -> str:
+    choices = [str(choice) for choice in _choices(part)]
+    if not choices:
+        return text
+    found = next((choice for choice in choices if choice.casefold() == text.casefold()), None)
+    if found is None:
+        raise NotAnAnswer(f"one of {', '.join(choices)} is wanted")
+    return found
+
+
+def _truth(text: str) -> bool:
+    if text.casefold() in _YES:
+        return True
+    if text.casefold() in _NO:
+        return False
+    raise NotAnAnswer("yes or no is wanted")
+
+
+def _number(text: str, *, whole: bool) -> int | float:
+    try:
+        return int(text) if whole else float(text)
+    except ValueError:
+        raise NotAnAnswer("a whole number is wanted" if whole else "a number is wanted") from None

@@ -1,0 +1,80 @@
+"""What a server asks, as questions, and what is said to it, as values."""
+
+from typing import Any
+
+import pytest
+
+from durable_responses.mcp_tools.elicitation import NotAnAnswer, Question, questions_of, response_of, value_of
+
+FORM = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "title": "Name", "description": "Yours"},
+        "count": {"type": "integer"},
+        "share": {"type": "number"},
+        "sure": {"type": "boolean", "default": True},
+        "color": {"type": "string", "enum": ["red", "green"]},
+        "size": {"type": "string", "oneOf": [{"const": "S", "title": "small"}, {"const": "L", "title": "large"}]},
+        "days": {"type": "array", "items": {"type": "string", "enum": ["Mon", "Tue"]}},
+    },
+    "required": ["name"],
+}
+
+
+def test_each_field_of_a_form_is_a_question() -> None:
+    name, count, _, sure, color, size, days = questions_of("desk", "Who?", FORM)
+    assert name == Question("name", "The MCP server desk asks: Who?\nName: Yours. decline is taken.", ("decline",))
+    assert count.text.endswith("\ncount (a whole number). skip or decline is taken.")
+    assert sure.choices == ("yes", "no", "skip", "decline")
+    assert "Default: True." in sure.text
+    assert color.choices[:2] == ("red", "green")
+    assert size.choices[:2] == ("S", "L")
+    assert days.choices[:2] == ("Mon", "Tue")
+
+
+@pytest.mark.parametrize(("schema", "url"), [({}, None), (FORM, "https://h/login"), ({"properties": []}, None)])
+def test_where_nothing_is_to_be_filled_in_consent_is_asked_for(schema: dict[str, Any], url: str | None) -> None:
+    [question] = questions_of("desk", "May I?", schema, url)
+    assert (question.field, question.choices) == (None, ("accept", "decline"))
+    assert url is None or url in question.text
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "value"),
+    [
+        ("name", " Ada ", "Ada"),
+        ("name", "skip", "skip"),
+        ("count", "7", 7),
+        ("count", "Skip", None),
+        ("share", "0.5", 0.5),
+        ("sure", "Yes", True),
+        ("sure", "n", False),
+        ("color", "RED", "red"),
+        ("size", "l", "L"),
+        ("days", "mon, Tue", ["Mon", "Tue"]),
+    ],
+)
+def test_what_is_said_becomes_a_value(field: str, answer: str, value: Any) -> None:
+    assert value_of(answer, FORM, field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "wanted"),
+    [
+        ("count", "7.5", "a whole number is wanted"),
+        ("share", "half", "a number is wanted"),
+        ("sure", "perhaps", "yes or no is wanted"),
+        ("color", "blue", "one of red, green is wanted"),
+        ("days", "Mon, Sun", "one of Mon, Tue is wanted"),
+    ],
+)
+def test_what_is_no_value_is_asked_for_again(field: str, answer: str, wanted: str) -> None:
+    with pytest.raises(NotAnAnswer, match=f"^{wanted}$"):
+        value_of(answer, FORM, field)
+
+
+def test_an_answer_has_the_form_of_the_protocol() -> None:
+    assert response_of({"a": 1, "b": None}) == {"action": "accept", "content": {"a": 1}}
+    assert response_of({}, asks_for_values=False) == {"action": "accept"}
+    assert response_of({"a": 1}, declined=True) == {"action": "decline"}
+    assert response_of(None) == {"action": "cancel"}
