@@ -75,7 +75,7 @@ def tools(arguments: Sequence[str]) -> ExitCode:
 
 @command("tools")
 async def _list(settings: "Settings", output: Output) -> ExitCode:
-    """List the tools that runs may use, those of MCP servers too, or call one.
+    """List the tools that runs may use, or call one.
 
     Each with its name, its effect (what running it twice would do), its time limit, its module, and the first sentence
     of what the model is told. --json has all of that, and the schema of the arguments. `durable-responses tools call
