@@ -5,10 +5,14 @@ import traceback
 from collections.abc import Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.eager_start import EagerStart
@@ -55,6 +59,8 @@ READ_OUTPUT = outputs.read_output.name
 LARGEST_OUTPUT = 512 * 1024  # bytes of JSON
 HEARTBEAT_SECONDS = 0.4
 STOP_SECONDS = 0.3
+_DESCRIBED_WITHIN = timedelta(seconds=2)
+_IN_PARTS = "If you need the rest, get it in smaller parts."
 TRACEBACK_BYTES = 8192
 _LONGEST_PROGRESS = 500  # characters
 
@@ -89,12 +95,14 @@ class ToolActivities:
         eager: EagerStart | None = None,
         long_output: int = outputs.LONG_OUTPUT,
         sessions: Sessions | None = None,
+        most_kept: int = outputs.MOST_KEPT,
     ) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself.
 
         `secrets` are the worker's: a tool that prints its environment does not give them to a model and to history.
         `approvals` are the worker's rules, which no run can loosen. `long_output`: the bytes of an answer beyond which
-        it is kept in the workspace, and the model is given its ends. `sessions`: those with MCP servers.
+        it is kept in the workspace, and the model is given its ends. `sessions`: those with MCP servers. `most_kept`:
+        the bytes of all that is kept in one workspace.
         """
         self._registry = registry
         self._context = context
@@ -104,6 +112,7 @@ class ToolActivities:
         self._approvals = approvals
         self._eager = eager
         self._long_output = long_output
+        self._most_kept = most_kept
         self._sessions = sessions or Sessions({})
 
     @activity.defn
@@ -254,15 +263,32 @@ class ToolActivities:
             await asyncio.to_thread(outputs.keep, workspace, activity.info().workflow_id or "", id_, output)
         except (OSError, InputError) as error:
             activity.logger.warning("The output of %s is cut, as it cannot be kept: %s", call.name, error)
-            return self._presented(call, result)
+            problem = error.strerror if isinstance(error, OSError) else error.message
+            return self._presented(call, result, f"The rest cannot be kept here ({problem}). {_IN_PARTS}")
+        await self._make_room(workspace)
         longest = min(self._long_output, (call.largest_output or LARGEST_OUTPUT) // 2)
         short = result.model_copy(update={"output": outputs.shortened(output, id_, longest), "kept": True})
         return self._presented(call, short)
 
-    def _presented(self, call: CallTool, result: ToolResult) -> ToolResult:
-        return result.model_copy(
-            update={"output": _presentable(self._secrets.mask(result.output), call.largest_output)}
-        )
+    async def _make_room(self, workspace: Path) -> None:
+        """Keep what all runs have kept within its bounds. What fails here does not concern the call."""
+
+        async def has_ended(run: str) -> bool:
+            handle = activity.client().get_workflow_handle(run)
+            try:
+                described = await handle.describe(rpc_timeout=_DESCRIBED_WITHIN)
+            except RPCError as error:
+                return error.status is RPCStatusCode.NOT_FOUND
+            return described.status is not WorkflowExecutionStatus.RUNNING
+
+        try:
+            await outputs.make_room(workspace, activity.info().workflow_id or "", has_ended, self._most_kept)
+        except OSError as error:  # another process may tidy up as well
+            activity.logger.warning("Old outputs cannot be removed: %s", error)
+
+    def _presented(self, call: CallTool, result: ToolResult, why: str = _IN_PARTS) -> ToolResult:
+        output = _presentable(self._secrets.mask(result.output), call.largest_output, why)
+        return result.model_copy(update={"output": output})
 
     def _started(self, tool: AnyTool, arguments: dict[str, Any], context: ToolContext) -> Coroutine[Any, Any, str]:
         """The call, where it holds up nothing else: each plain function in a thread, all async ones on a loop there.
@@ -410,6 +436,6 @@ def _unknown(call: CallTool, what: str) -> ToolResult:
     )
 
 
-def _presentable(output: str, largest: int | None) -> str:
+def _presentable(output: str, largest: int | None, why: str) -> str:
     """Text that fits into history and can be encoded: cut with a note, lone surrogates replaced."""
-    return cut(output, largest or LARGEST_OUTPUT, characters=OUTPUT_CHARACTERS)
+    return cut(output, largest or LARGEST_OUTPUT, characters=OUTPUT_CHARACTERS, why=why)

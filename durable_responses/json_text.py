@@ -131,8 +131,11 @@ def both_ends(data: bytes, head: int, tail: int) -> tuple[str, str]:
     return data[:head].decode(errors="ignore"), data[len(data) - tail :].decode(errors="ignore")
 
 
-def cut(text: str, limit: int, *, characters: int | None = None) -> str:
-    """The text, well formed. What does not fit into `limit` bytes of JSON, or `characters`, gives way to a note."""
+def cut(text: str, limit: int, *, characters: int | None = None, why: str = "") -> str:
+    """The text, well formed. What does not fit into `limit` bytes of JSON, or `characters`, gives way to a note.
+
+    `why`: what the note says of the rest.
+    """
     text = well_formed(text)
     longest = len(text) if characters is None else min(len(text), characters)
     if longest == len(text) and text_bytes(text) <= limit:
@@ -140,9 +143,9 @@ def cut(text: str, limit: int, *, characters: int | None = None) -> str:
     low, high = 0, min(longest, limit)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if text_bytes(_noted(text, middle)) <= limit else (low, middle - 1)
-    return _noted(text, low)
+        low, high = (middle, high) if text_bytes(_noted(text, middle, why)) <= limit else (low, middle - 1)
+    return _noted(text, low, why)
 
 
-def _noted(text: str, kept: int) -> str:
-    return f"{text[:kept]}\n[cut: the first {kept:,} of {len(text):,} characters]"
+def _noted(text: str, kept: int, why: str) -> str:
+    return f"{text[:kept]}\n[cut: the first {kept:,} of {len(text):,} characters{why and f'. {why}'}]"

@@ -13,6 +13,7 @@ from durable_responses.activities.conversation_items import COMPACTIONS
 from durable_responses.activities.messages import FailureType, ResponseRecord
 from durable_responses.json_text import both_ends
 from durable_responses.responses_api.models import CallAnswer, FunctionCallOutput, Response, ResponseStatus
+from durable_responses.tools.outputs import id_in
 
 COMPACTION = "compaction"
 """The type of the item, and the status under which a compaction is listed in the usage."""
@@ -93,4 +94,6 @@ def _ends(text: str, room: int) -> str:
     if len(data) <= room:
         return text
     head, tail = both_ends(data, room // 2, room // 2)
-    return f"{head}\n[cut: this answer has {len(data):,} bytes; its head and its tail are left]\n{tail}"
+    kept = id_in(text)
+    rest = f'read_output with id "{kept}" has all of it.' if kept else "If you need the rest, get it in smaller parts."
+    return f"{head}\n[cut: the conversation has no room for the {len(data):,} bytes of this answer. {rest}]\n{tail}"

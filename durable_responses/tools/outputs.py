@@ -4,6 +4,7 @@ They lie under `.outputs/`, which file tools do not list, in a folder for each r
 the end, the size and the id.
 """
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -11,6 +12,8 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +27,8 @@ LONG_OUTPUT = 32 * 1024  # bytes of UTF-8
 LARGEST_KEPT = 64 * 1024 * 1024  # characters
 READ_CHARACTERS = 16_000
 KEPT_FOR = 31 * 86_400.0  # seconds after the last output of a run
+MOST_KEPT = 1024**3  # bytes of all runs together
+_OWNER = "run"  # the file that names the run of a folder
 _NAME_CHARACTERS = 60
 
 
@@ -61,12 +66,81 @@ def keep(workspace: Path, run: str, id: str, text: str) -> None:  # noqa: A002 a
     if folder.parent.is_symlink() or folder.is_symlink():
         raise OSError(errno.ELOOP, f"{FOLDER} is a link, which may lead out of the workspace")
     folder.mkdir(exist_ok=True, mode=0o700)
+    (folder / _OWNER).write_text(run, encoding="utf-8")
     (folder.parent / ".gitignore").write_text("*\n")
     written = folder / f"{id}.{os.getpid()}.new"
     with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(well_formed(text))
     written.replace(folder / f"{id}.txt")
     _forget_old(folder.parent)
+
+
+@dataclass(frozen=True)
+class KeptOutputs:
+    """What one run has kept, oldest first; `run`: its id, None where the folder does not say; `last`: when that was."""
+
+    folder: Path
+    run: str | None
+    files: tuple[tuple[Path, int], ...]
+    last: float
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(size for _, size in self.files)
+
+
+async def make_room(
+    workspace: Path, run: str, has_ended: Callable[[str], Awaitable[bool]], most_kept: int = MOST_KEPT
+) -> None:
+    """Remove the oldest outputs as long as all of them have more than `most_kept` bytes, but no running run's newest.
+
+    Those of other runs that have ended go first, then those of this run, then those of runs that are under way: what is
+    gone can be had again by calling the tool again. Raises `OSError`.
+    """
+    kept = await asyncio.to_thread(_all_kept, workspace)
+    excess = sum(each.size for each in kept) - most_kept
+    mine, under_way = _folder(workspace, run), []
+    for each in kept:
+        if excess <= 0:
+            return
+        if each.folder != mine and each.run is not None and await has_ended(each.run):
+            await asyncio.to_thread(shutil.rmtree, each.folder, ignore_errors=True)
+            excess -= each.size
+        else:
+            under_way.append(each)
+    under_way.sort(key=lambda each: each.folder != mine)
+    for path, size in (file for each in under_way for file in each.files[:-1]):
+        if excess <= 0:
+            return
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        excess -= size
+
+
+def _all_kept(workspace: Path) -> list[KeptOutputs]:
+    """What each run has kept, the run that has kept nothing for longest first."""
+    folders = [path for path in (workspace / FOLDER).iterdir() if path.is_dir() and not path.is_symlink()]
+    found = (_kept_in(folder) for folder in folders)
+    return sorted((each for each in found if each is not None), key=lambda each: each.last)
+
+
+def _kept_in(folder: Path) -> KeptOutputs | None:
+    with contextlib.suppress(OSError):  # another process may tidy up as well
+        files = sorted((path.stat().st_mtime, path, path.stat().st_size) for path in folder.glob("*.txt"))
+        owner = folder / _OWNER
+        run = owner.read_text(encoding="utf-8") if owner.is_file() else None
+        last = files[-1][0] if files else folder.stat().st_mtime
+        return KeptOutputs(folder, run, tuple((path, size) for _, path, size in files), last)
+    return None
+
+
+_READS_ON = re.compile(r'read_output with id "([\w-]{1,64})"')
+
+
+def id_in(text: str) -> str | None:
+    """The id of the output that a text is the beginning and the end of; None if it says none."""
+    found = _READS_ON.search(text)
+    return found[1] if found else None
 
 
 def shortened(text: str, id: str, longest: int) -> str:  # noqa: A002 as the model calls it

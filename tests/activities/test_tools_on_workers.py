@@ -17,6 +17,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from durable_responses.activities.messages import CallTool, ToolOutcome, ToolResult
 from durable_responses.activities.tools import HEARTBEAT_SECONDS, ToolActivities
+from durable_responses.tools import outputs
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, tool
 
 
@@ -63,8 +64,10 @@ class Interruptible:
 
 
 @asynccontextmanager
-async def working(client: Client, queue: str, each: Tool[..., Any]) -> AsyncIterator[None]:
-    activities = ToolActivities(Registry([each]), ToolContext(workspace=Path()))
+async def working(
+    client: Client, queue: str, each: Tool[..., Any], workspace: Path = Path(), **bounds: int
+) -> AsyncIterator[None]:
+    activities = ToolActivities(Registry([each]), ToolContext(workspace=workspace), **bounds)  # type: ignore[arg-type]
     async with Worker(
         client,
         task_queue=queue,
@@ -122,3 +125,29 @@ async def test_a_once_tool_whose_worker_stops_has_an_unknown_outcome(client: Cli
 
     assert result.outcome is ToolOutcome.UNKNOWN
     assert runs == 1
+
+
+async def test_where_too_much_is_kept_that_of_runs_which_have_ended_goes_first(client: Client, tmp_path: Path) -> None:
+    """Temporal says which have; a run that it does not know has ended, too."""
+
+    @tool(effect=Effect.PURE)
+    def work() -> str:
+        """Work."""
+        return "x" * 1000
+
+    queue = f"tools-{uuid.uuid4()}"
+    waiting = await start(client, f"{queue}-of-nobody")
+    for run in ("gone", waiting.id):
+        outputs.keep(tmp_path, run, "1-1", "x" * 1000)
+    async with working(client, queue, work, tmp_path, long_output=500, most_kept=2500):
+        first = await start(client, queue)
+        assert (await first.result()).kept
+        assert runs_that_keep(tmp_path) == {waiting.id, first.id}
+        second = await start(client, queue)
+        await second.result()
+    assert runs_that_keep(tmp_path) == {waiting.id, second.id}
+    await waiting.terminate()
+
+
+def runs_that_keep(workspace: Path) -> set[str]:
+    return {(path.parent / "run").read_text() for path in workspace.glob(".outputs/*/*.txt")}

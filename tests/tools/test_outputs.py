@@ -10,7 +10,7 @@ import pytest
 from durable_responses.tools import outputs
 from durable_responses.tools.files import OUTPUTS as FOLDER
 from durable_responses.tools.files import list_files, read_file, search_files
-from durable_responses.tools.outputs import READ_CHARACTERS, is_long, keep, read_output, shortened
+from durable_responses.tools.outputs import READ_CHARACTERS, is_long, keep, make_room, read_output, shortened
 from durable_responses.tools.registry import ToolContext, ToolError
 
 TEXT = "".join(f"{number:07}\n" for number in range(20_000))
@@ -85,6 +85,38 @@ def test_outputs_of_runs_that_are_long_over_are_removed(tmp_path: Path) -> None:
     os.utime(old, (past, past))
     keep(tmp_path, "agent-2", "1-1", "new")
     assert [path.read_text() for path in tmp_path.glob(f"{FOLDER}/*/*.txt")] == ["new"]
+
+
+KIBIBYTE = "x" * 1024
+IN_ORDER = ("other/1-1", "ended/1-1", "ended/2-1", "mine/1-1", "mine/2-1", "other/2-1", "mine/3-1")
+
+
+@pytest.mark.parametrize(
+    ("most", "left"),
+    [
+        (7 * 1024, ["ended/1-1", "ended/2-1", "mine/1-1", "mine/2-1", "mine/3-1", "other/1-1", "other/2-1"]),
+        (6 * 1024, ["mine/1-1", "mine/2-1", "mine/3-1", "other/1-1", "other/2-1"]),
+        (4 * 1024, ["mine/2-1", "mine/3-1", "other/1-1", "other/2-1"]),
+        (2 * 1024, ["mine/3-1", "other/2-1"]),
+        (0, ["mine/3-1", "other/2-1"]),
+    ],
+)
+async def test_all_runs_together_keep_no_more_than_there_is_room_for(
+    tmp_path: Path, most: int, left: list[str]
+) -> None:
+    """Runs that have ended give way first, then this run's oldest outputs, then those of others; never the newest."""
+    for age, place in enumerate(IN_ORDER):
+        run, id_ = place.split("/")
+        keep(tmp_path, run, id_, KIBIBYTE)
+        [path] = tmp_path.glob(f"{FOLDER}/{run}-*/{id_}.txt")
+        os.utime(path, (1_000 + age, 1_000 + age))
+
+    async def has_ended(run: str) -> bool:
+        return run == "ended"
+
+    await make_room(tmp_path, "mine", has_ended, most)
+    found = sorted(f"{path.parent.name.split('-')[0]}/{path.stem}" for path in tmp_path.glob(f"{FOLDER}/*/*.txt"))
+    assert found == left
 
 
 def test_a_link_leads_no_output_out_of_the_workspace(tmp_path: Path) -> None:

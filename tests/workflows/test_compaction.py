@@ -10,6 +10,7 @@ from durable_responses.jobs.jobs import Jobs
 from durable_responses.jobs.story import ResponseStep
 from durable_responses.responses_api.models import FunctionCallOutput, Response
 from durable_responses.settings import Settings
+from durable_responses.tools.outputs import id_in, shortened
 from durable_responses.workflows.compaction import (
     cut_answers,
     exceeds_window,
@@ -77,6 +78,15 @@ def test_answers_are_cut_to_head_tail_and_size_within_what_the_conversation_leav
     assert first.output.endswith("zzz")
     assert "10,000 bytes" in first.output
     assert len(first.output) < 1200
+    assert "the conversation has no room" in first.output
+    assert "get it in smaller parts" in first.output
+
+
+def test_an_answer_that_is_kept_can_be_read_on_however_much_it_is_cut() -> None:
+    kept = FunctionCallOutput(call_id="c1", output=shortened("x" * 100_000, "3-1", 32_000))
+    [cut] = cut_answers([kept], tokens=6000, window=10_000)
+    assert id_in(cut.output) == "3-1"
+    assert len(cut.output) < 2300
 
 
 # --- whole runs --------------------------------------------------------------------------------------------------
