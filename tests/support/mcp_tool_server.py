@@ -76,6 +76,31 @@ async def wait(context: Context, seconds: float) -> str:
     return "waited"
 
 
+async def _slowly(name: str) -> str:
+    count = _noted(name)
+    while not (_folder / "open").exists():
+        await asyncio.sleep(0.05)
+    return f"{name}: {count}"
+
+
+@server.tool(annotations=READS)
+async def look_slowly() -> str:
+    """Read something, once the file `open` is there."""
+    return await _slowly("look_slowly")
+
+
+@server.tool(annotations=AGAIN)
+async def put_slowly() -> str:
+    """Put something where it was, once the file `open` is there."""
+    return await _slowly("put_slowly")
+
+
+@server.tool(annotations=ADDS)
+async def append_slowly() -> str:
+    """Add something, once the file `open` is there."""
+    return await _slowly("append_slowly")
+
+
 @server.tool(annotations=READS)
 def fail() -> str:
     """Fail."""

@@ -1,0 +1,111 @@
+"""Calls of tools of MCP servers, when workers and servers are killed in the middle of them: real processes."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
+from durable_responses.workflows.contract import AgentStatus, CallStatus
+from tests.support.deployment import Deployment, Run, until
+from tests.support.processes import CHECKOUT, WorkerProcess
+
+
+def worker(deployment: Deployment) -> WorkerProcess:
+    """A worker with the test server, which is trusted."""
+    desk = {
+        "command": sys.executable,
+        "args": ["-m", "tests.support.mcp_tool_server", str(deployment.folder)],
+        "cwd": str(CHECKOUT),
+        "trust": "annotations",
+    }
+    return deployment.worker(AGENT_MCP_SERVERS=json.dumps({"desk": desk}))
+
+
+def made(deployment: Deployment, tool: str) -> list[str]:
+    """The processes of the server that were called."""
+    file = deployment.folder / tool
+    return file.read_text().splitlines() if file.exists() else []
+
+
+async def calling(deployment: Deployment, tool: str) -> Run:
+    """A run whose model calls a tool of the server once, which does not end before it is let."""
+    call = FunctionCallStep(name=f"desk__{tool}", arguments={})
+    scripts = [Script(output=[call]), Script(output=[Text(text="Done.")])]
+    run = await deployment.start("mcp", scripts, mcp_servers=["desk"], tools=[], transport="stream")
+
+    async def is_called() -> bool:
+        return bool(made(deployment, tool))
+
+    await until(is_called)
+    return run
+
+
+def let_them_end(deployment: Deployment) -> None:
+    (deployment.folder / "open").touch()
+
+
+async def ended(run: Run, status: CallStatus) -> bool:
+    """Whether the run completes, and its call ends so."""
+    result = await run.result(seconds=60)
+    calls = (await run.progress()).function_calls
+    return (result.status, [call.status for call in calls]) == (AgentStatus.COMPLETED, [status])
+
+
+@pytest.mark.parametrize("tool", ["look_slowly", "put_slowly"])
+async def test_a_call_that_does_no_harm_is_made_again_when_its_worker_is_killed(
+    deployment: Deployment, tool: str
+) -> None:
+    async with worker(deployment) as first:
+        run = await calling(deployment, tool)
+        first.kill()
+    let_them_end(deployment)
+    async with worker(deployment):
+        assert await ended(run, CallStatus.SUCCEEDED)
+    assert len(made(deployment, tool)) == 2
+
+
+async def test_a_call_that_must_not_be_made_twice_is_not_when_its_worker_is_killed(deployment: Deployment) -> None:
+    async with worker(deployment) as first:
+        run = await calling(deployment, "append_slowly")
+        first.kill()
+    let_them_end(deployment)
+    async with worker(deployment):
+        assert await ended(run, CallStatus.UNKNOWN)
+    assert len(made(deployment, "append_slowly")) == 1
+
+
+@pytest.mark.parametrize(
+    ("tool", "status", "calls"),
+    [
+        ("look_slowly", CallStatus.SUCCEEDED, 2),
+        ("put_slowly", CallStatus.SUCCEEDED, 2),
+        ("append_slowly", CallStatus.UNKNOWN, 1),
+    ],
+)
+async def test_a_server_that_is_killed_is_started_again_and_called_where_that_does_no_harm(
+    deployment: Deployment, tool: str, status: CallStatus, calls: int
+) -> None:
+    async with worker(deployment):
+        run = await calling(deployment, tool)
+        [server] = made(deployment, tool)
+        os.kill(int(server), signal.SIGKILL)
+        let_them_end(deployment)
+        assert await ended(run, status)
+    assert len(made(deployment, tool)) == calls
+
+
+async def test_a_server_does_not_outlive_a_worker_that_is_killed(deployment: Deployment) -> None:
+    """Its standard input ends with the worker."""
+    async with worker(deployment) as killed:
+        await calling(deployment, "look_slowly")
+        [pid] = made(deployment, "look_slowly")
+        killed.kill()
+
+    async def is_gone() -> bool:
+        return not Path(f"/proc/{pid}").exists()
+
+    await until(is_gone)
