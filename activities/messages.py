@@ -114,10 +114,14 @@ class CallerTool(Record):
 
 
 class ListTools(Record):
-    """List the tools of MCP servers that a run is offered: of `servers`, those that `tools` chooses."""
+    """List the tools of MCP servers that a run is offered: of `servers`, those that `tools` chooses.
+
+    `approvals`: the run's rules, against which no server may be offered whose calls nobody is asked about.
+    """
 
     servers: list[str]
     tools: list[str] | None = None
+    approvals: Approvals | None = None
 
 
 class PinnedTool(Record):
@@ -144,10 +148,14 @@ class LeftOutTool(Record):
 
 
 class ListedTools(Record):
-    """The tools of MCP servers that a run is offered. Of those that are left out, the first few."""
+    """The tools of MCP servers that a run is offered. Of those that are left out, the first few.
+
+    `hosted`: the servers that the provider speaks to, with the tools that are named, none for all.
+    """
 
     tools: list[PinnedTool]
     left_out: list[LeftOutTool] | None = None
+    hosted: dict[str, list[str]] | None = None
 
 
 class ModelOptions(Record):
@@ -396,6 +404,9 @@ class CreateResponse(Record):
     prices: RunPrices | None = None
     mcp_tools: dict[str, dict[str, str]] | None = Field(
         None, description="The hashes of tools of MCP servers, by server and tool, as the run began with them."
+    )
+    hosted_servers: dict[str, list[str]] | None = Field(
+        None, description="MCP servers that the provider speaks to, with the tools that are named, none for all."
     )
     carried_tokens: int | None = None
     budget: BudgetLeft | None = None

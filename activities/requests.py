@@ -30,7 +30,7 @@ from durable_responses.activities.messages import (
     ModelOptions,
     SaveOptions,
 )
-from durable_responses.activities.tool_lists import offered_by_servers
+from durable_responses.activities.tool_lists import hosted_by_provider, offered_by_servers
 from durable_responses.activities.tools import READ_OUTPUT, definitions, output_reader
 from durable_responses.capabilities import Capabilities
 from durable_responses.context_windows import window_of
@@ -138,9 +138,13 @@ class RequestBuilder:
             await self._check_workspace(create.workspace)
         own = await self._input(create)
         of_servers = await self._of_servers(create, fetching)
+        options = self._with_secrets(create.options)
+        if create.hosted_servers:
+            of_the_provider = hosted_by_provider(self.sessions, create.hosted_servers)
+            options = options.model_copy(update={"hosted_tools": [*(options.hosted_tools or []), *of_the_provider]})
         store = create.conversation is None or create.conversation.store is not False
         request = create_request(
-            self._with_secrets(create.options),
+            options,
             default_model=self.default_model,
             functions=self._functions(create.options, of_servers, reads_outputs=create.reads_outputs or False),
             input=own if turn is None else await turn.given(own, fetching),

@@ -4,7 +4,8 @@ History has their names, and hashes over what their servers say of them; what th
 worker. A tool whose hash is another one by now is not the one that the run began with, and is not called.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from temporalio import activity
 
@@ -13,12 +14,13 @@ from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.inputs import InputError
 from durable_responses.activities.messages import LeftOutTool, ListedTools, ListTools, PinnedTool
 from durable_responses.mcp_tools.calls import McpTool
-from durable_responses.mcp_tools.names import api_name, is_chosen, matching_nothing
+from durable_responses.mcp_tools.hosted import hosted_tool
+from durable_responses.mcp_tools.names import api_name, is_chosen, matching_nothing, named_exactly
 from durable_responses.mcp_tools.sessions import NOTHING, Given, Listing, ServerError, ServerTool, Sessions
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import redact
-from durable_responses.tools.approvals import Action
+from durable_responses.tools.approvals import Action, Approvals, said_of
 from durable_responses.tools.registry import ToolError
 
 MOST_TOOLS = 128  # of MCP servers in one run: more functions the API does not take
@@ -31,8 +33,10 @@ _ANYTHING = {"type": "object", "properties": {}, "additionalProperties": True}
 class ToolListActivities:
     """The activity that a run with MCP servers begins with."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, approvals: Approvals | None = None) -> None:
+        """`approvals`: the worker's rules."""
         self._sessions = sessions
+        self._approvals = approvals
 
     @activity.defn
     async def list_tools(self, wanted: ListTools) -> ListedTools:
@@ -40,7 +44,11 @@ class ToolListActivities:
         async with Heartbeats():
             tools: list[PinnedTool] = []
             left_out: list[LeftOutTool] = []
+            hosted: dict[str, list[str]] = {}
             for server in wanted.servers:
+                if self._is_hosted(server):
+                    hosted[server] = self._allowed(server, wanted)
+                    continue
                 listing = await self._listing(server)
                 if missing := matching_nothing(server, listing.tools, wanted.tools):
                     near = did_you_mean(missing[0].split(".", 1)[1], list(listing.tools))
@@ -58,17 +66,42 @@ class ToolListActivities:
         if len(tools) > MOST_TOOLS:
             problem = f"{len(tools):,} tools of MCP servers, more than {MOST_TOOLS}: choose some, as in `github.get_*`"
             raise invalid_input(InputError("tools", problem))
-        return ListedTools(tools=tools, left_out=left_out[:_MOST_LEFT_OUT] or None)
+        return ListedTools(tools=tools, left_out=left_out[:_MOST_LEFT_OUT] or None, hosted=hosted or None)
+
+    def _is_hosted(self, server: str) -> bool:
+        self._check(server)
+        return self._sessions.configuration_of(server).hosted
+
+    def _allowed(self, server: str, wanted: ListTools) -> list[str]:
+        try:
+            allowed = named_exactly(server, wanted.tools)
+        except ValueError as error:
+            raise invalid_input(InputError("tools", str(error))) from None
+        configured = self._sessions.configuration_of(server)
+        if not allowed and any(known.approval is Action.DENY for known in configured.tools.values()):
+            problem = (
+                f"name those of {server} that are wanted: its entry denies some, and the provider offers all others"
+            )
+            raise invalid_input(InputError("tools", problem))
+        tool = hosted_tool(server, configured, allowed)
+        for rules in (self._approvals, wanted.approvals):
+            if rules is not None and (action := said_of(tool, rules)) is not Action.ALLOW:
+                problem = f"approvals say {action} for {server}, whose entry lets the provider call it unasked"
+                raise invalid_input(InputError("mcp_servers", problem))
+        return allowed
 
     async def _listing(self, server: str) -> Listing:
-        if server not in self._sessions.names:
-            known = ", ".join(self._sessions.names) or "none"
-            near = did_you_mean(server, self._sessions.names)
-            raise invalid_input(InputError("mcp_servers", f"there is no server {server!r}; there are: {known}.{near}"))
+        self._check(server)
         try:
             return await self._sessions.listing(server)
         except ServerError as error:
             raise mcp_server_failed(redact(str(error))) from None
+
+    def _check(self, server: str) -> None:
+        if server not in self._sessions.names:
+            known = ", ".join(self._sessions.names) or "none"
+            near = did_you_mean(server, self._sessions.names)
+            raise invalid_input(InputError("mcp_servers", f"there is no server {server!r}; there are: {known}.{near}"))
 
 
 def pinned(tool: ServerTool) -> PinnedTool:
@@ -120,6 +153,14 @@ async def offered_by_servers(sessions: Sessions, hashes: Mapping[str, Mapping[st
                     FunctionTool(name=api_name(server, name), description=text, parameters=_ANYTHING, strict=False)
                 )
     return offered
+
+
+def hosted_by_provider(sessions: Sessions, servers: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The hosted tools that stand for MCP servers. Raises `ApplicationError` where one cannot be used."""
+    try:
+        return [hosted_tool(name, sessions.resolved(name), allowed) for name, allowed in servers.items()]
+    except ServerError as error:
+        raise mcp_server_failed(redact(str(error))) from None
 
 
 async def called_tool(

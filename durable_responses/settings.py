@@ -488,12 +488,16 @@ class Settings(BaseSettings):
             *(value.get_secret_value().strip() for value in held),
             *proxies,
             *self.secrets_of_runs().values(),
-            *self.mcp_servers.secrets(os.environ),
+            *self.secrets_of_servers(),
         )
 
     def secrets_of_runs(self) -> dict[str, str]:
         """The secrets that runs may use, by name: those of them that the environment has."""
         return {name: value for name in self.run_secrets if (value := os.environ.get(name))}
+
+    def secrets_of_servers(self) -> tuple[str, ...]:
+        """The secrets of the MCP servers."""
+        return self.mcp_servers.secrets(os.environ)
 
     def resolved_server(self, server: McpServer) -> McpServer:
         """An MCP server with the variables that it refers to. Raises `UnresolvedError`."""

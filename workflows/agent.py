@@ -234,7 +234,7 @@ class AgentWorkflow:
         left = interruptions.time_left(self._ledger.deadline)
         handle = workflow.start_activity_method(
             ToolListActivities.list_tools,
-            fitting(ListTools(servers=servers, tools=agent_input.tools)),
+            fitting(ListTools(servers=servers, tools=agent_input.tools, approvals=agent_input.approvals)),
             task_queue=TaskQueue.TOOLS.under(workflow.info().task_queue),
             summary=summary(f"the tools of {', '.join(servers)}"),
             start_to_close_timeout=_LISTED_WITHIN,
@@ -243,7 +243,8 @@ class AgentWorkflow:
             retry_policy=_LIST_RETRIES,
         )
         try:
-            self._ledger.mcp_tools = (await interruptions.ended(handle, self._stop)).tools
+            listed = await interruptions.ended(handle, self._stop)
+            self._ledger.mcp_tools, self._ledger.hosted_servers = listed.tools, listed.hosted
         except ActivityError as error:
             if activity_errors.ran_out_of_time(error):
                 raise interruptions.DeadlinePassed from error

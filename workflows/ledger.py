@@ -153,6 +153,7 @@ class Ledger(BaseModel):
     compacted: str | None = Field(None, description="The latest compaction, which the run goes on from.")
     no_trigger: bool = Field(False, description="Whether no create of this run is made a compaction by its input.")
     mcp_tools: list[PinnedTool] | None = Field(None, description="Tools of MCP servers, as the run began with them.")
+    hosted_servers: dict[str, list[str]] | None = Field(None, description="MCP servers that the provider speaks to.")
     no_compaction: bool = Field(False, description="Whether the provider was found not to compact at all.")
     saved_files: dict[str, SavedFile] = Field({}, description="Files of the provider's tools, by their marks.")
     budget_warned: bool = Field(False, description="Whether the model was told that the budget is nearly spent.")

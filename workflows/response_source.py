@@ -301,6 +301,7 @@ class ResponseSource:
             context_window=self.request.context_window,
             prices=rules.run_prices(self.request),
             mcp_tools=ledger.mcp_hashes,
+            hosted_servers=ledger.hosted_servers,
             carried_tokens=ledger.context_tokens,
             budget=self.budget.left(),
         )

@@ -55,6 +55,8 @@ async def _tools_of(name: str, sessions: "Sessions") -> ServerTools:
     from durable_responses.activities.tool_lists import pinned, why_not
     from durable_responses.mcp_tools.sessions import ServerError
 
+    if sessions.configuration_of(name).hosted:
+        return ServerTools(name, problems=["the provider speaks to it, and lists its tools"])
     try:
         listing = await sessions.listing(name)
     except ServerError as error:

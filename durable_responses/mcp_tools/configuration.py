@@ -46,7 +46,8 @@ class McpServer(BaseModel):
     """One server: a program that is started (`command`), or an address (`url`).
 
     `tools` and `approval` say what is known of its tools, by name or glob pattern. Seconds: `timeout` of one call,
-    `start_timeout` until its tools are listed. Fields that other clients have are ignored.
+    `start_timeout` until its tools are listed. `hosted`: the provider speaks to it, not the worker. Fields that other
+    clients have are ignored.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,6 +59,7 @@ class McpServer(BaseModel):
     url: str | None = None
     headers: dict[str, str] = Field({}, repr=False)
     disabled: bool = False
+    hosted: bool = False
     trust: Trust = Trust.NONE
     approval: Action | None = None
     tools: dict[str, ToolOverride] = {}
@@ -74,6 +76,8 @@ class McpServer(BaseModel):
     def _one_way_in(self) -> "McpServer":
         if (self.command is None) == (self.url is None):
             raise ValueError("give a command or a url")
+        if self.hosted and self.url is None:
+            raise ValueError("hosted: the provider needs a url")
         if self.url is not None and not _REFERENCE.search(self.url):
             parts = urlsplit(self.url)
             if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -71,5 +71,18 @@ def matching_nothing(server: str, tools: Iterable[str], names: Sequence[str] | N
     return [dotted(server, each) for each in about if not any(fnmatchcase(tool, each) for tool in there)]
 
 
+def named_exactly(server: str, names: Sequence[str] | None) -> list[str]:
+    """The tools of a server that a run names, where the provider chooses by name; empty for all of them.
+
+    Raises `ValueError` for a pattern that is not a name.
+    """
+    about = _about(server, patterns(names))
+    if "*" in about:
+        return []
+    if unusable := next((each for each in about if set(each) & set("*?[")), None):
+        raise ValueError(f"{dotted(server, unusable)!r}: the provider knows no patterns of tools; name them, or take *")
+    return about
+
+
 def _about(server: str, given: Sequence[str]) -> list[str]:
     return [pattern.removeprefix(f"{server}.") for pattern in given if pattern.startswith(f"{server}.")]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from durable_responses.mcp_tools.configuration import McpServer
+from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Treatment
 from durable_responses.mcp_tools.schemas import Offer
 from durable_responses.tools.registry import ToolError
@@ -126,6 +126,15 @@ class Sessions:
     def configuration_of(self, server: str) -> McpServer:
         """What is configured of a server. Raises `KeyError`."""
         return self._configured[server]
+
+    def resolved(self, server: str) -> McpServer:
+        """The same, with the values of variables. Raises `ServerError`."""
+        try:
+            return self._resolve(self._configured[server])
+        except KeyError:
+            raise ServerError(f"There is no MCP server {server!r} where this worker runs.") from None
+        except UnresolvedError as error:
+            raise ServerError(f"The MCP server {server!r} cannot be used: {error}.") from None
 
     def is_ready(self, server: str) -> bool:
         """Whether a server's tools are known without waiting."""

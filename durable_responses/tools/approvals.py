@@ -227,14 +227,14 @@ def unaskable_tools(request: OffersHostedTools, approvals: Approvals) -> list[st
             problems.append(f"{name}: approvals say {action} for {tool}, which runs at the provider unasked")
     for index, given in enumerate(request.hosted_tools or []):
         name = f"hosted_tools[{index}]"
-        if (action := _said_of(given, approvals)) is not Action.ALLOW:
+        if (action := said_of(given, approvals)) is not Action.ALLOW:
             problems.append(
                 f"{name}: approvals say {action} for {given.get('type')}, which runs at the provider unasked"
             )
     return problems
 
 
-def _said_of(tool: Mapping[str, Any], approvals: Approvals) -> Action:
+def said_of(tool: Mapping[str, Any], approvals: Approvals) -> Action:
     """What rules say of a hosted tool: of a remote MCP server nothing, while the provider asks before each call."""
     kind, label = tool.get("type"), tool.get("server_label")
     if kind != "mcp":

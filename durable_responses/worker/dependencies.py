@@ -115,7 +115,7 @@ async def opened(
     `eager`: the queues that this worker serves beside that of the runs, whose work it may start there.
     """
     registry, prices = offered_tools(settings), Prices(provider.base_url, settings.prices.models, settings.prices.hosts)
-    run_secrets = tuple(settings.secrets_of_runs().values())
+    run_secrets = (*settings.secrets_of_runs().values(), *settings.secrets_of_servers())
     http = ResponsesClient(
         provider.base_url,
         provider.api_key,
@@ -196,7 +196,7 @@ async def opened(
                     long_output=settings.tool_output_bytes,
                     sessions=sessions,
                 ),
-                tool_lists=ToolListActivities(sessions),
+                tool_lists=ToolListActivities(sessions, settings.approvals),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 compaction=CompactionActivities(client, requests, claims),
                 artifacts=ArtifactActivities(outputs),

@@ -88,3 +88,10 @@ def test_names_without_a_dot_are_those_of_the_workers_own_tools() -> None:
     assert names.own_tools(["add", "fs.*"]) == ["add"]
     assert names.own_tools(None) is None
     assert names.patterns(["add", "fs.*"]) == ["fs.*"]
+
+
+def test_the_provider_knows_names_alone() -> None:
+    assert names.named_exactly("fs", ["fs.read", "fs.a.b", "github.*"]) == ["read", "a.b"]
+    assert names.named_exactly("fs", ["fs.*", "fs.read"]) == names.named_exactly("fs", None) == []
+    with pytest.raises(ValueError, match=r"^'fs\.read_\*': the provider knows no patterns of tools"):
+        names.named_exactly("fs", ["fs.read_*"])

@@ -31,7 +31,7 @@ def hostile(manner: str, *arguments: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settings(settings: Settings, tmp_path: Path) -> Settings:
+def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a worker with servers of tools: one that is trusted, and one of which nothing is known."""
     servers = {
         "desk": desk(tmp_path, trust="annotations"),
@@ -40,7 +40,15 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
         "changing": hostile("changing", str(tmp_path), approval="allow"),
         "broken": hostile("ends-at-once"),
         "many": hostile("many"),
+        "remote": {
+            "url": "https://mcp.example/mcp",
+            "headers": {"Authorization": "Bearer ${TICKETS_TOKEN}"},
+            "hosted": True,
+        },
+        "unasked": {"url": "https://mcp.example/mcp", "hosted": True, "approval": "allow"},
+        "limited": {"url": "https://h/mcp", "hosted": True, "tools": {"delete": {"approval": "deny"}}},
     }
+    monkeypatch.setenv("TICKETS_TOKEN", "very-secret-token")
     return settings.model_copy(update={"mcp_servers": McpServers.model_validate({"mcpServers": servers})})
 
 
@@ -97,7 +105,7 @@ async def test_a_run_with_a_server_that_there_is_not_fails_before_anything_is_pa
     run = await calling(agents, mcp_servers=["dekc"])
     result = await result_of(run)
     assert result.error is not None
-    there_are = "broken, changing, desk, many, secretive, stranger"
+    there_are = "broken, changing, desk, limited, many, remote, secretive, stranger, unasked"
     assert result.error.message == (
         f"mcp_servers: there is no server 'dekc'; there are: {there_are}. Did you mean 'desk'?"
     )
@@ -181,6 +189,12 @@ async def test_a_server_that_cannot_be_started_ends_the_run_with_what_it_says(ag
     [
         ({"tools": ["desk.ad"]}, "tools: no tool of desk fits 'desk.ad'. Did you mean 'add'?"),
         ({"mcp_servers": ["a__b"]}, "mcp_servers: 'a__b': a server's name has"),
+        ({"tools": ["remote.get_*"]}, "tools: 'remote.get_*': the provider knows no patterns of tools"),
+        ({"mcp_servers": ["limited"]}, "tools: name those of limited that are wanted"),
+        (
+            {"mcp_servers": ["unasked"], "approvals": [{"tool": "unasked.*", "action": "deny"}]},
+            "mcp_servers: approvals say deny for unasked, whose entry lets the provider call it unasked",
+        ),
         ({"mcp_servers": ["many"]}, "tools: 2,000 tools of MCP servers, more than 128: choose some"),
     ],
 )
@@ -219,3 +233,22 @@ async def test_an_owner_may_decline_what_a_server_asks(agents: Agents, tmp_path:
     [output] = await agents.answers(run, 2)
     assert output.startswith("Error: ")
     assert made(tmp_path, "send") == 0
+
+
+async def test_a_server_may_be_left_to_the_provider(agents: Agents) -> None:
+    """It gets what its headers stand for, and asks before each call; history has neither."""
+    scenario = "mcp?tool=lookup&header=authorization"
+    asks = {"task": "Do it.", "transport": "stream", "metadata": {"scenario": scenario}, "tools": []}
+    run = await agents.start({**asks, "mcp_servers": ["remote"]})
+    request = await asked(run)
+    assert request.call is not None
+    assert request.call.name == "remote.lookup"
+    await run.execute_update("respond", args=[request.id, "allow"])
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert b"very-secret-token" not in (await run.fetch_history()).to_json().encode()
+
+
+async def test_a_server_that_is_left_to_the_provider_may_be_called_unasked(agents: Agents) -> None:
+    asks = {"task": "Do it.", "transport": "stream", "metadata": {"scenario": "mcp?tool=lookup"}, "tools": []}
+    result = await agents.run({**asks, "tools": ["unasked.lookup"]})
+    assert (result.status, result.requests) == (AgentStatus.COMPLETED, [])
