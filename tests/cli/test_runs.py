@@ -172,6 +172,19 @@ async def test_the_result_is_saved_where_the_command_was_started(shell: Shell) -
     assert Path(done.json["artifact_path"]).is_relative_to(shell.folder.resolve())
 
 
+async def test_files_of_the_provider_are_saved_and_listed(shell: Shell) -> None:
+    command = ["run", "Plot.", "--code-interpreter", "--save-files", "--json", *scenario("code_interpreter?files=2")]
+    done = await shell.run(*command)
+    [plot, table] = done.json["files"]
+    assert (plot["name"], table["name"]) == ("plot.png", "table1.csv")
+    assert Path(table["path"]).read_text() == "a,b\n1,2\n"
+    assert Path(table["path"]).parent.parent == Path(done.json["artifact_path"]).parent
+    job_id = done.json["job_id"]
+    assert f"saved: {table['path']} (8 bytes)" in (await shell.run("show", job_id)).out
+    assert f"- saved: {table['path']} (8 bytes)" in (await shell.run("show", job_id, "--markdown")).out
+    assert (await shell.run("show", job_id, "--json")).json["result"]["files"] == [plot, table]
+
+
 async def test_a_pipe_gets_the_answer_as_the_model_wrote_it(shell: Shell) -> None:
     await shell.control.add_scenario(Scenario(name="evil", responses=[Script(output=[Text(text="\x1b[31mred")])]))
     job_id = await shell.start("evil")
