@@ -229,7 +229,12 @@ async def place(tmp_path: Path, checkout: Path, alone: None) -> AsyncIterator[tu
         await TemporalServer.on(tmp_path) as temporal,
         EmulatorProcess(tmp_path) as emulator,
         WorkerProcess(
-            temporal, emulator.base_url, folder=folder, AGENT_MODEL="scenario:echo", AGENT_WORKSPACE=str(folder)
+            temporal,
+            emulator.base_url,
+            folder=folder,
+            AGENT_MODEL="scenario:echo",
+            AGENT_WORKSPACE=str(folder),
+            AGENT_OUTPUT_ROOT=str(folder),
         ),
     ):
         jobs = Jobs(await temporal.client())
