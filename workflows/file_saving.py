@@ -7,7 +7,7 @@ nothing waits for the end of the run; and no failure here fails it.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from durable_responses.activities.made_files import MadeFilesActivities
+    from durable_responses.activities.made_files import MadeFilesActivities, mark_of
     from durable_responses.activities.messages import (
         FilesAt,
         ResponseRecord,
@@ -33,8 +33,10 @@ with workflow.unsafe.imports_passed_through():
 
 _FILES_PATCH = "saved-files"
 _GRACE = timedelta(seconds=20)  # for what is being saved when the run is to stop
+_PATIENCE = timedelta(minutes=15)  # after which a run that waits for nothing else begins to save no more
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
 _LONGEST_REASON = 300  # characters
+_NO_TIME = "The run ended before it was saved."
 
 
 @dataclass
@@ -50,6 +52,7 @@ class FileSaving:
         self._last: asyncio.Task[None] | None = None
         self._handle: ActivityHandle[SavedFiles] | None = None
         self._is_given_up = False
+        self._waits_since: datetime | None = None
 
     def response_ended(self, response: ResponseRecord) -> None:
         """Begin to save what the response has left; its images are saved already."""
@@ -66,6 +69,7 @@ class FileSaving:
         last, waiting = self._last, self.ledger.state.waiting
         if last is None or last.done():
             return
+        self._waits_since = workflow.now()
         self.ledger.waits_quietly("the files of a response are being saved", workflow.now())
         self.changed()
         deadline = self.ledger.deadline
@@ -84,15 +88,21 @@ class FileSaving:
         if before is not None:  # what it saves must be known, and one file is never written twice at a time
             await workflow.wait_condition(before.done)
         try:
-            saved = {} if self._is_given_up else await self._saved(options, response_id, at)
+            saved = await self._saved(options, response_id, at) if self._has_time else _none_of(at, _NO_TIME)
         except ActivityError as error:
             stopped = activity_errors.was_cancelled(error)
-            why = "The run was stopped before it was saved." if stopped else activity_errors.error_of(error).message
-            saved = _none_of(at, why)
+            saved = _none_of(at, _NO_TIME if stopped else activity_errors.error_of(error).message)
         except DATA_ERRORS as error:
             saved = _none_of(at, str(error))
+        for container_id in at.containers:  # what was said of it before, no longer holds
+            self.ledger.saved_files.pop(mark_of(container_id), None)
         self.ledger.files_saved(saved)
         self.changed()
+
+    @property
+    def _has_time(self) -> bool:
+        waits_too_long = self._waits_since is not None and workflow.now() - self._waits_since > _PATIENCE
+        return not (self._is_given_up or waits_too_long)
 
     async def _saved(self, options: SaveOptions, response_id: str, at: FilesAt) -> dict[str, SavedFile]:
         known = self.ledger.saved_files
@@ -125,4 +135,4 @@ async def _becomes(condition: Callable[[], bool], within: timedelta | None) -> b
 
 
 def _none_of(at: FilesAt, why: str) -> dict[str, SavedFile]:
-    return {name: SavedFile(name=name, error=why[:_LONGEST_REASON]) for name in at.containers}
+    return {mark_of(name): SavedFile(name=name, error=why[:_LONGEST_REASON]) for name in at.containers}

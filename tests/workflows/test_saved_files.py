@@ -157,6 +157,14 @@ async def test_a_file_that_is_gone_is_listed_beside_the_others(agents: Agents, w
     ]
 
 
+async def test_a_container_that_could_be_read_later_is_no_longer_listed_as_unread(agents: Agents) -> None:
+    scenario = await plays(agents, runs_code("a.csv", then=ADD), runs_code("b.csv"))
+    await fails(agents, Answer(status=403, message="Not now."), times=1)
+    result = await agents.run(asks(scenario).model_copy(update={"tools": ["add"]}))
+    assert sorted(contents(result)) == ["a.csv", "b.csv"]
+    assert [file.error for file in result.files] == [None, None]
+
+
 async def test_a_cancel_does_not_wait_for_files_that_do_not_come(agents: Agents) -> None:
     scenario = await plays(
         agents, runs_code("a.csv", then=FunctionCallStep(name="ask_owner", arguments={"question": "?"}))
@@ -167,7 +175,7 @@ async def test_a_cancel_does_not_wait_for_files_that_do_not_come(agents: Agents)
     await run.signal("cancel", "enough")
     result = await result_of(run, seconds=60)
     assert result.status is AgentStatus.CANCELLED
-    assert [(file.path, file.error) for file in result.files] == [(None, "The run was stopped before it was saved.")]
+    assert [(file.path, file.error) for file in result.files] == [(None, "The run ended before it was saved.")]
 
 
 async def test_files_that_come_soon_are_saved_after_a_cancel(agents: Agents) -> None:
