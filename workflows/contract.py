@@ -526,7 +526,7 @@ class CallToApprove(BaseModel):
 
     `arguments`: as the model wrote them; of `size` bytes, cut where these are too many, and once it is decided. `hash`:
     SHA-256 over name and arguments, which the worker that runs the call compares. `effect`: None where nobody knows it.
-    `reason`: what the rule gives for asking.
+    `reason`: what the rule gives for asking. `server`: the MCP server whose tool it is; a remote one by its label.
     """
 
     call_id: str
@@ -536,6 +536,7 @@ class CallToApprove(BaseModel):
     hash: str
     effect: str | None = None
     reason: str | None = None
+    server: str | None = None
 
 
 class InputRequest(BaseModel):

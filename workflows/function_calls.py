@@ -385,9 +385,12 @@ class FunctionCalls:
         longest = min(_LONGEST_ARGUMENTS, _LARGEST_QUESTIONS // place.calls)
         because = f" {decision.reason.rstrip('.')}." if decision.reason else ""
         said = cut(exact(cut(call.arguments, _LONGEST_IN_MESSAGE)), _LONGEST_IN_MESSAGE)
+        tool = None if place.is_hosted else self.ledger.mcp_tool(call.name)
+        server = rules.server_of(call) if place.is_hosted else tool.server if tool else None
+        where = f", at the provider by the MCP server {exact(server)}," if place.is_hosted and server else ""
         return self.requests.open(
             InputRequestKind.APPROVAL,
-            f"The model wants to call {exact(call.name)} with {said}\nAnswer {ALLOW} or {DENY}.{because}",
+            f"The model wants to call {exact(call.name)}{where} with {said}\nAnswer {ALLOW} or {DENY}.{because}",
             (ALLOW, DENY),
             call=CallToApprove(
                 call_id=call.call_id[:_LONGEST_ID],
@@ -397,6 +400,7 @@ class FunctionCalls:
                 hash=call_hash(call.name, call.arguments),
                 effect=decision.effect,
                 reason=decision.reason,
+                server=server,
             ),
         )
 

@@ -466,8 +466,17 @@ def _to_approve(item: OtherItem) -> FunctionCall | None:
     name, arguments, server = told.get("name"), told.get("arguments"), told.get("server_label")
     if item.type != MCP_APPROVAL_REQUEST or not item.id or not isinstance(name, str) or not isinstance(arguments, str):
         return None
-    full_name = f"{server}.{name}" if isinstance(server, str) else name
-    return FunctionCall(call_id=item.id, name=full_name, arguments=arguments)
+    if not isinstance(server, str):
+        return FunctionCall(call_id=item.id, name=name, arguments=arguments)
+    return FunctionCall.model_validate(
+        {"call_id": item.id, "name": f"{server}.{name}", "arguments": arguments, "server_label": server}
+    )
+
+
+def server_of(call: FunctionCall) -> str | None:
+    """The label of the remote MCP server of a call that is to be approved."""
+    server = (call.model_extra or {}).get("server_label")
+    return server if isinstance(server, str) else None
 
 
 def _call_id(item: OtherItem) -> str | None:

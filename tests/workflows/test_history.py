@@ -9,12 +9,26 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from durable_responses.activities.messages import SteerStatus
 from durable_responses.emulator.model.scenarios import Scenario
-from durable_responses.emulator.model.script import CodeInterpreterStep, FunctionCallStep, MadeFile, Script, Text
+from durable_responses.emulator.model.script import (
+    CodeInterpreterStep,
+    FunctionCallStep,
+    MadeFile,
+    McpApprovalStep,
+    Script,
+    Text,
+)
 from durable_responses.provider import Provider
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.models import UserMessage
+from durable_responses.responses_api.models import McpApprovalResponse, UserMessage
 from durable_responses.settings import Settings
-from durable_responses.workflows.contract import AgentInput, AgentResult, AgentStatus, CallStatus, TransportChoice
+from durable_responses.workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentState,
+    AgentStatus,
+    CallStatus,
+    TransportChoice,
+)
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer
 from tests.support.runs import Agents, progress, reached, result_of, working
@@ -186,3 +200,32 @@ async def test_the_deadline_is_carried_over(restless: Agents) -> None:
     result = await result_of(run)
     assert (result.status, result.incomplete_reason) == (AgentStatus.INCOMPLETE, "deadline")
     assert len(await _runs_of(restless.client, run)) > 1
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_answers_about_calls_of_remote_servers_are_carried_into_a_new_history(
+    restless: Agents, transport: TransportChoice
+) -> None:
+    """A history may end between the owner's answer and the create that tells the provider."""
+    asks_for = McpApprovalStep(server_label="tickets", name="close", arguments={"id": 7})
+    scripts = [Script(write=0, output=[asks_for])] * 8 + [Script(write=0, output=[Text(text="the end")])]
+    await restless.emulator.control.add_scenario(Scenario(name="approvals", responses=scripts))
+    remote = {"type": "mcp", "server_label": "tickets", "server_url": "https://mcp.example/mcp"}
+    run = await restless.start(asks("approvals", transport, hosted_tools=[remote], max_iterations=20))
+    for number in range(1, 9):
+        state = await reached(run, lambda state, number=number: asked_about(state) == number)  # type: ignore[misc]
+        await run.execute_update("respond", {"id": state.input_requests[-1].id, "answer": "allow"})
+    result = await result_of(run)
+    assert (result.status, result.output_text, result.iterations) == (AgentStatus.COMPLETED, "the end", 9)
+    bills = await restless.responses(run)
+    assert len({bill.metadata["run_id"] for bill in bills}) > 1
+    async with ResponsesClient(restless.emulator.base_url, None) as client:
+        given = [await client.input_items(bill.id) for bill in bills[1:]]
+    told = [[item.approve for item in items if isinstance(item, McpApprovalResponse)] for items in given]
+    assert told == [[True]] * 8
+
+
+def asked_about(state: AgentState) -> int:
+    """The number of the question that is open, counted from the beginning; 0 if there is none."""
+    request = state.input_requests[-1] if state.input_requests else None
+    return int(request.id.rpartition("-")[2]) if request is not None and request.is_open else 0

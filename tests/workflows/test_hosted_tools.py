@@ -163,7 +163,8 @@ async def test_a_call_of_a_remote_server_waits_for_the_owner(
             [request] = state.input_requests
             assert (request.kind, request.call and request.call.name) == (InputRequestKind.APPROVAL, "tickets.close")
             assert request.call is not None
-            assert request.call.arguments == ARGUMENTS
+            assert (request.call.arguments, request.call.server) == (ARGUMENTS, LABEL)
+            assert "to call tickets.close, at the provider by the MCP server tickets, with" in request.message
             await run.execute_update("respond", answer)
             result = await result_of(run)
     assert (result.status, json.loads(result.output_text)) == ("completed", [told])
