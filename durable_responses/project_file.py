@@ -30,6 +30,9 @@ FOLDERS = frozenset(
 )
 """The settings that are, or may be, paths: relative ones are relative to the folder of the file."""
 
+CALLED_OTHERWISE = {"mcpServers": "AGENT_MCP_SERVERS"}
+"""Settings that may also stand under the name that other programs have for them."""
+
 _MOST_BYTES = 1024 * 1024
 
 
@@ -57,6 +60,9 @@ class ProjectFile(NamedTuple):
     def place(self, name: str) -> str:
         """Where a name is set: `/path/durable-responses.toml, line 3`."""
         line = _line_of(name, self.text)
+        if line is None:
+            other = next((theirs for theirs, ours in CALLED_OTHERWISE.items() if ours == name), None)
+            line = _line_of(other, self.text) if other else None
         return f"{self.path}, line {line}" if line else self.path
 
     def variables(self) -> dict[str, str]:
@@ -124,6 +130,9 @@ def _read(path: str, *, is_named: bool) -> ProjectFile:
         line = content[: error.start].count(b"\n") + 1
         raise ProjectFileError(f"{path}, line {line}: this is not UTF-8 text.") from None
     values = _parsed(path, text)
+    for theirs, ours in CALLED_OTHERWISE.items():
+        if theirs in values and ours not in values:
+            values[ours] = values.pop(theirs)
     folder = os.path.dirname(path)
     for name in FOLDERS & values.keys():
         if isinstance(values[name], str) and values[name] and not _is_no_path(name, values[name]):

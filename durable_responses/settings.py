@@ -500,8 +500,12 @@ class Settings(BaseSettings):
         return self.mcp_servers.secrets(os.environ)
 
     def resolved_server(self, server: McpServer) -> McpServer:
-        """An MCP server with the variables that it refers to. Raises `UnresolvedError`."""
-        return server.resolved(os.environ)
+        """An MCP server with the variables that it refers to, in the project's folder. Raises `UnresolvedError`."""
+        resolved = server.resolved(os.environ)
+        if resolved.command is None:
+            return resolved
+        folder = self.project_folder / Path(resolved.cwd or "").expanduser()
+        return resolved.model_copy(update={"cwd": str(folder)})
 
     def _told(self, field: str) -> str:
         value = getattr(self, field)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from durable_responses.connection import temporal_address
 from durable_responses.durations import in_one_unit
 from durable_responses.health.checks import Check, note, ok
+from durable_responses.mcp_tools.configuration import McpServers
 from durable_responses.project_file import NAME
 from durable_responses.responses_api.redaction import MASK, Secrets, masked, names_a_secret
 from durable_responses.settings import (
@@ -99,6 +100,8 @@ def _text_of(value: Any) -> str | None:
         return in_one_unit(value)
     if isinstance(value, Approvals):
         return None if value.allow_all else value.model_dump_json()
+    if isinstance(value, McpServers):  # their names: addresses, headers and variables are nobody's business
+        return ",".join(value.servers) or None
     if isinstance(value, list):
         return ",".join(map(str, value)) or None
     return None if value is None else str(value)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from durable_responses.mcp_tools.configuration import McpServer, McpServers, Trust, UnresolvedError
-from durable_responses.settings import Settings, SettingsError
+from durable_responses.settings import Settings, SettingsError, child_environment
 
 CLAUDE_CODE = {
     "mcpServers": {
@@ -105,3 +105,23 @@ def test_the_value_of_a_header_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
     settings = Settings.load()
     assert "very-secret" not in repr(settings)
     assert "very-secret" in settings.secrets()
+
+
+@pytest.mark.parametrize("heading", ["mcpServers.fs", "AGENT_MCP_SERVERS.fs"])
+def test_servers_stand_in_the_project_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heading: str) -> None:
+    """Under the name that other clients have for them, too; relative folders are the project's."""
+    (tmp_path / "durable-responses.toml").write_text(f'AGENT_MODEL = "m"\n\n[{heading}]\ncommand = "x"\ncwd = "sub"\n')
+    monkeypatch.setenv("AGENT_PROJECT_FILE", str(tmp_path / "durable-responses.toml"))
+    settings = Settings.load()
+    server = settings.mcp_servers.enabled["fs"]
+    assert settings.resolved_server(server).cwd == str(tmp_path / "sub")
+    assert json.loads(child_environment()["AGENT_MCP_SERVERS"])["fs"]["command"] == "x"
+
+
+def test_a_mistake_in_the_project_file_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "durable-responses.toml").write_text('AGENT_MODEL = "m"\n[mcpServers.fs]\nargs = ["x"]\n')
+    monkeypatch.setenv("AGENT_PROJECT_FILE", str(tmp_path / "durable-responses.toml"))
+    with pytest.raises(
+        SettingsError, match=r"toml, line 2: AGENT_MCP_SERVERS cannot be used: .*give a command or a url"
+    ):
+        Settings.load()

@@ -299,3 +299,16 @@ def test_a_line_that_is_too_long_and_answers_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="more than 1,000"):
         list(Lines(longest=1000).take(b"x" * 1001 + b"\n"))
     assert LARGEST_MESSAGE > 1000
+
+
+# --- many calls --------------------------------------------------------------------------------------------------
+
+
+async def test_a_thousand_calls_leave_no_descriptor_and_no_process(desk: Sessions, tmp_path: Path) -> None:
+    await call(desk, "add", a=1, b=2)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        await asyncio.gather(*(call(desk, "add", a=number, b=1) for number in range(50)))
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 2
+    assert len(lines_of(tmp_path / "add")) == 1001
+    assert len(set(lines_of(tmp_path / "add"))) == 1

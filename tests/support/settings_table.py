@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from durable_responses.durations import in_one_unit
+from durable_responses.mcp_tools.configuration import McpServers
 from durable_responses.pricing.rates import PriceList
 from durable_responses.settings import Settings
 from durable_responses.tools.approvals import Approvals
@@ -48,7 +49,7 @@ def _default(name: str, value: Any) -> str:
     }
     if value is PydanticUndefined:
         return computed[name]
-    if value is None or value in ([], Approvals(), PriceList()):
+    if value is None or value in ([], Approvals(), McpServers(), PriceList()):
         return ""
     if isinstance(value, timedelta):
         return f"`{in_one_unit(value)}`"
