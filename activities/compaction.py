@@ -45,9 +45,14 @@ class CompactionActivities:
             request = await self.requests.build(asked.create, turn, background=False, stream=False)
             heartbeat = HeartbeatDetails(phase=CreatePhase.POSTING)
             await claim.prove(heartbeat)  # else a worker that dies with it seems not to have sent it
-            try:
-                compacted = await self.client.compact(request, within=self.within)
-            except ResponsesError as error:
-                raise failed_create(error) from None
-            record = compaction_record(compacted)
+            async with self.requests.telling_what_may_be_lost(asked.create, turn):
+                try:
+                    compacted = await self.client.compact(request, within=self.within)
+                except ResponsesError as error:
+                    raise failed_create(error) from None
+            # The answer of OpenAI's names no model, by which it is priced.
+            named = compacted.model_copy(update={"model": compacted.model or request.model})
+            record = compaction_record(named)
+            if asked.create.tells_most and turn.worst_case is not None:
+                record.at_most = turn.worst_case.usd
             return await self.requests.conversations.kept_apart(record, is_stored=False)

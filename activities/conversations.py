@@ -577,7 +577,7 @@ class ConversationTurn:
         obtained.continues = continues
         obtained.context_window = self.window
         if self.worst_case is not None:
-            if isinstance(obtained, CreatedResponse):
+            if isinstance(obtained, CreatedResponse) or self.create.tells_most:
                 obtained.at_most = self.worst_case.usd
             if notice := notice_of(self.create, self.worst_case):
                 obtained.changes = [*(obtained.changes or []), *notice]

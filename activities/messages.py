@@ -377,6 +377,7 @@ class CreateResponse(Record):
     whose window has `context_window` tokens, where the caller says so. `compacts`: the response is to be a
     compaction, and nothing else. `carried_tokens`: those that the conversation before it has at most, where that is
     known; `budget`: what the response may cost, where the run has a budget.
+    `tells_most`: whether what the response may cost at most is told with it, for an earlier one of which nobody knows.
     """
 
     options: ModelOptions
@@ -410,6 +411,7 @@ class CreateResponse(Record):
     )
     carried_tokens: int | None = None
     budget: BudgetLeft | None = None
+    tells_most: bool | None = None
 
 
 class CompactConversation(Record):
@@ -468,6 +470,7 @@ class ResponseRecord(Record, Response):
     `kept`: where the output of a compaction is, of which `output` then has the kinds alone.
     `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
     provider is known not to continue from any. `context_window`: the tokens of the model's window, where it is known.
+    `at_most`: as in `CreatedResponse`, where the create asks for it.
     """
 
     search_attributes: bool | None = None
@@ -488,6 +491,7 @@ class ResponseRecord(Record, Response):
     continues: bool | None = None
     chains: bool | None = None
     context_window: int | None = None
+    at_most: float | None = None
 
     @property
     def is_too_large(self) -> bool:

@@ -224,6 +224,8 @@ class Ledger(BaseModel):
         """What a worker says of itself beside a response: it holds from now on."""
         if isinstance(obtained, CreatedResponse):
             self._at_most = obtained.at_most
+        if obtained.at_most is not None:
+            self._bound(obtained.at_most)
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
         self.approvals |= obtained.approvals or False
@@ -409,6 +411,21 @@ class Ledger(BaseModel):
     def response_left(self, response_id: str | None) -> None:
         """A response that could not be stopped: it may cost more than is known."""
         self._record_usage(response_id, MAY_STILL_RUN, AgentUsage(), at_most=self._most_of(response_id))
+
+    @property
+    def lacks_a_bound(self) -> bool:
+        """Whether there is a create of this iteration of which not even the most is known that it may have cost."""
+        return any(map(self._is_without_bound, self.responses))
+
+    def _bound(self, at_most: float) -> None:
+        """A create like those of this iteration of which nobody knows may cost so much at most: so may they."""
+        for entry in filter(self._is_without_bound, self.responses):
+            entry.at_most = at_most
+            self.state.cost = sum_of(self.responses)
+
+    def _is_without_bound(self, entry: ResponseUsage) -> bool:
+        is_unknown = entry.status in (AMBIGUOUS, LOST) and entry.cost is None and entry.at_most is None
+        return is_unknown and entry.iteration == self.state.iteration
 
     def _most_of(self, response_id: str | None) -> float | None:
         return self._at_most if response_id == self.state.response_id else None

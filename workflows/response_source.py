@@ -304,6 +304,7 @@ class ResponseSource:
             hosted_servers=ledger.hosted_servers,
             carried_tokens=ledger.context_tokens,
             budget=self.budget.left(),
+            tells_most=ledger.lacks_a_bound or None,
         )
 
     def _opening(self) -> Opening:

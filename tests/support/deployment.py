@@ -30,6 +30,7 @@ from durable_responses.workflows.contract import (
 from tests.support import gated_tools
 from tests.support.emulator_control import EmulatorControl, EmulatorProcess
 from tests.support.gated_tools import Gate
+from tests.support.ledgers import PRICES, differences
 from tests.support.processes import TemporalServer, WorkerProcess
 
 HEARTBEAT_TIMEOUT = 2.0
@@ -56,9 +57,18 @@ class Run:
 
     handle: WorkflowHandle[Any, AgentResult]
     control: EmulatorControl
+    is_priced: bool = False
 
     async def result(self, *, seconds: float = 40) -> AgentResult:
-        """How it ended, also when it failed."""
+        """How it ended, also when it failed. Its ledger is the emulator's bill, or says what it does not know."""
+        result = await self._ended(seconds)
+        bill = await self.bill() if self.is_priced else None
+        if bill is not None and bill.responses:  # else another provider has answered
+            wrong = differences(result, bill)
+            assert not wrong, "; ".join(wrong[:5])
+        return result
+
+    async def _ended(self, seconds: float) -> AgentResult:
         try:
             return await asyncio.wait_for(self.handle.result(), seconds)
         except TimeoutError:
@@ -155,7 +165,7 @@ class Deployment:
 
     async def start_only(self, **fields: Any) -> Run:
         """Start a run without telling the emulator, which need not be there."""
-        fields = {"task": "Go on.", "heartbeat_timeout": HEARTBEAT_TIMEOUT, **fields}
+        fields = {"task": "Go on.", "heartbeat_timeout": HEARTBEAT_TIMEOUT, "prices": PRICES, **fields}
         handle: WorkflowHandle[Any, AgentResult] = await self.client.start_workflow(
             WORKFLOW_TYPE,
             AgentInput.model_validate(fields),
@@ -163,4 +173,4 @@ class Deployment:
             task_queue=self.task_queue,
             result_type=AgentResult,
         )
-        return Run(handle, self.emulator.control)
+        return Run(handle, self.emulator.control, is_priced=fields["prices"] == PRICES)
