@@ -1,7 +1,6 @@
 """Heartbeats to Temporal, and reports to the run: that an activity is alive, and how far it has come."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -61,6 +60,7 @@ class Heartbeats:
     def __init__(self, heartbeat: Callable[[], BaseModel | None] = lambda: None, every: float = 1.0) -> None:
         self._heartbeat = heartbeat
         self._every = every
+        self._next: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
 
     def heartbeat(self) -> None:
@@ -84,13 +84,16 @@ class Heartbeats:
             self._soon.cancel()
             self._soon = None
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._every)
-            self.heartbeat()
+    def _go_on(self) -> None:
+        # A timer, not a task: most activities end before the first heartbeat, and a task costs as much as they do.
+        self._next = asyncio.get_running_loop().call_later(self._every, self._regularly)
+
+    def _regularly(self) -> None:
+        self._go_on()
+        self.heartbeat()
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
+        self._go_on()
         return self
 
     async def __aexit__(
@@ -99,9 +102,8 @@ class Heartbeats:
         if self._soon is not None and kind is not None:
             self.heartbeat()
         self._forget()
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        if self._next is not None:
+            self._next.cancel()
 
 
 # --- reports to the run ------------------------------------------------------------------------------------------

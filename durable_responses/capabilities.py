@@ -77,7 +77,8 @@ class Capabilities:
 
     def can(self, capability: Capability) -> bool | None:
         """Whether the server can do this; None where it is not known, or no longer."""
-        finding = self.table().get(capability)
+        self._reread()
+        finding = self._found(capability)
         if finding is None:
             return True if capability in _OF_OPENAI and self.is_openai else None
         return finding.can
@@ -85,18 +86,19 @@ class Capabilities:
     def table(self) -> Mapping[Capability, Finding]:
         """All that is known now."""
         self._reread()
-        shared = self._read.root.get(self.server, {})
-        found: dict[Capability, Finding] = {}
-        for capability in Capability:
-            known = [each[capability] for each in (shared, self._own) if capability in each]
-            newest = max(known, key=lambda finding: finding.at, default=None)
-            if newest is not None and self._now() - KEPT_FOR < newest.at <= self._now() + KEPT_FOR:
-                found[capability] = newest
-        return found
+        found = {capability: self._found(capability) for capability in Capability}
+        return {capability: finding for capability, finding in found.items() if finding is not None}
+
+    def _found(self, capability: Capability) -> Finding | None:
+        known = [each[capability] for each in (self._read.root.get(self.server, {}), self._own) if capability in each]
+        newest = max(known, key=lambda finding: finding.at, default=None)
+        is_valid = newest is not None and self._now() - KEPT_FOR < newest.at <= self._now() + KEPT_FOR
+        return newest if is_valid else None
 
     def learned(self, capability: Capability, can: bool, why: str | None = None) -> None:
         """The server has shown that it can do this, or that it cannot."""
-        known = self.table().get(capability)
+        self._reread()
+        known = self._found(capability)
         if known is not None and known.can == can and abs(self._now() - known.at) < _CONFIRMED_AFTER:
             return
         if known is None or known.can != can:

@@ -57,7 +57,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
         with _tracer.start_as_current_span(
             f"{request.method} {template}",
             kind=SpanKind.CLIENT,
-            attributes={**labels, url_attributes.URL_FULL: str(request.url.copy_with(query=None))},
+            attributes={**labels, url_attributes.URL_FULL: str(_without_query(request.url))},
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
@@ -81,6 +81,10 @@ class TracedTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the other transport."""
         await self._transport.aclose()
+
+
+def _without_query(url: httpx.URL) -> httpx.URL:
+    return url.copy_with(query=None) if url.query else url
 
 
 def _template(path: str) -> str:

@@ -52,7 +52,7 @@ class ToolLoops:
         loop = self._current
         running = _Call(call, name, loop)
         loop.calls += 1
-        if loop.calls == 1:
+        if loop.watch is None or loop.watch.done():  # one that watched shorter calls may still be there
             loop.watch = asyncio.create_task(self._watch(loop))
         try:
             return await running.result()
