@@ -28,7 +28,7 @@ PROGRAM := .venv/bin/durable-responses
 override TASK := $(value TASK)
 export TASK
 
-.PHONY: help setup run up down mcp stack test test-stack test-load test-exits test-servers test-traces test-clients fuzz check bench screenshots temporal lock clean
+.PHONY: help setup run up down mcp stack test test-stack test-load test-exits test-servers test-traces test-clients test-mcp-servers fuzz check bench screenshots temporal lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -86,6 +86,9 @@ test-exits: $(READY_TO_TEST) temporal ## Run programs of the Python API 200 time
 
 test-clients: $(READY_TO_TEST) temporal ## Try the clients of others: Codex, SDKs, the Open Responses suite (minutes)
 	@$(IN_VENV) pytest -s tests/clients_lane.py
+
+test-mcp-servers: $(READY_TO_TEST) ## Call the tools of MCP servers of others, and write the table of docs/mcp-servers.md (minutes)
+	@$(IN_VENV) pytest -s tests/mcp_servers_lane.py
 
 fuzz: $(READY_TO_TEST) ## Try mutations of real answers, more than `make test` does: make fuzz EXAMPLES=5000
 	@$(IN_VENV) pytest --timeout 0 tests/fuzz --examples $(EXAMPLES)

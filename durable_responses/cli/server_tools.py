@@ -40,7 +40,7 @@ def sessions_of(settings: "Settings") -> "AbstractAsyncContextManager[Sessions]"
     """Sessions with the servers that are configured."""
     from durable_responses.mcp_tools.sessions import Sessions
 
-    return Sessions(settings.mcp_servers.enabled, settings.resolved_server)
+    return Sessions(settings.mcp_servers.enabled, settings.resolved_server, roots=settings.workspace)
 
 
 async def tools_of_servers(settings: "Settings") -> list[ServerTools]:

@@ -11,13 +11,16 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import anyio
 import mcp_types as types
 from mcp import Client
-from mcp.client.session import ClientRequestContext
+from mcp.client.session import ClientRequestContext, IncomingMessage
+from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
@@ -47,6 +50,7 @@ _LONGEST_DESCRIPTION = 4096  # characters
 _LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
 _LONGEST_CAUSE = 300  # characters
+_MOST_ROUNDS = 10
 _LARGEST_QUESTIONS = 64 * 1024  # bytes, with the state that is given back
 _ANSWER: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
     types.CallToolResult | types.InputRequiredResult
@@ -57,12 +61,18 @@ class Server:
     """One server, and its session if there is one."""
 
     def __init__(
-        self, name: str, configured: McpServer, resolve: Callable[[McpServer], McpServer], idle: float
+        self,
+        name: str,
+        configured: McpServer,
+        resolve: Callable[[McpServer], McpServer],
+        idle: float,
+        roots: Path | None,
     ) -> None:
         self.configured = configured
         self._name = name
         self._resolve = resolve
         self._idle = idle
+        self._roots = roots
         self._session: _Session | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -91,11 +101,7 @@ class Server:
         )
         with (await self._opened()).used(self._idle) as session:
             try:
-                answer = await session.client.session.send_request(
-                    types.CallToolRequest(params=params),
-                    _ANSWER,
-                    progress_callback=progress,
-                )
+                answer = await self._sent(session, params, progress)
             except MCPError as error:
                 if error.code == types.CONNECTION_CLOSED:
                     session.close()
@@ -109,6 +115,27 @@ class Server:
             raise _asked(tool, answer)
         return Answer(text_of(answer), answer.is_error)
 
+    async def _sent(
+        self, session: "_Session", params: types.CallToolRequestParams, progress: Progress
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """The answer, once the server has been told the folders that it may ask for.
+
+        Not by the library's `call_tool`, which drops an answer that misses the schema of the output: the call was made.
+        """
+        for _ in range(_MOST_ROUNDS):
+            answer = await session.client.session.send_request(
+                types.CallToolRequest(params=params), _ANSWER, progress_callback=progress
+            )
+            if not isinstance(answer, types.InputRequiredResult) or not answer.input_requests:
+                break
+            asked = answer.input_requests
+            if not all(isinstance(each, types.ListRootsRequest) for each in asked.values()):
+                break
+            roots = dict.fromkeys(asked, _roots(self._roots))
+            given = {"input_responses": roots, "request_state": answer.request_state}
+            params = params.model_copy(update=given)
+        return answer
+
     async def _opened(self) -> "_Session":
         """A session that can be used. Whoever waits for it may give up; it goes on starting for the others."""
         session = self._session
@@ -116,7 +143,7 @@ class Server:
             if (left := self._not_before - time.monotonic()) > 0:
                 raise ServerError(f"{self._why} It is tried again in {left:.0f} s.")
             try:
-                session = _Session(self._name, self._resolve(self.configured))
+                session = _Session(self._name, self._resolve(self.configured), self._roots)
             except UnresolvedError as error:
                 raise ServerError(f"The MCP server {self._name!r} cannot be used: {error}.") from None
             self._session = session
@@ -146,11 +173,13 @@ class _Session:
 
     name: str
     server: McpServer
+    roots: Path | None = None
     failure: str | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _words: LastWords = field(default_factory=LastWords)
     _users: int = 0
     _idle: asyncio.TimerHandle | None = None
@@ -192,19 +221,57 @@ class _Session:
         """End it. What still waits for an answer is told that the connection is closed."""
         self._closing.set()
 
+    async def _told(self, message: IncomingMessage) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            self._changed.set()
+
+    async def _subscribe(self) -> None:
+        """In the newest revision a change of the list is told only to those who have asked for it."""
+        told = self.client.server_capabilities.tools
+        if told is None or not told.list_changed or self.client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            return
+        with contextlib.suppress(MCPError, SubscriptionLost, TimeoutError):
+            async with self.client.listen(tools_list_changed=True) as changes:
+                async for _ in changes:
+                    self._changed.set()
+
+    async def _list_again(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                with anyio.fail_after(self.server.start_timeout):
+                    self.listing = await _listed(self.client, self.name, self.server)
+            except (MCPError, TimeoutError, ValidationError) as error:
+                logger.warning("MCP server %s has changed its tools, and does not list them: %s", self.name, error)
+
+    async def _roots_asked_for(self, context: ClientRequestContext) -> types.ListRootsResult:
+        del context
+        return _roots(self.roots)
+
     async def _run(self) -> None:
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self.server.start_timeout) as starting:
                 transport = address(self.server) if self.server.url else program(self.server, self._words)
                 # With a callback elicitation is declared, and in the newest revision nothing calls it: the call is
                 # answered with what is asked, and repeated. Older servers ask in the middle of a call.
-                async with Client(transport, cache=None, elicitation_callback=_nobody_is_there) as self.client:
+                async with Client(
+                    transport,
+                    cache=None,
+                    elicitation_callback=_nobody_is_there,
+                    list_roots_callback=self._roots_asked_for if self.roots else None,
+                    message_handler=self._told,
+                ) as self.client:
                     self.listing = await _listed(self.client, self.name, self.server)
                     starting.deadline = float("inf")
                     self.ready.set()
                     self._begun.set()
                     logger.info("MCP server %s: %d tools.", self.name, len(self.listing.tools))
-                    await self._closing.wait()
+                    async with anyio.create_task_group() as beside:
+                        beside.start_soon(self._list_again)
+                        beside.start_soon(self._subscribe)
+                        await self._closing.wait()
+                        beside.cancel_scope.cancel()
             if starting.cancelled_caught:
                 self.failure = f"it did not list its tools within {self.server.start_timeout:g} s"
         except Exception as error:
@@ -218,6 +285,11 @@ async def _nobody_is_there(context: ClientRequestContext, params: types.ElicitRe
     del context
     logger.info("An MCP server asks in the middle of a call, and is answered %s: %s", "cancel", params.message[:200])
     return types.ElicitResult(action="cancel")
+
+
+def _roots(folder: Path | None) -> types.ListRootsResult:
+    """The folders that old servers may ask for: the workspace."""
+    return types.ListRootsResult(roots=[types.Root.model_validate({"uri": folder.as_uri()})] if folder else [])
 
 
 def _asked(tool: str, answer: types.InputRequiredResult) -> Exception:

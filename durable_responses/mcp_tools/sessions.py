@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
@@ -102,7 +103,8 @@ class Answer:
 class Sessions:
     """The MCP servers of a worker. `servers`: those that are configured; `resolve` puts in values of variables.
 
-    Use it in one event loop, and close it with `aclose()` or `async with`. `idle`: seconds.
+    Use it in one event loop, and close it with `aclose()` or `async with`. `idle`: seconds. `roots`: the folder that
+    servers may ask for.
     """
 
     def __init__(
@@ -110,10 +112,12 @@ class Sessions:
         servers: Mapping[str, McpServer],
         resolve: Callable[[McpServer], McpServer] = lambda server: server,
         idle: float = IDLE,
+        roots: Path | None = None,
     ) -> None:
         self._configured = servers
         self._resolve = resolve
         self._idle = idle
+        self._roots = roots
         self._servers: dict[str, Server] = {}
         self._exit = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
@@ -175,7 +179,7 @@ class Sessions:
         if server not in self._servers:
             from durable_responses.mcp_tools.connections import Server
 
-            self._servers[server] = Server(server, self._configured[server], self._resolve, self._idle)
+            self._servers[server] = Server(server, self._configured[server], self._resolve, self._idle, self._roots)
         return self._servers[server]
 
     async def _in_thread(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:

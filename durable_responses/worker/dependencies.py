@@ -123,7 +123,7 @@ async def opened(
         connection_age=settings.connection_age,
         secrets=run_secrets,
     )
-    sessions = Sessions(settings.mcp_servers.enabled, settings.resolved_server)
+    sessions = Sessions(settings.mcp_servers.enabled, settings.resolved_server, roots=settings.workspace)
     with IdFile.claim(settings.state_folder) as ids, ToolLoops() as loops:
         async with sessions, http as client, WebSocketPool(socket_options(provider, run_secrets)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)

@@ -312,3 +312,18 @@ async def test_a_thousand_calls_leave_no_descriptor_and_no_process(desk: Session
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 2
     assert len(lines_of(tmp_path / "add")) == 1001
     assert len(set(lines_of(tmp_path / "add"))) == 1
+
+
+async def test_a_list_that_changes_is_read_again() -> None:
+    async with Sessions({"it": hostile("growing")}) as sessions:
+        assert list((await sessions.listing("it")).tools) == ["get_0"]
+        await call(sessions, "get_0")
+        async with asyncio.timeout(20):
+            while len((await sessions.listing("it")).tools) < 2:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_server_may_ask_for_the_workspace(tmp_path: Path) -> None:
+    server = program("mcp_tool_server", str(tmp_path))
+    async with Sessions({"it": server}, roots=tmp_path / "a b") as sessions:
+        assert await call(sessions, "folders") == f"file://{tmp_path}/a%20b"

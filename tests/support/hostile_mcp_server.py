@@ -12,6 +12,7 @@ from typing import Any
 
 TOOL = {"name": "get", "description": "Get it.", "inputSchema": {"type": "object", "properties": {}}}
 MEBIBYTE = 1024 * 1024
+_called: list[Any] = []
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -30,6 +31,8 @@ def _tools(manner: str, folder: Path) -> list[dict[str, Any]]:
             return [{**TOOL, "name": name} for name in ("a.b", "a_b", "a/b", "a_b", "x" * 120, "x" * 121, "y" * 500)]
         case "tasks":
             return [TOOL, {**TOOL, "name": "slow", "execution": {"taskSupport": "required"}}]
+        case "growing":
+            return [{**TOOL, "name": f"get_{number}"} for number in range(len(_called) + 1)]
         case "changing":
             starts = folder / "starts"
             count = len(starts.read_text()) if starts.exists() else 0
@@ -40,7 +43,8 @@ def _tools(manner: str, folder: Path) -> list[dict[str, Any]]:
 def _answer(manner: str, method: str, folder: Path) -> dict[str, Any] | None:
     match method:
         case "initialize":
-            told = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}}
+            changes = manner == "growing"
+            told = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": changes}}}
             return {**told, "serverInfo": {"name": manner, "version": "1"}}
         case "tools/list":
             return {"tools": _tools(manner, folder)}
@@ -77,6 +81,10 @@ def main() -> None:
         if manner == "changing" and asked["method"] == "tools/call":
             sys.exit(1)
         answer = _answer(manner, asked["method"], folder)
+        if asked["method"] == "tools/call":
+            _called.append(asked["id"])
+            if manner == "growing":
+                _say({"method": "notifications/tools/list_changed"})
         if answer is not None:
             _say({"id": asked["id"], "result": answer})
         else:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.resolve import Elicit, Resolve
-from mcp_types import ToolAnnotations
+from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve
+from mcp_types import ListRootsResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
 READS = ToolAnnotations(read_only_hint=True)
@@ -128,6 +128,16 @@ def _whereto() -> Elicit[Address]:
 def send(what: str, address: Annotated[Address, Resolve(_whereto)]) -> str:
     """Send something to an address that nobody but the user knows."""
     return f"sent {what} to {address.street} {address.number}: {_noted('send')}"
+
+
+def _folders() -> ListRoots:
+    return ListRoots()
+
+
+@server.tool(annotations=READS)
+def folders(roots: Annotated[ListRootsResult, Resolve(_folders)]) -> str:
+    """The folders of the user."""
+    return ", ".join(str(root.uri) for root in roots.roots)
 
 
 def _die(name: str) -> str:

@@ -34,6 +34,7 @@ from durable_responses.emulator.faults import (
 from durable_responses.emulator.model.scenarios import Scenario as FileScenario
 from durable_responses.emulator.model.script import CodeInterpreterStep, Ending, FunctionCallStep, MadeFile, Script
 from durable_responses.jobs.jobs import Jobs
+from durable_responses.mcp_tools.configuration import McpServer, McpServers, Trust
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.settings import Settings
@@ -356,7 +357,21 @@ async def nobody_answered(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start(asks(scenario, approvals="ask", answer_within=1)))
 
 
+async def mcp_tools(agents: Agents) -> WorkflowHandle[Any, Any]:
+    scenario = 'calls?iterations=1&tool=desk__send&arguments={"what":"a book"}'
+    run = await agents.start(asks(scenario, transport="background", mcp_servers=["desk"], tools=[]))
+    for number, answer in enumerate(("Main Street", "7"), 1):
+
+        async def has_asked(wanted: int = number) -> bool:
+            return len((await progress(run)).input_requests) == wanted
+
+        await until(has_asked)
+        await run.execute_update("respond", {"id": f"question-{number}", "answer": answer, "by": "Ada"})
+    return await _finished(run)
+
+
 SCENARIOS: list[Scenario] = [
+    mcp_tools,
     approved_and_denied,
     questions,
     nobody_answered,
@@ -420,6 +435,8 @@ async def record(scenarios: list[Scenario]) -> None:
 
 def _settings(folder: Path) -> Settings:
     (folder / "workspace").mkdir()
+    program = ["-m", "tests.support.mcp_tool_server", str(folder)]
+    desk = McpServer(command=sys.executable, args=program, cwd=str(CHECKOUT), trust=Trust.ANNOTATIONS)
     return Settings(
         task_queue=QUEUE,
         state_folder=folder / "state",
@@ -427,6 +444,7 @@ def _settings(folder: Path) -> Settings:
         files_root=folder,
         output_root=folder,
         tool_modules=["tests.support.tools_under_test"],
+        mcp_servers=McpServers(servers={"desk": desk}),
     )
 
 
