@@ -3,12 +3,23 @@
 The emulator is the provider: it bills a compaction whose answer nobody gets.
 """
 
+import json
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from durable_responses.emulator.faults import Effect, ExceedContext, Excess, Fault, Operation, RefuseItem, Reset
+from durable_responses.emulator.faults import (
+    Effect,
+    ExceedContext,
+    Excess,
+    Fault,
+    Operation,
+    RefuseItem,
+    RejectChain,
+    Reset,
+)
+from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import (
     AgentInput,
@@ -115,3 +126,25 @@ async def test_what_is_too_long_after_its_compaction_as_well_is_a_question_to_th
     else:
         assert result.error is not None
         assert (result.status, result.error.code) == (AgentStatus.FAILED, "context_length_exceeded")
+
+
+async def test_a_chain_that_is_refused_after_a_compaction_is_rebuilt_from_it_on(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    """What the compaction stands for is not sent again; its output is read at the provider, once more."""
+    settings = settings.model_copy(update={"conversation_memory": 0})
+    async with agents_at(emulator, client, emulator, settings) as agents:
+        # The compaction is the first that continues from a response, the second turn after it the next.
+        fault = Fault(operation=Operation.CREATE, effect=RejectChain(), skip=1, times=1)
+        await emulator.control.add_fault(fault)
+        run = await agents.start(asks())
+        result = await result_of(run)
+        bills = await agents.responses(run)
+        async with ResponsesClient(emulator.base_url, None) as provider:
+            given = [await provider.input_items(bill.id) for bill in bills if bill.previous_response_id is None]
+    assert (result.status, result.error, result.iterations) == (AgentStatus.COMPLETED, None, 31)
+    assert result.in_full
+    opening, *rebuilt = [json.dumps([item.model_dump(mode="json") for item in items]) for items in given]
+    assert TASK in opening
+    assert len(rebuilt) > 1
+    assert all("compaction" in items and TASK not in items for items in rebuilt)
