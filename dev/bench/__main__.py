@@ -9,6 +9,7 @@ from dev.bench import (
     pauses,
     recovery,
     saturation,
+    server_tools,
     tracing,
     waits,
     websocket,
@@ -28,4 +29,5 @@ if __name__ == "__main__":
         tracing.measure,
         actions.measure,
         pauses.measure,
+        server_tools.measure,
     )
