@@ -1,4 +1,4 @@
-"""The load lane, `make test-load`: 300 runs on the embedded stack's parts, and two SIGKILLs of their only worker.
+"""The load lane, `make test-load`: hundreds of runs on the embedded stack's parts, and SIGKILLs of their only worker.
 
 `make test` leaves it out: it takes minutes, and what it counts depends on where the kills fall.
 """
@@ -6,14 +6,17 @@
 import asyncio
 import time
 from collections import Counter
+from decimal import Decimal
 
 from temporalio.client import WorkflowFailureError
 
 from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, Run, until
+from tests.support.ledgers import cost_of
 from tests.support.processes import WorkerProcess
 
 RUNS = 300
+PRICED_RUNS = 1000
 ITERATIONS = 2
 KILLS = (4.0, 8.0)  # seconds, from the start of the runs and from the kill before
 ENOUGH = 1200.0
@@ -67,6 +70,41 @@ async def test_no_run_is_lost_and_each_doubled_create_is_told_of(deployment: Dep
     )
     assert doubled <= ambiguous
     assert await until(lambda: all_over(runs)), "a response was left running"
+
+
+async def test_the_ledgers_of_a_thousand_runs_are_their_bills(deployment: Deployment) -> None:
+    """Over all transports, with kills and cancels: to the cent, or with what the unknown ones may cost at most."""
+    transports = [TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET]
+    call = 'tool=list_files&arguments={"folder": "."}'
+    metadata = {"scenario": f"calls?iterations={ITERATIONS}&{call}"}
+    began = time.monotonic()
+    async with deployment.worker() as worker:
+        killing = asyncio.create_task(killed_twice(worker))
+        runs = [
+            await deployment.start_only(metadata=metadata, transport=transports[n % len(transports)], max_iterations=9)
+            for n in range(PRICED_RUNS)
+        ]
+        for run in runs[::10]:
+            await run.handle.signal("cancel")
+        await killing
+        results = await asyncio.gather(*(ended(run) for run in runs))  # each against its bill
+    bills = await asyncio.gather(*(run.bill() for run in runs))
+    billed = sum((cost_of(line) for bill in bills for line in bill.responses), Decimal(0))
+    costs = [result.cost for result in results if result.cost is not None]
+    known = sum((Decimal(str(cost.known)) for cost in costs), Decimal(0))
+    wasted = sum((Decimal(str(cost.wasted)) for cost in costs), Decimal(0))
+    unknown = [entry for result in results for entry in result.responses if entry.cost is None]
+    unbounded = sum(entry.at_most is None for entry in unknown)
+    most = sum((Decimal(str(entry.at_most or 0)) for entry in unknown), Decimal(0))
+    print(
+        f"\n{PRICED_RUNS} runs in {time.monotonic() - began:.0f} s with {len(KILLS)} SIGKILLs: "
+        f"{dict(Counter(str(result.status) for result in results))}",
+        f"billed {billed} USD; in the ledgers {known} USD, {wasted} of it wasted; {len(unknown)} entries are unknown, "
+        f"{most} USD at most ({unbounded} of cancelled runs without a bound)",
+        sep="\n",
+    )
+    assert known <= billed
+    assert billed <= known + most or unbounded
 
 
 async def all_over(runs: list[Run]) -> bool:
