@@ -2,6 +2,7 @@
 
 from dev.bench import (
     actions,
+    budgets,
     history,
     iterations,
     knowing,
@@ -30,4 +31,5 @@ if __name__ == "__main__":
         actions.measure,
         pauses.measure,
         server_tools.measure,
+        budgets.measure,
     )
