@@ -6,6 +6,7 @@ https://docs.temporal.io/cloud/actions and, for the server's metric `action`, /c
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Awaitable
 
 import httpx
 from temporalio.api.enums.v1 import EventType
@@ -44,8 +45,8 @@ async def measure(quick: bool) -> Table:
         await stack.worker()
         think, timeout = LONG / scale, HEARTBEAT_TIMEOUT / scale
         scenario = f"think?seconds={think:g}"
-        started = await stack.start(scenario, TransportChoice.BACKGROUND, heartbeat_timeout=timeout)
-        counted, handle = await _counted(stack, started)
+        starting = stack.start(scenario, TransportChoice.BACKGROUND, heartbeat_timeout=timeout)
+        counted, handle = await _counted(stack, starting)
         table.rows.append(
             Row(
                 f"one response of {LONG / 60:.0f} min in the background, a heartbeat every {HEARTBEAT:.0f} s",
@@ -61,7 +62,7 @@ async def measure(quick: bool) -> Table:
             f" {fixed} + seconds / ({OF_THE_TIMEOUT} × `heartbeat_timeout`)."
         ]
         for transport in (TransportChoice.BACKGROUND, TransportChoice.STREAM):
-            counted, handle = await _counted(stack, await stack.start(iterations_of(ITERATIONS), transport))
+            counted, handle = await _counted(stack, stack.start(iterations_of(ITERATIONS), transport))
             figure = f"{counted.total() / ITERATIONS:.1f} Actions per iteration"
             table.rows.append(
                 Row(
@@ -75,9 +76,10 @@ async def measure(quick: bool) -> Table:
     return table
 
 
-async def _counted(stack: Stack, handle: Run) -> tuple[Counter[str], Run]:
-    """What the server has counted when a run has ended: nothing else goes on at it."""
+async def _counted(stack: Stack, starting: Awaitable[Run]) -> tuple[Counter[str], Run]:
+    """What the server has counted from the start of a run to its end: nothing else goes on at it."""
     before = await _actions(stack.temporal)
+    handle = await starting
     await handle.result()
     await asyncio.sleep(1)  # what comes late: the last heartbeat of a wait
     return await _actions(stack.temporal) - before, handle

@@ -22,6 +22,7 @@ from durable_responses.workflows.contract import (
     TransportChoice,
     agent_workflow_id,
 )
+from durable_responses.workflows.web_ui import MEMO_TASK, summary_of
 from tests.support.emulator_control import EmulatorProcess
 from tests.support.processes import Process, TemporalServer, WorkerProcess
 
@@ -89,14 +90,16 @@ class Stack:
         return await self.exits.enter_async_context(worker)
 
     async def start(self, scenario: str, transport: TransportChoice, **fields: Any) -> Run:
-        """Start an agent run that goes by a scenario of the emulator. `fields` are of `AgentInput`."""
+        """Start an agent run as our clients do, by a scenario of the emulator. `fields` are of `AgentInput`."""
         task_queue = fields.pop("task_queue", TaskQueue.AGENTS)
         asked = {"task": "Do nothing, often.", "metadata": {"scenario": scenario}, "max_iterations": 1000, **fields}
+        request = AgentInput.model_validate({**asked, "transport": transport})
         return await self.client.start_workflow(
             WORKFLOW_TYPE,
-            AgentInput.model_validate({**asked, "transport": transport}),
+            request,
             id=agent_workflow_id(),
             task_queue=task_queue,
+            memo={MEMO_TASK: summary_of(request)},
             result_type=AgentResult,
         )
 
