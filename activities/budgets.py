@@ -79,6 +79,8 @@ class Reserving:
         `own`: the items that the create adds to its conversation. Raises `ApplicationError` for one that may cost more
         than is left.
         """
+        if create.budget is None and not self._has_prices(create):  # then nobody asks
+            return request, WorstCase(None, most_output(request.model, create.options.max_output_tokens), None)
         worst = self._worst_case(create, request, own)
         if create.budget is None:
             return request, worst
@@ -93,6 +95,10 @@ class Reserving:
             return request, worst
         worst = WorstCase(worst.input_tokens, fits.output_tokens, worst.per_token)
         return request.model_copy(update={"max_output_tokens": fits.output_tokens}), worst
+
+    def _has_prices(self, create: CreateResponse) -> bool:
+        of_run = create.prices is not None and bool(create.prices.rates)
+        return of_run or (self.prices is not None and self.prices.are_known)
 
     def _worst_case(self, create: CreateResponse, request: CreateRequest, own: Sequence[Any]) -> WorstCase:
         most_input = _most_input(create, request, own)

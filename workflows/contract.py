@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -322,6 +323,14 @@ class AgentInput(Record, CallersChoice):
     def _usd_alone(cls, budget: Any) -> Any:
         is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
         return {"usd": budget} if is_number else budget
+
+    @field_validator("budget")
+    @classmethod
+    def _counts_by_fields_of_the_run(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        hidden = sorted({"model", "max_output_tokens", "service_tier"} & (info.data.get("extra_body") or {}).keys())
+        if budget is not None and hidden:
+            raise ValueError(f"counts by {hidden[0]}, which extra_body has: give it as a field of the run")
+        return budget
 
     @field_validator("hosted_tools")
     @classmethod

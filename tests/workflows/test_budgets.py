@@ -92,6 +92,13 @@ def test_a_number_is_a_budget_in_usd() -> None:
     assert asks(2.5).budget == Budget(usd=2.5)
 
 
+@pytest.mark.parametrize("name", ["model", "max_output_tokens", "service_tier"])
+def test_what_a_budget_counts_by_is_not_hidden_in_the_extra_body(name: str) -> None:
+    with pytest.raises(ValueError, match=f"counts by {name}, which extra_body has"):
+        asks(5, extra_body={name: 1})
+    assert asks(None, extra_body={name: 1}).extra_body == {name: 1}
+
+
 # --- whole runs ------------------------------------------------------------------------------------------------------
 
 
