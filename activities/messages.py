@@ -128,7 +128,7 @@ class PinnedTool(Record):
     """A tool of an MCP server as it was when its run began: later it is that tool, or none.
 
     `name`: as the model calls it; `tool`: as its server does. `hash` is over all that the server says of it.
-    `approval`: what holds where no rule is about a call.
+    `approval`: what holds where no rule is about a call. `strict`: False where the model is not held to the schema.
     """
 
     name: str
@@ -137,6 +137,7 @@ class PinnedTool(Record):
     hash: str
     effect: Effect
     approval: Action
+    strict: bool | None = None
 
 
 class LeftOutTool(Record):

@@ -113,6 +113,7 @@ def pinned(tool: ServerTool) -> PinnedTool:
         hash=tool.hash,
         effect=tool.treatment.effect,
         approval=tool.treatment.approval,
+        strict=False if tool.offer is not None and not tool.offer.strict else None,
     )
 
 

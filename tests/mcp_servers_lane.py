@@ -8,17 +8,19 @@ out: it needs package registries and Node.js.
 import asyncio
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from durable_responses.mcp_tools.calls import McpTool
 from durable_responses.mcp_tools.configuration import McpServer
 from durable_responses.mcp_tools.sessions import Sessions
 from durable_responses.settings import child_environment
-from durable_responses.tools.registry import Effect, ToolError
+from durable_responses.tools.registry import Effect, ToolContext, ToolError
 from tests.clients_lane import INSTALL_SECONDS, node, npm, python, run
 from tests.support.processes import CHECKOUT, free_port, port_serves
 
@@ -161,19 +163,30 @@ async def test_the_tools_of_a_server_of_others_are_offered_and_called(server: Se
         seen(server, "stdio", await looked_at(sessions, server, tmp_path))
 
 
-async def test_the_tools_of_a_server_of_others_are_called_over_http(tmp_path: Path) -> None:
-    command, arguments = await command_of(EVERYTHING, tmp_path)
-    port = free_port()
-    serving = await asyncio.create_subprocess_exec(
-        *("env", f"PORT={port}", command, arguments[0], "streamableHttp"), stderr=asyncio.subprocess.DEVNULL
-    )
+@asynccontextmanager
+async def serving(command: Sequence[str], port: int) -> AsyncIterator[None]:
+    """A server over HTTP, killed in the end."""
+    process = await asyncio.create_subprocess_exec("env", f"PORT={port}", *command, stderr=asyncio.subprocess.DEVNULL)
     try:
         async with asyncio.timeout(30):
             while not port_serves(port):
                 await asyncio.sleep(0.1)
-        configured = McpServer.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "trust": "annotations"})
-        async with Sessions({"it": configured}) as sessions:
-            seen(EVERYTHING, "HTTP", await looked_at(sessions, EVERYTHING, tmp_path))
+        yield
     finally:
-        serving.kill()
-        await serving.wait()
+        process.kill()
+        await process.wait()
+
+
+async def test_the_tools_of_a_server_of_others_are_called_over_http(tmp_path: Path) -> None:
+    """One that was started again does not know the session any more; then there is a new one."""
+    program, arguments = await command_of(EVERYTHING, tmp_path)
+    command, port = (program, arguments[0], "streamableHttp"), free_port()
+    configured = McpServer.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "trust": "annotations"})
+    async with Sessions({"it": configured}) as sessions:
+        async with serving(command, port):
+            seen(EVERYTHING, "HTTP", await looked_at(sessions, EVERYTHING, tmp_path))
+        async with serving(command, port):
+            tool = (await sessions.listing("it")).tools["echo"]
+            told: list[str] = []
+            called = McpTool(sessions, tool, "it__echo", Effect.PURE, 30, told.append)
+            assert await called.run({"message": "again"}, ToolContext(tmp_path)) == "Echo: again"

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel
 from rich.text import Text
 
+from durable_responses.activities.messages import ListedTools
 from durable_responses.cli.questions import outcome_line
 from durable_responses.cli.reports import JobReport
 from durable_responses.cli.screen import (
@@ -39,6 +40,7 @@ class JobStory(BaseModel):
     result: AgentResult | None
     steps: list[ResponseStep | CallStep]
     is_whole: bool
+    mcp: ListedTools | None = None
     continues: str | None = None
 
 
@@ -49,6 +51,7 @@ def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> 
         lines.append(Text(_BEGINNING_IS_GONE, style="yellow"))
     if changes := notices(view, now).get("changes"):
         lines.append(Text(changes, style="yellow"))
+    lines += [Text(shown(line), style="dim") for line in _about_servers(story)]
     for step in story.steps:
         if isinstance(step, ResponseStep):
             lines += [Text(), Text(_about_response(step), style="bold")]
@@ -75,6 +78,7 @@ def markdown_of(view: JobView, story: Story, now: datetime) -> str:
     if not story.is_whole:
         parts.append(_BEGINNING_IS_GONE)
     parts.append(notices(view, now).get("changes", ""))
+    parts.append("\n".join(f"- {shown(line)}" for line in _about_servers(story)))
     for step in story.steps:
         if isinstance(step, ResponseStep):
             parts.append(f"## {_about_response(step)}")
@@ -108,6 +112,22 @@ def _about_response(step: ResponseStep) -> str:
     return shown(" · ".join(parts))
 
 
+def _about_servers(story: Story) -> list[str]:
+    """A line for each MCP server of the run: how many of its tools were offered, and what is to be said of them."""
+    if story.mcp is None:
+        return []
+    left_out = story.mcp.left_out or []
+    lines = [f"MCP server {name}, which the provider speaks to" for name in story.mcp.hosted or {}]
+    for server in dict.fromkeys([*(tool.server for tool in story.mcp.tools), *(tool.server for tool in left_out)]):
+        offered = [tool for tool in story.mcp.tools if tool.server == server]
+        loose = [tool.tool for tool in offered if tool.strict is False]
+        line = f"MCP server {server}: {len(offered)} tools"
+        line += f"; schema not strict: {', '.join(loose)}" if loose else ""
+        others = [f"{tool.tool} ({tool.reason})" for tool in left_out if tool.server == server]
+        lines.append(line + (f"; not offered: {', '.join(others)}" if others else ""))
+    return lines
+
+
 def _about_request(request: InputRequest) -> str:
     return f"{outcome_line(request)} (asked {request.opened_at:%Y-%m-%d %H:%M:%S} UTC)"
 
@@ -121,6 +141,10 @@ def _about_call(step: CallStep) -> str:
 def _facts(step: ResponseStep | CallStep) -> list[str]:
     """What was unusual: waiting, attempts, errors."""
     facts = []
+    if isinstance(step, CallStep) and step.server_tool is not None:
+        server, _, tool = step.server_tool.partition(".")
+        facts += [shown(f"called {tool} of the MCP server {server}")] if step.name != f"{server}__{tool}" else []
+        facts += [shown(f"its server asked: {question}") for question in step.asked or []]
     if step.waited_seconds is not None and step.waited_seconds >= _LONG_WAIT:
         facts.append(f"waited {seconds_in_words(step.waited_seconds)} before it was begun")
     if step.retried_because:

@@ -20,6 +20,7 @@ from durable_responses.activities.messages import (
     CompactConversation,
     CreatedResponse,
     CreateResponse,
+    ListedTools,
     ResponseCost,
     ResponseRecord,
     ToolResult,
@@ -27,6 +28,7 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
 from durable_responses.jobs.server_records import decoded, time_of
+from durable_responses.mcp_tools.names import dotted
 from durable_responses.workflows.compaction import COMPACTION, is_compaction
 from durable_responses.workflows.contract import AgentInput, AgentUsage
 from durable_responses.workflows.ledger import usage_of
@@ -95,24 +97,32 @@ class ResponseStep(Step):
 
 
 class CallStep(Step):
-    """A function call: its arguments as the model wrote them, and the answer that the model was given."""
+    """A function call: its arguments as the model wrote them, and the answer that the model was given.
+
+    `server_tool`: the tool of an MCP server that is called, by the names that it has there. `asked`: what the server
+    asked before it answered; then the call is made again.
+    """
 
     kind: StepKind = StepKind.CALL
     call_id: str
     name: str
     arguments: str
     output: str | None = None
+    server_tool: str | None = None
+    asked: list[str] | None = None
 
 
 class Story(BaseModel):
     """What a run was asked for, and all of its steps in the order in which they were wanted.
 
-    `request` is None where it cannot be read. `is_whole`: whether the beginning of the run is still kept.
+    `request` is None where it cannot be read. `is_whole`: whether the beginning of the run is still kept. `mcp`: the
+    tools of MCP servers that it was offered, and those that could not be.
     """
 
     request: AgentInput | None = None
     steps: list[ResponseStep | CallStep] = []
     is_whole: bool = True
+    mcp: ListedTools | None = None
 
 
 async def story_of(client: Client, described: WorkflowExecutionDescription) -> Story:
@@ -157,10 +167,11 @@ class _Telling:
         self.story = Story()
         self._described = described
         self._steps: dict[int, ResponseStep | CallStep] = {}
+        self._lists: int | None = None
 
     def begin_execution(self) -> None:
         """The events of another execution follow; their numbers begin anew."""
-        self._steps = {}
+        self._steps, self._lists = {}, None
 
     async def take(self, event: HistoryEvent) -> None:
         """Take the next event."""
@@ -218,7 +229,10 @@ class _Telling:
                     call_id=call.call_id,
                     name=call.name,
                     arguments=call.arguments,
+                    server_tool=dotted(call.mcp.server, call.mcp.tool) if call.mcp else None,
                 )
+        elif name == ActivityName.LIST_TOOLS:
+            self._lists = event.event_id
         elif name in (ActivityName.AWAIT_RESPONSE, ActivityName.CANCEL_RESPONSE):
             # They go on with the response that was created last.
             if latest := self._latest_response():
@@ -229,6 +243,8 @@ class _Telling:
             self.story.steps.append(step)
 
     async def _completed(self, scheduled: int, payloads: Sequence[Payload], event: HistoryEvent) -> None:
+        if scheduled == self._lists:
+            self.story.mcp = await decoded(self._described, payloads, ListedTools) or self.story.mcp
         step = self._steps.get(scheduled)
         if step is None:
             return
@@ -237,6 +253,7 @@ class _Telling:
             answer = await decoded(self._described, payloads, ToolResult)
             if answer is not None:
                 step.status, step.output = answer.outcome, answer.output
+                step.asked = [each.message for each in answer.asks.questions] if answer.asks else None
             return
         response = await self._response_in(payloads)
         if isinstance(response, CreatedResponse) and response.finished is None:

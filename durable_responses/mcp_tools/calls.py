@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from durable_responses.json_text import mended_json
 from durable_responses.mcp_tools.schemas import for_server
-from durable_responses.mcp_tools.sessions import NOTHING, CallInterrupted, Given, ServerTool, Sessions
+from durable_responses.mcp_tools.sessions import NOTHING, CallInterrupted, Given, ServerTool, SessionOver, Sessions
 from durable_responses.tools.registry import ArgumentsError, Effect, ToolContext, ToolError
 
 _MOST_TRIES = 2
@@ -58,6 +58,8 @@ class McpTool:
                 )
                 break
             except CallInterrupted as error:
+                if self.effect is Effect.ONCE and isinstance(error, SessionOver):
+                    raise ToolError(f"{self.name} was not called: {error}. Call it again.") from None
                 if self.effect is Effect.ONCE:
                     raise OutcomeUnknown(str(error)) from None
                 if tries == _MOST_TRIES:

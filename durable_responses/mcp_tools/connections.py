@@ -8,6 +8,7 @@ server that cannot be started is left alone for a while.
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from durable_responses.mcp_tools.sessions import (
     Progress,
     ServerError,
     ServerTool,
+    SessionOver,
 )
 from durable_responses.mcp_tools.transports import LastWords, address, program
 from durable_responses.tools.registry import ToolError
@@ -51,6 +53,11 @@ _LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
 _LONGEST_CAUSE = 300  # characters
 _MOST_ROUNDS = 10
+# What the library says of a status above 400: of a session that the server does not know any more, for instance.
+_HTTP_ERROR = "Server returned an error response"
+_SESSION_IS_OVER = re.compile(
+    r"session (id )?(was |is )?(terminated|not found|expired|unknown)|not initialized", re.IGNORECASE
+)
 _LARGEST_QUESTIONS = 64 * 1024  # bytes, with the state that is given back
 _ANSWER: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
     types.CallToolResult | types.InputRequiredResult
@@ -103,17 +110,24 @@ class Server:
             try:
                 answer = await self._sent(session, params, progress)
             except MCPError as error:
-                if error.code == types.CONNECTION_CLOSED:
-                    session.close()
-                    raise CallInterrupted(
-                        f"its server {self._name!r} ended in the middle of it{session.said}"
-                    ) from None
-                raise ToolError(f"{tool} failed: {error}") from None
+                raise self._meaning_of(error, tool, session) from None
             except ValidationError as error:
                 raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
         if isinstance(answer, types.InputRequiredResult):
             raise _asked(tool, answer)
         return Answer(text_of(answer), answer.is_error)
+
+    def _meaning_of(self, error: MCPError, tool: str, session: "_Session") -> Exception:
+        if error.code == types.CONNECTION_CLOSED:
+            session.close()
+            return CallInterrupted(f"its server {self._name!r} ended in the middle of it{session.said}")
+        if self.configured.url is not None and _SESSION_IS_OVER.search(str(error)):
+            session.close()
+            return SessionOver(f"its server {self._name!r} has begun anew")
+        if self.configured.url is not None and str(error) == _HTTP_ERROR:
+            session.close()
+            return CallInterrupted(f"its server {self._name!r} answered with an HTTP error")
+        return ToolError(f"{tool} failed: {error}")
 
     async def _sent(
         self, session: "_Session", params: types.CallToolRequestParams, progress: Progress

@@ -40,6 +40,10 @@ class CallInterrupted(Exception):
     """A server's session ended in the middle of a call: nobody knows whether the tool has run."""
 
 
+class SessionOver(CallInterrupted):
+    """A server over HTTP does not know the session any more: it says that it has refused the call."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a server asks in the middle of a call. `url`: an address that it wants its user to open."""

@@ -10,6 +10,7 @@ from temporalio.client import WorkflowHandle
 
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
+from durable_responses.jobs.story import CallStep, Story, story_of
 from durable_responses.mcp_tools.configuration import McpServers
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentStatus, InputRequest, TransportChoice
@@ -40,6 +41,8 @@ def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "changing": hostile("changing", str(tmp_path), approval="allow"),
         "broken": hostile("ends-at-once"),
         "many": hostile("many"),
+        "huge": hostile("huge-schema"),
+        "colliding": hostile("colliding", approval="allow"),
         "remote": {
             "url": "https://mcp.example/mcp",
             "headers": {"Authorization": "Bearer ${TICKETS_TOKEN}"},
@@ -74,6 +77,11 @@ def made(folder: Path, tool: str) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
+async def told(agents: Agents, run: Run) -> Story:
+    """What `show` tells of a run."""
+    return await story_of(agents.client, await run.describe())
+
+
 async def until_made(folder: Path, tool: str) -> None:
     """Wait until the server was called."""
     async with asyncio.timeout(20):
@@ -105,7 +113,7 @@ async def test_a_run_with_a_server_that_there_is_not_fails_before_anything_is_pa
     run = await calling(agents, mcp_servers=["dekc"])
     result = await result_of(run)
     assert result.error is not None
-    there_are = "broken, changing, desk, limited, many, remote, secretive, stranger, unasked"
+    there_are = "broken, changing, colliding, desk, huge, limited, many, remote, secretive, stranger, unasked"
     assert result.error.message == (
         f"mcp_servers: there is no server 'dekc'; there are: {there_are}. Did you mean 'desk'?"
     )
@@ -223,6 +231,11 @@ async def test_what_a_server_asks_its_user_is_asked_the_owner_and_the_call_repea
     assert "'many' cannot be taken: a whole number is wanted." in result.requests[2].message
     assert await agents.answers(run, 2) == ["sent a book to Main Street 7: 1"]
     assert made(tmp_path, "send") == 1
+    calls = [step for step in (await told(agents, run)).steps if isinstance(step, CallStep)]
+    assert [(call.server_tool, call.asked) for call in calls] == [
+        ("desk.send", ["Where is it to be sent?"]),
+        ("desk.send", None),
+    ]
 
 
 async def test_an_owner_may_decline_what_a_server_asks(agents: Agents, tmp_path: Path) -> None:
@@ -252,3 +265,24 @@ async def test_a_server_that_is_left_to_the_provider_may_be_called_unasked(agent
     asks = {"task": "Do it.", "transport": "stream", "metadata": {"scenario": "mcp?tool=lookup"}, "tools": []}
     result = await agents.run({**asks, "tools": ["unasked.lookup"]})
     assert (result.status, result.requests) == (AgentStatus.COMPLETED, [])
+
+
+async def test_the_story_of_a_run_names_the_tools_that_could_not_be_offered(agents: Agents) -> None:
+    run = await calling(agents, mcp_servers=["huge", "remote"])
+    await result_of(run)
+    story = await told(agents, run)
+    assert story.mcp is not None
+    assert [tool.name for tool in story.mcp.tools] == ["huge__get"]
+    assert [(tool.tool, tool.reason[:14]) for tool in story.mcp.left_out or []] == [("huge", "its schema has")]
+    assert story.mcp.hosted == {"remote": []}
+
+
+async def test_names_that_collide_are_told_apart(agents: Agents) -> None:
+    run = await calling(agents, ("colliding__a_b", {}), mcp_servers=["colliding"])
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    story = await told(agents, run)
+    assert story.mcp is not None
+    names = {tool.tool: tool.name for tool in story.mcp.tools}
+    assert len(set(names.values())) == len(names) == 5
+    assert names["a_b"] == "colliding__a_b"
+    assert await agents.answers(run, 2) == ["got it"]
