@@ -70,12 +70,19 @@ def usd(amount: float) -> str:
     return f"{amount:.{max(places, 2)}f} USD"
 
 
-def cost_text(cost: RunCost | None) -> str | None:
-    """`0.41 USD (0.05 USD of it wasted)`, or `at least …` where not all is known; None where nothing is."""
+def cost_text(cost: RunCost | None, budget: float | None = None) -> str | None:
+    """`0.41 USD of 5.00 USD (0.05 USD of it wasted)`, or `at least …, at most …` where not all is known.
+
+    None where nothing is known. `budget`: the USD that it may cost.
+    """
     if cost is None or (cost.usd is None and not cost.known):
         return None
     wasted = f" ({usd(cost.wasted)} of it wasted)" if cost.wasted else ""
-    return f"{usd(cost.known)}{wasted}" if cost.usd is not None else f"at least {usd(cost.known)}{wasted}"
+    of = f" of {usd(budget)}" if budget is not None else ""
+    if cost.usd is not None:
+        return f"{usd(cost.known)}{of}{wasted}"
+    most = f", at most {usd(cost.at_most)}" if cost.at_most is not None else ""
+    return f"at least {usd(cost.known)}{most}{of}{wasted}"
 
 
 def _sum(left: float, right: float) -> float:

@@ -36,7 +36,8 @@ _CUT = "…"
 def details_of(state: AgentState, job_id: str, now: datetime, task: str = "") -> str:
     """A short panel as Markdown: the task, where the run stands, the end of its text, how to cancel it."""
     parts = [f"    {task}"] if task else []
-    parts += [_standing(state, now), ", ".join(filter(None, (_tokens(state.usage), cost_text(state.cost))))]
+    cost = cost_text(state.cost, state.budget.usd if state.budget else None)
+    parts += [_standing(state, now), ", ".join(filter(None, (_tokens(state.usage), cost)))]
     if state.response_id:
         parts.append(f"response `{state.response_id}`: {state.response_status}")
     if waiting := waiting_text(state):

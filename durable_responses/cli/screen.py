@@ -28,7 +28,7 @@ from durable_responses.workflows.contract import (
     CallStatus,
     RunCost,
 )
-from durable_responses.workflows.costs import cost_text, usd
+from durable_responses.workflows.costs import cost_text
 from durable_responses.workflows.ledger import LOST, MAY_STILL_RUN
 from durable_responses.workflows.rules import waiting_text
 
@@ -102,9 +102,7 @@ def standing(view: JobView, now: datetime) -> list[str]:
 def _bill(state: AgentState) -> list[str]:
     """Tokens and cost, as far as they are known."""
     used = [tokens(state.usage)] if state.usage.total_tokens else []
-    cost = cost_text(state.cost)
-    if cost and state.budget is not None and state.budget.usd is not None:
-        cost = f"{cost} of {usd(state.budget.usd)}"
+    cost = cost_text(state.cost, state.budget.usd if state.budget else None)
     return [*used, *filter(None, (cost,))]
 
 
