@@ -127,7 +127,7 @@ class AgentArguments(ToolArguments):
     once there is a response to lose."""
     on_max_iterations: OnLimit = OnLimit.STOP
     """At the last iteration: `stop`, or `ask` for more."""
-    budget_usd: float | None = Field(None, gt=0, le=1_000_000)
+    budget_usd: float | None = Field(None, ge=0.01, le=1_000_000)
     """USD that the run may cost. When the next response may cost more than is left, your user is asked for more."""
     on_deadline: OnLimit | None = None
     """When the time for the whole run is up: `stop`, or `ask` for more. Default: `stop`; `ask` if the time is not given
@@ -208,7 +208,7 @@ class ContinueArguments(ToolArguments):
     """At the last iteration: `stop`, or `ask` for more."""
     on_deadline: OnLimit | None = None
     """When the time for the whole run is up: `stop`, or `ask` for more."""
-    budget_usd: float | None = Field(None, gt=0, le=1_000_000)
+    budget_usd: float | None = Field(None, ge=0.01, le=1_000_000)
     """USD that the new run may cost. When the next response may cost more than is left, your user is asked for more."""
     idempotency_key: str | None = Field(None, min_length=1, max_length=1000)
     """A second call with the same key and arguments returns the same job; with other arguments it is refused."""

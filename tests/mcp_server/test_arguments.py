@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "allow_questions": False,
     "approvals": "allow",
     "answer_within_seconds": None,
+    "budget_usd": None,
     "on_refusal": "auto",
     "on_max_iterations": "stop",
     "on_deadline": None,
