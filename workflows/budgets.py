@@ -39,8 +39,12 @@ def working(ledger: Ledger) -> Iterator[None]:
     ledger.work_began(workflow.now())
     try:
         yield
-    finally:
+    except GeneratorExit:  # this instance is being evicted from the cache: there is no time in it any more
+        raise
+    except BaseException:
         ledger.work_ended(workflow.now())
+        raise
+    ledger.work_ended(workflow.now())
 
 
 @dataclass
