@@ -7,13 +7,16 @@ out: it needs package registries and Node.js.
 
 import asyncio
 import contextlib
+import json
 import re
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from durable_responses.mcp_tools.calls import McpTool
@@ -21,8 +24,10 @@ from durable_responses.mcp_tools.configuration import McpServer
 from durable_responses.mcp_tools.sessions import Sessions
 from durable_responses.settings import child_environment
 from durable_responses.tools.registry import Effect, ToolContext, ToolError
+from durable_responses.workflows.contract import AgentStatus
 from tests.clients_lane import INSTALL_SECONDS, node, npm, python, run
-from tests.support.processes import CHECKOUT, free_port, port_serves
+from tests.support.deployment import Deployment
+from tests.support.processes import CHECKOUT, WorkerProcess, free_port, port_serves
 
 pytestmark = pytest.mark.timeout(2 * INSTALL_SECONDS)
 PAGE = CHECKOUT / "docs" / "mcp-servers.md"
@@ -190,3 +195,43 @@ async def test_the_tools_of_a_server_of_others_are_called_over_http(tmp_path: Pa
             told: list[str] = []
             called = McpTool(sessions, tool, "it__echo", Effect.PURE, 30, told.append)
             assert await called.run({"message": "again"}, ToolContext(tmp_path)) == "Echo: again"
+
+
+# --- many runs on one server, of our own ---------------------------------------------------------------------------
+
+
+def held_by(worker: WorkerProcess) -> tuple[int, int, int]:
+    """Open descriptors of a worker, its children, and the bytes of its memory."""
+    process = psutil.Process(worker.pid)
+    return process.num_fds(), len(process.children(recursive=True)), process.memory_info().rss
+
+
+async def test_a_hundred_runs_and_a_thousand_calls_on_one_server_leave_nothing_behind(deployment: Deployment) -> None:
+    """The first hundred calls load what is loaded once; after them nothing grows but by what runs leave in memory."""
+    desk = {
+        "command": sys.executable,
+        "args": ["-m", "tests.support.mcp_tool_server", str(deployment.folder)],
+        "cwd": str(CHECKOUT),
+        "trust": "annotations",
+    }
+    scenario = 'calls?iterations=10&tool=desk__add&arguments={"a":1,"b":2}'
+
+    async def runs(count: int) -> None:
+        asked = {"mcp_servers": ["desk"], "tools": [], "transport": "stream", "max_iterations": 20}
+        for _ in range(count // 10):
+            started = [await deployment.start_only(metadata={"scenario": scenario}, **asked) for _ in range(10)]
+            ended = await asyncio.gather(*(run.result(seconds=120) for run in started))
+            assert {result.status for result in ended} == {AgentStatus.COMPLETED}
+
+    servers = json.dumps({"desk": desk})
+    async with deployment.worker(AGENT_MCP_SERVERS=servers, AGENT_MAX_CACHED_WORKFLOWS="10") as worker:
+        await runs(10)
+        before = held_by(worker)
+        await runs(100)
+        after = held_by(worker)
+    calls = (deployment.folder / "add").read_text().splitlines()
+    print(f"descriptors, children, bytes: {before} before, {after} after {len(calls)} calls")
+    assert (len(calls), len(set(calls))) == (1100, 1)
+    assert after[0] <= before[0] + 10
+    assert after[1] <= before[1]
+    assert after[2] <= before[2] * 1.25
