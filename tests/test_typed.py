@@ -93,7 +93,7 @@ NOT_TYPED = {
         r"pip install .*": _NETWORK,
         r"python -m dev\.bench\..*": _SLOW,
     },
-    "docs/tools.md": {r".* (--mcp-server github|--tool \"github\..*)": _SERVERS},
+    "docs/tools.md": {r".* (--mcp-server github|--tool \"github\..*)|durable-responses tools login github": _SERVERS},
     "findings/README.md": {r"bash findings/.*": _NETWORK},
 }
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from durable_responses.activities.messages import LeftOutTool
@@ -12,10 +12,12 @@ from durable_responses.health.checks import Check, note, ok
 
 if TYPE_CHECKING:
     from durable_responses.activities.messages import PinnedTool
+    from durable_responses.mcp_tools.oauth import Login
     from durable_responses.mcp_tools.sessions import Sessions
     from durable_responses.settings import Settings
 
 _SHOWN = 5
+_LOGIN_SECONDS = 330.0
 
 
 @dataclass
@@ -36,11 +38,17 @@ class ServerTools:
         return said + [f"{each.server}.{each.tool} is not offered: {each.reason}." for each in self.left_out]
 
 
-def sessions_of(settings: "Settings") -> "AbstractAsyncContextManager[Sessions]":
-    """Sessions with the servers that are configured."""
+def sessions_of(settings: "Settings", login: "Login | None" = None) -> "AbstractAsyncContextManager[Sessions]":
+    """Sessions with the servers that are configured; `login`: they are there to log in."""
     from durable_responses.mcp_tools.sessions import Sessions
+    from durable_responses.worker.dependencies import surroundings_of_servers
 
-    return Sessions(settings.mcp_servers.enabled, settings.resolved_server, roots=settings.workspace)
+    servers = settings.mcp_servers.enabled
+    if login is not None:  # a person takes their time
+        patient = {"start_timeout": _LOGIN_SECONDS}
+        servers = {name: server.model_copy(update=patient) for name, server in servers.items()}
+    surroundings = replace(surroundings_of_servers(settings), login=login)
+    return Sessions(servers, settings.resolved_server, surroundings=surroundings)
 
 
 async def tools_of_servers(settings: "Settings") -> list[ServerTools]:

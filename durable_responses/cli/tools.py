@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from durable_responses.settings import Settings
     from durable_responses.tools.registry import Registry
 
-CALL = "call"
+CALL, LOGIN = "call", "login"
 _LONGEST_CALL = 300.0  # seconds, as in a run that does not say otherwise
 
 
@@ -67,9 +67,13 @@ def tools(arguments: Sequence[str]) -> ExitCode:
     first = next(iter(arguments), "-")
     if first == CALL:
         _call(arguments[1:])
+    if first == LOGIN:
+        _login(arguments[1:])
     if first.startswith("-"):
         _list(arguments)
-    problem = f"No such command: tools {first}.{did_you_mean(first, [CALL])} See `durable-responses tools --help`."
+    problem = (
+        f"No such command: tools {first}.{did_you_mean(first, [CALL, LOGIN])} See `durable-responses tools --help`."
+    )
     return refused(problem, ExitCode.USAGE, Output(as_json="--json" in arguments))
 
 
@@ -135,8 +139,39 @@ async def _call(
     return _told(name, result, output)
 
 
+@command("tools login", prints_json=False)
+async def _login(
+    settings: "Settings",
+    output: Output,
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="The MCP server.", show_default=False)],
+) -> ExitCode:
+    """Log in to an MCP server that asks for it (OAuth).
+
+    It prints the address of a page to open; the tokens are kept in the state folder, for the workers there.
+    """
+    from durable_responses.cli.server_tools import sessions_of
+    from durable_responses.mcp_tools.sessions import ServerError
+
+    configured = settings.mcp_servers.enabled.get(server)
+    if configured is None:
+        near = did_you_mean(server, settings.mcp_servers.enabled)
+        return refused(f"There is no MCP server {server!r}.{near}", ExitCode.USAGE, output)
+    if configured.url is None:
+        return refused(f"The MCP server {server!r} is a program: nobody logs in to it.", ExitCode.USAGE, output)
+    from durable_responses.mcp_tools.oauth import Login
+
+    login = Login(lambda url: output.report(f"Open this address: {url}"))
+    async with sessions_of(settings, login) as sessions:
+        try:
+            listing = await sessions.listing(server)
+        except ServerError as error:
+            return refused(str(error), ExitCode.UNAVAILABLE, output)
+    output.report(f"Logged in to {server}: {len(listing.tools)} tools.")
+    return ExitCode.COMPLETED
+
+
 tools.parameters = parameters_of(_list)  # type: ignore[attr-defined]
-tools.subcommands = [CALL]  # type: ignore[attr-defined]
+tools.subcommands = [CALL, LOGIN]  # type: ignore[attr-defined]
 
 
 def described(registry: Registry) -> list[ToolDescription]:

@@ -42,6 +42,17 @@ class ToolOverride(BaseModel):
     timeout: float | None = Field(None, gt=0, le=86400)
 
 
+class ClientCredentials(BaseModel):
+    """How a worker logs in by itself, without a browser. `issuer`: the authorization server that they are for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    client_id: str
+    client_secret: str = Field(repr=False)
+    scope: str | None = None
+    issuer: str
+
+
 class McpServer(BaseModel):
     """One server: a program that is started (`command`), or an address (`url`).
 
@@ -58,6 +69,7 @@ class McpServer(BaseModel):
     cwd: str | None = None
     url: str | None = None
     headers: dict[str, str] = Field({}, repr=False)
+    oauth: ClientCredentials | None = None
     disabled: bool = False
     hosted: bool = False
     trust: Trust = Trust.NONE
@@ -114,6 +126,10 @@ class McpServer(BaseModel):
             "cwd": text(self.cwd) if self.cwd is not None else None,
             "url": text(self.url) if self.url is not None else None,
             "headers": {name: text(each) for name, each in self.headers.items()},
+            "oauth": self.oauth
+            and self.oauth.model_copy(
+                update={"client_id": text(self.oauth.client_id), "client_secret": text(self.oauth.client_secret)}
+            ),
         }
         if missing:
             raise UnresolvedError(f"${{{missing[0]}}} is not set where the worker runs")
@@ -167,6 +183,8 @@ def _secrets(server: McpServer, environment: Mapping[str, str]) -> Iterator[str]
         secret = token if name.lower() == "authorization" and token else whole
         if len(secret) >= SHORTEST_SECRET:
             yield secret
+    if server.oauth is not None:
+        yield _REFERENCE.sub(lambda match: environment.get(match[1]) or match[2] or "", server.oauth.client_secret)
     for name in server.references:
         if names_a_secret(name) and (value := environment.get(name)):
             yield value
@@ -177,3 +195,5 @@ def _texts(server: McpServer) -> Iterator[str]:
     yield from server.args
     yield from server.env.values()
     yield from server.headers.values()
+    if server.oauth is not None:
+        yield from (server.oauth.client_id, server.oauth.client_secret)

@@ -11,6 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,7 @@ from pydantic_core import to_json
 
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Hints, treatment_of
+from durable_responses.mcp_tools.oauth import auth_of
 from durable_responses.mcp_tools.results import text_of
 from durable_responses.mcp_tools.schemas import NotOffered, hash_of, offer_of
 from durable_responses.mcp_tools.sessions import (
@@ -40,8 +42,9 @@ from durable_responses.mcp_tools.sessions import (
     ServerError,
     ServerTool,
     SessionOver,
+    Surroundings,
 )
-from durable_responses.mcp_tools.transports import LastWords, address, program
+from durable_responses.mcp_tools.transports import LastWords, Streams, address, program
 from durable_responses.tools.registry import ToolError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ _LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
 _LONGEST_CAUSE = 300  # characters
 _MOST_ROUNDS = 10
+_ASKS_FOR_A_LOGIN = re.compile("redirect handler|Server returned an error response")
 # What the library says of a status above 400: of a session that the server does not know any more, for instance.
 _HTTP_ERROR = "Server returned an error response"
 _SESSION_IS_OVER = re.compile(
@@ -73,13 +77,13 @@ class Server:
         configured: McpServer,
         resolve: Callable[[McpServer], McpServer],
         idle: float,
-        roots: Path | None,
+        surroundings: Surroundings,
     ) -> None:
         self.configured = configured
         self._name = name
         self._resolve = resolve
         self._idle = idle
-        self._roots = roots
+        self._surroundings = surroundings
         self._session: _Session | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -145,7 +149,7 @@ class Server:
             asked = answer.input_requests
             if not all(isinstance(each, types.ListRootsRequest) for each in asked.values()):
                 break
-            roots = dict.fromkeys(asked, _roots(self._roots))
+            roots = dict.fromkeys(asked, _roots(self._surroundings.roots))
             given = {"input_responses": roots, "request_state": answer.request_state}
             params = params.model_copy(update=given)
         return answer
@@ -157,7 +161,7 @@ class Server:
             if (left := self._not_before - time.monotonic()) > 0:
                 raise ServerError(f"{self._why} It is tried again in {left:.0f} s.")
             try:
-                session = _Session(self._name, self._resolve(self.configured), self._roots)
+                session = _Session(self._name, self._resolve(self.configured), self._surroundings)
             except UnresolvedError as error:
                 raise ServerError(f"The MCP server {self._name!r} cannot be used: {error}.") from None
             self._session = session
@@ -171,6 +175,8 @@ class Server:
             self._failures += 1
             self._not_before = time.monotonic() + min(2.0 ** (self._failures - 1), _LONGEST_BACK_OFF)
         why = (session.failure or "it has ended").rstrip(".")
+        if self.configured.url is not None and self.configured.oauth is None and _ASKS_FOR_A_LOGIN.search(why):
+            why += f"; where it asks for a login: `durable-responses tools login {self._name}`"
         self._why = f"The MCP server {self._name!r} cannot be used: {why}{session.said}."
         raise ServerError(self._why)
 
@@ -187,7 +193,7 @@ class _Session:
 
     name: str
     server: McpServer
-    roots: Path | None = None
+    surroundings: Surroundings
     failure: str | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -261,19 +267,24 @@ class _Session:
 
     async def _roots_asked_for(self, context: ClientRequestContext) -> types.ListRootsResult:
         del context
-        return _roots(self.roots)
+        return _roots(self.surroundings.roots)
+
+    def _over_http(self) -> AbstractAsyncContextManager[Streams]:
+        if self.surroundings.tokens is None:
+            return address(self.server)
+        return address(self.server, auth_of(self.name, self.server, self.surroundings.tokens, self.surroundings.login))
 
     async def _run(self) -> None:
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self.server.start_timeout) as starting:
-                transport = address(self.server) if self.server.url else program(self.server, self._words)
+                transport = self._over_http() if self.server.url else program(self.server, self._words)
                 # With a callback elicitation is declared, and in the newest revision nothing calls it: the call is
                 # answered with what is asked, and repeated. Older servers ask in the middle of a call.
                 async with Client(
                     transport,
                     cache=None,
                     elicitation_callback=_nobody_is_there,
-                    list_roots_callback=self._roots_asked_for if self.roots else None,
+                    list_roots_callback=self._roots_asked_for if self.surroundings.roots else None,
                     message_handler=self._told,
                 ) as self.client:
                     self.listing = await _listed(self.client, self.name, self.server)

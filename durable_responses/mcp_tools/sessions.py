@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from durable_responses.mcp_tools.connections import Server
+    from durable_responses.mcp_tools.oauth import Login
 
 T = TypeVar("T")
 
@@ -104,11 +105,26 @@ class Answer:
     is_error: bool
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What servers meet here.
+
+    `roots`: the folder that they may ask for. `tokens`: where those for servers over HTTP are. `login`: how somebody
+    logs in, where that is what the sessions are for.
+    """
+
+    roots: Path | None = None
+    tokens: Path | None = None
+    login: "Login | None" = None
+
+
+NOWHERE = Surroundings()
+
+
 class Sessions:
     """The MCP servers of a worker. `servers`: those that are configured; `resolve` puts in values of variables.
 
-    Use it in one event loop, and close it with `aclose()` or `async with`. `idle`: seconds. `roots`: the folder that
-    servers may ask for.
+    Use it in one event loop, and close it with `aclose()` or `async with`. `idle`: seconds.
     """
 
     def __init__(
@@ -116,12 +132,12 @@ class Sessions:
         servers: Mapping[str, McpServer],
         resolve: Callable[[McpServer], McpServer] = lambda server: server,
         idle: float = IDLE,
-        roots: Path | None = None,
+        surroundings: Surroundings = NOWHERE,
     ) -> None:
         self._configured = servers
         self._resolve = resolve
         self._idle = idle
-        self._roots = roots
+        self._surroundings = surroundings
         self._servers: dict[str, Server] = {}
         self._exit = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
@@ -183,7 +199,9 @@ class Sessions:
         if server not in self._servers:
             from durable_responses.mcp_tools.connections import Server
 
-            self._servers[server] = Server(server, self._configured[server], self._resolve, self._idle, self._roots)
+            self._servers[server] = Server(
+                server, self._configured[server], self._resolve, self._idle, self._surroundings
+            )
         return self._servers[server]
 
     async def _in_thread(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:

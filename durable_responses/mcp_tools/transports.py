@@ -193,11 +193,11 @@ def _signal(process: Process, told: signal.Signals) -> None:
 
 
 @asynccontextmanager
-async def address(server: McpServer) -> AsyncIterator[Streams]:
+async def address(server: McpServer, auth: httpx2.Auth | None = None) -> AsyncIterator[Streams]:
     """Streamable HTTP, with answers no longer than messages may be."""
     timeout = httpx2.Timeout(30, read=_READ_TIMEOUT)
     async with (
-        httpx2.AsyncClient(headers=server.headers, timeout=timeout, transport=_Bounded()) as http,
+        httpx2.AsyncClient(headers=server.headers, timeout=timeout, transport=_Bounded(), auth=auth) as http,
         streamable_http_client(server.url or "", http_client=http, max_sse_event_size=LARGEST_MESSAGE) as streams,
     ):
         yield streams  # type: ignore[misc]  # the library's streams are like these

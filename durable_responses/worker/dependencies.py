@@ -32,7 +32,7 @@ from durable_responses.activities.tool_lists import ToolListActivities
 from durable_responses.activities.tools import ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
 from durable_responses.capabilities import Capabilities
-from durable_responses.mcp_tools.sessions import Sessions
+from durable_responses.mcp_tools.sessions import Sessions, Surroundings
 from durable_responses.pricing.costs import Prices
 from durable_responses.provider import NO_KEY, Provider, ProviderKind
 from durable_responses.responses_api.client import CREATE_TIMEOUT, SILENCE_LIMIT, ResponsesClient
@@ -123,7 +123,9 @@ async def opened(
         connection_age=settings.connection_age,
         secrets=run_secrets,
     )
-    sessions = Sessions(settings.mcp_servers.enabled, settings.resolved_server, roots=settings.workspace)
+    sessions = Sessions(
+        settings.mcp_servers.enabled, settings.resolved_server, surroundings=surroundings_of_servers(settings)
+    )
     with IdFile.claim(settings.state_folder) as ids, ToolLoops() as loops:
         async with sessions, http as client, WebSocketPool(socket_options(provider, run_secrets)) as pool:
             in_flight = ResponsesInFlight(settings.max_responses_in_flight, ids)
@@ -214,6 +216,11 @@ def tool_context(settings: Settings) -> ToolContext:
     return ToolContext(
         settings.workspace, settings.allow_private_addresses, allow_hidden_files=settings.allow_hidden_files
     )
+
+
+def surroundings_of_servers(settings: Settings) -> Surroundings:
+    """What MCP servers meet: the workspace, and the tokens of logins."""
+    return Surroundings(roots=settings.workspace, tokens=settings.state_folder / "mcp-tokens")
 
 
 def own_queue(settings: Settings) -> str:

@@ -1,12 +1,15 @@
 """`tools` and `doctor` in a project with MCP servers."""
 
+import asyncio
 import json
+import re
 import sys
+import urllib.request
 
 import pytest
 
 from durable_responses.settings import child_environment
-from tests.support.processes import CHECKOUT
+from tests.support.processes import CHECKOUT, free_port, port_serves
 from tests.support.shell import Shell
 
 COMPLETED, FAILED, USAGE, UNAVAILABLE = 0, 1, 2, 5
@@ -90,3 +93,38 @@ async def test_the_servers_of_a_folder_that_nobody_trusts_are_not_started(projec
     done = await unknown.run("tools")
     assert done.code == USAGE
     assert "AGENT_MCP_SERVERS would let programs of this folder run" in done.err
+
+
+async def test_a_person_logs_in_to_a_server(project: Shell) -> None:
+    """The address is printed, and whoever opens it has agreed."""
+    folder, port = project.folder, free_port()
+    entry = {"url": f"http://127.0.0.1:{port}/mcp"}
+    (folder / "mcp.json").write_text(json.dumps({"mcpServers": {"desk": entry}}))
+    serving = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.oauth_mcp_server", str(folder), str(port)), cwd=CHECKOUT
+    )
+    try:
+        async with asyncio.timeout(60):
+            while not port_serves(port):
+                await asyncio.sleep(0.05)
+            login = await project.spawn("tools", "login", "desk")
+            assert login.stdout is not None
+            while (address := re.search(rb"http://\S+/authorize\S+", await login.stdout.readline())) is None:
+                pass
+            await asyncio.to_thread(lambda: urllib.request.urlopen(address[0].decode()).read())
+            assert b"Logged in to desk: 1" in await login.stdout.read()
+            assert await login.wait() == COMPLETED
+        assert "desk__add" in (await project.run("tools", timeout=60)).out
+    finally:
+        serving.kill()
+        await serving.wait()
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [("desc", "There is no MCP server 'desc'. Did you mean 'desk'?"), ("desk", "is a program: nobody logs in to it")],
+)
+async def test_a_login_to_what_has_none_says_so(project: Shell, server: str, told: str) -> None:
+    done = await project.run("tools", "login", server)
+    assert done.code == USAGE
+    assert told in done.err

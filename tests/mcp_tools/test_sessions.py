@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
-from durable_responses.mcp_tools.sessions import CallInterrupted, ServerError, Sessions
+from durable_responses.mcp_tools.sessions import CallInterrupted, ServerError, Sessions, Surroundings
 from durable_responses.mcp_tools.transports import LARGEST_MESSAGE, Lines
 from durable_responses.tools.registry import Effect, ToolError
 from tests.support.processes import free_port
@@ -325,5 +325,5 @@ async def test_a_list_that_changes_is_read_again() -> None:
 
 async def test_a_server_may_ask_for_the_workspace(tmp_path: Path) -> None:
     server = program("mcp_tool_server", str(tmp_path))
-    async with Sessions({"it": server}, roots=tmp_path / "a b") as sessions:
+    async with Sessions({"it": server}, surroundings=Surroundings(roots=tmp_path / "a b")) as sessions:
         assert await call(sessions, "folders") == f"file://{tmp_path}/a%20b"

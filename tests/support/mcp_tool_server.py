@@ -164,10 +164,15 @@ def megabytes(count: int) -> str:
     return "x" * (count * 1024 * 1024)
 
 
+def serve_in(folder: Path) -> None:
+    """Note calls in this folder."""
+    global _folder
+    _folder = folder
+
+
 def main() -> None:
     """Serve on standard input and output, or over HTTP."""
-    global _folder
-    _folder = Path(sys.argv[1])
+    serve_in(Path(sys.argv[1]))
     if len(sys.argv) > 2:
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
     else:

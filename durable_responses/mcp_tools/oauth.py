@@ -1,0 +1,175 @@
+"""OAuth for MCP servers over HTTP: tokens in files that the workers of a state folder share, and how one logs in.
+
+The library does the flow. It counts a token's time in its process and stores neither that nor where tokens are renewed;
+both are in the file, so that a worker that starts later renews a token instead of asking its user again.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+from mcp.client.auth import OAuthClientProvider
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.oauth2 import OAuthContext
+from mcp.shared.auth import (
+    AuthorizationCodeResult,
+    OAuthClientInformationFull,
+    OAuthClientMetadata,
+    OAuthMetadata,
+    OAuthToken,
+)
+from pydantic import AnyUrl, BaseModel, ValidationError
+
+from durable_responses.mcp_tools.configuration import McpServer
+
+_NAME = "durable-responses"
+_ANSWERED_WITHIN = 300.0  # seconds
+_LONGEST_REQUEST = 16 * 1024  # bytes
+_PAGE = "<!doctype html><title>durable-responses</title><p>You can close this page."
+
+
+class _Stored(BaseModel):
+    """What the file holds. `expires_at`: seconds since the epoch."""
+
+    tokens: OAuthToken | None = None
+    expires_at: float | None = None
+    client: OAuthClientInformationFull | None = None
+    metadata: OAuthMetadata | None = None
+
+
+class TokenFile:
+    """The tokens for one server, in a file that its user alone can read; a `TokenStorage` of the library."""
+
+    def __init__(self, folder: Path, server: str, url: str) -> None:
+        self.path = folder / f"{server}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.json"
+        self.context: OAuthContext | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anybody has logged in."""
+        return self.path.exists()
+
+    def read(self) -> _Stored:
+        """What it holds; nothing, where it cannot be read."""
+        try:
+            return _Stored.model_validate_json(self.path.read_bytes())
+        except (OSError, ValidationError):
+            return _Stored()
+
+    def remember(self, context: OAuthContext) -> None:
+        """Let the library know what it has not stored: when the token expires, and where it is renewed."""
+        stored = self.read()
+        self.context = context
+        context.token_expiry_time, context.oauth_metadata = stored.expires_at, stored.metadata
+
+    async def get_tokens(self) -> OAuthToken | None:
+        """For the library."""
+        return self.read().tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        """For the library."""
+        expires_at = time.time() + tokens.expires_in if tokens.expires_in is not None else None
+        metadata = self.context.oauth_metadata if self.context else None
+        self._change(tokens=tokens, expires_at=expires_at, **({"metadata": metadata} if metadata else {}))
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        """For the library."""
+        return self.read().client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        """For the library."""
+        self._change(client=client_info)
+
+    def _change(self, **changes: Any) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._locked():
+            stored = self.read().model_copy(update=changes)
+            written = self.path.with_suffix(f".{os.getpid()}.new")
+            with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                file.write(stored.model_dump_json(exclude_none=True))
+            written.replace(self.path)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with open(self.path.with_suffix(".lock"), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+class Login:
+    """One login: where the authorization server sends its user back to, and what it says then.
+
+    `show` is given the address that the user is to open.
+    """
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.redirect_uri = f"http://127.0.0.1:{self._socket.getsockname()[1]}/callback"
+
+    async def redirect(self, url: str) -> None:
+        """For the library."""
+        self._show(url)
+
+    async def callback(self) -> AuthorizationCodeResult:
+        """For the library: wait until the user is back. Raises `TimeoutError`, `ValueError` for a refusal."""
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[dict[str, list[str]]] = loop.create_future()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                target = urlsplit(head.split(b" ")[1].decode())
+                if target.path == "/callback" and not came.done():
+                    came.set_result(parse_qs(target.query))
+                body = f"{_PAGE}\n"
+                writer.write(
+                    f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n"
+                    f"Connection: close\r\n\r\n{body}".encode()
+                )
+                await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, sock=self._socket, limit=_LONGEST_REQUEST):
+            said = await asyncio.wait_for(came, _ANSWERED_WITHIN)
+        if "code" not in said:
+            raise ValueError(f"the login was refused: {' '.join(said.get('error', ['no reason is given']))[:200]}")
+        first = {name: values[0] for name, values in said.items()}
+        return AuthorizationCodeResult(code=first["code"], state=first.get("state"), iss=first.get("iss"))
+
+
+def auth_of(name: str, server: McpServer, folder: Path, login: Login | None) -> httpx2.Auth | None:
+    """How requests to a server are authorized; None where nobody has logged in, and its entry has no client.
+
+    `folder` holds the files of tokens.
+    """
+    url = server.url or ""
+    tokens = TokenFile(folder, name, url)
+    if server.oauth is not None:
+        client = server.oauth
+        credentials = ClientCredentialsOAuthProvider(
+            url, tokens, client.client_id, client.client_secret, scope=client.scope, issuer=client.issuer
+        )
+        tokens.remember(credentials.context)
+        return credentials
+    if login is None and not tokens.is_there:
+        return None
+    redirect_uri = login.redirect_uri if login else "http://127.0.0.1/callback"
+    metadata = OAuthClientMetadata(client_name=_NAME, redirect_uris=[AnyUrl(redirect_uri)])
+    provider = OAuthClientProvider(
+        url, metadata, tokens, login.redirect if login else None, login.callback if login else None
+    )
+    if login is None:
+        tokens.remember(provider.context)
+    else:
+        tokens.context = provider.context
+    return provider
