@@ -58,9 +58,14 @@ class WorstCase:
     @property
     def usd(self) -> float | None:
         """What it costs then."""
+        return None if self.exact_usd is None else float(self.exact_usd)
+
+    @property
+    def exact_usd(self) -> Decimal | None:
+        """The same to the last digit."""
         if self.input_tokens is None or self.per_token is None:
             return None
-        return float(self.input_tokens * self.per_token.input + self.output_tokens * self.per_token.output)
+        return self.input_tokens * self.per_token.input + self.output_tokens * self.per_token.output
 
 
 @dataclass
@@ -99,6 +104,16 @@ class Reserving:
     def _has_prices(self, create: CreateResponse) -> bool:
         of_run = create.prices is not None and bool(create.prices.rates)
         return of_run or (self.prices is not None and self.prices.are_known)
+
+    async def bounded(
+        self, create: CreateResponse, request: CreateRequest, own: Sequence[Any], found: WorstCase
+    ) -> WorstCase:
+        """The same where it is known, else worked out; the server counts the input where nobody else knows it."""
+        if found.input_tokens is None:
+            found = self._worst_case(create, request, own)
+        if found.input_tokens is not None or (counted := await self._counted(request)) is None:
+            return found
+        return WorstCase(counted, found.output_tokens, self._per_token(create, request.model, counted))
 
     def _worst_case(self, create: CreateResponse, request: CreateRequest, own: Sequence[Any]) -> WorstCase:
         most_input = _most_input(create, request, own)

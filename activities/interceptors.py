@@ -22,6 +22,7 @@ from durable_responses.activities.messages import (
     RunPrices,
     WebSocketTurn,
 )
+from durable_responses.activities.till import Tills, turn_of
 from durable_responses.pricing.costs import Prices
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,39 @@ class TellOfCosts(Interceptor):
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
         """As the SDK asks for it."""
         return _Price(next, self._prices)
+
+
+class KeepsTenantBudgets(Interceptor):
+    """Settles what is set aside for a response in the budgets of its tenant, once that has ended.
+
+    It stands around those that say what a response has cost.
+    """
+
+    def __init__(self, tills: Tills) -> None:
+        self._tills = tills
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 the SDK's
+        """As the SDK asks for it."""
+        return _Settle(next, self._tills)
+
+
+class _Settle(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, tills: Tills) -> None:  # noqa: A002 the SDK's
+        super().__init__(next)
+        self._tills = tills
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 the SDK's
+        turn = self._tills.turn(input.args[0]) if input.args else None
+        if turn is None:
+            return await super().execute_activity(input)
+        try:
+            with turn_of(turn):
+                result = await super().execute_activity(input)
+        except BaseException as error:
+            turn.failed(error)
+            raise
+        turn.ended(result)
+        return result
 
 
 class _Price(ActivityInboundInterceptor):

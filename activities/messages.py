@@ -243,16 +243,29 @@ class FailureType(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
 
 
+class TenantLine(Record):
+    """How the budget of a tenant stands in its window, in USD or tokens: `held` is for responses under way."""
+
+    tenant: str
+    window: str
+    ends_at: datetime
+    limit: float
+    spent: float
+    held: float
+
+
 class OverBudget(Record):
     """A response that is not created, because it may cost more than the run's budget has left in this line.
 
-    `least`, `most`: what it costs, in USD or tokens; missing where that is not known, and `why` says why.
+    `least`, `most`: what it costs, in USD or tokens; missing where that is not known, and `why` says why. `tenant`:
+    where it is not the run's budget, but that of its tenant.
     """
 
     line: BudgetLine
     least: float | None = None
     most: float | None = None
     why: str | None = None
+    tenant: TenantLine | None = None
 
 
 class FailureDetail(Record):
@@ -360,6 +373,13 @@ class ResponseCost(Record):
     images: int | None = None
 
 
+class Reserved(Record):
+    """What is set aside for a response in the budgets of its tenant: under this key, in each of these."""
+
+    key: str
+    budgets: list[str]
+
+
 class BudgetLeft(Record):
     """What the budget of a run has left, in USD and in tokens."""
 
@@ -377,7 +397,7 @@ class CreateResponse(Record):
     offered. `manages_context`: whether the conversation is to be compacted before it is too long for the model,
     whose window has `context_window` tokens, where the caller says so. `compacts`: the response is to be a
     compaction, and nothing else. `carried_tokens`: those that the conversation before it has at most, where that is
-    known; `budget`: what the response may cost, where the run has a budget.
+    known; `budget`: what the response may cost, where the run has a budget; `tenant`: whom the run is for.
     `tells_most`: whether what the response may cost at most is told with it, for an earlier one of which nobody knows.
     """
 
@@ -413,6 +433,7 @@ class CreateResponse(Record):
     carried_tokens: int | None = None
     budget: BudgetLeft | None = None
     tells_most: bool | None = None
+    tenant: str | None = None
 
 
 class CompactConversation(Record):
@@ -472,6 +493,7 @@ class ResponseRecord(Record, Response):
     `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
     provider is known not to continue from any. `context_window`: the tokens of the model's window, where it is known.
     `at_most`: as in `CreatedResponse`, where the create asks for it.
+    `reserved`: what is set aside for it, where it has not ended.
     """
 
     search_attributes: bool | None = None
@@ -493,6 +515,7 @@ class ResponseRecord(Record, Response):
     chains: bool | None = None
     context_window: int | None = None
     at_most: float | None = None
+    reserved: Reserved | None = None
 
     @property
     def is_too_large(self) -> bool:
@@ -508,7 +531,8 @@ class CreatedResponse(Record):
     worker has approval rules; `changes`, what of the request was changed because the provider had refused it.
     `finished`: the whole response, where the provider answered the create with it (servers without background do so):
     nothing needs to be waited for. `conversation`, `continues`, `chains` and `context_window` as in
-    `ResponseRecord`. `at_most`: the USD that the response may cost, where that can be worked out.
+    `ResponseRecord`. `at_most`: the USD that the response may cost, where that can be worked out. `reserved`: what is
+    set aside for it in the budgets of its tenant.
     """
 
     response_id: str
@@ -524,6 +548,7 @@ class CreatedResponse(Record):
     chains: bool | None = None
     context_window: int | None = None
     at_most: float | None = None
+    reserved: Reserved | None = None
 
 
 class AwaitResponse(Record):
@@ -542,6 +567,7 @@ class AwaitResponse(Record):
     chained: bool | None = None
     compacts: bool | None = None
     prices: RunPrices | None = None
+    reserved: Reserved | None = None
 
 
 class CancelResponse(Record):
@@ -551,6 +577,7 @@ class CancelResponse(Record):
     keep: Keep | None = None
     save_whole_text: "SaveOptions | None" = None
     prices: RunPrices | None = None
+    reserved: Reserved | None = None
 
 
 class ServerQuestion(Record):

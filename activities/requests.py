@@ -9,6 +9,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from durable_responses.activities.messages import (
     ModelOptions,
     SaveOptions,
 )
+from durable_responses.activities.till import current_turn
 from durable_responses.activities.tool_lists import hosted_by_provider, offered_by_servers
 from durable_responses.activities.tools import READ_OUTPUT, definitions, output_reader
 from durable_responses.capabilities import Capabilities
@@ -126,8 +128,11 @@ class RequestBuilder:
         *,
         background: bool,
         stream: bool,
+        reserves: bool = True,
     ) -> CreateRequest:
         """The request to send; `fetching` is awaited if its conversation has to be read from history first.
+
+        `reserves`: whether what it may cost is set aside in the budgets of its tenant.
 
         Raises `ApplicationError`, of type `invalid_input` for input that cannot be used.
         """
@@ -171,6 +176,10 @@ class RequestBuilder:
         request, worst_case = await self.reserving.request_within(create, request, input_items(own))
         if turn is not None:
             turn.worst_case = worst_case
+        if reserves and (till := current_turn()) is not None:
+            await till.reserve(
+                create, partial(self.reserving.bounded, create, request, input_items(own), worst_case)
+            )
         return request
 
     @contextlib.asynccontextmanager
@@ -189,7 +198,8 @@ class RequestBuilder:
     async def _work_out(self, create: CreateResponse, turn: ConversationTurn) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_WORKED_OUT_WITHIN):
-                await self.build(create.model_copy(update={"budget": None}), turn, background=False, stream=False)
+                unlimited = create.model_copy(update={"budget": None})
+                await self.build(unlimited, turn, background=False, stream=False, reserves=False)
 
     def _with_secrets(self, options: ModelOptions) -> ModelOptions:
         """The options with the worker's secrets where they are named. They go to the provider, and nowhere else."""

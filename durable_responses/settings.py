@@ -43,6 +43,7 @@ from durable_responses.json_text import read_json
 from durable_responses.mcp_tools.configuration import McpServer, McpServers
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.pricing.rates import PriceList
+from durable_responses.pricing.tenant_budgets import TenantBudgets
 from durable_responses.project_file import ProjectFile, ProjectFileError
 from durable_responses.responses_api.redaction import proxy_secrets
 from durable_responses.telemetry.export import Content, Export, Protocol, SdkMetrics
@@ -141,6 +142,10 @@ def _read_mcp_servers(value: Any) -> Any:
 
 def _read_prices(value: Any) -> Any:
     return _read_table(value, PriceList, "a TOML file of prices")
+
+
+def _read_budgets(value: Any) -> Any:
+    return _read_table(value, TenantBudgets, "a TOML file of budgets")
 
 
 Table = TypeVar("Table", bound=BaseModel)
@@ -330,6 +335,11 @@ class Settings(BaseSettings):
         PriceList(),
         description="What models cost where the known prices do not hold: a TOML file with `[models]`, and `[hosts]` "
         "that bill as a known provider. [Costs](costs.md).",
+    )
+    budgets: Annotated[TenantBudgets, NoDecode, BeforeValidator(_read_budgets)] = Field(
+        TenantBudgets(),
+        description="What the runs of a tenant may cost together: a TOML file with `[tenants]`. "
+        "[Budgets of tenants](costs.md#the-budgets-of-tenants).",
     )
 
     task_queue: str = Field(

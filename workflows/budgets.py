@@ -12,9 +12,9 @@ from decimal import Decimal
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from durable_responses.activities.messages import BudgetLeft, FailureType, OverBudget
+    from durable_responses.activities.messages import BudgetLeft, FailureType, OverBudget, TenantLine
     from durable_responses.pricing.rates import BudgetLine
-    from durable_responses.workflows.answers import ALLOW, STOP
+    from durable_responses.workflows.answers import ALLOW, RETRY, STOP
     from durable_responses.workflows.contract import (
         AgentError,
         Budget,
@@ -84,6 +84,24 @@ class RunBudget:
             return
         await self._ask(budget, over)
 
+    async def of_tenant_raised(self, standing: TenantLine, over: OverBudget) -> None:
+        """Return once the budget of the run's tenant may bear it: its window is over, or the owner says so.
+
+        Raises `BudgetSpent`, and as `closed`.
+        """
+        message = over_tenant_message(standing, over)
+        error = AgentError(type=FailureType.BUDGET_EXCEEDED, message=message)
+        budget = self._budget
+        if budget is not None and budget.on_exceeded is OnBudget.STOP:
+            raise BudgetSpent(error)
+        again = f"It is tried again at {standing.ends_at:%Y-%m-%d %H:%M} UTC; answer {RETRY} to try it now, or {STOP}."
+        asked = self.requests.open(
+            InputRequestKind.BUDGET, f"{message} {again}", (RETRY, STOP), resume_at=standing.ends_at
+        )
+        closed = await self.requests.closed(asked)
+        if closed.answer == STOP:
+            raise BudgetSpent(error)
+
     def bore_it(self) -> None:
         """A response has been created: what the owner has allowed for one holds for no other."""
         self.ledger.budget_waived = False
@@ -144,6 +162,19 @@ def over_budget_message(over: OverBudget, spent: float, limit: float) -> str:
         return f"{so_far}; what the next response may cost is not known: {over.why}."
     least = f" ({amount(over.least)} at least)" if over.least < over.most else ""
     return f"{so_far}; the next response may cost up to {amount(over.most)}{least}."
+
+
+def over_tenant_message(standing: TenantLine, over: OverBudget) -> str:
+    """Why no further response is created for this tenant."""
+    whose = f"The budget of the tenant {standing.tenant} for {standing.window}"
+    amount: Callable[[float], str] = usd if over.line is BudgetLine.USD else _tokens
+    if over.most is None:
+        return f"{whose} is {amount(standing.limit)}, and what the next response may cost is not known: {over.why}."
+    held = f", and {amount(standing.held)} set aside for responses under way" if standing.held else ""
+    return (
+        f"{whose} is used up: {amount(standing.spent)} of {amount(standing.limit)} are spent{held}; the next response "
+        f"may cost up to {amount(over.most)}."
+    )
 
 
 def _answers_to(over: OverBudget, *, is_unknown: bool) -> str:

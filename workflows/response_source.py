@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Keep,
         KeepConversation,
         Opening,
+        Reserved,
         ResponseRecord,
         SteerOutcome,
         SteerResponse,
@@ -129,6 +130,7 @@ class ResponseSource:
     def __post_init__(self) -> None:
         self.budget = RunBudget(self.ledger, self.steering, self.requests)
         self._resumed = 0  # times in a row that a refused run has tried again by itself
+        self._reserved: Reserved | None = None  # in the budgets of the tenant, for the response under way
         self._is_compacting = False
         self._streams_compactions = False
 
@@ -305,6 +307,7 @@ class ResponseSource:
             carried_tokens=ledger.context_tokens,
             budget=self.budget.left(),
             tells_most=ledger.lacks_a_bound or None,
+            tenant=self.request.tenant,
         )
 
     def _opening(self) -> Opening:
@@ -481,6 +484,7 @@ class ResponseSource:
             created = await self._eagerly_or_queued(create, start)
         except ActivityError as error:
             created = _adopted(error)
+        self._reserved = created.reserved
         self.ledger.response_created(created.response_id, created.status, created.model)
         self.ledger.told_by_worker(created)
         self.changed()
@@ -542,6 +546,7 @@ class ResponseSource:
                 chained=created.continues is False or None,
                 save_whole_text=self.request.save,
                 prices=rules.run_prices(self.request),
+                reserved=created.reserved,
             ),
             task_queue=self._queue(TaskQueue.WAITING),
             summary=summary(f"wait for {created.response_id}"),
@@ -552,6 +557,7 @@ class ResponseSource:
 
     async def _ended(self, response: ResponseRecord) -> ResponseRecord:
         """Record a response. One with a status that nobody knows may still run: it is cancelled."""
+        self._reserved = response.reserved or self._reserved
         if rules.has_unknown_status(response) and workflow.patched(_UNKNOWN_PATCH):
             return await self._cut_off(response)
         self._record(response)
@@ -699,6 +705,7 @@ class ResponseSource:
                     keep=self.ledger.keep,
                     save_whole_text=self.request.save,
                     prices=rules.run_prices(self.request),
+                    reserved=self._reserved,
                 ),
                 task_queue=self._queue(TaskQueue.AGENTS),
                 summary=summary(f"cancel {response_id}"),
@@ -734,7 +741,7 @@ class ResponseSource:
         if self._goes_on_without_background(error):
             return
         if (over := activity_errors.detail_of(error).over_budget) is not None and not self.stop.requested:
-            await self.budget.raised(over)
+            await (self.budget.of_tenant_raised(over.tenant, over) if over.tenant else self.budget.raised(over))
             self._check_history()
             return
         failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id

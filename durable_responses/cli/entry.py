@@ -38,6 +38,7 @@ GROUPS = {
         "show": Command("Show what happened in a run.", "durable_responses.cli.jobs", "show"),
         "list": Command("List the latest runs.", "durable_responses.cli.jobs", "list_jobs"),
         "costs": Command("Show what runs have cost.", "durable_responses.cli.costs", "costs"),
+        "budgets": Command("Show the budgets of tenants, or raise one.", "durable_responses.cli.budgets", "budgets"),
         "cancel": Command("Cancel a run, at the provider too.", "durable_responses.cli.jobs", "cancel"),
     },
     "What runs need": {

@@ -71,6 +71,8 @@ from durable_responses.jobs.starting import (
     static_details_of,
 )
 from durable_responses.jobs.story import Story, request_of, story_of
+from durable_responses.jobs.tenant_budgets import open_budgets, raise_budget
+from durable_responses.pricing.tenant_budgets import Amount, TenantBudget
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
@@ -364,6 +366,14 @@ class Jobs:
         room = asyncio.Semaphore(_READS_AT_ONCE)
         views = await asyncio.gather(*(self._billed(id_, room) for id_ in ids[:_MOST_BILLED]))
         return bill_of([view for view in views if view is not None], by, is_whole=len(ids) <= _MOST_BILLED)
+
+    async def tenant_budgets(self) -> list[TenantBudget]:
+        """How the budgets of tenants stand that anything was set aside in. They answer while there is a worker."""
+        return await open_budgets(self._client)
+
+    async def raise_tenant_budget(self, tenant: str, window: str, to: Amount) -> TenantBudget:
+        """Let a window of a tenant cost more. Returns how it stands then. Raises `InvalidInput`."""
+        return await raise_budget(self._client, tenant, window, to)
 
     async def _billed(self, job_id: str, room: asyncio.Semaphore) -> JobView | None:
         async with room:

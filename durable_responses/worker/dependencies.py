@@ -28,6 +28,7 @@ from durable_responses.activities.made_files import MadeFilesActivities
 from durable_responses.activities.polling import Cadence, GetBudget
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.responses import ResponsesActivities
+from durable_responses.activities.till import TenantBudgetActivities, Tills
 from durable_responses.activities.tool_lists import ToolListActivities
 from durable_responses.activities.tools import ToolActivities
 from durable_responses.activities.websocket import CoolDown, RunSockets, WebSocketActivities
@@ -92,6 +93,7 @@ class Dependencies:
     run_slots: RunQueueSlots
     eager: Mapping[TaskQueue, EagerStart]
     queue_watch: QueueWatch
+    tills: Tills
     responses: ResponsesActivities
     websockets: WebSocketActivities
     tools: ToolActivities
@@ -100,6 +102,7 @@ class Dependencies:
     compaction: CompactionActivities
     artifacts: ArtifactActivities
     made_files: MadeFilesActivities
+    tenant_budgets: TenantBudgetActivities
 
 
 @asynccontextmanager
@@ -161,6 +164,7 @@ async def opened(
                 each: EagerStart(settings.task_queue, slots, each in eager, partial(watch.is_apart, each))
                 for each, slots in ((TaskQueue.CREATE, create_slots), (TaskQueue.TOOLS, tool_slots))
             }
+            tills = Tills(temporal, TaskQueue.AGENTS.under(settings.task_queue), settings.budgets)
             yield Dependencies(
                 temporal=temporal,
                 provider=provider,
@@ -176,6 +180,7 @@ async def opened(
                 run_slots=RunQueueSlots(settings.max_responses_in_flight + settings.max_tools + ROOM_FOR_SHORT_ONES),
                 eager=starts,
                 queue_watch=watch,
+                tills=tills,
                 responses=ResponsesActivities(
                     client,
                     requests,
@@ -203,7 +208,9 @@ async def opened(
                 compaction=CompactionActivities(client, requests, claims),
                 artifacts=ArtifactActivities(outputs),
                 made_files=MadeFilesActivities(client, outputs),
+                tenant_budgets=TenantBudgetActivities(temporal),
             )
+            await tills.end()
 
 
 def answer_within(provider: Provider) -> float:

@@ -26,6 +26,7 @@ from durable_responses.activities.admission import AdmissionSlots
 from durable_responses.activities.eager_start import MOST_AT_ONCE, EagerStart, NoticesBacklog
 from durable_responses.activities.interceptors import (
     Forgotten,
+    KeepsTenantBudgets,
     TellOfApprovals,
     TellOfCallLimit,
     TellOfCosts,
@@ -42,6 +43,7 @@ from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.eager_start import MAY_START_EAGERLY
 from durable_responses.workflows.payloads import decoding_totally
 from durable_responses.workflows.search_attributes import COSTS_SETTABLE, SETTABLE
+from durable_responses.workflows.tenant_budget import BudgetWorkflow
 
 MOST_WORKFLOW_TASKS = 100  # at once in one worker, as by default
 _AT_ONCE = timedelta(milliseconds=100)
@@ -70,7 +72,8 @@ def to_be_started_eagerly(queues: Collection[Queue]) -> set[TaskQueue]:
 def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: AttributeWatch) -> list[Worker]:
     """The workers of these queues, not yet running. `attributes`: whether the namespace has ours."""
     costs = TellOfCosts(of.prices)
-    news: list[Interceptor] = [costs, TellOfSearchAttributes(lambda: attributes.settable)]
+    budgets = KeepsTenantBudgets(of.tills)
+    news: list[Interceptor] = [budgets, costs, TellOfSearchAttributes(lambda: attributes.settable)]
     if of.settings.max_calls_per_response != MOST_CALLS:
         news.append(TellOfCallLimit(of.settings.max_calls_per_response))
     if not of.settings.approvals.allow_all:
@@ -78,7 +81,7 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: Attribute
     build = {
         Queue.AGENTS: lambda: [agents_worker(of, news, attributes)],
         Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],
-        Queue.WAITING: lambda: [waiting_worker(of, costs)],
+        Queue.WAITING: lambda: [waiting_worker(of, [budgets, costs])],
         Queue.TOOLS: lambda: [tools_worker(of)],
     }
     return [worker for queue in queues for worker in build[queue]()]
@@ -91,13 +94,14 @@ def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: Att
     return Worker(
         Client(**config),
         task_queue=TaskQueue.AGENTS.under(of.settings.task_queue),
-        workflows=[AgentWorkflow],
+        workflows=[AgentWorkflow, BudgetWorkflow],
         activities=[
             of.responses.cancel_response,
             of.artifacts.save_artifact,
             of.made_files.save_files,
             of.conversations.keep_conversation,
             of.compaction.compact_conversation,
+            of.tenant_budgets.closed_runs,
             # Started eagerly, within the counts of their own queues.
             of.responses.create_response,
             of.responses.stream_response,
@@ -184,7 +188,7 @@ def socket_worker(of: Dependencies, news: Sequence[Interceptor]) -> Worker:
     )
 
 
-def waiting_worker(of: Dependencies, costs: TellOfCosts) -> Worker:
+def waiting_worker(of: Dependencies, costs: Sequence[Interceptor]) -> Worker:
     """Waits: thousands at once, which move to another worker at once when this one stops."""
     return Worker(
         of.temporal,
@@ -195,7 +199,7 @@ def waiting_worker(of: Dependencies, costs: TellOfCosts) -> Worker:
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(0),
         deployment_config=deployment_config(of.settings),
-        interceptors=[Forgotten(), WorkerShutdown(), costs],
+        interceptors=[Forgotten(), WorkerShutdown(), *costs],
     )
 
 

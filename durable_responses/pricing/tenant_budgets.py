@@ -1,0 +1,293 @@
+"""The budgets of tenants: what an operator grants for a day or a month, and what is held and spent of it.
+
+Plain Python, no I/O. `TenantBudget` is the whole state of one window of one tenant; an entity workflow keeps it
+(`workflows.tenant_budget`), and tells its messages to it one at a time.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+WORKFLOW_TYPE = "BudgetWorkflow"
+EXCHANGE = "exchange"
+RAISE = "raise_limit"
+SETTLE = "settle"
+SHOW = "show"
+OTHERS = "*"
+"""Each tenant that has no budget of its own; and, as one, all runs that are for none."""
+
+KEPT = timedelta(hours=1)
+"""For how long a reservation that was settled is known: an attempt of which nobody hears may ask for it again."""
+_MOST_KEPT = 2_000
+_MOST_WAITING = 1_000
+_AFTER_THE_END = timedelta(days=1)
+_LONGEST_NAME = 200
+
+N = TypeVar("N", int, Decimal)
+
+
+class Amount(BaseModel):
+    """A sum in USD, in tokens, or in both; None where there is no such line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    usd: Decimal | None = Field(None, ge=0)
+    tokens: int | None = Field(None, ge=0)
+
+    def plus(self, other: "Amount", sign: int = 1) -> "Amount":
+        """The sum; what is not known counts as nothing."""
+        usd = (self.usd or Decimal(0)) + sign * (other.usd or Decimal(0))
+        tokens = (self.tokens or 0) + sign * (other.tokens or 0)
+        return Amount(usd=max(usd, Decimal(0)), tokens=max(tokens, 0))
+
+    def bears(self, sum_of: "Amount") -> bool:
+        """Whether this limit is kept with such a sum."""
+        too_dear = self.usd is not None and (sum_of.usd or 0) > self.usd
+        return not too_dear and not (self.tokens is not None and (sum_of.tokens or 0) > self.tokens)
+
+
+NOTHING = Amount(usd=Decimal(0), tokens=0)
+
+
+# --- what the operator grants ------------------------------------------------------------------------------------
+
+
+class Grant(Amount):
+    """What one window may cost: one of the two lines at least."""
+
+    @model_validator(mode="after")
+    def _has_a_line(self) -> "Grant":
+        if self.usd is None and self.tokens is None:
+            raise ValueError("needs usd, tokens, or both")
+        return self
+
+
+class Grants(BaseModel):
+    """What one tenant may use in each day and in each month (UTC): one of the two at least."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    day: Grant | None = None
+    month: Grant | None = None
+
+    @model_validator(mode="after")
+    def _has_a_window(self) -> "Grants":
+        if self.day is None and self.month is None:
+            raise ValueError("needs day, month, or both")
+        return self
+
+
+class TenantBudgets(BaseModel):
+    """The budgets of all tenants. `*`: each tenant that is not named, and all runs without a tenant together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tenants: dict[str, Grants] = {}
+
+    def of(self, tenant: str | None, at: datetime) -> "list[TenantBudget]":
+        """The budgets that a response counts for which is created at this moment, as they begin; none where none are.
+
+        The one that ends first comes first.
+        """
+        grants = self.tenants.get(tenant or OTHERS) or self.tenants.get(OTHERS)
+        if grants is None:
+            return []
+        day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        next_month = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+        windows = [
+            (f"{day:%Y-%m-%d}", day + timedelta(days=1), grants.day),
+            (f"{day:%Y-%m}", next_month, grants.month),
+        ]
+        return [
+            TenantBudget(tenant=tenant or OTHERS, window=name, ends_at=end, limit=Amount(**grant.model_dump()))
+            for name, end, grant in windows
+            if grant is not None
+        ]
+
+
+def budget_id(tenant: str, window: str) -> str:
+    """The workflow id of a budget."""
+    name = OTHERS if tenant == OTHERS else quote(tenant, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}~{hashlib.sha256(tenant.encode()).hexdigest()[:16]}"
+    return f"budget-{name}-{window}"
+
+
+# --- messages ----------------------------------------------------------------------------------------------------
+
+
+class Reserve(BaseModel):
+    """Set aside what a response may cost at most. `key`: that of its create, also in a further attempt."""
+
+    key: str
+    job: str
+    attempt: int = 1
+    most: Amount
+
+
+class Settle(BaseModel):
+    """What was set aside is over: the response has cost that much, where it is known, else what was set aside.
+
+    `unsent_by`: this attempt has given up before it sent anything; nothing is done where a later one holds it.
+    """
+
+    key: str
+    cost: Amount = Amount()
+    unsent_by: int | None = None
+
+
+class Exchange(BaseModel):
+    """All that one worker has to say at one time. `limit`: as its operator grants it, if there are reservations."""
+
+    limit: Amount | None = None
+    settle: list[Settle] = []
+    reserve: list[Reserve] = []
+
+
+class Answers(BaseModel):
+    """What became of the reservations: those that are not named in `refused` hold. And how the budget stands then."""
+
+    refused: list[str] = []
+    limit: Amount
+    spent: Amount
+    held: Amount
+
+
+class OpenRun(BaseModel):
+    """A run that a budget knows: `run_id`: this history of it, else whichever is the newest."""
+
+    key: str
+    job: str
+    run_id: str | None = None
+
+
+# --- the state ---------------------------------------------------------------------------------------------------
+
+
+class Hold(BaseModel):
+    """What is set aside for one response."""
+
+    job: str
+    attempt: int
+    most: Amount
+    since: AwareDatetime
+
+
+class TenantBudget(BaseModel):
+    """One window of one tenant. What is held counts as spent until it is settled; no time frees it.
+
+    `waiting`: the runs that were refused since they last were not. `settled`: keys, the newest last.
+    """
+
+    tenant: str
+    window: str
+    ends_at: AwareDatetime
+    limit: Amount
+    raised: Amount | None = None
+    spent: Amount = NOTHING
+    held: dict[str, Hold] = {}
+    settled: dict[str, AwareDatetime] = {}
+    waiting: dict[str, AwareDatetime] = {}
+
+    @property
+    def bound(self) -> Amount:
+        """The limit, as it was raised."""
+        raised = self.raised or Amount()
+        return Amount(usd=_greater(self.limit.usd, raised.usd), tokens=_greater(self.limit.tokens, raised.tokens))
+
+    @property
+    def held_in_all(self) -> Amount:
+        """The sum of what is held."""
+        total = NOTHING
+        for hold in self.held.values():
+            total = total.plus(hold.most)
+        return total
+
+    def exchange(self, said: Exchange, now: datetime) -> Answers:
+        """Take what a worker says; the same said twice changes nothing."""
+        self.limit = said.limit or self.limit
+        for settle in said.settle:
+            self._settle(settle, now)
+        held, refused = self.held_in_all, []
+        for reserve in said.reserve:
+            before = self.held.get(reserve.key)
+            if reserve.key in self.settled or (before is not None and before.attempt > reserve.attempt):
+                continue  # said by an attempt that is over: nobody hears the answer
+            if before is not None:
+                held = held.plus(before.most, -1)
+                del self.held[reserve.key]
+            if not self.bound.bears(self.spent.plus(held).plus(reserve.most)):
+                refused.append(reserve.key)
+                self._waits(reserve.job, now)
+                continue
+            held = held.plus(reserve.most)
+            self.waiting.pop(reserve.job, None)
+            self.held[reserve.key] = Hold(job=reserve.job, attempt=reserve.attempt, most=reserve.most, since=now)
+        return Answers(refused=refused, limit=self.bound, spent=self.spent, held=held)
+
+    def raise_limit(self, to: Amount) -> None:
+        """Let this window cost more. A line that is not named, or would be lowered, stays as it is."""
+        raised = self.raised or Amount()
+        self.raised = Amount(usd=_greater(raised.usd, to.usd), tokens=_greater(raised.tokens, to.tokens))
+
+    def open_runs(self, now: datetime, older_than: timedelta) -> list[OpenRun]:
+        """The runs that something has been held for, or that wait, for so long: the oldest first."""
+        held = [
+            (hold.since, OpenRun(key=key, job=hold.job, run_id=key.partition("/")[0]))
+            for key, hold in self.held.items()
+            if now - hold.since >= older_than
+        ]
+        waiting = [
+            (since, OpenRun(key=job, job=job)) for job, since in self.waiting.items() if now - since >= older_than
+        ]
+        return [run for _, run in sorted([*held, *waiting], key=lambda each: each[0])]
+
+    def are_closed(self, keys: Iterable[str], now: datetime) -> None:
+        """These runs have ended. What their responses have cost was not said, so it is what they may have cost."""
+        for key in keys:
+            self.waiting.pop(key, None)
+            self._settle(Settle(key=key), now)
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether nobody will ask for it any more."""
+        return not self.held and now >= self.ends_at + _AFTER_THE_END
+
+    def _settle(self, settle: Settle, now: datetime) -> None:
+        hold = self.held.get(settle.key)
+        if hold is None or (settle.unsent_by is not None and settle.unsent_by < hold.attempt):
+            return
+        del self.held[settle.key]
+        if settle.unsent_by is not None:  # a further attempt may reserve it again
+            return
+        usd = hold.most.usd if settle.cost.usd is None else settle.cost.usd
+        tokens = hold.most.tokens if settle.cost.tokens is None else settle.cost.tokens
+        self.spent = self.spent.plus(Amount(usd=usd, tokens=tokens))
+        self.settled[settle.key] = now
+        _forget(self.settled, _MOST_KEPT, now - KEPT)
+
+    def _waits(self, job: str, now: datetime) -> None:
+        self.waiting.setdefault(job, now)
+        _forget(self.waiting, _MOST_WAITING)
+
+
+def refused_by(budgets: Collection[tuple[TenantBudget, Answers]], key: str) -> tuple[TenantBudget, Answers] | None:
+    """Of the budgets that do not bear a response the one that ends last; None where all bear it."""
+    refusing = [(budget, answers) for budget, answers in budgets if key in answers.refused]
+    return max(refusing, key=lambda each: each[0].ends_at, default=None)
+
+
+def _greater(left: N | None, right: N | None) -> N | None:
+    given = [each for each in (left, right) if each is not None]
+    return max(given, default=None)
+
+
+def _forget(kept: dict[str, datetime], most: int, until: datetime | None = None) -> None:
+    for key in list(kept):
+        if len(kept) <= most and (until is None or kept[key] > until):
+            break
+        del kept[key]

@@ -1,0 +1,185 @@
+"""The budgets of tenants: runs that share one cannot pass its line together, and ask."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+
+from durable_responses.activities.till import Till
+from durable_responses.pricing.rates import Rates
+from durable_responses.pricing.tenant_budgets import (
+    Amount,
+    Reserve,
+    Settle,
+    TenantBudget,
+    TenantBudgets,
+    budget_id,
+)
+from durable_responses.provider import Provider
+from durable_responses.settings import Settings
+from durable_responses.workflows.contract import AgentInput, InputRequestKind, TransportChoice
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, reached, result_of, until, working
+from tests.workflows.test_costs import RATES, TRANSPORTS
+
+CALLS = 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'
+
+
+def asks(tenant: str | None, scenario: str = CALLS, **fields: Any) -> AgentInput:
+    return AgentInput.model_validate(
+        {
+            "task": "Do it.",
+            "model": "gpt-5.4",
+            "tools": ["add"],
+            "prices": {"gpt-5.4": Rates.model_validate(RATES)},
+            "max_output_tokens": 1_024,
+            "metadata": {"scenario": scenario},
+            "tenant": tenant,
+            **fields,
+        }
+    )
+
+
+def granted(**tenants: dict[str, Any]) -> TenantBudgets:
+    return TenantBudgets.model_validate({"tenants": tenants})
+
+
+@pytest.fixture
+def tenant() -> str:
+    return f"tenant {secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def budgeted(
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings, tenant: str
+) -> AsyncIterator[Agents]:
+    """Agent runs, with a worker whose operator grants the tenant a little a month."""
+    budgets = granted(**{tenant: {"month": {"usd": 1.4}}})
+    with_budgets = settings.model_copy(update={"budgets": budgets})
+    async with working(client, provider, with_budgets):
+        yield Agents(client, emulator, with_budgets)
+
+
+async def shown(client: Client, tenant: str, window: str | None = None) -> TenantBudget:
+    id_ = budget_id(tenant, window or f"{datetime.now(UTC):%Y-%m}")
+    return TenantBudget.model_validate(await client.get_workflow_handle(id_).query("show"))
+
+
+async def asked(run: WorkflowHandle[Any, Any]) -> Any:
+    state = await reached(run, lambda state: any(request.is_open for request in state.input_requests))
+    return next(request for request in state.input_requests if request.is_open)
+
+
+def most(usd: float) -> Amount:
+    return Amount(usd=Decimal(str(usd)))
+
+
+def a_budget(tenant: str, usd: float) -> TenantBudget:
+    [budget] = granted(**{tenant: {"month": {"usd": usd}}}).of(tenant, datetime.now(UTC))
+    return budget
+
+
+async def spends(agents: Agents, tenant: str, usd: float) -> None:
+    """Let something else have spent so much of the budget."""
+    start = a_budget(tenant, 1.4)
+    till = Till(agents.client, agents.settings.task_queue, budget_id(tenant, start.window))
+    await till.reserve(start, Reserve(key="other/1", job="other", most=most(usd)))
+    till.settle(Settle(key="other/1"))
+    await till.end()
+
+
+# --- whole runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_what_responses_cost_is_spent_of_the_budget_of_their_tenant(
+    budgeted: Agents, tenant: str, transport: TransportChoice
+) -> None:
+    result = await budgeted.run(asks(tenant, transport=transport))
+    assert result.status == "completed"
+    assert result.cost is not None
+
+    async def is_settled() -> bool:
+        state = await shown(budgeted.client, tenant)
+        return not state.held and float(state.spent.usd or 0) == pytest.approx(result.cost.known)  # type: ignore[union-attr]
+
+    await until(is_settled)
+    assert (await shown(budgeted.client, tenant)).spent.tokens == result.usage.total_tokens
+
+
+async def test_a_run_asks_when_the_budget_of_its_tenant_is_used_up_and_goes_on_when_it_is_raised(
+    budgeted: Agents, tenant: str
+) -> None:
+    await spends(budgeted, tenant, 1.2)
+    run = await budgeted.start(asks(tenant))
+    request = await asked(run)
+    assert (request.kind, request.choices, request.limit) == (InputRequestKind.BUDGET, ["retry", "stop"], None)
+    assert f"The budget of the tenant {tenant} for " in request.message
+    before = await shown(budgeted.client, tenant)
+    assert (list(before.waiting), before.held) == ([run.id], {})
+    assert before.spent.usd == Decimal("1.2")
+    assert request.resume_at == before.ends_at
+    budget = budgeted.client.get_workflow_handle(budget_id(tenant, before.window))
+    await budget.execute_update("raise_limit", Amount(usd=Decimal(100)))
+    await run.execute_update("respond", "retry")
+    result = await result_of(run)
+    assert (result.status, result.iterations) == ("completed", 3)
+
+
+async def test_a_run_whose_owner_says_stop_ends_with_what_it_has(budgeted: Agents, tenant: str) -> None:
+    await spends(budgeted, tenant, 1.2)
+    run = await budgeted.start(asks(tenant))
+    await asked(run)
+    await run.execute_update("respond", "stop")
+    result = await result_of(run)
+    assert (result.status, result.incomplete_reason) == ("incomplete", "budget")
+    assert result.error is not None
+    assert "is used up" in result.error.message
+
+
+async def test_who_has_no_budget_is_not_limited(budgeted: Agents) -> None:
+    result = await budgeted.run(asks(None))
+    assert result.status == "completed"
+
+
+# --- races -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("racers", "room"), [(50, 10), (500, 100)])
+async def test_of_those_that_race_only_as_many_pass_as_there_is_room_for(
+    budgeted: Agents, tenant: str, racers: int, room: int
+) -> None:
+    start = a_budget(tenant, room)
+    id_ = budget_id(tenant, start.window)
+    tills = [Till(budgeted.client, budgeted.settings.task_queue, id_) for _ in range(2)]
+    answers = await asyncio.gather(
+        *(
+            tills[number % 2].reserve(start, Reserve(key=f"run/{number}", job="job", most=most(1)))
+            for number in range(racers)
+        )
+    )
+    refused = {f"run/{number}" for number, each in enumerate(answers) if f"run/{number}" in each.refused}
+    state = await shown(budgeted.client, tenant)
+    assert (racers - len(refused), len(state.held)) == (room, room)
+    assert refused.isdisjoint(state.held)
+
+
+async def test_settlements_go_with_the_next_reservation_or_by_themselves(budgeted: Agents, tenant: str) -> None:
+    start = a_budget(tenant, 10)
+    till = Till(budgeted.client, budgeted.settings.task_queue, budget_id(tenant, start.window), settled_within=60)
+    for number in (1, 2):
+        await till.reserve(start, Reserve(key=f"run/{number}", job="job", most=most(9)))
+        till.settle(Settle(key=f"run/{number}", cost=most(0.5)))
+    assert till.updates == 2
+    assert (await shown(budgeted.client, tenant)).spent.usd == Decimal("0.5")
+    await till.end()
+
+    async def is_settled() -> bool:
+        return (await shown(budgeted.client, tenant)).spent.usd == 1
+
+    await until(is_settled)

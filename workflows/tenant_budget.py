@@ -1,0 +1,124 @@
+"""The entity that keeps one tenant's budget for one day or month: it answers, waits, and ends after its window.
+
+It has no rules of its own: these are `pricing.tenant_budgets`. What is held is freed by a settlement, or when a run is
+found closed; never by a deadline, since a response may take hours, and two would pass the line together.
+"""
+
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from durable_responses.activities.till import TenantBudgetActivities
+    from durable_responses.pricing.tenant_budgets import (
+        EXCHANGE,
+        RAISE,
+        SETTLE,
+        SHOW,
+        WORKFLOW_TYPE,
+        Amount,
+        Answers,
+        Exchange,
+        TenantBudget,
+    )
+    from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable
+
+_LOOKED_EVERY = timedelta(hours=1)
+_OLD = timedelta(minutes=5)
+_MOST_AT_ONCE = 500
+_LOOK_RETRIES = RetryPolicy(maximum_attempts=3)
+_UNUSABLE = "UnusableBudget"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class BudgetWorkflow:
+    """One window of one tenant. Updates `exchange` and `raise_limit`, query `show`: plain functions, without await.
+
+    Handlers take anything: a payload that does not decode, or a surplus argument, must not jam the budget.
+    """
+
+    @workflow.init
+    def __init__(self, budget: Any = None, *_: Any) -> None:
+        self._budget = _read(TenantBudget, budget)
+
+    @workflow.run
+    async def run(self, _budget: Any = None, *_: Any) -> TenantBudget:
+        """Keep the budget until its window is over and nothing is held. Returns how it stands then."""
+        while not self._budget.is_over(workflow.now()):
+            try:
+                await workflow.wait_condition(
+                    workflow.info().is_continue_as_new_suggested,
+                    timeout=_LOOKED_EVERY,
+                    timeout_summary="look at the runs",
+                )
+            except TimeoutError:
+                await self._look_at_the_runs()
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(self._budget)
+        return self._budget
+
+    async def _look_at_the_runs(self) -> None:
+        """Settle what is held for runs that have ended: a worker was lost before it could."""
+        runs = self._budget.open_runs(workflow.now(), _OLD)[:_MOST_AT_ONCE]
+        if not runs:
+            return
+        try:
+            closed = await workflow.execute_activity_method(
+                TenantBudgetActivities.closed_runs,
+                runs,
+                start_to_close_timeout=timedelta(minutes=2),
+                schedule_to_close_timeout=timedelta(minutes=30),
+                retry_policy=_LOOK_RETRIES,
+            )
+        except ActivityError as error:
+            workflow.logger.warning("Whether runs have ended is not known: %s", error.__cause__ or error)
+            return
+        if isinstance(closed, list):
+            self._budget.are_closed((key for key in closed if isinstance(key, str)), workflow.now())
+
+    @workflow.update(name=EXCHANGE)
+    def exchange(self, said: Any = None, *_: Any) -> Answers:
+        """Take what a worker says, an `Exchange`."""
+        return self._budget.exchange(_read(Exchange, said), workflow.now())
+
+    @exchange.validator
+    def _check_exchange(self, said: Any = None, *_: Any) -> None:
+        _read(Exchange, said)
+
+    @workflow.signal(name=SETTLE)
+    def settle(self, said: Any = None, *_: Any) -> None:
+        """What a worker that stops has still to say, an `Exchange`: it does not wait for an answer."""
+        try:
+            self._budget.exchange(_read(Exchange, said), workflow.now())
+        except ApplicationError as error:
+            workflow.logger.warning("A %s signal did not hold settlements: %s", SETTLE, error)
+
+    @workflow.update(name=RAISE)
+    def raise_limit(self, to: Any = None, *_: Any) -> TenantBudget:
+        """Let this window cost more: an `Amount`."""
+        self._budget.raise_limit(_read(Amount, to))
+        return self._budget
+
+    @raise_limit.validator
+    def _check_limit(self, to: Any = None, *_: Any) -> None:
+        _read(Amount, to)
+
+    @workflow.query(name=SHOW)
+    def show(self, *_: Any) -> TenantBudget:
+        """How the budget stands."""
+        return self._budget
+
+
+def _read(kind: type[M], given: object) -> M:
+    """What was sent. Raises `ApplicationError`."""
+    try:
+        return kind.model_validate(given)
+    except DATA_ERRORS:
+        why = given.why if isinstance(given, Unreadable) else "it is of another form"
+    raise ApplicationError(f"No {kind.__name__} was sent: {why}.", type=_UNUSABLE, non_retryable=True)
