@@ -87,6 +87,7 @@ class ActivityName(StrEnum):
     SAVE_FILES = "save_files"
     KEEP_CONVERSATION = "keep_conversation"
     COMPACT_CONVERSATION = "compact_conversation"
+    CLOSED_RUNS = "closed_runs"
 
 
 TRANSPORT_OF_ACTIVITY: Mapping[str, Transport] = {

@@ -56,8 +56,10 @@ from durable_responses.pricing.tenant_budgets import (
     WORKFLOW_TYPE,
     Amount,
     Answers,
+    ClosedRuns,
     Exchange,
     OpenRun,
+    OpenRuns,
     Reserve,
     Settle,
     TenantBudget,
@@ -459,9 +461,9 @@ class TenantBudgetActivities:
     client: Client
 
     @activity.defn
-    async def closed_runs(self, runs: list[OpenRun]) -> list[str]:
-        """The keys of those runs that have ended, or that nobody knows any more."""
-        return [run.key for run in runs if await self._is_closed(run)]
+    async def closed_runs(self, open_: OpenRuns) -> ClosedRuns:
+        """Those of the runs that have ended, or that nobody knows any more."""
+        return ClosedRuns(keys=[run.key for run in open_.runs if await self._is_closed(run)])
 
     async def _is_closed(self, run: OpenRun) -> bool:
         try:

@@ -23,9 +23,10 @@ with workflow.unsafe.imports_passed_through():
         Amount,
         Answers,
         Exchange,
+        OpenRuns,
         TenantBudget,
     )
-    from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable
+    from durable_responses.workflows.payloads import DATA_ERRORS, Unreadable, UnreadablePayload, read
 
 _LOOKED_EVERY = timedelta(hours=1)
 _OLD = timedelta(minutes=5)
@@ -69,18 +70,19 @@ class BudgetWorkflow:
         if not runs:
             return
         try:
-            closed = await workflow.execute_activity_method(
-                TenantBudgetActivities.closed_runs,
-                runs,
-                start_to_close_timeout=timedelta(minutes=2),
-                schedule_to_close_timeout=timedelta(minutes=30),
-                retry_policy=_LOOK_RETRIES,
+            closed = read(
+                await workflow.execute_activity_method(
+                    TenantBudgetActivities.closed_runs,
+                    OpenRuns(runs=runs),
+                    start_to_close_timeout=timedelta(minutes=2),
+                    schedule_to_close_timeout=timedelta(minutes=30),
+                    retry_policy=_LOOK_RETRIES,
+                )
             )
-        except ActivityError as error:
+        except (ActivityError, UnreadablePayload) as error:
             workflow.logger.warning("Whether runs have ended is not known: %s", error.__cause__ or error)
             return
-        if isinstance(closed, list):
-            self._budget.are_closed((key for key in closed if isinstance(key, str)), workflow.now())
+        self._budget.are_closed(closed.keys, workflow.now())
 
     @workflow.update(name=EXCHANGE)
     def exchange(self, said: Any = None, *_: Any) -> Answers:

@@ -49,7 +49,7 @@ def budgets(arguments: Sequence[str]) -> ExitCode:
 
 @command("budgets")
 async def _list(connection: Connection, output: Output) -> ExitCode:
-    """Show how the budgets of tenants stand, or raise one.
+    """Show the budgets of tenants, or raise one.
 
     Each window in which anything was set aside, until a day after its end: what is spent, what is set aside for
     responses under way, and how many runs wait for more. `durable-responses budgets raise TENANT WINDOW --usd 50`

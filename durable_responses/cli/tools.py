@@ -81,9 +81,9 @@ def tools(arguments: Sequence[str]) -> ExitCode:
 async def _list(settings: "Settings", output: Output) -> ExitCode:
     """List the tools that runs may use, or call one.
 
-    Each with its name, its effect (what running it twice would do), its time limit, its module, and the first sentence
-    of what the model is told. --json has all of that, and the schema of the arguments. `durable-responses tools call
-    NAME JSON` calls one.
+    Those of MCP servers too. Each with its name, its effect (what running it twice would do), its time limit, its
+    module, and the first sentence of what the model is told. --json has all of that, and the schema of the arguments.
+    `durable-responses tools call NAME JSON` calls one.
     """
     from durable_responses.cli.server_tools import tools_of_servers
 

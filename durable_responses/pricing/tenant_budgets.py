@@ -166,6 +166,18 @@ class OpenRun(BaseModel):
     run_id: str | None = None
 
 
+class OpenRuns(BaseModel):
+    """Which of these have ended?"""
+
+    runs: list[OpenRun]
+
+
+class ClosedRuns(BaseModel):
+    """The keys of those that have."""
+
+    keys: list[str]
+
+
 # --- the state ---------------------------------------------------------------------------------------------------
 
 
