@@ -177,9 +177,7 @@ class RequestBuilder:
         if turn is not None:
             turn.worst_case = worst_case
         if reserves and (till := current_turn()) is not None:
-            await till.reserve(
-                create, partial(self.reserving.bounded, create, request, input_items(own), worst_case)
-            )
+            await till.reserve(create, partial(self.reserving.bounded, create, request, input_items(own), worst_case))
         return request
 
     @contextlib.asynccontextmanager
