@@ -75,6 +75,7 @@ SETTLED_WITHIN = 1.0
 ANSWERED_WITHIN = 30.0
 """Seconds that a create waits for its reservation; then it fails, and is tried again."""
 _SENT_WITHIN = timedelta(seconds=10)
+_LOOKED_AT_WITHIN = 0.1
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _MOST_AT_ONCE = 500
@@ -118,6 +119,7 @@ class Till:
         self._settle: list[Settle] = []
         self._hurry = asyncio.Event()
         self._in_flight: list[Settle] = []
+        self._is_ended = False
         self._sending: asyncio.Task[None] | None = None
 
     async def reserve(self, start: TenantBudget, reserve: Reserve) -> Answers:
@@ -146,6 +148,7 @@ class Till:
 
     async def end(self) -> None:
         """Say at once what is still to be settled: by a signal, for there may be no worker that answers."""
+        self._is_ended = True
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.wait([self._sending])
@@ -208,7 +211,8 @@ class Till:
             try:
                 return await self._update(said, update_id)
             except WorkflowUpdateRPCTimeoutOrCancelledError:
-                pass
+                if self._is_ended:  # the SDK makes this of a cancel, too
+                    raise asyncio.CancelledError from None
             except RPCError as error:
                 is_gone = error.status is RPCStatusCode.NOT_FOUND and not said.reserve
                 if is_gone or error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED):
@@ -230,14 +234,20 @@ class Till:
             task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
-        answered: Answers = await self._client.execute_update_with_start_workflow(
-            EXCHANGE,
-            said,
-            start_workflow_operation=operation,
-            id=update_id,
-            result_type=Answers,
-            rpc_timeout=_SENT_WITHIN,
-        )
+        try:
+            answered: Answers = await self._client.execute_update_with_start_workflow(
+                EXCHANGE,
+                said,
+                start_workflow_operation=operation,
+                id=update_id,
+                result_type=Answers,
+                rpc_timeout=_SENT_WITHIN,
+            )
+        except BaseException:
+            # The operation has the same error, and asyncio complains if nobody looks at it.
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(operation.workflow_handle(), _LOOKED_AT_WITHIN)
+            raise
         return answered
 
 
