@@ -247,7 +247,7 @@ class ToolActivities:
         try:
             output = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
         except AsksFirst as asks:
-            return _asking(call, asks)
+            return _asking(call, asks, self._secrets)
         except Exception as error:
             return _told(call, error)
         return ToolResult(call_id=call.call_id, output=output)
@@ -304,7 +304,10 @@ class ToolActivities:
             return self._find(call)
         try:
             given = Given(call.answers, call.state)
-            return await asyncio.wait_for(called_tool(self._sessions, call.mcp, beat.progressed, given), call.timeout)
+            called = called_tool(
+                self._sessions, call.mcp, lambda told: beat.progressed(self._secrets.mask(told)), given
+            )
+            return await asyncio.wait_for(called, call.timeout)
         except TimeoutError:
             problem = f"{call.name} was not called: its MCP server was not ready within {call.timeout:g} seconds."
             raise ToolError(problem) from None
@@ -417,10 +420,10 @@ def _told(call: CallTool, error: Exception) -> ToolResult:
     return _failed(call, f"{call.name} failed: {''.join(traceback.format_exception_only(error)).strip()}")
 
 
-def _asking(call: CallTool, asks: AsksFirst) -> ToolResult:
+def _asking(call: CallTool, asks: AsksFirst, secrets: Secrets) -> ToolResult:
     """No answer yet; as an output, what is told where nobody can be asked."""
     failed = _failed(call, f"{call.name} did not go on: its MCP server asks, and nobody can be asked here: {asks}")
-    questions = [ServerQuestion(**vars(each)) for each in asks.questions]
+    questions = [ServerQuestion(**{**vars(each), "message": secrets.mask(each.message)}) for each in asks.questions]
     return failed.model_copy(update={"asks": ServerQuestions(questions=questions, state=asks.state)})
 
 

@@ -124,7 +124,7 @@ class Server:
     def _meaning_of(self, error: MCPError, tool: str, session: "_Session") -> Exception:
         if error.code == types.CONNECTION_CLOSED:
             session.close()
-            return CallInterrupted(f"its server {self._name!r} ended in the middle of it{session.said}")
+            return CallInterrupted(self._masked(f"its server {self._name!r} ended in the middle of it{session.said}"))
         if self.configured.url is not None and _SESSION_IS_OVER.search(str(error)):
             session.close()
             return SessionOver(f"its server {self._name!r} has begun anew")
@@ -177,8 +177,11 @@ class Server:
         why = (session.failure or "it has ended").rstrip(".")
         if self.configured.url is not None and self.configured.oauth is None and _ASKS_FOR_A_LOGIN.search(why):
             why += f"; where it asks for a login: `durable-responses tools login {self._name}`"
-        self._why = f"The MCP server {self._name!r} cannot be used: {why}{session.said}."
+        self._why = self._masked(f"The MCP server {self._name!r} cannot be used: {why}{session.said}.")
         raise ServerError(self._why)
+
+    def _masked(self, text: str) -> str:
+        return self._surroundings.secrets.mask(text)
 
     async def close(self) -> None:
         """End its session, and return when it has ended."""
@@ -308,7 +311,7 @@ class _Session:
 
 async def _nobody_is_there(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
     del context
-    logger.info("An MCP server asks in the middle of a call, and is answered %s: %s", "cancel", params.message[:200])
+    logger.info("An MCP server asks in the middle of a call (%s), and is answered: cancel.", params.mode)
     return types.ElicitResult(action="cancel")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Treatment
 from durable_responses.mcp_tools.schemas import Offer
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
 from durable_responses.tools.registry import ToolError
 
 if TYPE_CHECKING:
@@ -110,12 +111,13 @@ class Surroundings:
     """What servers meet here.
 
     `roots`: the folder that they may ask for. `tokens`: where those for servers over HTTP are. `login`: how somebody
-    logs in, where that is what the sessions are for.
+    logs in, where that is what the sessions are for. `secrets`: what nobody is told, though a server tells it.
     """
 
     roots: Path | None = None
     tokens: Path | None = None
     login: "Login | None" = None
+    secrets: Secrets = NO_SECRETS
 
 
 NOWHERE = Surroundings()

@@ -227,7 +227,8 @@ def tool_context(settings: Settings) -> ToolContext:
 
 def surroundings_of_servers(settings: Settings) -> Surroundings:
     """What MCP servers meet: the workspace, and the tokens of logins."""
-    return Surroundings(roots=settings.workspace, tokens=settings.state_folder / "mcp-tokens")
+    secrets = Secrets(settings.secrets())
+    return Surroundings(roots=settings.workspace, tokens=settings.state_folder / "mcp-tokens", secrets=secrets)
 
 
 def own_queue(settings: Settings) -> str:

@@ -62,6 +62,8 @@ def main() -> None:
     manner, folder = sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else Path()
     if manner == "ends-at-once":
         sys.exit("there is no token")
+    if manner == "blabs":
+        sys.exit(f"the token {sys.argv[2]} is not valid")
     if manner == "stays":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if manner == "changing":

@@ -43,6 +43,7 @@ def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "many": hostile("many"),
         "huge": hostile("huge-schema"),
         "colliding": hostile("colliding", approval="allow"),
+        "blabbing": hostile("blabs", "${TICKETS_TOKEN}"),
         "remote": {
             "url": "https://mcp.example/mcp",
             "headers": {"Authorization": "Bearer ${TICKETS_TOKEN}"},
@@ -82,6 +83,13 @@ async def told(agents: Agents, run: Run) -> Story:
     return await story_of(agents.client, await run.describe())
 
 
+async def history_of(run: Run) -> bytes:
+    """All that Temporal keeps of a run."""
+    history = b"".join([event.SerializeToString() for event in (await run.fetch_history()).events])
+    assert b"Do it." in history
+    return history
+
+
 async def until_made(folder: Path, tool: str) -> None:
     """Wait until the server was called."""
     async with asyncio.timeout(20):
@@ -113,7 +121,7 @@ async def test_a_run_with_a_server_that_there_is_not_fails_before_anything_is_pa
     run = await calling(agents, mcp_servers=["dekc"])
     result = await result_of(run)
     assert result.error is not None
-    there_are = "broken, changing, colliding, desk, huge, limited, many, remote, secretive, stranger, unasked"
+    there_are = "blabbing, broken, changing, colliding, desk, huge, limited, many, remote, secretive, stranger, unasked"
     assert result.error.message == (
         f"mcp_servers: there is no server 'dekc'; there are: {there_are}. Did you mean 'desk'?"
     )
@@ -180,7 +188,15 @@ async def test_a_secret_of_a_server_is_in_no_history(agents: Agents) -> None:
     [output] = await agents.answers(run, 2)
     assert "very-secret-token" not in output
     assert "***" in output
-    assert b"very-secret-token" not in (await run.fetch_history()).to_json().encode()
+    assert b"very-secret-token" not in await history_of(run)
+
+
+async def test_a_secret_that_a_server_tells_with_its_last_words_is_in_no_history(agents: Agents) -> None:
+    run = await calling(agents, mcp_servers=["blabbing"])
+    result = await result_of(run, 60)
+    assert result.error is not None
+    assert "it says: the token *** is not valid" in result.error.message
+    assert b"very-secret-token" not in await history_of(run)
 
 
 async def test_a_server_that_cannot_be_started_ends_the_run_with_what_it_says(agents: Agents) -> None:
@@ -258,7 +274,7 @@ async def test_a_server_may_be_left_to_the_provider(agents: Agents) -> None:
     assert request.call.name == "remote.lookup"
     await run.execute_update("respond", args=[request.id, "allow"])
     assert (await result_of(run)).status is AgentStatus.COMPLETED
-    assert b"very-secret-token" not in (await run.fetch_history()).to_json().encode()
+    assert b"very-secret-token" not in await history_of(run)
 
 
 async def test_a_server_that_is_left_to_the_provider_may_be_called_unasked(agents: Agents) -> None:
