@@ -235,6 +235,12 @@ async def test_a_result_of_100_megabytes_is_an_error_and_the_session_goes_on() -
         assert "get" in (await sessions.listing("it")).tools
 
 
+async def test_an_answer_that_misses_its_schema_is_kept() -> None:
+    """The call has been made."""
+    async with Sessions({"it": hostile("unstructured")}) as sessions:
+        assert await call(sessions) == "got it"
+
+
 async def test_a_result_that_is_none_is_an_error() -> None:
     async with Sessions({"it": hostile("no-result")}) as sessions:
         with pytest.raises(ToolError, match="the answer is not valid"):

@@ -31,6 +31,8 @@ def _tools(manner: str, folder: Path) -> list[dict[str, Any]]:
             return [{**TOOL, "name": name} for name in ("a.b", "a_b", "a/b", "a_b", "x" * 120, "x" * 121, "y" * 500)]
         case "tasks":
             return [TOOL, {**TOOL, "name": "slow", "execution": {"taskSupport": "required"}}]
+        case "unstructured":
+            return [{**TOOL, "outputSchema": {"type": "object", "required": ["a"], "properties": {"a": {}}}}]
         case "growing":
             return [{**TOOL, "name": f"get_{number}"} for number in range(len(_called) + 1)]
         case "changing":
