@@ -243,6 +243,7 @@ CARRIES_THE_KEY_AWAY = [
     ('AGENT_STATE_FOLDER = "state"', "would let files of this folder run with OPENAI_API_KEY"),
     ('AGENT_CACHE_FOLDER = "bin"', "would let programs of this folder run"),
     ('TEMPORAL_CLI = "temporal"', "would let programs of this folder run"),
+    ('[mcpServers.a]\ncommand = "a"', "would let programs of this folder run"),
     ('AGENT_WORKSPACE = ".."', "AGENT_WORKSPACE is outside of the project"),
     ('AGENT_FILES_ROOT = "/"', "AGENT_FILES_ROOT is outside of the project"),
     ('AGENT_OUTPUT_ROOT = "~"', "AGENT_OUTPUT_ROOT is outside of the project"),

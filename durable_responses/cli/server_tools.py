@@ -113,7 +113,9 @@ def _check(found: ServerTools) -> Check:
     if found.error is not None:
         return note(name, found.error.rstrip("."), "mend its entry in AGENT_MCP_SERVERS; runs that do not use it go on")
     loose = sum(not each.strict for each in found.offered)
-    told = f"{len(found.offered)} tools" + (f", {loose} of them not strict" if loose else "")
+    told = f"{len(found.offered)} tool{'' if len(found.offered) == 1 else 's'}" + (
+        f", {loose} of them not strict" if loose else ""
+    )
     left_out = [f"{each.tool} ({each.reason})" for each in found.left_out[:_SHOWN]]
     more = [f"{len(found.left_out) - _SHOWN} more"] if len(found.left_out) > _SHOWN else []
     said = [told, *found.problems, *([f"not offered: {', '.join([*left_out, *more])}"] if left_out else [])]

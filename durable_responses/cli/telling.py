@@ -121,7 +121,7 @@ def _about_servers(story: Story) -> list[str]:
     for server in dict.fromkeys([*(tool.server for tool in story.mcp.tools), *(tool.server for tool in left_out)]):
         offered = [tool for tool in story.mcp.tools if tool.server == server]
         loose = [tool.tool for tool in offered if tool.strict is False]
-        line = f"MCP server {server}: {len(offered)} tools"
+        line = f"MCP server {server}: {len(offered)} tool{'' if len(offered) == 1 else 's'}"
         line += f"; schema not strict: {', '.join(loose)}" if loose else ""
         others = [f"{tool.tool} ({tool.reason})" for tool in left_out if tool.server == server]
         lines.append(line + (f"; not offered: {', '.join(others)}" if others else ""))
