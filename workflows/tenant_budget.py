@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.till import TenantBudgetActivities
     from durable_responses.pricing.tenant_budgets import (
         EXCHANGE,
+        LOOK,
         RAISE,
         SETTLE,
         SHOW,
@@ -47,6 +48,7 @@ class BudgetWorkflow:
     @workflow.init
     def __init__(self, budget: Any = None, *_: Any) -> None:
         self._budget = _read(TenantBudget, budget)
+        self._is_to_look = False
 
     @workflow.run
     async def run(self, _budget: Any = None, *_: Any) -> TenantBudget:
@@ -54,19 +56,22 @@ class BudgetWorkflow:
         while not self._budget.is_over(workflow.now()):
             try:
                 await workflow.wait_condition(
-                    workflow.info().is_continue_as_new_suggested,
+                    lambda: self._is_to_look or workflow.info().is_continue_as_new_suggested(),
                     timeout=_LOOKED_EVERY,
                     timeout_summary="look at the runs",
                 )
             except TimeoutError:
-                await self._look_at_the_runs()
+                await self._look_at_the_runs(_OLD)
+            if self._is_to_look:
+                self._is_to_look = False
+                await self._look_at_the_runs(timedelta(0))
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._budget)
         return self._budget
 
-    async def _look_at_the_runs(self) -> None:
+    async def _look_at_the_runs(self, older_than: timedelta) -> None:
         """Settle what is held for runs that have ended: a worker was lost before it could."""
-        runs = self._budget.open_runs(workflow.now(), _OLD)[:_MOST_AT_ONCE]
+        runs = self._budget.open_runs(workflow.now(), older_than)[:_MOST_AT_ONCE]
         if not runs:
             return
         try:
@@ -100,6 +105,11 @@ class BudgetWorkflow:
             self._budget.exchange(_read(Exchange, said), workflow.now())
         except ApplicationError as error:
             workflow.logger.warning("A %s signal did not hold settlements: %s", SETTLE, error)
+
+    @workflow.signal(name=LOOK)
+    def look_at_the_runs(self, *_: Any) -> None:
+        """Look now which runs have ended, instead of within the hour."""
+        self._is_to_look = True
 
     @workflow.update(name=RAISE)
     def raise_limit(self, to: Any = None, *_: Any) -> TenantBudget:

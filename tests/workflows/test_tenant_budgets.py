@@ -5,14 +5,18 @@ import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
 
 from durable_responses.activities.till import Till
+from durable_responses.emulator.faults import Answer, Fault, Operation
 from durable_responses.pricing.rates import Rates
 from durable_responses.pricing.tenant_budgets import (
+    NOTHING,
     Amount,
     Reserve,
     Settle,
@@ -24,6 +28,7 @@ from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, InputRequestKind, TransportChoice
 from tests.support.emulator_control import RunningEmulator
+from tests.support.processes import TemporalServer
 from tests.support.runs import Agents, reached, result_of, until, working
 from tests.workflows.test_costs import RATES, TRANSPORTS
 
@@ -183,3 +188,124 @@ async def test_settlements_go_with_the_next_reservation_or_by_themselves(budgete
         return (await shown(budgeted.client, tenant)).spent.usd == 1
 
     await until(is_settled)
+
+
+async def test_a_worker_that_is_lost_between_reserving_and_creating_leaves_its_place_to_the_next_attempt(
+    budgeted: Agents, tenant: str
+) -> None:
+    start = a_budget(tenant, 1)
+    id_ = budget_id(tenant, start.window)
+    lost, next_one = (Till(budgeted.client, budgeted.settings.task_queue, id_) for _ in range(2))
+    await lost.reserve(start, Reserve(key="run/1", job="job", most=most(1)))
+    answers = await next_one.reserve(start, Reserve(key="run/1", job="job", attempt=2, most=most(1)))
+    assert answers.refused == []
+    assert (await shown(budgeted.client, tenant)).held["run/1"].attempt == 2
+    lost.settle(Settle(key="run/1", unsent_by=1))  # it was only frozen
+    await lost.end()
+    answers = await next_one.reserve(start, Reserve(key="run/2", job="job", most=most(1)))
+    assert answers.refused == ["run/2"]
+
+
+async def test_what_is_held_for_runs_that_have_ended_is_spent_and_for_open_ones_stays_held(
+    budgeted: Agents, tenant: str
+) -> None:
+    """As after the loss of a worker that had yet to say what the responses have cost."""
+    start = a_budget(tenant, 10)
+    till = Till(budgeted.client, budgeted.settings.task_queue, budget_id(tenant, start.window))
+    ended = await budgeted.start(asks(None, "echo"))
+    await result_of(ended)
+    waiting = await budgeted.start(asks(None, "think?seconds=300"))
+    runs = {
+        "ended": ended.result_run_id,
+        "open": waiting.result_run_id,
+        "unknown": "01a226a8-536d-70d5-ad95-02284d57813a",
+    }
+    jobs = {"ended": ended.id, "open": waiting.id, "unknown": "agent-gone"}
+    for name, run_id in runs.items():
+        await till.reserve(start, Reserve(key=f"{run_id}/5", job=jobs[name], most=most(2)))
+    await budgeted.client.get_workflow_handle(budget_id(tenant, start.window)).signal("look_at_the_runs")
+
+    async def is_settled() -> bool:
+        return len((await shown(budgeted.client, tenant)).held) == 1
+
+    await until(is_settled)
+    state = await shown(budgeted.client, tenant)
+    assert list(state.held) == [f"{waiting.result_run_id}/5"]
+    assert state.spent.usd == 4
+    await waiting.signal("cancel")
+
+
+async def test_what_is_set_aside_by_a_create_that_is_refused_is_free_again(budgeted: Agents, tenant: str) -> None:
+    refused = Fault(operation=Operation.CREATE, effect=Answer(status=400))
+    await budgeted.emulator.control.add_fault(refused)
+    result = await budgeted.run(asks(tenant, "echo"))
+    assert result.status == "failed"
+
+    async def is_free() -> bool:
+        return not (await shown(budgeted.client, tenant)).held
+
+    await until(is_free)
+    assert (await shown(budgeted.client, tenant)).spent == NOTHING
+
+
+async def test_a_create_waits_while_only_responses_under_way_are_in_its_way(budgeted: Agents, tenant: str) -> None:
+    first = await budgeted.start(asks(tenant, "think?seconds=3", tools=[]))
+    await reached(first, lambda state: state.response_id is not None)
+    second = await budgeted.start(asks(tenant, "echo", tools=[]))
+    results = await asyncio.gather(result_of(first), result_of(second))
+    assert [(result.status, result.requests) for result in results] == [("completed", []), ("completed", [])]
+
+
+async def test_a_run_goes_on_by_itself_when_the_window_of_the_budget_is_over(budgeted: Agents, tenant: str) -> None:
+    await spends(budgeted, tenant, 1.2)
+    request = await asked(run := await budgeted.start(asks(tenant)))
+    assert request.resume_at == a_budget(tenant, 1).ends_at
+    await run.signal("cancel")
+    assert (await result_of(run)).status == "cancelled"
+
+
+async def test_without_the_file_a_tenant_has_no_budget_and_history_says_nothing_of_one(
+    agents: Agents, tenant: str
+) -> None:
+    run = await agents.start(asks(tenant))
+    assert (await result_of(run)).status == "completed"
+    with pytest.raises(RPCError, match="not found"):
+        await shown(agents.client, tenant)
+    history = (await run.fetch_history()).to_json()
+    assert "reserved" not in history
+
+
+@pytest.fixture
+async def suggesting(tmp_path: Path) -> AsyncIterator[Client]:
+    """A server that suggests a new history after a few events."""
+    server = await TemporalServer.on(tmp_path, "--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=40")
+    async with server:
+        yield await server.client()
+
+
+async def test_a_budget_continues_in_new_histories_under_fire_and_forgets_nothing(
+    suggesting: Client, provider: Provider, settings: Settings, tenant: str
+) -> None:
+    start = a_budget(tenant, 1_000)
+    id_ = budget_id(tenant, start.window)
+    async with working(suggesting, provider, settings):
+        tills = [Till(suggesting, settings.task_queue, id_, settled_within=0.01) for _ in range(4)]
+
+        async def uses(till: Till, number: int) -> None:
+            for turn in range(20):
+                key = f"run-{number}/{turn}"
+                assert (await till.reserve(start, Reserve(key=key, job="job", most=most(2)))).refused == []
+                till.settle(Settle(key=key, cost=most(0.5)))
+
+        await asyncio.gather(*(uses(till, number) for number, till in enumerate(tills)))
+        await asyncio.gather(*(till.end() for till in tills))
+
+        async def is_settled() -> bool:
+            return not (await shown(suggesting, tenant)).held
+
+        await until(is_settled)
+        first = [each async for each in suggesting.list_workflows(f'WorkflowId = "{id_}"')]
+        state = await shown(suggesting, tenant)
+    assert state.spent.usd == 40
+    assert len(state.settled) == 80
+    assert len(first) > 1
