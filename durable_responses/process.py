@@ -21,9 +21,10 @@ def setup_logs(settings: Settings) -> None:
         force=True,
     )
     # One line for each request: thousands of waiting responses would write nothing else.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("httpx", "httpx2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     # They log every message that they carry, and with it what users, models and tools say.
-    for library in ("temporalio", "websockets"):
+    for library in ("temporalio", "websockets", "mcp"):
         logging.getLogger(library).setLevel(max(logging.getLogger().level, logging.INFO))
 
 

@@ -15,7 +15,8 @@ def test_the_log_level_is_set_for_everything_but_single_requests() -> None:
     try:
         setup_telemetry(Settings(log_level=LogLevel.DEBUG))
         assert root.level == logging.DEBUG
-        assert logging.getLogger("httpx").getEffectiveLevel() == logging.WARNING
+        for library in ("httpx", "httpx2"):
+            assert logging.getLogger(library).getEffectiveLevel() == logging.WARNING
     finally:
         root.handlers.clear()
         root.setLevel(level)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,6 +57,7 @@ _LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
 _LONGEST_CAUSE = 300  # characters
 _MOST_ROUNDS = 10
+_PROGRAM = "durable-responses"
 _ASKS_FOR_A_LOGIN = re.compile("redirect handler|Server returned an error response")
 # What the library says of a status above 400: of a session that the server does not know any more, for instance.
 _HTTP_ERROR = "Server returned an error response"
@@ -289,6 +291,7 @@ class _Session:
                     elicitation_callback=_nobody_is_there,
                     list_roots_callback=self._roots_asked_for if self.surroundings.roots else None,
                     message_handler=self._told,
+                    client_info=types.Implementation(name=_PROGRAM, version=_version()),
                 ) as self.client:
                     self.listing = await _listed(self.client, self.name, self.server)
                     starting.deadline = float("inf")
@@ -307,6 +310,13 @@ class _Session:
         finally:
             self.ended.set()
             self._begun.set()
+
+
+def _version() -> str:
+    try:
+        return version(_PROGRAM)
+    except PackageNotFoundError:
+        return "0"
 
 
 async def _nobody_is_there(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
