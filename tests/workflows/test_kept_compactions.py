@@ -1,5 +1,6 @@
 """Where the output of a compaction is: not in history where the provider gives it again, or where it does not fit."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentResult, TransportChoice
 from tests.support.chainless_servers import Chain
 from tests.support.emulator_control import RunningEmulator
+from tests.support.processes import TemporalServer
 from tests.support.runs import agents_at, result_of
 from tests.support.windowed_server import WindowedServer, serving_windowed
 
@@ -71,6 +73,29 @@ async def test_what_does_not_fit_into_history_is_kept_in_the_state_folder(
     assert_gone_on(result, server)
     assert largest < 20_000
     assert list(pages(of_a_worker))
+
+
+@pytest.fixture(scope="module")
+async def short_histories(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
+    """A server that suggests a continue-as-new early."""
+    server = await TemporalServer.on(tmp_path_factory.mktemp("short-histories"))
+    server.command += ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=40"]
+    async with server:
+        yield server
+
+
+@pytest.mark.parametrize("way", [{"queues": True}, {"conversation": "full"}], ids=["background", "in full"])
+async def test_what_is_kept_elsewhere_is_found_from_a_new_history(
+    short_histories: TemporalServer, emulator: RunningEmulator, settings: Settings, way: dict[str, Any]
+) -> None:
+    client, given = await short_histories.client(), dict(way)
+    server = WindowedServer(Chain.CONTINUED, calls=35, padding=1500, queues=given.pop("queues", False), bulk=BULK)
+    given["transport"] = TransportChoice.BACKGROUND if server.queues else TransportChoice.STREAM
+    settings = settings.model_copy(update={"conversation_memory": 0})
+    with serving_windowed(server):
+        result, _ = await ran(client, emulator, settings, server, **given)
+    assert_gone_on(result, server)
+    assert len([found async for found in client.list_workflows()]) > 2
 
 
 async def test_a_compaction_that_the_provider_has_deleted_ends_the_run_by_name(
