@@ -25,6 +25,7 @@ from durable_responses.emulator.faults import (
     BreakSocket,
     Delay,
     End,
+    ExceedContext,
     Fault,
     Operation,
     RefuseSteer,
@@ -311,6 +312,22 @@ async def compacted_at_once(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _compacted(agents, triggers=False)
 
 
+async def compacted_and_read_by_its_id(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """As `compacted`, since the output of a compaction is not in history where the provider has stored it."""
+    return await _compacted(agents, triggers=True)
+
+
+async def answered_after_a_compaction(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """What is too long after its compaction, too, is sent again when the owner says so."""
+    excess = ExceedContext(always=True)
+    scenario = 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'
+    for _ in range(2):  # the second create, and the one after its compaction
+        fault = Fault(operation=Operation.CREATE, metadata={"scenario": scenario}, effect=excess, skip=1)
+        await agents.emulator.control.add_fault(fault)
+    run = await _answered(agents, scenario, "retry", context_window=100_000, tools=["add"])
+    return agents.client.get_workflow_handle(run.id, run_id=run.first_execution_run_id)
+
+
 async def _compacted(agents: Agents, *, triggers: bool) -> WorkflowHandle[Any, Any]:
     settings = agents.settings.model_copy(update={"task_queue": f"{QUEUE}-compacted-{triggers}"})
     server = WindowedServer(Chain.CONTINUED, calls=3, padding=4300, queues=True, window=4000, triggers=triggers)
@@ -379,6 +396,8 @@ SCENARIOS: list[Scenario] = [
     in_full_after_a_refusal,
     compacted,
     compacted_at_once,
+    compacted_and_read_by_its_id,
+    answered_after_a_compaction,
     background,
     stream,
     slow_stream_with_reports,
