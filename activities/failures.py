@@ -136,7 +136,7 @@ def deadline_passed(though_sent: str | None = None) -> ApplicationError:
 def over_budget(found: OverBudget) -> ApplicationError:
     """The response may cost more than the run's budget has left. Nothing was sent."""
     return ApplicationError(
-        "The response may cost more than the run's budget has left.",
+        "No response was created: it may cost more than the budget has left.",
         FailureDetail(over_budget=found),
         type=FailureType.BUDGET_EXCEEDED,
         non_retryable=True,

@@ -157,11 +157,11 @@ def over_budget_message(over: OverBudget, spent: float, limit: float) -> str:
     if over.line is BudgetLine.WORKING_SECONDS:
         return f"The run has worked for {spent:,.0f} of {limit:,.0f} seconds."
     amount: Callable[[float], str] = usd if over.line is BudgetLine.USD else _tokens
-    so_far = f"Spent {amount(spent)} of {amount(limit)}"
+    so_far = f"Spent {amount(spent).partition(' ')[0]} of {amount(limit)}"
     if over.least is None or over.most is None:
         return f"{so_far}; what the next response may cost is not known: {over.why}."
-    least = f" ({amount(over.least)} at least)" if over.least < over.most else ""
-    return f"{so_far}; the next response may cost up to {amount(over.most)}{least}."
+    least = f"needs {amount(over.least)} at least, and " if over.least < over.most else ""
+    return f"{so_far}; the next response {least}may cost up to {amount(over.most)}."
 
 
 def over_tenant_message(standing: TenantLine, over: OverBudget) -> str:

@@ -618,7 +618,10 @@ class AgentState(BaseModel):
     waiting: Waiting | None = Field(None, description="What the run waits for that is not its response.")
     cancel_requested: bool = False
     ambiguous_creates: int = 0
-    request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
+    request_changes: list[str] = Field(
+        [],
+        description="What of the requests is not as it was asked for, since the provider or the budget does not take it.",
+    )
     in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
     compactions: list[Compaction] = Field([], description="The newest twenty compactions of the conversation.")
     error: AgentError | None = None
@@ -644,7 +647,10 @@ class AgentResult(BaseModel):
     cost: RunCost | None = None
     responses: list[ResponseUsage] = []
     ambiguous_creates: int = 0
-    request_changes: list[str] = Field([], description="What the provider refused, and what was done about it.")
+    request_changes: list[str] = Field(
+        [],
+        description="What of the requests is not as it was asked for, since the provider or the budget does not take it.",
+    )
     in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
     requests: list[InputRequest] = Field([], description="What the run has asked its owner, and who answered what.")
     incomplete_reason: IncompleteReason | str | None = None

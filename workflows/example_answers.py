@@ -10,7 +10,7 @@ _MORE_SECONDS = "600"
 
 def takes_text(request: InputRequest) -> bool:
     """Whether any text answers it, and not only what it offers."""
-    return request.limit is None and request.kind is not InputRequestKind.REFUSAL
+    return request.kind in (InputRequestKind.APPROVAL, InputRequestKind.QUESTION)
 
 
 def example_answers(request: InputRequest, state: AgentState) -> list[str]:
@@ -18,8 +18,16 @@ def example_answers(request: InputRequest, state: AgentState) -> list[str]:
     numbers = {
         Limit.MAX_ITERATIONS: str(min(max(state.max_iterations, state.iteration, 1) * 2, _MOST_ITERATIONS)),
         Limit.DEADLINE: _MORE_SECONDS,
+        **{limit: f"{2 * total:.12g}" for limit, total in _totals(state).items()},
     }
-    examples = [numbers[request.limit]] if request.limit else []
+    examples = [numbers.get(request.limit, _MORE_SECONDS)] if request.limit else []
     if len(request.choices) <= _MOST_CHOICES:
         examples += request.choices
     return [*examples, SOME_TEXT] if takes_text(request) else examples
+
+
+def _totals(state: AgentState) -> dict[Limit, float]:
+    """What the run may cost, in each line of its budget."""
+    lines = (Limit.USD, Limit.TOKENS, Limit.WORKING_SECONDS)
+    totals = {line: getattr(state.budget, line.value, None) for line in lines}
+    return {line: total for line, total in totals.items() if total is not None}

@@ -45,7 +45,7 @@ def details_of(state: AgentState, job_id: str, now: datetime, task: str = "") ->
     parts += _calls(state)
     parts += _asked(state, job_id)
     if state.request_changes:
-        parts.append(f"because the provider refuses it otherwise: {', '.join(state.request_changes)}")
+        parts.append(f"requests are not as they were asked for: {', '.join(state.request_changes)}")
     if state.compactions:
         parts.append(str(state.compactions[-1]))
     if state.error:

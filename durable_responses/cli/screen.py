@@ -137,7 +137,7 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     if creates := view.state.ambiguous_creates:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."
     if changes := view.state.request_changes:
-        told["changes"] = shown(f"Because the provider refuses it otherwise: {', '.join(changes)}.")
+        told["changes"] = shown(f"Requests are not as they were asked for: {', '.join(changes)}.")
     if compactions := view.state.compactions:
         told["compaction"] = shown(compactions[-1].sentence)
     return told

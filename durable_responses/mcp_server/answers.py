@@ -378,7 +378,7 @@ def notices(view: JobView) -> list[str]:
     if view.state.compactions:
         told.append(view.state.compactions[-1].sentence)
     if view.state.request_changes:
-        told.append(redact(f"Because the provider refuses it otherwise: {', '.join(view.state.request_changes)}."))
+        told.append(redact(f"Requests are not as they were asked for: {', '.join(view.state.request_changes)}."))
     if view.result and view.result.artifact_error:
         told.append(redact(f"The result was not saved: {view.result.artifact_error}"))
     unsaved = [file for file in view.result.files if file.error] if view.result else []

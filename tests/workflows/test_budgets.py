@@ -1,5 +1,6 @@
 """The budget of a run: nothing is created that may cost more than is left, and its owner is asked."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,16 +8,21 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from durable_responses.activities.messages import OverBudget
 from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.mcp_server.answers import answers_to
 from durable_responses.pricing.rates import BudgetLine, Rates
 from durable_responses.workflows.budgets import WRAP_UP, over_budget_message
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
+    AgentState,
     Budget,
     ConversationChoice,
+    InputRequest,
     InputRequestKind,
+    Limit,
     TransportChoice,
 )
+from durable_responses.workflows.example_answers import example_answers, takes_text
 from tests.support.runs import Agents, progress, reached, result_of
 from tests.workflows.test_costs import RATES, TRANSPORTS
 
@@ -61,18 +67,18 @@ def spent(result: AgentResult) -> float:
         (
             OverBudget(line=BudgetLine.USD, least=0.21, most=1.3),
             (4.1, 5),
-            "Spent 4.10 USD of 5.00 USD; the next response may cost up to 1.30 USD (0.21 USD at least).",
+            "Spent 4.10 of 5.00 USD; the next response needs 0.21 USD at least, and may cost up to 1.30 USD.",
         ),
         (
             OverBudget(line=BudgetLine.TOKENS, least=1_500, most=1_500),
             (9_000, 10_000),
-            "Spent 9,000 tokens of 10,000 tokens; the next response may cost up to 1,500 tokens.",
+            "Spent 9,000 of 10,000 tokens; the next response may cost up to 1,500 tokens.",
         ),
         (OverBudget(line=BudgetLine.WORKING_SECONDS), (61.2, 60), "The run has worked for 61 of 60 seconds."),
         (
             OverBudget(line=BudgetLine.USD, why="nobody counts"),
             (0, 5),
-            "Spent 0.00 USD of 5.00 USD; what the next response may cost is not known: nobody counts.",
+            "Spent 0.00 of 5.00 USD; what the next response may cost is not known: nobody counts.",
         ),
     ],
 )
@@ -97,6 +103,31 @@ def test_what_a_budget_counts_by_is_not_hidden_in_the_extra_body(name: str) -> N
     with pytest.raises(ValueError, match=f"counts by {name}, which extra_body has"):
         asks(5, extra_body={name: 1})
     assert asks(None, extra_body={name: 1}).extra_body == {name: 1}
+
+
+@pytest.mark.parametrize(
+    ("limit", "choices", "examples", "is_text"),
+    [
+        (Limit.USD, ["stop"], ["10", "stop"], False),
+        (Limit.TOKENS, ["stop"], ["2000", "stop"], False),
+        (Limit.WORKING_SECONDS, ["stop"], ["120", "stop"], False),
+        (None, ["allow", "stop"], ["allow", "stop"], False),
+    ],
+)
+def test_the_answers_that_can_be_copied_are_twice_the_budget_and_the_choices(
+    limit: Limit | None, choices: list[str], examples: list[str], is_text: bool
+) -> None:
+    request = InputRequest(
+        id="budget-1",
+        kind=InputRequestKind.BUDGET,
+        message="m",
+        choices=choices,
+        limit=limit,
+        opened_at=datetime.now(UTC),
+    )
+    state = AgentState(budget=Budget(usd=5, tokens=1000, working_seconds=60))
+    assert (example_answers(request, state), takes_text(request)) == (examples, is_text)
+    assert "text" not in answers_to(request)
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
