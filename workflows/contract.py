@@ -620,7 +620,7 @@ class AgentState(BaseModel):
     ambiguous_creates: int = 0
     request_changes: list[str] = Field(
         [],
-        description="What of the requests is not as it was asked for, since the provider or the budget does not take it.",
+        description="What of the requests is not as it was asked for: the provider or the budget does not take it.",
     )
     in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
     compactions: list[Compaction] = Field([], description="The newest twenty compactions of the conversation.")
@@ -649,7 +649,7 @@ class AgentResult(BaseModel):
     ambiguous_creates: int = 0
     request_changes: list[str] = Field(
         [],
-        description="What of the requests is not as it was asked for, since the provider or the budget does not take it.",
+        description="What of the requests is not as it was asked for: the provider or the budget does not take it.",
     )
     in_full: bool = Field(False, description="Whether each request carries the whole conversation.")
     requests: list[InputRequest] = Field([], description="What the run has asked its owner, and who answered what.")

@@ -71,7 +71,7 @@ def usd(amount: float) -> str:
 
 
 def cost_text(cost: RunCost | None, budget: float | None = None) -> str | None:
-    """`0.41 USD of 5.00 USD (0.05 USD of it wasted)`, or `at least …, at most …` where not all is known.
+    """`0.41 of 5.00 USD (0.05 USD of it wasted)`, or `at least …, at most …` where not all is known.
 
     None where nothing is known. `budget`: the USD that it may cost.
     """
@@ -80,7 +80,8 @@ def cost_text(cost: RunCost | None, budget: float | None = None) -> str | None:
     wasted = f" ({usd(cost.wasted)} of it wasted)" if cost.wasted else ""
     of = f" of {usd(budget)}" if budget is not None else ""
     if cost.usd is not None:
-        return f"{usd(cost.known)}{of}{wasted}"
+        known = usd(cost.known).removesuffix(" USD") if of else usd(cost.known)
+        return f"{known}{of}{wasted}"
     most = f", at most {usd(cost.at_most)}" if cost.at_most is not None else ""
     return f"at least {usd(cost.known)}{most}{of}{wasted}"
 

@@ -90,7 +90,7 @@ def test_what_is_shown_says_at_least_where_not_all_is_known() -> None:
     assert cost_text(RunCost(usd=1.5, known=1.5, wasted=0.5)) == "1.50 USD (0.50 USD of it wasted)"
     assert cost_text(RunCost(usd=None, known=1.5, unknown=1)) == "at least 1.50 USD"
     assert cost_text(RunCost(usd=None, known=1.5, at_most=2, unknown=1)) == "at least 1.50 USD, at most 2.00 USD"
-    assert cost_text(RunCost(usd=1.5, known=1.5), 5) == "1.50 USD of 5.00 USD"
+    assert cost_text(RunCost(usd=1.5, known=1.5), 5) == "1.50 of 5.00 USD"
     assert cost_text(RunCost(usd=None, unknown=1)) is None
     assert cost_text(None) is None
 
