@@ -271,7 +271,11 @@ class Tills:
     def ids_at(self, tenant: str | None, *times: datetime) -> list[str]:
         """The budgets of a tenant at these times."""
         found = (budget for at in times for budget in self.budgets.of(tenant, at))
-        return list(dict.fromkeys(budget_id(budget.tenant, budget.window) for budget in found))
+        return list(dict.fromkeys(map(self.id_of, found)))
+
+    def id_of(self, budget: TenantBudget) -> str:
+        """The workflow id of a budget."""
+        return budget_id(budget.tenant, budget.window, self.task_queue)
 
     def settle(self, reserved: Reserved, settle: Settle) -> None:
         """Something that was set aside is over, in all of its budgets."""
@@ -327,7 +331,7 @@ class TillTurn:
         for budget in budgets:
             _check_known(budget, most)
         reserve = Reserve(key=key, job=info.workflow_id or "", attempt=info.attempt, most=most)
-        ids = [budget_id(budget.tenant, budget.window) for budget in budgets]
+        ids = [self.tills.id_of(budget) for budget in budgets]
         self.reserved, self.is_own = Reserved(key=key, budgets=ids), True
         asked = (self.tills.of(id_).reserve(budget, reserve) for id_, budget in zip(ids, budgets, strict=True))
         try:

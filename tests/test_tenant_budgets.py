@@ -96,6 +96,11 @@ def test_the_id_of_a_budget_names_its_tenant_and_its_window(tenant: str, id_: st
     assert budget_id(tenant, "2026-11") == id_
 
 
+def test_each_task_queue_has_budgets_of_its_own() -> None:
+    assert budget_id("acme", "2026-11", "agents") == budget_id("acme", "2026-11")
+    assert budget_id("acme", "2026-11", "others") == "budget-acme-2026-11@others"
+
+
 def test_long_names_make_short_ids_that_differ() -> None:
     ids = {budget_id("é" * 99 + end, "2026-11") for end in "ab"}
     assert len(ids) == 2

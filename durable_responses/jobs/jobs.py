@@ -369,11 +369,11 @@ class Jobs:
 
     async def tenant_budgets(self) -> list[TenantBudget]:
         """How the budgets of tenants stand that anything was set aside in. They answer while there is a worker."""
-        return await open_budgets(self._client)
+        return await open_budgets(self._client, self._task_queue)
 
     async def raise_tenant_budget(self, tenant: str, window: str, to: Amount) -> TenantBudget:
         """Let a window of a tenant cost more. Returns how it stands then. Raises `InvalidInput`."""
-        return await raise_budget(self._client, tenant, window, to)
+        return await raise_budget(self._client, self._task_queue, tenant, window, to)
 
     async def _billed(self, job_id: str, room: asyncio.Semaphore) -> JobView | None:
         async with room:

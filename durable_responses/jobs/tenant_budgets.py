@@ -21,13 +21,18 @@ _MOST = 1_000
 _OPEN = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus = "Running"'
 
 
-async def open_budgets(client: Client) -> list[TenantBudget]:
-    """The budgets that something was set aside in, by tenant and window. They answer while there is a worker.
+async def open_budgets(client: Client, task_queue: str) -> list[TenantBudget]:
+    """The budgets of a queue's runs that something was set aside in, by tenant and window.
+
+    They answer while there is a worker.
 
     Raises `JobError`.
     """
     async with asking_temporal():
-        ids = [execution.id async for execution in client.list_workflows(_OPEN, limit=_MOST)]
+        ids = [
+            execution.id
+            async for execution in client.list_workflows(f'{_OPEN} AND TaskQueue = "{task_queue}"', limit=_MOST)
+        ]
     room = asyncio.Semaphore(_AT_ONCE)
     found = await asyncio.gather(*(_shown(client, id_, room) for id_ in dict.fromkeys(ids)))
     return sorted((budget for budget in found if budget), key=lambda each: (each.tenant, each.window))
@@ -46,9 +51,9 @@ async def _shown(client: Client, id_: str, room: asyncio.Semaphore) -> TenantBud
     return TenantBudget.model_validate(shown)
 
 
-async def raise_budget(client: Client, tenant: str, window: str, to: Amount) -> TenantBudget:
+async def raise_budget(client: Client, task_queue: str, tenant: str, window: str, to: Amount) -> TenantBudget:
     """Let a window of a tenant cost more. Returns how it stands then. Raises `JobError`."""
-    handle = client.get_workflow_handle(budget_id(tenant, window))
+    handle = client.get_workflow_handle(budget_id(tenant, window, task_queue))
     try:
         raised = await handle.execute_update(RAISE, to, rpc_timeout=_ANSWERED_WITHIN)
     except WorkflowUpdateFailedError as error:

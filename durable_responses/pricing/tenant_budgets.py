@@ -19,6 +19,7 @@ RAISE = "raise_limit"
 SETTLE = "settle"
 LOOK = "look_at_the_runs"
 SHOW = "show"
+USUAL_QUEUE = "agents"
 OTHERS = "*"
 """Each tenant that has no budget of its own; and, as one, all runs that are for none."""
 
@@ -111,12 +112,12 @@ class TenantBudgets(BaseModel):
         ]
 
 
-def budget_id(tenant: str, window: str) -> str:
-    """The workflow id of a budget."""
+def budget_id(tenant: str, window: str, task_queue: str = USUAL_QUEUE) -> str:
+    """The workflow id of a budget. Each task queue has its own: nobody else's workers may be there to answer."""
     name = OTHERS if tenant == OTHERS else quote(tenant, safe="")
     if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}~{hashlib.sha256(tenant.encode()).hexdigest()[:16]}"
-    return f"budget-{name}-{window}"
+    return f"budget-{name}-{window}" + (f"@{task_queue}" if task_queue != USUAL_QUEUE else "")
 
 
 # --- messages ----------------------------------------------------------------------------------------------------

@@ -70,9 +70,9 @@ async def budgeted(
         yield Agents(client, emulator, with_budgets)
 
 
-async def shown(client: Client, tenant: str, window: str | None = None) -> TenantBudget:
-    id_ = budget_id(tenant, window or f"{datetime.now(UTC):%Y-%m}")
-    return TenantBudget.model_validate(await client.get_workflow_handle(id_).query("show"))
+async def shown(agents: Agents, tenant: str) -> TenantBudget:
+    id_ = budget_id(tenant, f"{datetime.now(UTC):%Y-%m}", agents.settings.task_queue)
+    return TenantBudget.model_validate(await agents.client.get_workflow_handle(id_).query("show"))
 
 
 async def asked(run: WorkflowHandle[Any, Any]) -> Any:
@@ -92,7 +92,7 @@ def a_budget(tenant: str, usd: float) -> TenantBudget:
 async def spends(agents: Agents, tenant: str, usd: float) -> None:
     """Let something else have spent so much of the budget."""
     start = a_budget(tenant, 1.4)
-    till = Till(agents.client, agents.settings.task_queue, budget_id(tenant, start.window))
+    till = Till(agents.client, agents.settings.task_queue, budget_id(tenant, start.window, agents.settings.task_queue))
     await till.reserve(start, Reserve(key="other/1", job="other", most=most(usd)))
     till.settle(Settle(key="other/1"))
     await till.end()
@@ -110,11 +110,11 @@ async def test_what_responses_cost_is_spent_of_the_budget_of_their_tenant(
     assert result.cost is not None
 
     async def is_settled() -> bool:
-        state = await shown(budgeted.client, tenant)
+        state = await shown(budgeted, tenant)
         return not state.held and float(state.spent.usd or 0) == pytest.approx(result.cost.known)  # type: ignore[union-attr]
 
     await until(is_settled)
-    assert (await shown(budgeted.client, tenant)).spent.tokens == result.usage.total_tokens
+    assert (await shown(budgeted, tenant)).spent.tokens == result.usage.total_tokens
 
 
 async def test_a_run_asks_when_the_budget_of_its_tenant_is_used_up_and_goes_on_when_it_is_raised(
@@ -125,11 +125,11 @@ async def test_a_run_asks_when_the_budget_of_its_tenant_is_used_up_and_goes_on_w
     request = await asked(run)
     assert (request.kind, request.choices, request.limit) == (InputRequestKind.BUDGET, ["retry", "stop"], None)
     assert f"The budget of the tenant {tenant} for " in request.message
-    before = await shown(budgeted.client, tenant)
+    before = await shown(budgeted, tenant)
     assert (list(before.waiting), before.held) == ([run.id], {})
     assert before.spent.usd == Decimal("1.2")
     assert request.resume_at == before.ends_at
-    budget = budgeted.client.get_workflow_handle(budget_id(tenant, before.window))
+    budget = budgeted.client.get_workflow_handle(budget_id(tenant, before.window, budgeted.settings.task_queue))
     await budget.execute_update("raise_limit", Amount(usd=Decimal(100)))
     await run.execute_update("respond", "retry")
     result = await result_of(run)
@@ -160,7 +160,7 @@ async def test_of_those_that_race_only_as_many_pass_as_there_is_room_for(
     budgeted: Agents, tenant: str, racers: int, room: int
 ) -> None:
     start = a_budget(tenant, room)
-    id_ = budget_id(tenant, start.window)
+    id_ = budget_id(tenant, start.window, budgeted.settings.task_queue)
     tills = [Till(budgeted.client, budgeted.settings.task_queue, id_) for _ in range(2)]
     answers = await asyncio.gather(
         *(
@@ -169,23 +169,28 @@ async def test_of_those_that_race_only_as_many_pass_as_there_is_room_for(
         )
     )
     refused = {f"run/{number}" for number, each in enumerate(answers) if f"run/{number}" in each.refused}
-    state = await shown(budgeted.client, tenant)
+    state = await shown(budgeted, tenant)
     assert (racers - len(refused), len(state.held)) == (room, room)
     assert refused.isdisjoint(state.held)
 
 
 async def test_settlements_go_with_the_next_reservation_or_by_themselves(budgeted: Agents, tenant: str) -> None:
     start = a_budget(tenant, 10)
-    till = Till(budgeted.client, budgeted.settings.task_queue, budget_id(tenant, start.window), settled_within=60)
+    till = Till(
+        budgeted.client,
+        budgeted.settings.task_queue,
+        budget_id(tenant, start.window, budgeted.settings.task_queue),
+        settled_within=60,
+    )
     for number in (1, 2):
         await till.reserve(start, Reserve(key=f"run/{number}", job="job", most=most(9)))
         till.settle(Settle(key=f"run/{number}", cost=most(0.5)))
     assert till.updates == 2
-    assert (await shown(budgeted.client, tenant)).spent.usd == Decimal("0.5")
+    assert (await shown(budgeted, tenant)).spent.usd == Decimal("0.5")
     await till.end()
 
     async def is_settled() -> bool:
-        return (await shown(budgeted.client, tenant)).spent.usd == 1
+        return (await shown(budgeted, tenant)).spent.usd == 1
 
     await until(is_settled)
 
@@ -194,12 +199,12 @@ async def test_a_worker_that_is_lost_between_reserving_and_creating_leaves_its_p
     budgeted: Agents, tenant: str
 ) -> None:
     start = a_budget(tenant, 1)
-    id_ = budget_id(tenant, start.window)
+    id_ = budget_id(tenant, start.window, budgeted.settings.task_queue)
     lost, next_one = (Till(budgeted.client, budgeted.settings.task_queue, id_) for _ in range(2))
     await lost.reserve(start, Reserve(key="run/1", job="job", most=most(1)))
     answers = await next_one.reserve(start, Reserve(key="run/1", job="job", attempt=2, most=most(1)))
     assert answers.refused == []
-    assert (await shown(budgeted.client, tenant)).held["run/1"].attempt == 2
+    assert (await shown(budgeted, tenant)).held["run/1"].attempt == 2
     lost.settle(Settle(key="run/1", unsent_by=1))  # it was only frozen
     await lost.end()
     answers = await next_one.reserve(start, Reserve(key="run/2", job="job", most=most(1)))
@@ -211,7 +216,9 @@ async def test_what_is_held_for_runs_that_have_ended_is_spent_and_for_open_ones_
 ) -> None:
     """As after the loss of a worker that had yet to say what the responses have cost."""
     start = a_budget(tenant, 10)
-    till = Till(budgeted.client, budgeted.settings.task_queue, budget_id(tenant, start.window))
+    till = Till(
+        budgeted.client, budgeted.settings.task_queue, budget_id(tenant, start.window, budgeted.settings.task_queue)
+    )
     ended = await budgeted.start(asks(None, "echo"))
     await result_of(ended)
     waiting = await budgeted.start(asks(None, "think?seconds=300"))
@@ -223,13 +230,15 @@ async def test_what_is_held_for_runs_that_have_ended_is_spent_and_for_open_ones_
     jobs = {"ended": ended.id, "open": waiting.id, "unknown": "agent-gone"}
     for name, run_id in runs.items():
         await till.reserve(start, Reserve(key=f"{run_id}/5", job=jobs[name], most=most(2)))
-    await budgeted.client.get_workflow_handle(budget_id(tenant, start.window)).signal("look_at_the_runs")
+    await budgeted.client.get_workflow_handle(budget_id(tenant, start.window, budgeted.settings.task_queue)).signal(
+        "look_at_the_runs"
+    )
 
     async def is_settled() -> bool:
-        return len((await shown(budgeted.client, tenant)).held) == 1
+        return len((await shown(budgeted, tenant)).held) == 1
 
     await until(is_settled)
-    state = await shown(budgeted.client, tenant)
+    state = await shown(budgeted, tenant)
     assert list(state.held) == [f"{waiting.result_run_id}/5"]
     assert state.spent.usd == 4
     await waiting.signal("cancel")
@@ -242,10 +251,10 @@ async def test_what_is_set_aside_by_a_create_that_is_refused_is_free_again(budge
     assert result.status == "failed"
 
     async def is_free() -> bool:
-        return not (await shown(budgeted.client, tenant)).held
+        return not (await shown(budgeted, tenant)).held
 
     await until(is_free)
-    assert (await shown(budgeted.client, tenant)).spent == NOTHING
+    assert (await shown(budgeted, tenant)).spent == NOTHING
 
 
 async def test_a_create_waits_while_only_responses_under_way_are_in_its_way(budgeted: Agents, tenant: str) -> None:
@@ -270,7 +279,7 @@ async def test_without_the_file_a_tenant_has_no_budget_and_history_says_nothing_
     run = await agents.start(asks(tenant))
     assert (await result_of(run)).status == "completed"
     with pytest.raises(RPCError, match="not found"):
-        await shown(agents.client, tenant)
+        await shown(agents, tenant)
     history = (await run.fetch_history()).to_json()
     assert "reserved" not in history
 
@@ -284,11 +293,12 @@ async def suggesting(tmp_path: Path) -> AsyncIterator[Client]:
 
 
 async def test_a_budget_continues_in_new_histories_under_fire_and_forgets_nothing(
-    suggesting: Client, provider: Provider, settings: Settings, tenant: str
+    suggesting: Client, emulator: RunningEmulator, provider: Provider, settings: Settings, tenant: str
 ) -> None:
     start = a_budget(tenant, 1_000)
-    id_ = budget_id(tenant, start.window)
+    id_ = budget_id(tenant, start.window, settings.task_queue)
     async with working(suggesting, provider, settings):
+        agents = Agents(suggesting, emulator, settings)
         tills = [Till(suggesting, settings.task_queue, id_, settled_within=0.01) for _ in range(4)]
 
         async def uses(till: Till, number: int) -> None:
@@ -301,11 +311,11 @@ async def test_a_budget_continues_in_new_histories_under_fire_and_forgets_nothin
         await asyncio.gather(*(till.end() for till in tills))
 
         async def is_settled() -> bool:
-            return not (await shown(suggesting, tenant)).held
+            return not (await shown(agents, tenant)).held
 
         await until(is_settled)
         first = [each async for each in suggesting.list_workflows(f'WorkflowId = "{id_}"')]
-        state = await shown(suggesting, tenant)
+        state = await shown(agents, tenant)
     assert state.spent.usd == 40
     assert len(state.settled) == 80
     assert len(first) > 1
