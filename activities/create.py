@@ -22,6 +22,7 @@ from durable_responses.activities.failures import ambiguous_create, deadline_pas
 from durable_responses.activities.gate import GateTurn
 from durable_responses.activities.heartbeats import Heartbeats, WaitingReports, earlier_heartbeat
 from durable_responses.activities.messages import CreatePhase, CreateResponse, HeartbeatDetails
+from durable_responses.activities.till import current_turn
 from durable_responses.responses_api.client import CREATE_TIMEOUT
 from durable_responses.responses_api.errors import NotProcessed, ResponsesError, Unreachable
 
@@ -107,6 +108,11 @@ class Sending:
         """Send the request, again and again while the provider provably did not take it. Raises `ApplicationError`."""
         try:
             return await self._until_taken(send, heartbeats)
+        except asyncio.CancelledError:
+            was_refused = self.heartbeat is not None and self.heartbeat.phase is CreatePhase.REJECTED
+            if was_refused and (till := current_turn()) is not None:
+                till.nothing_was_sent()
+            raise
         finally:
             await self.reports.finish()
 

@@ -337,7 +337,7 @@ class TillTurn:
         try:
             answers = await asyncio.gather(*asked)
         except asyncio.CancelledError:
-            self._free()
+            self.nothing_was_sent()
             raise
         refusing = refused_by(list(zip(budgets, answers, strict=True)), key)
         if refusing is not None:
@@ -370,13 +370,13 @@ class TillTurn:
             return
         detail = next((detail for detail in error.details if isinstance(detail, FailureDetail)), FailureDetail())
         if error.type in _NOTHING_WAS_SENT and not detail.may_still_run:
-            if self.is_own:
-                self._free()
+            self.nothing_was_sent()
         elif error.non_retryable:
             self._settle(Amount())
 
-    def _free(self) -> None:
-        if self.reserved is not None:
+    def nothing_was_sent(self) -> None:
+        """This attempt is over, and has not sent its create: what it has set aside is free."""
+        if self.reserved is not None and self.is_own:
             self.tills.settle(self.reserved, Settle(key=self.reserved.key, unsent_by=activity.info().attempt))
 
     def _settle(self, cost: Amount) -> None:

@@ -1,6 +1,7 @@
 """The budgets of tenants: runs that share one cannot pass its line together, and ask."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -253,6 +254,29 @@ async def test_what_is_set_aside_by_a_create_that_is_refused_is_free_again(budge
     async def is_free() -> bool:
         return not (await shown(budgeted, tenant)).held
 
+    await until(is_free)
+    assert (await shown(budgeted, tenant)).spent == NOTHING
+
+
+async def test_what_is_set_aside_by_a_create_that_is_never_sent_is_free_when_its_run_is_cancelled(
+    budgeted: Agents, tenant: str
+) -> None:
+    metadata = {"scenario": "echo", "whose": tenant}
+    busy = Fault(operation=Operation.CREATE, metadata=metadata, times=None, effect=Answer(status=503))
+    await budgeted.emulator.control.add_fault(busy)
+    run = await budgeted.start(asks(tenant, metadata=metadata))
+
+    async def is_held() -> bool:
+        with contextlib.suppress(RPCError):
+            return bool((await shown(budgeted, tenant)).held)
+        return False
+
+    async def is_free() -> bool:
+        return not await is_held()
+
+    await until(is_held)
+    await run.signal("cancel")
+    assert (await result_of(run)).status == "cancelled"
     await until(is_free)
     assert (await shown(budgeted, tenant)).spent == NOTHING
 
