@@ -15,7 +15,6 @@ from tests.telemetry.conftest import exporting_worker
 
 BACKGROUND, STREAM = TransportChoice.BACKGROUND, TransportChoice.STREAM
 ANSWER = Script(output=[Text(text="The answer, in a few words.")], write=0.2)
-PRICES = {"gpt-5.4": {"input": 100, "output": 1000}}
 ONE_CALL = [Script(think=0.3, output=[calls("look", "open")]), ANSWER]
 
 
@@ -36,7 +35,7 @@ async def worker(deployment: Deployment, measured: Received) -> AsyncIterator[Wo
 async def runs(deployment: Deployment, worker: WorkerProcess) -> dict[str, AgentResult]:
     """One run of each kind, ended."""
     background = await deployment.start("background", ONE_CALL, transport=BACKGROUND, model="gpt-5.4")
-    streamed = await deployment.start("streamed", ONE_CALL, transport=STREAM, model="gpt-5.4", prices=PRICES)
+    streamed = await deployment.start("streamed", ONE_CALL, transport=STREAM, model="gpt-5.4")
     ambiguous = await deployment.start(
         "ambiguous", [ANSWER], transport=BACKGROUND, model="gpt-5.4", fault=Reset(processed=True)
     )
@@ -68,12 +67,13 @@ async def test_iterations_are_measured(runs: dict[str, AgentResult], measured: R
 
 
 async def test_costs_are_measured_where_there_are_prices(runs: dict[str, AgentResult], measured: Received) -> None:
-    cost = runs["streamed"].cost
-    assert cost is not None
-    assert cost.known > 0
-    assert await reaches(lambda: measured.sum_of("agent.run.cost"), cost.known) == pytest.approx(cost.known)
-    assert measured.metric("agent.cost", status="completed") == pytest.approx(cost.known)
-    assert measured.metric("agent.unknown_costs") == sum(run.cost.unknown for run in runs.values() if run.cost)
+    costs = [result.cost for result in runs.values() if result.cost is not None]
+    known = sum(cost.known for cost in costs)
+    assert await reaches(lambda: measured.sum_of("agent.run.cost"), known - 1e-9) == pytest.approx(known)
+    statuses = ("completed", "cancelled")
+    assert sum(measured.metric("agent.cost", status=status) for status in statuses) == pytest.approx(known)
+    assert measured.metric("agent.wasted") == pytest.approx(sum(cost.wasted for cost in costs))
+    assert measured.metric("agent.unknown_costs") == sum(cost.unknown for cost in costs)
 
 
 async def test_responses_are_counted_by_status(runs: dict[str, AgentResult], measured: Received) -> None:
