@@ -413,6 +413,11 @@ class Ledger(BaseModel):
         self._record_usage(response_id, MAY_STILL_RUN, AgentUsage(), at_most=self._most_of(response_id))
 
     @property
+    def has_prices(self) -> bool:
+        """Whether what the next response may cost is of use to anybody."""
+        return self.state.budget is not None or (self.state.cost is not None and self.state.cost.known > 0)
+
+    @property
     def lacks_a_bound(self) -> bool:
         """Whether there is a create of this iteration of which not even the most is known that it may have cost."""
         return any(map(self._is_without_bound, self.responses))

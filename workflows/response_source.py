@@ -304,7 +304,7 @@ class ResponseSource:
             prices=rules.run_prices(self.request),
             mcp_tools=ledger.mcp_hashes,
             hosted_servers=ledger.hosted_servers,
-            carried_tokens=ledger.context_tokens,
+            carried_tokens=ledger.context_tokens if ledger.has_prices else None,
             budget=self.budget.left(),
             tells_most=ledger.lacks_a_bound or None,
             tenant=self.request.tenant,

@@ -43,9 +43,8 @@ def differences(result: AgentResult, bill: Bill) -> list[str]:
         found.append(f"{others} are on the bill, and only {len(unknown)} entries are unknown")
     # The most that a create may have cost whose worker died is worked out with the next one: some runs have none.
     if result.status is AgentStatus.COMPLETED:
-        found += [
-            f"the {entry.status} {entry.response_id} has no at_most" for entry in unknown if entry.at_most is None
-        ]
+        unbounded = [entry for entry in unknown if entry.at_most is None and entry.cost is None]
+        found += [f"the {entry.status} {entry.response_id} has no at_most" for entry in unbounded]
     most = sum(Decimal(str(entry.at_most or 0)) for entry in unknown)
     if sum(others.values(), Decimal(0)) > most and all(entry.at_most is not None for entry in unknown):
         found.append(f"{others} cost more than the {most} that the unknown entries may cost")
