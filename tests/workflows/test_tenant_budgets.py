@@ -175,6 +175,37 @@ async def test_of_those_that_race_only_as_many_pass_as_there_is_room_for(
     assert refused.isdisjoint(state.held)
 
 
+async def test_of_fifty_runs_on_two_workers_ten_are_created_where_the_budget_bears_ten(
+    budgeted: Agents, temporal: TemporalServer, provider: Provider, tenant: str, tmp_path: Path
+) -> None:
+    """Whole runs, whose responses go on: what is held is not free before they end."""
+    first = await budgeted.start(asks(tenant, "think?seconds=300", tools=[], transport="background"))
+    await reached(first, lambda state: state.response_id is not None)
+    state = await shown(budgeted, tenant)
+    [held] = [hold.most.usd or Decimal(0) for hold in state.held.values()]
+    budget = budgeted.client.get_workflow_handle(budget_id(tenant, state.window, budgeted.settings.task_queue))
+    await budget.execute_update("raise_limit", Amount(usd=held * Decimal("10.5")))
+    other = budgeted.settings.model_copy(update={"state_folder": tmp_path / "other"})
+    async with working(await temporal.client(), provider, other):
+        asked = asks(tenant, "think?seconds=300", tools=[], transport="background")
+        runs = [first, *[await budgeted.start(asked) for _ in range(49)]]
+
+        async def have_all_tried() -> bool:
+            described = await asyncio.gather(*(run.describe() for run in runs))
+            pending = [[*each.raw_description.pending_activities] for each in described]
+            return all(
+                each and (each[0].attempt > 1 or each[0].activity_type.name != "create_response") for each in pending
+            )
+
+        await until(have_all_tried, seconds=60)
+        created = sum([len(await budgeted.responses(run)) for run in runs])
+        assert (created, len((await shown(budgeted, tenant)).held)) == (10, 10)
+        await asyncio.gather(*(run.signal("cancel") for run in runs))
+        results = await asyncio.gather(*(result_of(run, seconds=60) for run in runs))
+    assert {result.status for result in results} == {"cancelled"}
+    assert sum(len(result.responses) for result in results) == 10
+
+
 async def test_settlements_go_with_the_next_reservation_or_by_themselves(budgeted: Agents, tenant: str) -> None:
     start = a_budget(tenant, 10)
     till = Till(
@@ -304,8 +335,8 @@ async def test_without_the_file_a_tenant_has_no_budget_and_history_says_nothing_
     assert (await result_of(run)).status == "completed"
     with pytest.raises(RPCError, match="not found"):
         await shown(agents, tenant)
-    history = (await run.fetch_history()).to_json()
-    assert "reserved" not in history
+    events = (await run.fetch_history()).events
+    assert not any(b"reserved" in event.SerializeToString() for event in events)
 
 
 @pytest.fixture
