@@ -446,7 +446,7 @@ async def test_jobs_beyond_the_workers_limit_are_queued_and_start_as_others_end(
     queue = "agents-over-mcp-bounded"
     settings = deployment.settings(AGENT_TASK_QUEUE=queue)
     await deployment.emulator.control.add_scenario(
-        Scenario(name="three-seconds", responses=[Script(think=3, output=[Text(text="Done.")])])
+        Scenario(name="unhurried", responses=[Script(think=6, output=[Text(text="Done.")])])
     )
     worker = deployment.worker(tmp_path, AGENT_TASK_QUEUE=queue, AGENT_MAX_RESPONSES_IN_FLIGHT="2")
     async with (
@@ -456,7 +456,7 @@ async def test_jobs_beyond_the_workers_limit_are_queued_and_start_as_others_end(
         first.session() as one,
         second.session() as two,
     ):
-        ids = [await session.start(model="scenario:three-seconds") for session in (one, two, one, two)]
+        ids = [await session.start(model="scenario:unhurried") for session in (one, two, one, two)]
         await _until_running(two, ids, 2)
         listed = {job["job_id"]: job["status"] for job in (await two.call("gpt5_agent_list", limit=50))["jobs"]}
         polled = [(await one.poll(job_id))["status"] for job_id in ids]
