@@ -29,6 +29,7 @@ SERVED = {
         Name.SAVE_FILES,
         Name.KEEP_CONVERSATION,
         Name.COMPACT_CONVERSATION,
+        Name.CLOSED_RUNS,
         # Where there is room, started eagerly.
         Name.CREATE_RESPONSE,
         Name.STREAM_RESPONSE,
