@@ -70,6 +70,11 @@ def may_still_run(error: ResponsesError, response_id: str, seconds: float) -> Ap
     )
 
 
+def detail_of(error: ApplicationError) -> FailureDetail | None:
+    """What such a failure says of the provider; None for one that is not ours."""
+    return next((detail for detail in error.details if isinstance(detail, FailureDetail)), None)
+
+
 def invalid_input(error: InputError) -> ApplicationError:
     """The caller's input cannot be used."""
     return ApplicationError(str(error), FailureDetail(), type=FailureType.INVALID_INPUT, non_retryable=True)

@@ -21,6 +21,7 @@ from durable_responses.activities.messages import (
     ResponseRecord,
     RunPrices,
     WebSocketTurn,
+    records_in,
 )
 from durable_responses.activities.till import Tills, turn_of
 from durable_responses.pricing.costs import Prices
@@ -168,15 +169,9 @@ class _Price(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 the SDK's
         result = await super().execute_activity(input)
-        match result:
-            case WebSocketTurn():
-                records = [*result.superseded, result.response]
-            case CreatedResponse(finished=ResponseRecord() as finished):
-                records = [finished]
-            case ResponseRecord():
-                records = [result]
-            case _:
-                return result
+        records = records_in(result)
+        if not records:
+            return result
         of_run = next((prices for given in input.args if (prices := _prices_of(given)) is not None), None)
         for record in records:
             if record.is_finished:

@@ -552,6 +552,19 @@ class CreatedResponse(Record):
     reserved: Reserved | None = None
 
 
+def records_in(result: object) -> list[ResponseRecord]:
+    """The responses that an activity has returned whole, in order; none where there is no more than an id."""
+    match result:
+        case WebSocketTurn():
+            return [*result.superseded, result.response]
+        case CreatedResponse(finished=ResponseRecord() as finished):
+            return [finished]
+        case ResponseRecord():
+            return [result]
+        case _:
+            return []
+
+
 class AwaitResponse(Record):
     """Wait until a response is finished, or until the deadline.
 

@@ -21,12 +21,11 @@ from durable_responses.activities.budgets import Reserving
 from durable_responses.activities.conversation_items import input_items, user_message
 from durable_responses.activities.conversations import Conversations, ConversationTurn
 from durable_responses.activities.cures import FORMAT_NAME, Cures
-from durable_responses.activities.failures import broken_chain, failed_read, invalid_input
+from durable_responses.activities.failures import broken_chain, detail_of, failed_read, invalid_input
 from durable_responses.activities.gate import GateTurn, KeyGate
 from durable_responses.activities.inputs import InputError, opening_input, workspace_of
 from durable_responses.activities.messages import (
     CreateResponse,
-    FailureDetail,
     FailureType,
     ModelOptions,
     SaveOptions,
@@ -186,7 +185,7 @@ class RequestBuilder:
         try:
             yield
         except ApplicationError as error:
-            detail = next((detail for detail in error.details if isinstance(detail, FailureDetail)), None)
+            detail = detail_of(error)
             if detail is not None and (error.type in _MAY_HAVE_COST or detail.may_still_run):
                 if turn.worst_case is None:  # an earlier attempt may have sent it
                     await self._work_out(create, turn)

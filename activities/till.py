@@ -33,7 +33,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.budgets import WorstCase
-from durable_responses.activities.failures import later, over_budget
+from durable_responses.activities.failures import detail_of, later, over_budget
 from durable_responses.activities.messages import (
     AwaitResponse,
     CancelResponse,
@@ -46,7 +46,7 @@ from durable_responses.activities.messages import (
     Reserved,
     ResponseRecord,
     TenantLine,
-    WebSocketTurn,
+    records_in,
 )
 from durable_responses.pricing.rates import BudgetLine
 from durable_responses.pricing.tenant_budgets import (
@@ -345,19 +345,10 @@ class TillTurn:
 
     def ended(self, result: Any) -> None:
         """The activity has returned that: settle what has ended, and let the run know what has not."""
-        match result:
-            case WebSocketTurn():
-                records = [*result.superseded, result.response]
-            case CreatedResponse(finished=ResponseRecord() as finished):
-                records = [finished]
-            case ResponseRecord():
-                records = [result]
-            case CreatedResponse():
-                result.reserved = self.reserved
-                return
-            case _:
-                return
-        if self.reserved is None:
+        records = records_in(result)
+        if isinstance(result, CreatedResponse) and not records:
+            result.reserved = self.reserved
+        if self.reserved is None or not records:
             return
         if records[-1].is_finished:
             self._settle(_cost_of(records))
@@ -368,7 +359,7 @@ class TillTurn:
         """The activity has failed, or was cut off: free what was set aside where nothing was sent."""
         if self.reserved is None or not isinstance(error, ApplicationError) or error.type in _ANOTHER_ATTEMPT_KNOWS:
             return
-        detail = next((detail for detail in error.details if isinstance(detail, FailureDetail)), FailureDetail())
+        detail = detail_of(error) or FailureDetail()
         if error.type in _NOTHING_WAS_SENT and not detail.may_still_run:
             self.nothing_was_sent()
         elif error.non_retryable:

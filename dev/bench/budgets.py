@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 
 from dev.bench.command import run
-from dev.bench.iterations import Iterations
+from dev.bench.iterations import Iterations, rows_beside
 from dev.bench.stack import Stack, cpu_seconds, iterations_of
 from dev.bench.table import Row, Table, Target, milliseconds
 from durable_responses.activities.messages import Transport
@@ -72,27 +72,9 @@ async def _of_runs(table: Table, stack: Stack, worker: WorkerProcess, quick: boo
                 lengths.append((await handle.describe()).history_length)
             events[kind].append(lengths[1] - lengths[0])
     for kind in _KINDS:
-        table.rows += _rows_of_runs(kind, without[kind], within[kind], events[kind])
-
-
-def _rows_of_runs(kind: Transport, without: Iterations, within: Iterations, events: list[int]) -> list[Row]:
-    ratio = median(within.seconds) / median(without.seconds)
-    return [
-        Row(
-            f"of a run, {kind}: an iteration",
-            milliseconds(median(within.seconds)),
-            milliseconds(median(without.seconds)),
-            ratio,
-            Target(ratio, LARGEST_RATIO, "×"),
-        ),
-        Row(
-            f"of a run, {kind}: CPU of the worker for an iteration",
-            milliseconds(median(within.cpu)),
-            milliseconds(median(without.cpu)),
-            median(within.cpu) / median(without.cpu),
-        ),
-        Row(f"of a run, {kind}: more events of history in a run", f"{median(events):g}", "0", None, None),
-    ]
+        table.rows += rows_beside(f"of a run, {kind}", within[kind], without[kind], LARGEST_RATIO)
+        more = f"{median(events[kind]):g}"
+        table.rows.append(Row(f"of a run, {kind}: more events of history in a run", more, "0", None, None))
 
 
 # --- the budget of a tenant --------------------------------------------------------------------------------------

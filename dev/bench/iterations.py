@@ -94,6 +94,26 @@ async def measure(quick: bool) -> Table:
     return table
 
 
+def rows_beside(name: str, taken: Iterations, without: Iterations, largest_ratio: float) -> list[Row]:
+    """What something costs an iteration: its time, which may be so many times that without it, and its CPU."""
+    ratio = median(taken.seconds) / median(without.seconds)
+    return [
+        Row(
+            f"{name}: an iteration",
+            milliseconds(median(taken.seconds)),
+            milliseconds(median(without.seconds)),
+            ratio,
+            Target(ratio, largest_ratio, "×"),
+        ),
+        Row(
+            f"{name}: CPU of the worker for an iteration",
+            milliseconds(median(taken.cpu)),
+            milliseconds(median(without.cpu)),
+            median(taken.cpu) / median(without.cpu),
+        ),
+    ]
+
+
 def _rows(kind: Kind, ours: Iterations, bare: Iterations, eager: Iterations, model: float) -> list[Row]:
     overhead, yardstick, own_queue = median(ours.seconds) - model, median(bare.seconds), median(eager.seconds)
     cpu, bare_cpu = median(ours.cpu), median(bare.cpu)

@@ -4,12 +4,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from statistics import median
 
 from dev.bench.command import run
-from dev.bench.iterations import Iterations
+from dev.bench.iterations import Iterations, rows_beside
 from dev.bench.stack import Stack, iterations_of
-from dev.bench.table import Row, Table, Target, milliseconds
+from dev.bench.table import Table
 from durable_responses.activities.messages import Transport
 from durable_responses.workflows.contract import TransportChoice
 
@@ -33,32 +32,13 @@ async def measure(quick: bool) -> Table:
                         await taken.take(handle, worker, iterations)
     table = Table("(i) Overhead of tracing")
     for kind in kinds:
-        table.rows += _rows(kind, off[kind], on[kind])
+        table.rows += rows_beside(kind, on[kind], off[kind], LARGEST_RATIO)
     table.notes.append(
         f"Medians of {rounds * iterations} iterations of each kind, alternating; the emulator answers at once, so that"
         " nothing hides the overhead. Yardstick: the same without an OTLP endpoint. Spans, metrics and those of the SDK"
         " go to a receiver that throws them away."
     )
     return table
-
-
-def _rows(kind: Transport, off: Iterations, on: Iterations) -> list[Row]:
-    ratio = median(on.seconds) / median(off.seconds)
-    return [
-        Row(
-            f"{kind}: an iteration",
-            milliseconds(median(on.seconds)),
-            milliseconds(median(off.seconds)),
-            ratio,
-            Target(ratio, LARGEST_RATIO, "×"),
-        ),
-        Row(
-            f"{kind}: CPU of the worker for an iteration",
-            milliseconds(median(on.cpu)),
-            milliseconds(median(off.cpu)),
-            median(on.cpu) / median(off.cpu),
-        ),
-    ]
 
 
 @contextmanager

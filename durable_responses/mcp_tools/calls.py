@@ -4,12 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import from_json
-
-from durable_responses.json_text import mended_json
 from durable_responses.mcp_tools.schemas import for_server
 from durable_responses.mcp_tools.sessions import NOTHING, CallInterrupted, Given, ServerTool, SessionOver, Sessions
-from durable_responses.tools.registry import ArgumentsError, Effect, ToolContext, ToolError
+from durable_responses.tools.registry import Effect, ToolContext, ToolError, object_of
 
 _MOST_TRIES = 2
 
@@ -33,16 +30,7 @@ class McpTool:
 
     def parse(self, arguments: str) -> dict[str, Any]:
         """The arguments as the server takes them, which checks them itself. Raises `ArgumentsError`."""
-        try:
-            given = from_json(mended_json(arguments) if arguments.strip() else "{}", allow_inf_nan=False)
-        except ValueError as error:
-            raise ArgumentsError(
-                f"The arguments of {self.name} are not valid JSON ({error}). Send one JSON object."
-            ) from error
-        if given is None:
-            given = {}
-        if not isinstance(given, dict):
-            raise ArgumentsError(f"The arguments of {self.name} must be one JSON object, not {type(given).__name__}.")
+        given = object_of(arguments, self.name)
         offer = self.listed.offer
         return for_server(given, dict(self.listed.schema)) if offer and offer.strict else given
 

@@ -144,16 +144,7 @@ class Tool(Generic[P, R]):
         return self._read(arguments).model_dump(mode="json", by_alias=True)
 
     def _read(self, arguments: str) -> BaseModel:
-        try:
-            given = from_json(mended_json(arguments) if arguments.strip() else "{}", allow_inf_nan=False)
-        except ValueError as error:
-            raise ArgumentsError(
-                f"The arguments of {self.name} are not valid JSON ({error}). Send one JSON object."
-            ) from error
-        if given is None:
-            given = {}
-        if not isinstance(given, dict):
-            raise ArgumentsError(f"The arguments of {self.name} must be one JSON object, not {type(given).__name__}.")
+        given = object_of(arguments, self.name)
         try:
             return with_defaults_for_nulls(self.arguments.model_validate_json, to_json(given))
         except ValidationError as error:
@@ -169,6 +160,22 @@ class Tool(Generic[P, R]):
         except (SystemExit, KeyboardInterrupt) as error:
             # Let through, it would end the worker.
             raise ToolError(f"{self.name} tried to end the process ({type(error).__name__}).") from error
+
+
+def object_of(arguments: str, name: str) -> dict[str, Any]:
+    """The JSON object that the model wrote as the arguments of a tool. Raises `ArgumentsError`.
+
+    No text, or `null`, is what some models write for no arguments.
+    """
+    try:
+        given = from_json(mended_json(arguments) if arguments.strip() else "{}", allow_inf_nan=False)
+    except ValueError as error:
+        raise ArgumentsError(f"The arguments of {name} are not valid JSON ({error}). Send one JSON object.") from error
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ArgumentsError(f"The arguments of {name} must be one JSON object, not {type(given).__name__}.")
+    return given
 
 
 def tool(*, effect: Effect, timeout: float = DEFAULT_TIMEOUT) -> Callable[[Callable[P, R]], Tool[P, R]]:

@@ -18,7 +18,14 @@ from durable_responses.worker.dependencies import ShutdownTimeouts
 from durable_responses.worker.queues import Queue
 from durable_responses.worker.serving import run_worker
 from durable_responses.workflows.agent import AgentWorkflow
-from durable_responses.workflows.contract import AgentInput, AgentResult, AgentState, TaskQueue, agent_workflow_id
+from durable_responses.workflows.contract import (
+    AgentInput,
+    AgentResult,
+    AgentState,
+    InputRequest,
+    TaskQueue,
+    agent_workflow_id,
+)
 from tests.support.emulator_control import RunningEmulator
 
 
@@ -77,6 +84,12 @@ async def reached(run: WorkflowHandle[Any, Any], condition: Callable[[AgentState
         while not condition(state := await progress(run)):
             await asyncio.sleep(0.02)
     return state
+
+
+async def asked(run: WorkflowHandle[Any, Any]) -> InputRequest:
+    """What the run asks its owner."""
+    state = await reached(run, lambda state: any(request.is_open for request in state.input_requests))
+    return next(request for request in state.input_requests if request.is_open)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:

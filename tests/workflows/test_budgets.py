@@ -23,8 +23,9 @@ from durable_responses.workflows.contract import (
     TransportChoice,
 )
 from durable_responses.workflows.example_answers import example_answers, takes_text
-from tests.support.runs import Agents, progress, reached, result_of
-from tests.workflows.test_costs import RATES, TRANSPORTS
+from tests.support.ledgers import RATES
+from tests.support.runs import Agents, asked, progress, reached, result_of
+from tests.workflows.test_costs import TRANSPORTS
 
 CALLS = 'calls?iterations=12&tool=add&arguments={"a":1,"b":2}'
 IMAGE = (
@@ -46,11 +47,6 @@ def asks(budget: Any, scenario: str = CALLS, **fields: Any) -> AgentInput:
             **fields,
         }
     )
-
-
-async def asked(run: Any) -> Any:
-    state = await reached(run, lambda state: any(request.is_open for request in state.input_requests))
-    return next(request for request in state.input_requests if request.is_open)
 
 
 def spent(result: AgentResult) -> float:

@@ -1,6 +1,5 @@
 """What a run has cost: the sum by tables, and whole runs whose ledger is the emulator's bill."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -9,8 +8,7 @@ import pytest
 from durable_responses.activities.messages import ResponseCost
 from durable_responses.emulator.faults import Answer, End, Fault, Operation
 from durable_responses.emulator.model.script import Ending
-from durable_responses.pricing.costs import Prices
-from durable_responses.pricing.rates import Billed, Rates
+from durable_responses.pricing.rates import Rates
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.workflows.contract import (
     AgentInput,
@@ -20,6 +18,7 @@ from durable_responses.workflows.contract import (
     TransportChoice,
 )
 from durable_responses.workflows.costs import NOT_PRICED, NOT_TOLD, cost_text, spent_usd, sum_of, together, usd
+from tests.support.ledgers import RATES, cost_of
 from tests.support.runs import Agents, progress, reached, result_of
 
 # --- the sum -----------------------------------------------------------------------------------------------------
@@ -97,7 +96,6 @@ def test_what_is_shown_says_at_least_where_not_all_is_known() -> None:
 
 # --- whole runs --------------------------------------------------------------------------------------------------
 
-RATES = {"input": 100, "output": 1000, "cached_input": 10}
 CALLS = 'calls?iterations=3&tool=add&arguments={"a":1,"b":2}'
 TRANSPORTS = [TransportChoice.BACKGROUND, TransportChoice.STREAM, TransportChoice.WEBSOCKET]
 
@@ -115,18 +113,7 @@ def asks(scenario: str = CALLS, transport: TransportChoice = TransportChoice.BAC
 
 async def billed(agents: Agents, run: Any) -> Decimal:
     """What the emulator's bill says that a run has cost."""
-    prices = Prices(agents.emulator.base_url, {"gpt-5.4": Rates.model_validate(RATES)})
-    lines = [
-        Billed(
-            model=line.model,
-            created_at=datetime.fromtimestamp(line.created_at, UTC),
-            input_tokens=line.input_tokens,
-            cached_tokens=line.cached_tokens,
-            output_tokens=line.output_tokens,
-        )
-        for line in await agents.responses(run)
-    ]
-    return sum((prices.cost_of(line).usd or Decimal(0) for line in lines), Decimal(0))
+    return sum(map(cost_of, await agents.responses(run)), Decimal(0))
 
 
 def known(result: AgentResult) -> Decimal:

@@ -13,8 +13,8 @@ from durable_responses.emulator.model.script import FunctionCallStep, Script, Te
 from durable_responses.jobs.story import CallStep, Story, story_of
 from durable_responses.mcp_tools.configuration import McpServers
 from durable_responses.settings import Settings
-from durable_responses.workflows.contract import AgentInput, AgentStatus, InputRequest, TransportChoice
-from tests.support.runs import Agents, reached, result_of
+from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
+from tests.support.runs import Agents, asked, result_of
 
 PROJECT = Path(__file__).parents[2]
 Run = WorkflowHandle[Any, Any]
@@ -64,12 +64,6 @@ async def calling(agents: Agents, *calls: tuple[str, Any], **fields: Any) -> Run
     await agents.emulator.control.add_scenario(scenario)
     fields = {"transport": TransportChoice.STREAM, "tools": [], **fields}
     return await agents.start(AgentInput(task="Do it.", metadata={"scenario": name}, **fields))
-
-
-async def asked(run: Run) -> InputRequest:
-    """What the run asks its owner."""
-    state = await reached(run, lambda state: any(request.is_open for request in state.input_requests))
-    return next(request for request in state.input_requests if request.is_open)
 
 
 def made(folder: Path, tool: str) -> int:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 from temporalio.service import RPCError
 
 from durable_responses.activities.till import Till
 from durable_responses.emulator.faults import Answer, Fault, Operation
-from durable_responses.pricing.rates import Rates
 from durable_responses.pricing.tenant_budgets import (
     NOTHING,
     Amount,
@@ -30,25 +29,15 @@ from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, InputRequestKind, TransportChoice
 from tests.support.emulator_control import RunningEmulator
 from tests.support.processes import TemporalServer
-from tests.support.runs import Agents, reached, result_of, until, working
-from tests.workflows.test_costs import RATES, TRANSPORTS
+from tests.support.runs import Agents, asked, reached, result_of, until, working
+from tests.workflows.test_budgets import asks as asks_within
+from tests.workflows.test_costs import TRANSPORTS
 
 CALLS = 'calls?iterations=2&tool=add&arguments={"a":1,"b":2}'
 
 
 def asks(tenant: str | None, scenario: str = CALLS, **fields: Any) -> AgentInput:
-    return AgentInput.model_validate(
-        {
-            "task": "Do it.",
-            "model": "gpt-5.4",
-            "tools": ["add"],
-            "prices": {"gpt-5.4": Rates.model_validate(RATES)},
-            "max_output_tokens": 1_024,
-            "metadata": {"scenario": scenario},
-            "tenant": tenant,
-            **fields,
-        }
-    )
+    return asks_within(None, scenario, max_iterations=None, **{"max_output_tokens": 1_024, "tenant": tenant, **fields})
 
 
 def granted(**tenants: dict[str, Any]) -> TenantBudgets:
@@ -74,11 +63,6 @@ async def budgeted(
 async def shown(agents: Agents, tenant: str) -> TenantBudget:
     id_ = budget_id(tenant, f"{datetime.now(UTC):%Y-%m}", agents.settings.task_queue)
     return TenantBudget.model_validate(await agents.client.get_workflow_handle(id_).query("show"))
-
-
-async def asked(run: WorkflowHandle[Any, Any]) -> Any:
-    state = await reached(run, lambda state: any(request.is_open for request in state.input_requests))
-    return next(request for request in state.input_requests if request.is_open)
 
 
 def most(usd: float) -> Amount:
