@@ -242,23 +242,24 @@ async def test_a_run_whose_time_is_up_and_that_gets_no_more_ends_with_what_it_ha
 
 async def test_of_the_runs_that_try_again_at_the_same_time_one_probes(agents: Agents) -> None:
     """The others wait for what it hears, and are not sent meanwhile."""
-    effect = QUOTA.model_copy(update={"headers": {"retry-after": "4"}})
     third = {"iteration": "3"}
+    effect = QUOTA.model_copy(update={"headers": {"retry-after": "4"}})
     await agents.emulator.control.add_fault(
-        Fault(operation=Operation.CREATE, effect=effect, metadata=third, times=COUNT)
+        Fault(operation=Operation.CREATE, effect=effect, metadata=third, times=None)
     )
-    slow = Delay(seconds=8)
-    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=slow, metadata=third, skip=COUNT))
     runs = [await agents.start(asks()) for _ in range(COUNT)]
     for run in runs:
         await asked(run)
-    async with asyncio.timeout(20):
+    await agents.emulator.control.clear_faults()
+    slow = Delay(seconds=30)
+    await agents.emulator.control.add_fault(Fault(operation=Operation.CREATE, effect=slow, metadata=third, times=None))
+    async with asyncio.timeout(60):
         while sum([await is_held(run) for run in runs]) < COUNT - 1:
             await asyncio.sleep(0.05)
     states = [await progress(run) for run in runs]
     assert [len(state.input_requests) for state in states] == [1] * COUNT
     for run in runs:
-        await run.terminate()
+        await run.signal("cancel")
 
 
 COUNT = 3
