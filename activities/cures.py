@@ -5,6 +5,7 @@ web search does not go with effort `minimal`, some models do not reason. Only wh
 limits, its tools and the form of its answer are the caller's.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from durable_responses.activities.conversation_items import kind_of
+from durable_responses.activities.shown_images import has_images, urls_of, without_images
 from durable_responses.responses_api.errors import GiveUp
 from durable_responses.responses_api.models import CreateRequest, HostedTool, ReasoningEffort
 from durable_responses.responses_api.request_fields import ENCRYPTED_REASONING
@@ -31,6 +33,14 @@ _SUPPORTED = re.compile(r"(?:supported|allowed|valid) values(?: are| include)?:?
 _STREAMS = re.compile(r"\bstream(?:s|ed|ing)?\b", re.IGNORECASE)
 FORMAT_NAME = "answer"  # of a schema that a caller gave without a format around it
 _CONTAINER = re.compile(r"\bcntr_\w+")
+_IMAGES = re.compile(r"\bimages?\b|image_|_image|\bvision\b", re.IGNORECASE)
+_UNREADABLE = re.compile(
+    r"invalid_(?:base64_)?image|valid image|image_(?:parse|too|file)|unsupported_image"
+    r"|(?:process|parse|decode|read)\w* (?:the |your )?image"
+    r"|base64|\bsize\b|too (?:large|small)",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(r"\binput\[(\d+)\]")
 _BAD_SCHEMA = "invalid_json_schema"
 _EFFORTS = list(ReasoningEffort)
 _MOST_CHANGES = 5  # of one request
@@ -97,6 +107,15 @@ def _without_strictness(request: CreateRequest) -> CreateRequest | None:
     return request.model_copy(update={"text": text.model_copy(update={"format": {**text.format, "strict": False}})})
 
 
+def _without_images(request: CreateRequest) -> CreateRequest | None:
+    """The caller's own images stay: without them there would be another task."""
+    if isinstance(request.input, str) or not has_images(request.input):
+        return None
+    left = without_images(request.input, "There was an image, which this model cannot be given.")
+    return request.model_copy(update={"input": left})
+
+
+NO_IMAGES = Cure("images of tools were left out", _without_images)
 NO_SUMMARY = Cure("reasoning.summary was left out", _without_summary)
 NO_REASONING = Cure("reasoning was left out", _without_reasoning)
 NO_VERBOSITY = Cure("text.verbosity was left out", _without_verbosity)
@@ -152,6 +171,37 @@ def without_containers(*containers: str) -> Cure:
     return Cure("code_interpreter_call was left out, as its container is gone", make)
 
 
+def without_these_images(*marks: str) -> Cure:
+    """Without the images of tools that have these marks, which the provider cannot read."""
+
+    def make(request: CreateRequest) -> CreateRequest | None:
+        if isinstance(request.input, str) or not has_images(request.input):
+            return None
+        why = "There was an image, which cannot be read."
+        left = without_images(request.input, why, lambda url: mark_of(url) in marks)
+        return request.model_copy(update={"input": left}) if left != list(request.input) else None
+
+    return Cure(f"an image of a tool that cannot be read was left out ({', '.join(marks)})", make)
+
+
+def mark_of(url: str) -> str:
+    """What an image is known by."""
+    return hashlib.sha256(url.encode()).hexdigest()[:8]
+
+
+def _image(request: CreateRequest, refusal: GiveUp) -> Cure | None:
+    """Some models take no images; and an image that begins as one may go on as something else."""
+    text = f"{refusal} {refusal.param or ''} {refusal.code or ''}"
+    if isinstance(request.input, str) or not _IMAGES.search(text) or not has_images(request.input):
+        return None
+    if not _UNREADABLE.search(text):
+        return NO_IMAGES if _UNSUPPORTED.search(text) else None
+    place = _PLACE.search(text)
+    items = list(request.input)
+    refused = items[int(place[1]) : int(place[1]) + 1] if place else items
+    return without_these_images(*map(mark_of, urls_of(refused) or urls_of(items)))
+
+
 def _container_of(item: Any) -> str | None:
     """The container of a call of the code interpreter; an empty text if it names none, None for any other item."""
     if kind_of(item) != "code_interpreter_call":
@@ -176,6 +226,8 @@ def cure_for(request: CreateRequest, refusal: GiveUp) -> Cure | None:
     """The one change that cures a refusal, None if none is known. It changes this request."""
     text = str(refusal)
     if (cure := _gone_container(request, refusal)) is not None:
+        return cure
+    if (cure := _image(request, refusal)) is not None:
         return cure
     if not _UNSUPPORTED.search(text) and refusal.code != _BAD_SCHEMA:
         # Whatever its words are, a server that speaks of streams refuses this one.

@@ -416,7 +416,9 @@ class CreateResponse(Record):
     effort_asked: bool = True
     transport_asked: bool | None = None
     save: "SaveOptions | None" = Field(None, description="Checked before the first response is paid for.")
-    workspace: str | None = Field(None, description="Checked before the first response is paid for.")
+    workspace: str | None = Field(
+        None, description="Checked before the first response is paid for; later where images of tools are kept there."
+    )
     save_whole_text: "SaveOptions | None" = Field(None, description="For a text that history has no room for.")
     conversation: Conversation | None = None
     probes: bool | None = None
@@ -701,7 +703,7 @@ class ToolResult(Record):
 
     `decision`: nothing has run, because the owner has to be asked first. `kept`: the output is a part of one that the
     worker keeps, which the model may read on by `read_output`. `asks`: an MCP server wants answers first; then it is
-    called again.
+    called again. `images`: the names of files that the worker keeps, which the model is shown beside the output.
     """
 
     call_id: str
@@ -710,6 +712,7 @@ class ToolResult(Record):
     decision: Decision | None = None
     kept: bool | None = None
     asks: ServerQuestions | None = None
+    images: list[str] | None = None
 
 
 class SteerStatus(StrEnum):

@@ -30,6 +30,7 @@ from durable_responses.activities.messages import (
     ModelOptions,
     SaveOptions,
 )
+from durable_responses.activities.shown_images import has_images, with_images
 from durable_responses.activities.till import current_turn
 from durable_responses.activities.tool_lists import hosted_by_provider, offered_by_servers
 from durable_responses.activities.tools import READ_OUTPUT, definitions, output_reader
@@ -58,6 +59,7 @@ from durable_responses.responses_api.models import (
 from durable_responses.responses_api.redaction import SHORTEST_SECRET
 from durable_responses.responses_api.request_fields import ENCRYPTED_REASONING, names_of_secrets, with_secrets
 from durable_responses.tools.approvals import Approvals, unaskable_tools
+from durable_responses.tools.outputs import read_image
 from durable_responses.tools.owner import ASK_OWNER, DESCRIPTION, PARAMETERS
 from durable_responses.tools.registry import Registry, UnknownToolError
 
@@ -138,7 +140,7 @@ class RequestBuilder:
         info = activity.info()
         if create.save is not None:
             await self._check(create.save)
-        if create.workspace is not None:
+        if create.workspace is not None and create.iteration == 1:
             await self._check_workspace(create.workspace)
         own = await self._input(create)
         of_servers = await self._of_servers(create, fetching)
@@ -151,7 +153,7 @@ class RequestBuilder:
             options,
             default_model=self.default_model,
             functions=self._functions(create.options, of_servers, reads_outputs=create.reads_outputs or False),
-            input=own if turn is None else await turn.given(own, fetching),
+            input=await self._with_images(create, own if turn is None else await turn.given(own, fetching)),
             previous_response_id=create.previous_response_id,
             metadata={
                 "workflow_id": info.workflow_id or "",
@@ -225,6 +227,21 @@ class RequestBuilder:
             await asyncio.to_thread(workspace_of, given, self.workspace)
         except InputError as error:
             raise invalid_input(error) from None
+
+    async def _with_images(self, create: CreateResponse, given: str | list[Any]) -> str | list[Any]:
+        """The input with the images of tools, which history does not have."""
+        if isinstance(given, str) or not has_images(given):
+            return given
+
+        def read(name: str) -> bytes:
+            try:
+                workspace = workspace_of(create.workspace, self.workspace)
+            except InputError as error:  # the run was begun by a worker of another project
+                raise OSError(str(error)) from None
+            return read_image(workspace, run, name)
+
+        run = activity.info().workflow_id or ""
+        return await asyncio.to_thread(with_images, given, read)
 
     async def _of_servers(
         self, create: CreateResponse, fetching: Callable[[], Awaitable[None]] | None

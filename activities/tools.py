@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,7 +37,7 @@ from durable_responses.json_text import cut
 from durable_responses.mcp_tools.calls import McpTool, OutcomeUnknown
 from durable_responses.mcp_tools.effects import stricter
 from durable_responses.mcp_tools.names import dotted
-from durable_responses.mcp_tools.sessions import AsksFirst, Given, Sessions
+from durable_responses.mcp_tools.sessions import Answer, AsksFirst, Given, Sessions
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
 from durable_responses.tools import outputs
@@ -51,6 +51,7 @@ from durable_responses.tools.approvals import (
     judge,
     judge_hosted,
 )
+from durable_responses.tools.images import Image
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
@@ -65,6 +66,7 @@ TRACEBACK_BYTES = 8192
 _LONGEST_PROGRESS = 500  # characters
 
 AnyTool = Tool[..., Any] | McpTool
+Answered = str | Answer
 
 
 def output_reader() -> FunctionTool:
@@ -230,7 +232,7 @@ class ToolActivities:
             if beat.is_once:
                 beat.details = ToolHeartbeat()
                 await claim.prove(beat.details)
-            return await self._executed(call, tool, arguments, context)
+            return await self._executed(call, tool, arguments, context, keeps_images=True)
 
     async def try_out(self, call: CallTool) -> ToolResult:
         """The answer to a call of nobody's run, in this process: as `call_tool` gives it, without Temporal.
@@ -242,29 +244,50 @@ class ToolActivities:
         return self._presented(call, await self._executed(call, tool, tool.parse(call.arguments), context))
 
     async def _executed(
-        self, call: CallTool, tool: AnyTool, arguments: dict[str, Any], context: ToolContext
+        self,
+        call: CallTool,
+        tool: AnyTool,
+        arguments: dict[str, Any],
+        context: ToolContext,
+        *,
+        keeps_images: bool = False,
     ) -> ToolResult:
         try:
-            output = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
+            answer = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
         except AsksFirst as asks:
             return _asking(call, asks, self._secrets)
         except Exception as error:
             return _told(call, error)
-        return ToolResult(call_id=call.call_id, output=output)
+        if isinstance(answer, str):
+            return ToolResult(call_id=call.call_id, output=answer)
+        result = ToolResult(call_id=call.call_id, output=answer.text)
+        return await self._with_images(call, result, answer.images) if answer.images and keeps_images else result
+
+    async def _with_images(self, call: CallTool, result: ToolResult, images: Sequence[Image]) -> ToolResult:
+        """The result with the images of an answer, kept where the worker finds them that sends the next request."""
+        try:
+            workspace = workspace_of(call.workspace, self._context.workspace)
+            run = activity.info().workflow_id or ""
+            names = await asyncio.to_thread(outputs.keep_images, workspace, run, _output_id(call), images)
+        except (OSError, InputError) as error:
+            activity.logger.warning("The images of %s are not shown, as they cannot be kept: %s", call.name, error)
+            note = f"(No image is shown: they cannot be kept here, {_problem(error)}.)"
+            return result.model_copy(update={"output": f"{result.output}\n\n{note}"})
+        await self._make_room(workspace)
+        return result.model_copy(update={"images": names})
 
     async def _kept(self, call: CallTool, result: ToolResult) -> ToolResult:
         """The answer as the model is given it; what is too long is kept whole in the workspace, if that can be."""
         output = self._secrets.mask(result.output)
         if call.name == READ_OUTPUT or not outputs.is_long(output, self._long_output):
             return self._presented(call, result)
-        id_ = f"{call.iteration or 0}-{(call.position or 0) + 1}"
+        id_ = _output_id(call)
         try:
             workspace = workspace_of(call.workspace, self._context.workspace)
             await asyncio.to_thread(outputs.keep, workspace, activity.info().workflow_id or "", id_, output)
         except (OSError, InputError) as error:
             activity.logger.warning("The output of %s is cut, as it cannot be kept: %s", call.name, error)
-            problem = error.strerror if isinstance(error, OSError) else error.message
-            return self._presented(call, result, f"The rest cannot be kept here ({problem}). {_IN_PARTS}")
+            return self._presented(call, result, f"The rest cannot be kept here ({_problem(error)}). {_IN_PARTS}")
         await self._make_room(workspace)
         longest = min(self._long_output, (call.largest_output or LARGEST_OUTPUT) // 2)
         short = result.model_copy(update={"output": outputs.shortened(output, id_, longest), "kept": True})
@@ -290,7 +313,7 @@ class ToolActivities:
         output = _presentable(self._secrets.mask(result.output), call.largest_output, why)
         return result.model_copy(update={"output": output})
 
-    def _started(self, tool: AnyTool, arguments: dict[str, Any], context: ToolContext) -> Coroutine[Any, Any, str]:
+    def _started(self, tool: AnyTool, arguments: dict[str, Any], context: ToolContext) -> Coroutine[Any, Any, Answered]:
         """The call, where it holds up nothing else: each plain function in a thread, all async ones on a loop there.
 
         Sessions with MCP servers have their own.
@@ -349,6 +372,14 @@ class _Beat:
         self.details = ToolHeartbeat(started=self.is_once, progress=told[:_LONGEST_PROGRESS])
 
 
+def _output_id(call: CallTool) -> str:
+    return f"{call.iteration or 0}-{(call.position or 0) + 1}"
+
+
+def _problem(error: OSError | InputError) -> str:
+    return error.message if isinstance(error, InputError) else error.strerror or str(error)
+
+
 def _was_started() -> bool:
     """Whether an earlier attempt says that it has started a tool that must not run twice."""
     return any(ToolHeartbeat.model_validate(details).started for details in activity.info().heartbeat_details)
@@ -360,7 +391,7 @@ class _OutOfTimeError(Exception):
         self.effect = effect
 
 
-async def _run(tool: AnyTool, run: Coroutine[Any, Any, str], seconds: float) -> str:
+async def _run(tool: AnyTool, run: Coroutine[Any, Any, Answered], seconds: float) -> Answered:
     # A task of its own, so that a tool that ignores its cancellation can be left behind.
     task = asyncio.create_task(_in_words(tool, run))
     try:
@@ -376,7 +407,7 @@ async def _run(tool: AnyTool, run: Coroutine[Any, Any, str], seconds: float) -> 
     return task.result()
 
 
-async def _in_words(tool: AnyTool, run: Coroutine[Any, Any, str]) -> str:
+async def _in_words(tool: AnyTool, run: Coroutine[Any, Any, Answered]) -> Answered:
     """Nobody but us cancels the task of a tool: without that, a `CancelledError` is the tool's own."""
     try:
         return await run
@@ -387,7 +418,7 @@ async def _in_words(tool: AnyTool, run: Coroutine[Any, Any, str]) -> str:
         raise ToolError(f"{tool.name} failed: something that it waited for was cancelled.") from error
 
 
-async def _stop(tool: AnyTool, task: asyncio.Task[str]) -> None:
+async def _stop(tool: AnyTool, task: asyncio.Task[Answered]) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=STOP_SECONDS)
     if not tool.is_async:
@@ -397,7 +428,7 @@ async def _stop(tool: AnyTool, task: asyncio.Task[str]) -> None:
     task.add_done_callback(_drop_outcome)
 
 
-def _drop_outcome(task: asyncio.Task[str]) -> None:
+def _drop_outcome(task: asyncio.Task[Answered]) -> None:
     """What a tool that was given up still returns is ignored; asyncio would complain about its exception."""
     if not task.cancelled():
         task.exception()

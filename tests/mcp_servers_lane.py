@@ -194,7 +194,7 @@ async def test_the_tools_of_a_server_of_others_are_called_over_http(tmp_path: Pa
             tool = (await sessions.listing("it")).tools["echo"]
             told: list[str] = []
             called = McpTool(sessions, tool, "it__echo", Effect.PURE, 30, told.append)
-            assert await called.run({"message": "again"}, ToolContext(tmp_path)) == "Echo: again"
+            assert (await called.run({"message": "again"}, ToolContext(tmp_path))).text == "Echo: again"
 
 
 # --- many runs on one server, of our own ---------------------------------------------------------------------------

@@ -26,7 +26,7 @@ async def test_of_very_many_calls_some_are_executed_and_all_are_answered(
     _, second = await run.responses()
     async with ResponsesClient(deployment.emulator.base_url, None) as client:
         items = await client.input_items(second.id)
-    answers = [item.output for item in items if isinstance(item, FunctionCallOutput)]
+    answers = [item.text for item in items if isinstance(item, FunctionCallOutput)]
     assert [answer.startswith("The gate") for answer in answers] == [True] * EXECUTED + [False] * (MANY - EXECUTED)
     assert all("too many calls" in answer for answer in answers[EXECUTED:])
     assert deployment.gate("many").runs == EXECUTED

@@ -86,7 +86,7 @@ def cut_answers(answers: Sequence[Answer], tokens: int | None, window: int) -> l
 def _cut(answer: Answer, room: int) -> Answer:
     if not isinstance(answer, FunctionCallOutput):
         return answer
-    return cast(Answer, answer.model_copy(update={"output": _ends(answer.output, room)}))
+    return cast(Answer, answer.with_text(_ends(answer.text, room)))
 
 
 def _ends(text: str, room: int) -> str:

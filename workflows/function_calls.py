@@ -177,6 +177,7 @@ class FunctionCalls:
             result = _did_not_run(place.call, "the run ended first")
         self._ended(place.record, result)
         self.ledger.keeps_outputs |= result.kept or False
+        self.ledger.keeps_images |= bool(result.images)
         self.changed()
         return result.model_copy(update={"call_id": place.call.call_id, "decision": None, "asks": None})
 

@@ -146,6 +146,7 @@ class Ledger(BaseModel):
     times_asked: int = 0
     repeats: int = 0
     keeps_outputs: bool = Field(False, description="Whether a worker keeps an answer of a tool that was too long.")
+    keeps_images: bool = Field(False, description="Whether a worker keeps images that the model is shown.")
     in_iteration: bool = Field(False, description="Whether the iteration under way has no response yet.")
     no_background: bool = Field(False, description="Whether the server was found to have no background responses.")
     context_window: int | None = Field(None, description="The tokens of the model's window, as a worker has said.")

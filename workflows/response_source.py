@@ -278,6 +278,7 @@ class ResponseSource:
         previous = ledger.chain[-1] if ledger.chain else None
         if not ledger.has_begun:
             previous = self.request.previous_response_id
+        begun = ledger.has_begun or rebuilds
         chained = ledger.conversation is not None and previous == ledger.conversation.after and not ledger.sends_all
         return CreateResponse(
             options=rules.model_options(self.request),
@@ -291,8 +292,8 @@ class ResponseSource:
             deadline=ledger.deadline,
             lost_response_id=creates.interrupted,
             warm_up=self.request.warm_up and not (ledger.has_begun or rebuilds or ledger.sends_all),
-            save=None if ledger.has_begun or rebuilds else self.request.save,
-            workspace=None if ledger.has_begun or rebuilds else self.request.workspace,
+            save=None if begun else self.request.save,
+            workspace=None if begun and not ledger.keeps_images else self.request.workspace,
             effort_asked=self.request.effort_asked,
             transport_asked=self.request.transport is not TransportChoice.AUTO,
             save_whole_text=self.request.save,

@@ -35,6 +35,8 @@ from durable_responses.responses_api.models import (
     ErrorDetail,
     FunctionCall,
     FunctionCallOutput,
+    InputImage,
+    InputText,
     InputTokensDetails,
     OtherItem,
     OutputTokensDetails,
@@ -44,6 +46,7 @@ from durable_responses.responses_api.models import (
     Usage,
 )
 from durable_responses.tools.approvals import unaskable_tools
+from durable_responses.tools.images import reference_to
 from durable_responses.tools.owner import ASK_OWNER
 from durable_responses.workflows import text_formats
 from durable_responses.workflows.compaction import exceeds_window
@@ -738,11 +741,18 @@ def fit_outputs(results: list[ToolResult]) -> list[FunctionCallOutput]:
 
     Raises `ValueError` when there are so many that not even their ids fit.
     """
-    ids = json_bytes([FunctionCallOutput(call_id=result.call_id, output="") for result in results])
+    ids = json_bytes([_answer(result, "") for result in results])
     share = _share(LARGEST_ANSWERS - ids, [text_bytes(result.output) for result in results])
     if share < _SHORTEST_ANSWER:
         raise ValueError(f"{len(results)} function calls are more than can be answered at once.")
-    return [FunctionCallOutput(call_id=result.call_id, output=cut(result.output, share)) for result in results]
+    return [_answer(result, cut(result.output, share)) for result in results]
+
+
+def _answer(result: ToolResult, text: str) -> FunctionCallOutput:
+    if not result.images:
+        return FunctionCallOutput(call_id=result.call_id, output=text)
+    images = [InputImage(image_url=reference_to(name)) for name in result.images]
+    return FunctionCallOutput(call_id=result.call_id, output=[InputText(text=text), *images])
 
 
 def _share(room: int, sizes: list[int]) -> int:

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from durable_responses.mcp_tools.schemas import for_server
-from durable_responses.mcp_tools.sessions import NOTHING, CallInterrupted, Given, ServerTool, SessionOver, Sessions
+from durable_responses.mcp_tools.sessions import (
+    NOTHING,
+    Answer,
+    CallInterrupted,
+    Given,
+    ServerTool,
+    SessionOver,
+    Sessions,
+)
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, object_of
 
 _MOST_TRIES = 2
@@ -34,7 +42,7 @@ class McpTool:
         offer = self.listed.offer
         return for_server(given, dict(self.listed.schema)) if offer and offer.strict else given
 
-    async def run(self, arguments: dict[str, Any], context: ToolContext) -> str:  # noqa: ARG002 - nothing of it is sent
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> Answer:  # noqa: ARG002 - nothing of it is sent
         """What the server answers. Raises `ToolError`, and `OutcomeUnknown` where a call must not be repeated.
 
         `AsksFirst` where the server wants answers before.
@@ -54,7 +62,7 @@ class McpTool:
                     raise ToolError(f"{self.name} failed: {error}.") from None
         if answer.is_error:
             raise ToolError(answer.text)
-        return answer.text
+        return answer
 
     async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
         of = f" of {total:g}" if total is not None else ""

@@ -30,7 +30,7 @@ from pydantic_core import to_json
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Hints, treatment_of
 from durable_responses.mcp_tools.oauth import auth_of
-from durable_responses.mcp_tools.results import text_of
+from durable_responses.mcp_tools.results import read
 from durable_responses.mcp_tools.schemas import NotOffered, hash_of, offer_of
 from durable_responses.mcp_tools.sessions import (
     Answer,
@@ -121,7 +121,8 @@ class Server:
                 raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
         if isinstance(answer, types.InputRequiredResult):
             raise _asked(tool, answer)
-        return Answer(text_of(answer), answer.is_error)
+        text, images = read(answer)
+        return Answer(text, answer.is_error, images)
 
     def _meaning_of(self, error: MCPError, tool: str, session: "_Session") -> Exception:
         if error.code == types.CONNECTION_CLOSED:

@@ -1,39 +1,67 @@
-"""What the model reads of a server's answer to a call. No I/O.
+"""What the model is given of a server's answer to a call. No I/O.
 
-Text stays as it is. What is no text is named with its type and size: history has no room for its bytes.
+Text stays as it is. Images that a model can look at are given beside it, and numbered in the text. What is neither is
+named with its type and size: history has no room for its bytes.
 """
 
+import base64
+import binascii
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mcp_types as types
 from pydantic_core import from_json, to_json
 
+from durable_responses.tools.images import LARGEST_IMAGE, MOST_IMAGES, TYPES, Image, image_of
+
 NOTHING = "(The tool has answered nothing.)"
 
 
-def text_of(result: types.CallToolResult) -> str:
-    """The answer as text: its content, and its structured content where that says something else."""
-    parts = list(_parts(result.content))
+def read(result: types.CallToolResult) -> tuple[str, tuple[Image, ...]]:
+    """The answer as text, and its images: its content, and its structured content where that says something else."""
+    images: list[Image] = []
+    parts = list(_parts(result.content, images))
     structured = result.structured_content
     if structured is not None and not _says_the_same(parts, structured):
         parts.append(to_json(structured).decode())
-    return "\n\n".join(parts) or NOTHING
+    return "\n\n".join(parts) or NOTHING, tuple(images)
 
 
-def _parts(content: Sequence[types.ContentBlock]) -> Iterator[str]:
+def _parts(content: Sequence[types.ContentBlock], images: list[Image]) -> Iterator[str]:
     for block in content:
         match block:
             case types.TextContent(text=text):
                 yield text
-            case types.ImageContent(mime_type=kind, data=data) | types.AudioContent(mime_type=kind, data=data):
+            case types.ImageContent(mime_type=kind, data=data):
+                yield _image(kind, data, images)
+            case types.AudioContent(mime_type=kind, data=data):
                 yield f"[{kind}, {_size(data):,} bytes]"
             case types.ResourceLink(uri=uri, name=name, mime_type=kind):
                 yield f"[resource {name}: {uri}{f' ({kind})' if kind else ''}]"
             case types.EmbeddedResource(resource=types.TextResourceContents(uri=uri, text=text)):
                 yield f"[resource {uri}]\n{text}"
             case types.EmbeddedResource(resource=types.BlobResourceContents(uri=uri, mime_type=kind, blob=data)):
-                yield f"[resource {uri}: {kind or 'bytes'}, {_size(data):,} bytes]"
+                if kind is not None and kind in TYPES.values():
+                    yield f"[resource {uri}]\n{_image(kind, data, images)}"
+                else:
+                    yield f"[resource {uri}: {kind or 'bytes'}, {_size(data):,} bytes]"
+
+
+def _image(kind: str, data: str, images: list[Image]) -> str:
+    """What the text says of an image, which is one of the `images` from then on if the model is shown it."""
+    size = f"{kind}, {_size(data):,} bytes"
+    if _size(data) > LARGEST_IMAGE:
+        return f"[{size}: too large to be shown]"
+    if len(images) >= MOST_IMAGES:
+        return f"[{size}: not shown, as only {MOST_IMAGES} images of an answer are]"
+    try:
+        image = image_of(base64.b64decode(data, validate=True))
+    except (binascii.Error, ValueError):
+        image = None
+    if image is None:
+        return f"[{size}: not an image of a kind that can be shown]"
+    images.append(image)
+    return f"[image {len(images)}: {TYPES[image.suffix]}, {len(image.data):,} bytes]"
 
 
 def _size(base64: str) -> int:

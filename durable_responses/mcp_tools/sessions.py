@@ -14,6 +14,7 @@ from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Treatment
 from durable_responses.mcp_tools.schemas import Offer
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
+from durable_responses.tools.images import Image
 from durable_responses.tools.registry import ToolError
 
 if TYPE_CHECKING:
@@ -100,10 +101,11 @@ class Listing:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tool has answered, as the model reads it."""
+    """What a tool has answered, as the model reads it, with the images that it is shown beside."""
 
     text: str
     is_error: bool
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True)

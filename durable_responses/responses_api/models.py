@@ -491,27 +491,6 @@ def _item(item: Any) -> Any:
 # --- input items -------------------------------------------------------------------------------------------------
 
 
-class FunctionCallOutput(ApiModel):
-    """The client's answer to a function call."""
-
-    type: Literal["function_call_output"] = "function_call_output"
-    call_id: str
-    output: str
-
-
-class McpApprovalResponse(ApiModel):
-    """The client's answer to an `mcp_approval_request`: whether the provider may make that call."""
-
-    type: Literal["mcp_approval_response"] = "mcp_approval_response"
-    approval_request_id: str
-    approve: bool
-    reason: str | None = None
-
-
-CallAnswer = FunctionCallOutput | McpApprovalResponse
-"""What the client answers to an item that asks it for something."""
-
-
 class InputText(ApiModel):
     """Text given to the model."""
 
@@ -525,6 +504,45 @@ class InputImage(ApiModel):
     type: Literal["input_image"] = "input_image"
     image_url: str
     detail: str = "auto"
+
+
+class OtherPart(ApiModel):
+    """A part of any other kind, passed on as it is."""
+
+
+class FunctionCallOutput(ApiModel):
+    """The client's answer to a function call: text, or parts where the model is given images, too."""
+
+    type: Literal["function_call_output"] = "function_call_output"
+    call_id: str
+    output: str | list[InputText | InputImage | OtherPart]
+
+    @property
+    def text(self) -> str:
+        """Its text."""
+        if isinstance(self.output, str):
+            return self.output
+        return "\n\n".join(part.text for part in self.output if isinstance(part, InputText))
+
+    def with_text(self, text: str) -> Self:
+        """The same answer with another text before its images."""
+        if isinstance(self.output, str):
+            return self.model_copy(update={"output": text})
+        others = [part for part in self.output if not isinstance(part, InputText)]
+        return self.model_copy(update={"output": [InputText(text=text), *others]})
+
+
+class McpApprovalResponse(ApiModel):
+    """The client's answer to an `mcp_approval_request`: whether the provider may make that call."""
+
+    type: Literal["mcp_approval_response"] = "mcp_approval_response"
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
+CallAnswer = FunctionCallOutput | McpApprovalResponse
+"""What the client answers to an item that asks it for something."""
 
 
 class UserMessage(ApiModel):

@@ -204,7 +204,7 @@ def of_answer(result: ToolResult, content: Content) -> Attributes:
 
 def _answer(item: CallAnswer) -> Mapping[str, object]:
     if isinstance(item, FunctionCallOutput):
-        return {"type": "tool_call_response", "id": item.call_id, "response": item.output}
+        return {"type": "tool_call_response", "id": item.call_id, "response": item.text}
     return {"type": "tool_call_response", "id": item.approval_request_id, "response": item.approve}
 
 

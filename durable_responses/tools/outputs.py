@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ from pydantic import Field
 
 from durable_responses.json_text import both_ends, well_formed
 from durable_responses.tools.files import OUTPUTS as FOLDER
+from durable_responses.tools.images import Image, names_of
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, tool
 
 LONG_OUTPUT = 32 * 1024  # bytes of UTF-8
@@ -29,6 +30,7 @@ READ_CHARACTERS = 16_000
 KEPT_FOR = 31 * 86_400.0  # seconds after the last output of a run
 MOST_KEPT = 1024**3  # bytes of all runs together
 _OWNER = "run"  # the file that names the run of a folder
+_UNFINISHED = ".new"
 _NAME_CHARACTERS = 60
 
 
@@ -59,19 +61,40 @@ def is_long(text: str, longest: int) -> bool:
 
 def keep(workspace: Path, run: str, id: str, text: str) -> None:  # noqa: A002 as the model calls it
     """Write an output of a run, for its owner's eyes alone. Blocking. Raises `OSError`."""
-    folder, size = _folder(workspace, run), len(text)
-    if size > LARGEST_KEPT:
-        raise OSError(errno.EFBIG, f"it has {size:,} characters")
+    if len(text) > LARGEST_KEPT:
+        raise OSError(errno.EFBIG, f"it has {len(text):,} characters")
+    _write(_made(workspace, run), f"{id}.txt", well_formed(text).encode())
+
+
+def keep_images(workspace: Path, run: str, id: str, images: Sequence[Image]) -> list[str]:  # noqa: A002
+    """Write the images of an output of a run, in the same way. Returns the names of their files."""
+    folder, names = _made(workspace, run), names_of(id, images)
+    for name, image in zip(names, images, strict=True):
+        _write(folder, name, image.data)
+    return names
+
+
+def read_image(workspace: Path, run: str, name: str) -> bytes:
+    """The image that a run has kept under a name. Blocking. Raises `OSError`."""
+    return (_folder(workspace, run) / name).read_bytes()
+
+
+def _made(workspace: Path, run: str) -> Path:
+    folder = _folder(workspace, run)
     folder.parent.mkdir(exist_ok=True, mode=0o700)  # not the workspace, if that is missing
     if folder.parent.is_symlink() or folder.is_symlink():
         raise OSError(errno.ELOOP, f"{FOLDER} is a link, which may lead out of the workspace")
     folder.mkdir(exist_ok=True, mode=0o700)
     (folder / _OWNER).write_text(run, encoding="utf-8")
     (folder.parent / ".gitignore").write_text("*\n")
-    written = folder / f"{id}.{os.getpid()}.new"
-    with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(well_formed(text))
-    written.replace(folder / f"{id}.txt")
+    return folder
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    written = folder / f"{name}.{os.getpid()}{_UNFINISHED}"
+    with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    written.replace(folder / name)
     _forget_old(folder.parent)
 
 
@@ -124,9 +147,13 @@ def _all_kept(workspace: Path) -> list[KeptOutputs]:
     return sorted((each for each in found if each is not None), key=lambda each: each.last)
 
 
+def _is_kept(path: Path) -> bool:
+    return path.name != _OWNER and path.suffix != _UNFINISHED
+
+
 def _kept_in(folder: Path) -> KeptOutputs | None:
     with contextlib.suppress(OSError):  # another process may tidy up as well
-        files = sorted((path.stat().st_mtime, path, path.stat().st_size) for path in folder.glob("*.txt"))
+        files = sorted((path.stat().st_mtime, path, path.stat().st_size) for path in folder.iterdir() if _is_kept(path))
         owner = folder / _OWNER
         run = owner.read_text(encoding="utf-8") if owner.is_file() else None
         last = files[-1][0] if files else folder.stat().st_mtime

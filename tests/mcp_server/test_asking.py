@@ -132,7 +132,7 @@ async def outputs(deployment: Deployment, job_id: str) -> list[str]:
     *_, last = await deployment.emulator.control.responses(workflow_id=job_id)
     async with ResponsesClient(deployment.emulator.base_url, None) as client:
         items = await client.input_items(last.id)
-    return [item.output for item in items if isinstance(item, FunctionCallOutput)]
+    return [item.text for item in items if isinstance(item, FunctionCallOutput)]
 
 
 QUESTION_ANSWERS: list[tuple[dict[str, Any], str]] = [

@@ -72,7 +72,7 @@ def test_what_is_not_an_object_is_not_sent(written: str) -> None:
 @pytest.mark.parametrize("error", [CallInterrupted("it ended"), SessionOver("it has begun anew")])
 async def test_a_call_that_does_no_harm_is_made_once_more(effect: Effect, error: Exception, tmp_path: Path) -> None:
     sessions = Scripted(error, Answer("done", is_error=False))
-    assert await tool(sessions, effect).run({}, ToolContext(tmp_path)) == "done"
+    assert await tool(sessions, effect).run({}, ToolContext(tmp_path)) == Answer("done", is_error=False)
 
 
 async def test_it_is_not_made_for_ever(tmp_path: Path) -> None:

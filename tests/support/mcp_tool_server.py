@@ -6,6 +6,7 @@ What has to be counted is written to files in FOLDER, a line for each call.
 """
 
 import asyncio
+import base64
 import os
 import signal
 import sys
@@ -14,12 +15,16 @@ from typing import Annotated
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve
-from mcp_types import ListRootsResult, ToolAnnotations
+from mcp_types import ContentBlock, ImageContent, ListRootsResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 READS = ToolAnnotations(read_only_hint=True)
 AGAIN = ToolAnnotations(read_only_hint=False, idempotent_hint=True, destructive_hint=False)
 ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False)
+
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 
 server = MCPServer("tool-server")
 _folder = Path()
@@ -138,6 +143,14 @@ def _folders() -> ListRoots:
 def folders(roots: Annotated[ListRootsResult, Resolve(_folders)]) -> str:
     """The folders of the user."""
     return ", ".join(str(root.uri) for root in roots.roots)
+
+
+@server.tool(annotations=READS)
+def picture(broken: bool = False) -> list[ContentBlock]:
+    """A picture, and what is to be said of it."""
+    data = PICTURE[:20] if broken else PICTURE
+    image = ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type="image/png")
+    return [TextContent(type="text", text="As you see:"), image]
 
 
 def _die(name: str) -> str:

@@ -57,11 +57,15 @@ class Agents:
         return await self.emulator.control.responses(workflow_id=run.id)
 
     async def answers(self, run: WorkflowHandle[Any, Any], iteration: int) -> list[str]:
-        """The outputs of function calls that the model was given with this iteration's create."""
+        """The texts of the answers to function calls that the model was given with this iteration's create."""
+        return [answer.text for answer in await self.function_outputs(run, iteration)]
+
+    async def function_outputs(self, run: WorkflowHandle[Any, Any], iteration: int) -> list[FunctionCallOutput]:
+        """The answers themselves."""
         [response] = [bill for bill in await self.responses(run) if bill.metadata["iteration"] == str(iteration)]
         async with ResponsesClient(self.emulator.base_url, None) as client:
             items = await client.input_items(response.id)
-        return [item.output for item in items if isinstance(item, FunctionCallOutput)]
+        return [item for item in items if isinstance(item, FunctionCallOutput)]
 
 
 async def result_of(run: WorkflowHandle[Any, Any], seconds: float = 30) -> AgentResult:

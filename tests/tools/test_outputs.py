@@ -10,7 +10,17 @@ import pytest
 from durable_responses.tools import outputs
 from durable_responses.tools.files import OUTPUTS as FOLDER
 from durable_responses.tools.files import list_files, read_file, search_files
-from durable_responses.tools.outputs import READ_CHARACTERS, is_long, keep, make_room, read_output, shortened
+from durable_responses.tools.images import Image
+from durable_responses.tools.outputs import (
+    READ_CHARACTERS,
+    is_long,
+    keep,
+    keep_images,
+    make_room,
+    read_image,
+    read_output,
+    shortened,
+)
 from durable_responses.tools.registry import ToolContext, ToolError
 
 TEXT = "".join(f"{number:07}\n" for number in range(20_000))
@@ -149,3 +159,23 @@ def test_file_tools_read_no_outputs_which_may_be_those_of_other_runs(tmp_path: P
 def test_a_workspace_that_is_missing_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         keep(tmp_path / "missing", "agent-1", "1-1", "text")
+
+
+def test_images_are_kept_beside_the_text_and_count_as_it_does(tmp_path: Path) -> None:
+    png = Image("png", b"\x89PNG\r\n\x1a\n")
+    assert keep_images(tmp_path, "agent-1", "3-1", [png, png]) == ["3-1-1.png", "3-1-2.png"]
+    assert read_image(tmp_path, "agent-1", "3-1-2.png") == png.data
+    with pytest.raises(OSError, match="No such file"):
+        read_image(tmp_path, "agent-2", "3-1-2.png")
+
+
+async def test_old_images_make_room(tmp_path: Path) -> None:
+    for number in (1, 2):
+        keep_images(tmp_path, "agent-1", f"{number}-1", [Image("png", b"\x89PNG\r\n\x1a\n" + bytes(1000))])
+        os.utime(next(tmp_path.glob(f"{FOLDER}/*/{number}-1-1.png")), (number, number))
+
+    async def has_ended(run: str) -> bool:
+        return run != "agent-1"
+
+    await make_room(tmp_path, "agent-1", has_ended, most_kept=1500)
+    assert [path.name for path in tmp_path.glob(f"{FOLDER}/*/*.png")] == ["2-1-1.png"]

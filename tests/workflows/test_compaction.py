@@ -8,7 +8,7 @@ from temporalio.client import Client
 from durable_responses.emulator.faults import ExceedContext, Excess, Fault, Operation
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.jobs.story import ResponseStep
-from durable_responses.responses_api.models import FunctionCallOutput, Response
+from durable_responses.responses_api.models import FunctionCallOutput, InputImage, InputText, Response
 from durable_responses.settings import Settings
 from durable_responses.tools.outputs import id_in, shortened
 from durable_responses.workflows.compaction import (
@@ -74,18 +74,26 @@ def test_answers_are_cut_to_head_tail_and_size_within_what_the_conversation_leav
     short = FunctionCallOutput(call_id="c2", output="4")
     first, second = cut_answers([whole, short], tokens=6000, window=10_000)
     assert second == short
-    assert first.output.startswith("aaa")
-    assert first.output.endswith("zzz")
-    assert "10,000 bytes" in first.output
-    assert len(first.output) < 1200
-    assert "the conversation has no room" in first.output
-    assert "get it in smaller parts" in first.output
+    assert first.text.startswith("aaa")
+    assert first.text.endswith("zzz")
+    assert "10,000 bytes" in first.text
+    assert len(first.text) < 1200
+    assert "the conversation has no room" in first.text
+    assert "get it in smaller parts" in first.text
+
+
+def test_the_images_of_an_answer_that_is_cut_stay() -> None:
+    image = InputImage(image_url="kept:1-1-1.png")
+    whole = FunctionCallOutput(call_id="c1", output=[InputText(text="a" * 10_000), image])
+    [cut] = cut_answers([whole], tokens=6000, window=10_000)
+    assert len(cut.text) < 2500
+    assert cut.output[-1] == image
 
 
 def test_an_answer_that_is_kept_can_be_read_on_however_much_it_is_cut() -> None:
     kept = FunctionCallOutput(call_id="c1", output=shortened("x" * 100_000, "3-1", 32_000))
     [cut] = cut_answers([kept], tokens=6000, window=10_000)
-    assert id_in(cut.output) == "3-1"
+    assert id_in(cut.text) == "3-1"
     assert len(cut.output) < 2300
 
 

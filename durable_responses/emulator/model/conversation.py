@@ -110,5 +110,5 @@ def tokens_of_options(request: ModelInput) -> int:
 def _has_image(item: Item) -> bool:
     if item.get("type") == "image_generation_call":
         return True
-    content = item.get("content")
+    content = item.get("content", item.get("output"))
     return isinstance(content, list) and any(part.get("type") == "input_image" for part in content)

@@ -1,5 +1,6 @@
 """The checks of a create request that its types cannot express: items, tools, strict schemas."""
 
+import base64
 import re
 
 from durable_responses.emulator.objects.api_errors import invalid
@@ -28,6 +29,9 @@ REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
     "compaction": {"encrypted_content": str},
     "mcp_approval_response": {"approval_request_id": str, "approve": bool},
 }
+PARTS_OF_OUTPUTS = ("input_text", "input_image", "input_file")
+DATA_URL = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,")
+BEGINNINGS_OF_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -160,6 +164,42 @@ def _check_item(item: Item, param: str) -> None:
             raise invalid(message, f"{param}.{name}", "missing_required_parameter")
         if not isinstance(item[name], types):
             raise invalid(f"Invalid type for '{param}.{name}'.", f"{param}.{name}", "invalid_type")
+    if kind in ("function_call_output", "custom_tool_call_output") and isinstance(item["output"], list):
+        for index, part in enumerate(item["output"]):
+            _check_part(part, f"{param}.output[{index}]")
+
+
+def _check_part(part: object, param: str) -> None:
+    """What an answer to a call may hold beside text: images and files."""
+    if not isinstance(part, dict):
+        raise invalid(f"Invalid type for '{param}'.", param, "invalid_type")
+    if part.get("type") not in PARTS_OF_OUTPUTS:
+        supported = ", ".join(map(repr, PARTS_OF_OUTPUTS))
+        message = f"Invalid value: '{part.get('type')}'. Supported values are: {supported}."
+        raise invalid(message, f"{param}.type", "invalid_value")
+    if part["type"] == "input_text" and not isinstance(part.get("text"), str):
+        raise invalid(f"Missing required parameter: '{param}.text'.", f"{param}.text", "missing_required_parameter")
+    if part["type"] == "input_image" and part.get("file_id") is None:
+        _check_image(part.get("image_url"), f"{param}.image_url")
+
+
+def _check_image(url: object, param: str) -> None:
+    if not isinstance(url, str):
+        raise invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+    if url.startswith(("https://", "http://")):
+        return
+    found = DATA_URL.match(url)
+    if found is None:
+        message = f"Invalid '{param}'. Expected a valid URL, but got a value with an invalid format."
+        raise invalid(message, param, "invalid_value")
+    try:
+        data = base64.b64decode(url[found.end() :], validate=True)
+    except ValueError:
+        message = f"Invalid '{param}'. Expected a base64-encoded data URL with an image MIME type."
+        raise invalid(message, param, "invalid_value") from None
+    if not data.startswith(BEGINNINGS_OF_IMAGES):
+        message = "The image data you provided does not represent a valid image. Please check your input and try again."
+        raise invalid(message, param, "invalid_image")
 
 
 def _check_tool_choice(request: CreateBody) -> None:
