@@ -3,7 +3,7 @@
 from typing import Any
 
 from durable_responses.activities.shown_images import has_images, with_images, without_images
-from durable_responses.responses_api.models import FunctionCallOutput, InputImage, InputText
+from durable_responses.responses_api.models import FunctionCallOutput, InputImage, InputText, OtherPart
 
 OLD, NEW = "kept:1-1-1.png", "kept:2-1-1.gif"
 DATA = {"1-1-1.png": b"123456", "2-1-1.gif": b"abc"}
@@ -12,7 +12,10 @@ ADDRESS = {"type": "input_image", "image_url": "https://h/a.png", "detail": "aut
 
 
 def answer(*urls: str) -> FunctionCallOutput:
-    parts = [InputText(text="Look:"), *(InputImage(image_url=url) for url in urls)]
+    parts: list[InputText | InputImage | OtherPart] = [
+        InputText(text="Look:"),
+        *(InputImage(image_url=url) for url in urls),
+    ]
     return FunctionCallOutput(call_id="c", output=parts)
 
 
