@@ -576,11 +576,9 @@ class ConversationTurn:
         """Say beside a response what has become of the conversation. `continues`: False if it is not continued."""
         obtained.continues = continues
         obtained.context_window = self.window
-        if self.worst_case is not None:
-            if isinstance(obtained, CreatedResponse) or self.create.tells_most:
-                obtained.at_most = self.worst_case.usd
-            if notice := notice_of(self.create, self.worst_case):
-                obtained.changes = [*(obtained.changes or []), *notice]
+        self.bound(obtained)
+        if self.worst_case is not None and (notice := notice_of(self.create, self.worst_case)):
+            obtained.changes = [*(obtained.changes or []), *notice]
         if self.create.conversation is None:
             return
         if self.create.opening is not None:  # else the run knows it
@@ -589,6 +587,19 @@ class ConversationTurn:
             obtained.chains = False
         if isinstance(obtained, ResponseRecord):
             self._remember(obtained)
+
+    @property
+    def at_most(self) -> float | None:
+        """The USD that the response may cost, where that is known."""
+        return self.worst_case.usd if self.worst_case is not None else None
+
+    def bound(self, obtained: CreatedResponse | ResponseRecord) -> None:
+        """Say beside a response what it may cost at most, where that is asked for, or its end does not tell."""
+        is_uncounted = isinstance(obtained, ResponseRecord) and (
+            obtained.usage is None or (obtained.billed is not None and bool(obtained.billed.doubts))
+        )
+        if isinstance(obtained, CreatedResponse) or self.create.tells_most or is_uncounted:
+            obtained.at_most = self.at_most
 
     def named(self, response_id: str | None) -> bool | None:
         """False for a response that names none to continue from, although it was asked to."""

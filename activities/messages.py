@@ -360,7 +360,8 @@ class ResponseCost(Record):
 
     `usd`: missing where part of it has no price; then `known` is the rest, and `unpriced` says why. `source`: where the
     prices are from. `tier`: the one that the response names, if it is
-    not the default one. Calls of hosted tools, where there were any.
+    not the default one. Calls of hosted tools, where there were any. `uncounted`: all that is not known is how many
+    tokens are billed, so that it costs no more than was worked out before.
     """
 
     usd: float | None = None
@@ -372,6 +373,7 @@ class ResponseCost(Record):
     file_searches: int | None = None
     code_interpreters: int | None = None
     images: int | None = None
+    uncounted: bool | None = None
 
 
 class Reserved(Record):
@@ -495,7 +497,7 @@ class ResponseRecord(Record, Response):
     `kept`: where the output of a compaction is, of which `output` then has the kinds alone.
     `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
     provider is known not to continue from any. `context_window`: the tokens of the model's window, where it is known.
-    `at_most`: as in `CreatedResponse`, where the create asks for it.
+    `at_most`: as in `CreatedResponse`, where the create asks for it, or its own tokens are not known.
     `reserved`: what is set aside for it, where it has not ended.
     """
 
@@ -801,12 +803,14 @@ class CreatePhase(StrEnum):
 class HeartbeatDetails(ProgressReport):
     """The heartbeat details of creating and waiting: progress for those who describe the run, memory for a retry.
 
-    `failed_reads`: how many GETs in a row have failed, the last one for the reason `read_error`.
+    `failed_reads`: how many GETs in a row have failed, the last one for the reason `read_error`. `at_most`: the USD
+    that the response may cost, where nobody but this worker can work it out.
     """
 
     phase: CreatePhase | None = None
     failed_reads: int | None = None
     read_error: str | None = None
+    at_most: float | None = None
 
 
 def failure_of_lost_create(heartbeat: HeartbeatDetails | None) -> FailureType:

@@ -29,6 +29,7 @@ from durable_responses.responses_api.models import (
     Response,
     ResponseStatus,
     SummaryText,
+    ToolUsage,
     UrlCitation,
     Usage,
 )
@@ -147,6 +148,9 @@ def _holds_or_names_files(item: OutputItem) -> bool:
     return isinstance(item, OtherItem) and (item.type == IMAGE_GENERATION_CALL or _container(item) is not None)
 
 
+_YEAR_10_000 = 253_402_300_800  # seconds since the epoch; milliseconds are beyond it
+_LONGEST_KIND = 60  # characters
+_IMAGES = "image_gen"
 _NOT_BILLED = ("open_page", "find_in_page", "find")  # of what a model does on the web, searches alone cost
 
 
@@ -157,21 +161,38 @@ def billed_of(response: Response) -> Billed:
     kinds = Counter(
         item.type for item in response.output if isinstance(item, OtherItem) and _action(item) not in _NOT_BILLED
     )
-    counted = response.tool_usage.web_search if response.tool_usage else None
+    told = response.tool_usage
+    searches = told.web_search.num_requests if told and told.web_search else None
+    doubts = list(usage.doubts) if response.usage is not None else []
+    doubts += [f"the price of {_short(kind, _LONGEST_KIND)} is not known" for kind in _others(told, kinds)]
     return Billed(
         model=response.model,
-        created_at=datetime.fromtimestamp(response.created_at, UTC),
+        created_at=_created_at(response),
         input_tokens=usage.input_tokens,
         cached_tokens=details.cached_tokens,
         cache_write_tokens=details.cache_write_tokens,
         cache_write_12h_tokens=details.cache_write_12h_tokens,
         output_tokens=usage.output_tokens,
         tier=response.service_tier,
-        web_searches=counted.num_requests if counted else kinds["web_search_call"],
+        web_searches=kinds["web_search_call"] if searches is None else searches,
         file_searches=kinds["file_search_call"],
         code_interpreters=len({_container(item) for item in response.output if item.type == "code_interpreter_call"}),
         images=kinds[IMAGE_GENERATION_CALL],
+        doubts=tuple(doubts),
     )
+
+
+def _created_at(response: Response) -> datetime:
+    """When a response was created; now, where its provider does not say so in a way that can be read."""
+    if not 0 < response.created_at < _YEAR_10_000:
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(response.created_at, UTC)
+
+
+def _others(told: ToolUsage | None, kinds: Counter[str]) -> list[str]:
+    """The provider's tools of whose use there is no price. Images are counted by their items, where these are there."""
+    found = told.others if told is not None else []
+    return [kind for kind in found if not (kind == _IMAGES and kinds[IMAGE_GENERATION_CALL])]
 
 
 def _action(item: OtherItem) -> object:

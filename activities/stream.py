@@ -132,7 +132,7 @@ class StreamTurn:
         except AnswerTooLarge:
             if self.streamed.response is None:
                 raise
-            return too_large_record(self.streamed.response.id, self.streamed.text)
+            return self._bounded(too_large_record(self.streamed.response.id, self.streamed.text))
         except asyncio.CancelledError as cancelled:
             details = activity.cancellation_details()
             if details is None or not details.cancel_requested:
@@ -173,11 +173,15 @@ class StreamTurn:
         if response is None:
             raise otherwise
         ended = response if response.is_finished else await self._end_of(response.id)
-        if ended is None:
-            return unfinished_record(response.id, self.streamed.text, status)
-        if ended.status == ResponseStatus.COMPLETED:
-            return record_of(ended)
-        return unfinished_record(response.id, self.streamed.text, status, ended.usage)
+        if ended is not None and ended.status == ResponseStatus.COMPLETED:
+            return self._bounded(record_of(ended))
+        return self._bounded(
+            unfinished_record(response.id, self.streamed.text, status, ended.usage if ended is not None else None)
+        )
+
+    def _bounded(self, record: ResponseRecord) -> ResponseRecord:
+        self.conversation.bound(record)
+        return record
 
     async def _end_of(self, response_id: str) -> Response | None:
         """The response, which ends because nobody follows it; None if the provider does not confirm that soon."""
@@ -198,9 +202,11 @@ class StreamTurn:
         """How far it has come, for its heartbeats."""
         response = self.streamed.response
         if response is None:
-            return self._sending.heartbeat
+            before = self._sending.heartbeat
+            return before and before.model_copy(update={"at_most": self.conversation.at_most})
         return HeartbeatDetails(
             phase=CreatePhase.CREATED,
+            at_most=self.conversation.at_most,
             response_id=response.id,
             response_status=response.status,
             preview=self.streamed.text[-PREVIEW_CHARACTERS:] or None,

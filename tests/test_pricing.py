@@ -11,6 +11,7 @@ from durable_responses.pricing.rates import Billed, Rates
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 OPENAI = Prices("https://api.openai.com/v1")
+NOT_NAMED = "the tier {} was asked for, and the response does not name the one it had"
 PLAIN = Billed("gpt-5.4", AT, input_tokens=100_000, output_tokens=10_000, tier="default")
 
 
@@ -48,7 +49,7 @@ def test_a_response_costs_what_its_tokens_calls_and_tier_cost(billed: Billed, us
         (
             replace(PLAIN, tier=None, tier_asked="auto"),
             "0",
-            "the tier auto was asked for, and the response does not name the one it had",
+            NOT_NAMED.format("auto"),
         ),
         (replace(PLAIN, completion_window="8h"), "0", "the price of the completion window 8h is not known"),
         (
@@ -64,6 +65,9 @@ def test_a_response_costs_what_its_tokens_calls_and_tier_cost(billed: Billed, us
         ),
         (replace(PLAIN, code_interpreters=1), "0.4", "1 code interpreter containers: their price is not known"),
         (replace(PLAIN, images=2), "0.4", "2 images: their price is not known"),
+        (replace(PLAIN, doubts=("nobody knows",)), "0.4", "nobody knows"),
+        (replace(PLAIN, tier="", tier_asked="flex"), "0", NOT_NAMED.format("flex")),
+        (replace(PLAIN, model="gpt-5.4-of-tomorrow"), "0", f"{SOURCE} has no price for the model gpt-5.4-of-tomorrow"),
     ],
 )
 def test_what_has_no_price_is_not_known_and_never_taken_for_the_standard_price(
@@ -99,6 +103,31 @@ def test_own_prices_come_before_the_librarys_and_hold_for_any_host() -> None:
     assert prices.cost_of(replace(PLAIN, tier="flex")).usd is None  # its price was given for no other tier
     flex = prices.with_own({"gpt-5.4/flex": Rates(input=Decimal("0.5"), output=Decimal(1))})
     assert flex.cost_of(replace(PLAIN, tier="flex")).usd == Decimal("0.06")
+    assert prices.cost_of(replace(PLAIN, model="other")).unpriced == (
+        "nobody has said what 127.0.0.1 charges for the model other",
+    )
+
+
+@pytest.mark.parametrize("model", ["mine", "mine-2026-03-05", "mine-20260305", "mine@20260305"])
+def test_own_prices_of_a_model_hold_for_its_dated_snapshots(model: str) -> None:
+    prices = Prices("http://127.0.0.1/v1", own={"mine": Rates(input=Decimal(1), output=Decimal(2))})
+    assert prices.cost_of(replace(PLAIN, model=model)).usd == Decimal("0.12")
+    dated = prices.with_own({model: Rates(input=Decimal(10), output=Decimal(20))})
+    assert dated.cost_of(replace(PLAIN, model=model)).usd == Decimal("1.2")
+    assert prices.cost_of(replace(PLAIN, model="mine-mini")).usd is None
+
+
+def test_own_prices_may_be_of_any_tier() -> None:
+    own = {"gpt-5.4/ultrafast": Rates(input=Decimal(10), output=Decimal(20))}
+    prices = Prices("https://api.openai.com/v1", own=own)
+    assert prices.cost_of(replace(PLAIN, tier="ultrafast")).usd == Decimal("1.2")
+    assert prices.cost_of(replace(PLAIN, tier="default")).usd == Decimal("0.4")
+
+
+def test_a_provider_that_counts_more_of_a_part_than_of_the_whole_stops_nobody() -> None:
+    for model in ("gpt-5.4", "gpt-6-astra"):
+        cost = OPENAI.cost_of(replace(PLAIN, model=model, cached_tokens=200_000, cache_write_tokens=300_000))
+        assert cost.known > 0
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,7 @@ class Ledger(BaseModel):
         if isinstance(obtained, CreatedResponse):
             self._at_most = obtained.at_most
         if obtained.at_most is not None:
+            self.may_cost(obtained.at_most)
             self._bound(obtained.at_most)
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
@@ -282,8 +283,9 @@ class Ledger(BaseModel):
         self.response_created(response.id, response.status, response.model or None)
         self.state.waiting = waiting
         self._last = response
-        cost = response.cost if isinstance(response, ResponseRecord) else None
-        self._record_usage(response.id, response.status, usage_of(response.usage), cost)
+        record = response if isinstance(response, ResponseRecord) else None
+        cost, at_most = (record.cost, self._most_of_record(record)) if record else (None, None)
+        self._record_usage(response.id, response.status, usage_of(response.usage), cost, at_most)
         if rules.may_be_continued(response):
             self.chain.append(response.id)
         self._text_before_last = self.text_before
@@ -361,7 +363,8 @@ class Ledger(BaseModel):
     def compaction_ended(self, response: ResponseRecord) -> None:
         """Record what a compaction cost, or what was meant to be one: it is neither an iteration nor an answer."""
         status = COMPACTION if compaction.is_compaction(response) else response.status
-        self._record_usage(response.id, status, usage_of(response.usage), response.cost)
+        at_most = self._most_of_record(response)
+        self._record_usage(response.id, status, usage_of(response.usage), response.cost, at_most)
         self.state.waiting = None
 
     def begins_anew_with(self, compacted: ResponseRecord) -> None:
@@ -413,6 +416,10 @@ class Ledger(BaseModel):
         """A response that could not be stopped: it may cost more than is known."""
         self._record_usage(response_id, MAY_STILL_RUN, AgentUsage(), at_most=self._most_of(response_id))
 
+    def may_cost(self, at_most: float) -> None:
+        """The response under way may cost so many USD."""
+        self._at_most = at_most
+
     @property
     def has_prices(self) -> bool:
         """Whether what the next response may cost is of use to anybody."""
@@ -432,6 +439,13 @@ class Ledger(BaseModel):
     def _is_without_bound(self, entry: ResponseUsage) -> bool:
         is_unknown = entry.status in (AMBIGUOUS, LOST) and entry.cost is None and entry.at_most is None
         return is_unknown and entry.iteration == self.state.iteration
+
+    def _most_of_record(self, response: ResponseRecord) -> float | None:
+        """What a response has cost at most whose tokens are not known."""
+        if response.cost is None or not response.cost.uncounted:
+            return None
+        at_most = response.at_most if response.at_most is not None else self._most_of(response.id)
+        return at_most if at_most is not None and at_most >= (response.cost.known or 0) else None
 
     def _most_of(self, response_id: str | None) -> float | None:
         return self._at_most if response_id == self.state.response_id else None

@@ -746,11 +746,14 @@ class ResponseSource:
             self._check_history()
             return
         failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
+        at_most = activity_errors.detail_of(error).at_most
+        if at_most is not None:
+            self.ledger.may_cost(at_most)
         decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
         if failure is FailureType.CREATE_AMBIGUOUS or activity_errors.detail_of(error).may_still_run:
-            self.ledger.create_ambiguous(activity_errors.detail_of(error).at_most)
+            self.ledger.create_ambiguous(at_most)
         if failure is FailureType.RESPONSE_LOST:
-            self.ledger.response_lost(response_id, activity_errors.detail_of(error).at_most)
+            self.ledger.response_lost(response_id, at_most)
         if decision is AfterFailedCreate.CREATE_WITH_FULL_INPUT:
             self.ledger.send_all()
         self.changed()

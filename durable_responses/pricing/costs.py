@@ -6,8 +6,9 @@ not known, with a reason.
 """
 
 import importlib.metadata
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ SOURCE = f"genai-prices {importlib.metadata.version('genai-prices')}"
 OWN_PRICES = "own prices"
 _NO_CACHE_WRITES = f"{SOURCE} has no price for this model's cache writes"
 _SPELLINGS = {"fast": Tier.PRIORITY, "standard": Tier.DEFAULT}  # `fast` is answered as `priority`
+_DATE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|20\d{6})$")  # of a snapshot: `gpt-5.4-2026-03-05`
+_LONGEST_NAME = 100  # characters of what a provider has named
 _MILLION = Decimal(1_000_000)
 _THOUSAND = Decimal(1000)
 _THOUSAND_TOKENS = 1000
@@ -35,7 +38,8 @@ class Prices:
     """The prices that hold for one provider.
 
     `base_url`: where its responses come from. `own`: rates by model, or by model and tier (`gpt-5.4/flex`); they come
-    before the library's. `hosts`: further hosts that bill as a provider that the library knows.
+    before the library's, and those of a model hold for its dated snapshots too.
+    `hosts`: further hosts that bill as a provider that the library knows.
     """
 
     base_url: str
@@ -55,9 +59,10 @@ class Prices:
         """What a response costs."""
         tier, why = _tier_of(billed)
         if tier is None:
-            return Cost(None, unpriced=(why,))
+            return Cost(None, unpriced=(*billed.doubts, why))
         rates = self._own_rates(billed.model, tier)
-        return _by_own(rates, billed) if rates is not None else self._by_library(billed, tier)
+        cost = _by_own(rates, billed) if rates is not None else self._by_library(billed, tier)
+        return replace(cost, usd=None, unpriced=(*billed.doubts, *cost.unpriced)) if billed.doubts else cost
 
     def dearest(self, model: str, tiers: Sequence[str], input_tokens: int, at: datetime) -> PerToken | None:
         """What a token of a response with so much input may cost at most; None where a price is missing.
@@ -92,7 +97,8 @@ class Prices:
             return [asked]
         known = self._model(model)
         offered = {str(variant.when.get("service_tier")) for variant in (known.price_variants if known else None) or []}
-        return [Tier.DEFAULT, *(tier for tier in Tier if f"{model}/{tier}" in self.own or tier in offered)]
+        owned = {tier for tier in Tier if tier is not Tier.DEFAULT and self._own_rates(model, tier) is not None}
+        return [Tier.DEFAULT, *(tier for tier in Tier if tier in owned or tier in offered)]
 
     @property
     def _host(self) -> str:
@@ -102,28 +108,41 @@ class Prices:
     def _provider_id(self) -> str | None:
         return {**PRICED_HOSTS, **self.hosts}.get(self._host)
 
+    def _nobody_has_said(self, model: str) -> str:
+        charges = f"nobody has said what {self._host or 'this provider'} charges"
+        return f"{charges} for the model {_named(model)}" if self.own else charges
+
     def _model(self, name: str) -> ModelInfo | None:
         providers = get_snapshot().providers if self._provider_id else []
         provider = next((provider for provider in providers if provider.id == self._provider_id), None)
         return provider.find_model(name) if provider else None
 
-    def _own_rates(self, model: str, tier: Tier) -> Rates | None:
-        return self.own.get(f"{model}/{tier}") or (self.own.get(model) if tier is Tier.DEFAULT else None)
+    def _own_rates(self, model: str, tier: str) -> Rates | None:
+        for name in dict.fromkeys((model, _DATE.sub("", model))):
+            found = self.own.get(f"{name}/{tier}") or (self.own.get(name) if tier == Tier.DEFAULT else None)
+            if found is not None:
+                return found
+        return None
 
-    def _by_library(self, billed: Billed, tier: Tier) -> Cost:
+    def _by_library(self, billed: Billed, tier: str) -> Cost:
+        if tier not in list(Tier):
+            return Cost(None, unpriced=(f"the price of the tier {_named(tier)} is not known",))
         model = self._model(billed.model)
         if self._provider_id is None:
-            return Cost(None, unpriced=(f"nobody has said what {self._host or 'this provider'} charges",))
+            return Cost(None, unpriced=(self._nobody_has_said(billed.model),))
+        if not billed.model:
+            return Cost(None, unpriced=("the response does not name its model",))
         if model is None:
-            return Cost(None, unpriced=(f"{SOURCE} has no price for the model {billed.model}",))
+            return Cost(None, unpriced=(f"{SOURCE} has no price for the model {_named(billed.model)}",))
         variants = {variant.when.get("service_tier") for variant in model.price_variants or []}
-        if tier is not Tier.DEFAULT and tier.value not in variants:
+        if tier != Tier.DEFAULT and tier not in variants:
             return Cost(None, unpriced=(f"{SOURCE} has no {tier} price for the model {model.id}",))
         created_at = billed.created_at.astimezone(UTC)
+        cached, written = _parts_of_input(billed)
         usage = genai_prices.Usage(
             input_tokens=billed.input_tokens,
-            cache_read_tokens=min(billed.cached_tokens, billed.input_tokens),
-            cache_write_tokens=min(billed.cache_write_tokens, billed.input_tokens - billed.cached_tokens),
+            cache_read_tokens=cached,
+            cache_write_tokens=written,
             output_tokens=billed.output_tokens,
         )
         try:
@@ -132,7 +151,7 @@ class Prices:
                 billed.model,
                 provider_id=self._provider_id,
                 genai_request_timestamp=created_at,
-                price_context={"service_tier": tier.value},
+                price_context={"service_tier": str(tier)},
             )
         except (LookupError, ValueError) as error:
             return Cost(None, unpriced=(f"{SOURCE} has no price for it: {error}",))
@@ -142,27 +161,34 @@ class Prices:
         return _cost(calculation.total_price + calls, unpriced, SOURCE)
 
 
+def _parts_of_input(billed: Billed) -> tuple[int, int]:
+    """Of the input what was read from the cache and what was written to it, whatever the provider says."""
+    cached = min(billed.cached_tokens, billed.input_tokens)
+    return cached, min(billed.cache_write_tokens, billed.input_tokens - cached)
+
+
+def _named(name: str) -> str:
+    return name[:_LONGEST_NAME]
+
+
 def _has_no_cache_writes(cost: Cost) -> bool:
     """Whether that is all that has no price: what is written to the cache is then billed as other input."""
     return cost.unpriced == (_NO_CACHE_WRITES,)
 
 
-def _tier_of(billed: Billed) -> tuple[Tier | None, str]:
+def _tier_of(billed: Billed) -> tuple[str | None, str]:
     """The tier that a response was billed at; None where that is not known, and why."""
     if billed.completion_window not in (None, "soonest"):
-        return None, f"the price of the completion window {billed.completion_window} is not known"
-    named = billed.tier or billed.tier_asked or Tier.DEFAULT
-    if billed.tier is None and billed.tier_asked not in (None, Tier.DEFAULT):
-        return None, f"the tier {billed.tier_asked} was asked for, and the response does not name the one it had"
-    spelled = _SPELLINGS.get(named, named)
-    if spelled not in list(Tier):
-        return None, f"the price of the tier {named} is not known"
-    return Tier(spelled), ""
+        return None, f"the price of the completion window {_named(billed.completion_window)} is not known"
+    if not billed.tier and billed.tier_asked not in (None, Tier.DEFAULT):
+        asked = _named(billed.tier_asked or "")
+        return None, f"the tier {asked} was asked for, and the response does not name the one it had"
+    named = billed.tier or Tier.DEFAULT
+    return _SPELLINGS.get(named, named), ""
 
 
 def _by_own(rates: Rates, billed: Billed) -> Cost:
-    cached = min(billed.cached_tokens, billed.input_tokens)
-    written = min(billed.cache_write_tokens, billed.input_tokens - cached)
+    cached, written = _parts_of_input(billed)
     tokens = (
         (billed.input_tokens - cached - written) * rates.input
         + cached * (rates.cached_input if rates.cached_input is not None else rates.input)

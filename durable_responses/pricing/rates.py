@@ -68,7 +68,8 @@ class Billed:
     """What a bill is made of: one response as its provider reports it.
 
     `tier` is the one that the response names, `tier_asked` what its request asked for. Cached tokens and those written
-    to the cache are part of the input. The last four are counts, of calls, containers and images.
+    to the cache are part of the input. Then come counts, of calls, containers and images. `doubts`: why these numbers
+    are not what is billed; then the cost is not known.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Billed:
     file_searches: int = 0
     code_interpreters: int = 0
     images: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

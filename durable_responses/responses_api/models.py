@@ -9,6 +9,7 @@ https://platform.openai.com/docs/api-reference/responses.
 import hashlib
 import json
 import re
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -638,7 +639,8 @@ class OutputTokensDetails(Received):
 class Usage(Received):
     """Tokens of one response. Reads the older `prompt_tokens` / `completion_tokens` where the new names are missing.
 
-    A number that cannot be read counts as 0, a total that cannot be read as the sum.
+    A number that cannot be read counts as 0, a total that cannot be read as the sum. `doubts`: why the numbers are not
+    what is billed, as sentences; that is for whoever has received them, and is not sent on.
     """
 
     input_tokens: Count = 0
@@ -646,6 +648,7 @@ class Usage(Received):
     output_tokens: Count = 0
     output_tokens_details: OutputTokensDetails = Field(default_factory=OutputTokensDetails)
     total_tokens: Count = 0
+    doubts: list[str] = Field([], exclude=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -663,7 +666,63 @@ class Usage(Received):
                 read[new] = read[old]
         if _counted(read.get("total_tokens")) is None:
             read["total_tokens"] = sum(_counted(read.get(name)) or 0 for name in ("input_tokens", "output_tokens"))
+        read["doubts"] = list(_doubts(read))
         return read
+
+
+_SIDES = (("input", ("cached_tokens", "cache_write_tokens")), ("output", ("reasoning_tokens",)))
+_PRICED_AS_ALL = frozenset({"text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"})
+"""Parts of a side that cost what all of it does."""
+_COUNTED_ELSEWHERE = frozenset(
+    {
+        *("input_tokens", "output_tokens", "total_tokens", "prompt_tokens", "completion_tokens"),
+        "tool_output_tokens",  # vLLM: what tools have said, which is input of the model's next step
+    }
+)
+
+
+def _doubts(read: Mapping[str, Any]) -> Iterator[str]:
+    """Why the numbers of a usage are not what is billed.
+
+    A provider that counts otherwise than the API may leave out of one number what stands in another.
+    """
+    sides = {}
+    for side, parts in _SIDES:
+        sides[side] = whole = _whole(read.get(f"{side}_tokens"))
+        if whole is None:
+            yield f"the provider has not said how many tokens of {side} it used"
+        details = read.get(f"{side}_tokens_details")
+        if isinstance(details, BaseModel):
+            details = details.model_dump()
+        if not isinstance(details, Mapping):
+            if details is not None:
+                yield f"what the provider says of its tokens of {side} cannot be read"
+            continue
+        told = {part: _whole(details[part]) for part in parts if details.get(part) is not None}
+        if None in told.values():
+            yield f"what the provider says of its tokens of {side} cannot be read"
+        elif whole is not None and sum(filter(None, told.values())) > whole:
+            yield f"the provider counts more {' and '.join(told)} than tokens of {side}"
+        yield from _of_other_kinds(details, {*parts, *_PRICED_AS_ALL})
+    yield from _of_other_kinds(read, _COUNTED_ELSEWHERE)
+    total = _counted(read.get("total_tokens")) or 0
+    if None not in sides.values() and total > sum(filter(None, sides.values())):
+        yield "the provider counts more tokens in all than of input and output"
+
+
+def _of_other_kinds(counts: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
+    for name, count in counts.items():
+        is_a_kind = isinstance(name, str) and name.endswith("_tokens") and name not in _COUNTED_ELSEWHERE
+        if is_a_kind and name not in known and _counted(count):
+            yield f"the price of {name[:_LONGEST_KIND]} is not known"
+
+
+_LONGEST_KIND = 60  # characters
+
+
+def _whole(value: Any) -> int | None:
+    counted = _counted(value)
+    return counted if counted is not None and float(value) == counted else None
 
 
 def _counted(value: Any) -> int | None:
@@ -724,15 +783,26 @@ ANSWER_TOO_LARGE = "answer_too_large"
 
 
 class WebSearchUsage(Received):
-    """The web searches of a response."""
+    """The web searches of a response; None where their number cannot be read."""
 
-    num_requests: Count = 0
+    num_requests: Annotated[int | None, BeforeValidator(_count)] = None
 
 
 class ToolUsage(Received):
     """What a provider counts of its own tools; not all of them."""
 
     web_search: WebSearchUsage | None = None
+
+    @property
+    def others(self) -> list[str]:
+        """The tools, of those that have no field here, that it has used something of."""
+        return [name for name, told in (self.model_extra or {}).items() if _counts_something(told)]
+
+
+def _counts_something(told: Any) -> bool:
+    if isinstance(told, Mapping):
+        return any(map(_counts_something, told.values()))
+    return bool(_counted(told))
 
 
 class Response(Received):

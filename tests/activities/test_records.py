@@ -1,5 +1,6 @@
 """What of a response is kept in history."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -312,3 +313,90 @@ def test_what_a_bill_is_made_of_is_read_from_the_whole_response() -> None:
     assert (billed.web_searches, billed.file_searches, billed.code_interpreters) == (1, 1, 1)
     counted = billed_of(Response.model_validate({**told, "tool_usage": {"web_search": {"num_requests": 3}}}))
     assert counted.web_searches == 3
+
+
+COUNTED = {"input_tokens": 100, "output_tokens": 20}
+
+
+def told_of(usage: Any, **told: Any) -> Response:
+    """A response with this usage."""
+    return Response.model_validate({"id": "resp_1", "status": "completed", "model": "m", "usage": usage, **told})
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        COUNTED,
+        {"input_tokens": "100", "output_tokens": 20.0},
+        {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+        {**COUNTED, "input_tokens_details": None, "output_tokens_details": {"reasoning_tokens": None}},
+        {**COUNTED, "total_tokens": 120, "input_tokens_details": {"cached_tokens": 100}},
+        {**COUNTED, "output_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 0, "text_tokens": 20}},
+        {**COUNTED, "cost": 0.3, "cached_tokens": 0, "num_sources_used": 4},
+        {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+    ],
+)
+def test_a_usage_that_counts_as_the_api_does_is_not_doubted(usage: dict[str, Any]) -> None:
+    assert billed_of(told_of(usage)).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("usage", "doubts"),
+    [
+        (
+            {},
+            [
+                "the provider has not said how many tokens of input it used",
+                "the provider has not said how many tokens of output it used",
+            ],
+        ),
+        (
+            {**COUNTED, "input_tokens_details": {"cached_tokens": -3}},
+            ["what the provider says of its tokens of input cannot be read"],
+        ),
+        (
+            {**COUNTED, "input_tokens_details": {"cached_tokens": 101}},
+            ["the provider counts more cached_tokens than tokens of input"],
+        ),
+        (
+            {**COUNTED, "output_tokens_details": {"reasoning_tokens": 21}},
+            ["the provider counts more reasoning_tokens than tokens of output"],
+        ),
+        ({**COUNTED, "total_tokens": 121}, ["the provider counts more tokens in all than of input and output"]),
+        ({**COUNTED, "input_tokens_details": {"audio_tokens": 5}}, ["the price of audio_tokens is not known"]),
+        ({**COUNTED, "reranked_tokens": 5}, ["the price of reranked_tokens is not known"]),
+    ],
+)
+def test_numbers_that_cannot_be_what_is_billed_are_doubted(usage: dict[str, Any], doubts: list[str]) -> None:
+    response = told_of(usage)
+    assert list(billed_of(response).doubts) == doubts
+    assert response.usage is not None
+    assert "doubts" not in response.usage.model_dump()
+
+
+@pytest.mark.parametrize("odd", [None, -5, "many", 10.5, True, [], 2**60])
+def test_a_number_that_cannot_be_read_is_doubted_and_counts_as_nothing_or_the_whole_part(odd: Any) -> None:
+    billed = billed_of(told_of({**COUNTED, "input_tokens": odd}))
+    assert billed.doubts == ("the provider has not said how many tokens of input it used",)
+    assert billed.input_tokens == (10 if odd == 10.5 else 0)
+
+
+def test_what_the_provider_counts_of_other_tools_is_doubted() -> None:
+    used = {"image_gen": {"input_tokens": 5}, "of_tomorrow": {"seconds": 2}, "idle": {"calls": 0}}
+    billed = billed_of(told_of(COUNTED, tool_usage=used))
+    assert billed.doubts == ("the price of image_gen is not known", "the price of of_tomorrow is not known")
+    image = {"type": "image_generation_call", "id": "ig_1", "result": None}
+    with_image = billed_of(told_of(COUNTED, tool_usage={"image_gen": {"input_tokens": 5}}, output=[image]))
+    assert (with_image.images, with_image.doubts) == (1, ())
+
+
+def test_searches_are_counted_from_the_items_where_their_number_cannot_be_read() -> None:
+    search = {"type": "web_search_call", "id": "ws", "status": "completed"}
+    told = told_of(COUNTED, output=[search], tool_usage={"web_search": {"num_requests": "some"}})
+    assert billed_of(told).web_searches == 1
+
+
+@pytest.mark.parametrize("created_at", [None, 0, -1, "soon", 1_790_000_000_000, 9e15])
+def test_a_time_of_creation_that_cannot_be_read_is_now(created_at: Any) -> None:
+    before = datetime.now(UTC)
+    assert before <= billed_of(told_of(COUNTED, created_at=created_at)).created_at <= datetime.now(UTC)
