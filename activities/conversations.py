@@ -56,6 +56,7 @@ from durable_responses.activities.messages import (
 from durable_responses.activities.records import kept_elsewhere
 from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.context_errors import exceeds_window
 from durable_responses.responses_api.errors import (
     BadRequest,
     ChainRejected,
@@ -554,7 +555,9 @@ class ConversationTurn:
             return False
         if self.create.compacts:  # it may as well not know what that is
             return False
-        return refusal.status in _MAY_BE_THE_CHAIN and refusal.code not in _NOT_THE_CHAIN
+        if refusal.code == _NO_MODEL or exceeds_window(refusal.code, str(refusal)):
+            return False
+        return refusal.status in _MAY_BE_THE_CHAIN
 
     def _learn_of_refusal(self) -> None:
         # The caller may have given a wrong id; and a server that has continued from others does not know this one.
@@ -627,7 +630,7 @@ class ConversationTurn:
 
 
 _MAY_BE_THE_CHAIN = (200, 400, 404, 422)
-_NOT_THE_CHAIN = ("context_length_exceeded", "model_not_found")
+_NO_MODEL = "model_not_found"
 _NAMES = ("previous_response_id", "previous response", "response_id")
 
 

@@ -115,7 +115,9 @@ class RequestBuilder:
         """The tokens of the model's context window, where the run goes by it and it is known."""
         if not create.manages_context:
             return None
-        return create.context_window or window_of(create.options.model or self.default_model)
+        further = (create.options.extra_body or {}).get("model")
+        model = further if isinstance(further, str) else create.options.model
+        return create.context_window or window_of(model or self.default_model)
 
     async def own_items(self, create: CreateResponse) -> list[Any]:
         """The items that a create adds to its conversation. Raises `ApplicationError`."""
@@ -340,8 +342,8 @@ def create_request(
         prompt_cache_key=options.prompt_cache_key,
         safety_identifier=options.safety_identifier,
         parallel_tool_calls=options.parallel_tool_calls,
-        tool_choice=tool_choice_for(options, is_first=is_first),
-        extra_body=options.extra_body,
+        tool_choice=tool_choice_for(options.tool_choice, is_first=is_first),
+        extra_body=further_fields_for(options.extra_body, is_first=is_first),
         background=background,
         store=True,
         stream=stream,
@@ -373,12 +375,21 @@ def tools_for(options: ModelOptions, functions: list[FunctionTool]) -> list[Requ
     return [*tools, *functions]
 
 
-def tool_choice_for(options: ModelOptions, *, is_first: bool) -> str | dict[str, Any] | None:
+def further_fields_for(extra: dict[str, Any] | None, *, is_first: bool) -> dict[str, Any] | None:
+    """The further fields that were asked for; a `tool_choice` among them as that of the run."""
+    choice = (extra or {}).get("tool_choice")
+    if extra is None or not isinstance(choice, str | dict):
+        return extra
+    taken = tool_choice_for(choice, is_first=is_first)
+    rest = {name: value for name, value in extra.items() if name != "tool_choice"}
+    return rest if taken is None else {**rest, "tool_choice": taken}
+
+
+def tool_choice_for(choice: str | dict[str, Any] | None, *, is_first: bool) -> str | dict[str, Any] | None:
     """The choice that was asked for; one that forces a call only for the first response of the run.
 
     With each response forced to call something, there would never be an answer.
     """
-    choice = options.tool_choice
     mode = choice.get("mode") if isinstance(choice, dict) and choice.get("type") == "allowed_tools" else choice
     if is_first or mode in (None, "auto", "none"):
         return choice

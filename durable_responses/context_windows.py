@@ -1,22 +1,24 @@
 """The context windows of models that are known, from a table with its source and date. Read once, by workers only."""
 
 import json
-from fnmatch import fnmatchcase
+import re
 from functools import cache
 from importlib.resources import files
+
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
 def window_of(model: str) -> int | None:
     """The tokens of a model's context window, prompt and answer together; None if the table does not know it.
 
-    A provider's prefix (`openai/gpt-5`) is left out. Of several names that fit, the longest counts.
+    What stands around the model's own name is left out: a provider's prefix (`openai/gpt-5`), a variant of a gateway
+    (`gpt-5:nitro`), the owner of a tuned model (`ft:gpt-4.1:acme::x`) and the date of a snapshot.
     """
-    name = model.rsplit("/", 1)[-1].lower()
-    fitting = [known for known in _windows() if fnmatchcase(name, known[0])]
-    return max(fitting, key=lambda known: len(known[0]))[1] if fitting else None
+    name = model.strip().lower().rsplit("/", 1)[-1].removeprefix("ft:").partition(":")[0]
+    return _windows().get(_SNAPSHOT.sub("", name))
 
 
 @cache
-def _windows() -> list[tuple[str, int]]:
+def _windows() -> dict[str, int]:
     table = json.loads(files("durable_responses").joinpath("context_windows.json").read_text(encoding="utf-8"))
-    return [(known["name"], known["tokens"]) for known in table["windows"]]
+    return {known["name"]: known["tokens"] for known in table["windows"]}

@@ -5,7 +5,6 @@ most turns of a run. So the run does it before the next create, once the convers
 new chain: its output is what the next create sends, with what is new, and without `previous_response_id`.
 """
 
-import re
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
@@ -19,12 +18,6 @@ COMPACTION = "compaction"
 """The type of the item, and the status under which a compaction is listed in the usage."""
 
 _FULL_AT = 0.85  # of the window
-_EXCEEDED = "context_length_exceeded"
-_EXCEEDED_SENTENCE = re.compile(
-    r"exceeds? the (?:model's )?context (?:window|length)|maximum context length|context length exceeded"
-    r"|exceeds? the available context size",
-    re.IGNORECASE,
-)
 _LEAST_ROOM = 1_000  # bytes of all answers together
 _REFUSALS = (
     FailureType.BAD_REQUEST,
@@ -59,11 +52,6 @@ def tokens_after(response: Response) -> int | None:
 def is_nearly_full(tokens: int | None, window: int | None) -> bool:
     """Whether a conversation of so many tokens is compacted before the next create."""
     return tokens is not None and window is not None and tokens > _FULL_AT * window
-
-
-def exceeds_window(code: str | None, message: str | None) -> bool:
-    """Whether a refusal says that the conversation is longer than the model's window. Either of the two may tell."""
-    return code == _EXCEEDED or _EXCEEDED_SENTENCE.search(message or "") is not None
 
 
 def is_refused(failure: FailureType | None) -> bool:

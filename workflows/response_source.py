@@ -43,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.responses import ResponsesActivities
     from durable_responses.activities.websocket import WebSocketActivities
     from durable_responses.json_text import json_bytes
+    from durable_responses.responses_api.context_errors import exceeds_window, exceeds_window_by_its_name
     from durable_responses.responses_api.models import CallAnswer, Response, ResponseStatus
     from durable_responses.workflows import activity_errors, compaction, interruptions, rules
     from durable_responses.workflows.answers import RETRY, STOP
@@ -84,6 +85,7 @@ _FAILED_PATCH = "failed-responses-again"
 _LEAVE_PATCH = "given-up-responses"
 _REFUSAL_PATCH = "input-requests"
 _WINDOW_PATCH = "context-window"
+_WORDS_PATCH = "context-window-words"
 _UNKNOWN_PATCH = "unknown-status"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
@@ -360,13 +362,13 @@ class ResponseSource:
 
     async def _is_compacted_after(self, code: str | None, message: str | None) -> bool:
         """Whether a create that was refused for its length may be sent again, since the conversation is compacted."""
-        if not compaction.exceeds_window(code, message) or self.stop.requested:
+        if not _is_too_long(code, message) or self.stop.requested:
             return False
         return self._may_compact() and workflow.patched(_WINDOW_PATCH) and await self._compact()
 
     def _may_compact_again(self, code: str | None, message: str | None) -> bool:
         """Whether what was refused for its length is compacted once more: the owner says that it may succeed."""
-        if not compaction.exceeds_window(code, message) or not workflow.patched(_ANSWERED_PATCH):
+        if not _is_too_long(code, message) or not workflow.patched(_ANSWERED_PATCH):
             return False
         self.ledger.no_compaction = False
         return True
@@ -387,7 +389,7 @@ class ResponseSource:
                     compacted = await self._compaction(self._create_request(creates), answers)
                 except ActivityError as error:
                     refused, failure = activity_errors.error_of(error), activity_errors.failure_type_of(error)
-                    is_too_long = compaction.exceeds_window(refused.code, refused.message)
+                    is_too_long = _is_too_long(refused.code, refused.message)
                     if self._is_without_background(error) or self._is_sent_in_full_after(failure):
                         continue
                     was_repeated = creates.ambiguous > 0 and not self.stop.requested
@@ -406,7 +408,7 @@ class ResponseSource:
                     if not compacted.is_finished:
                         raise DeadlinePassed
                     why = compacted.error
-                    is_too_long = why is not None and compaction.exceeds_window(why.code, why.message)
+                    is_too_long = why is not None and _is_too_long(why.code, why.message)
                     if not is_too_long and await self._is_created_again(compacted, creates):
                         continue
                 if is_too_long:
@@ -786,7 +788,9 @@ class ResponseSource:
             return False
         if not workflow.patched(_REFUSAL_PATCH):  # such runs have failed
             return False
-        if compaction.exceeds_window(error.code, error.message) and not workflow.patched(_WINDOW_PATCH):
+        if exceeds_window(error.code, error.message) and not (
+            workflow.patched(_WINDOW_PATCH) and _is_too_long(error.code, error.message)
+        ):
             return False
         after = rules.resumes_after(retry_after, self._resumed)
         asked = self.requests.open(
@@ -845,6 +849,13 @@ class ResponseSource:
 
     def _queue(self, queue: TaskQueue) -> str:
         return queue.under(workflow.info().task_queue)
+
+
+def _is_too_long(code: str | None, message: str | None) -> bool:
+    """Whether the conversation is longer than the model's window, in whatever words the server says so."""
+    if exceeds_window_by_its_name(code, message):
+        return True
+    return exceeds_window(code, message) and workflow.patched(_WORDS_PATCH)
 
 
 def _step(verb: str, create: CreateResponse) -> str:

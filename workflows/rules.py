@@ -29,6 +29,7 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.json_text import checked, cut, json_bytes, read_json, text_bytes
 from durable_responses.mcp_tools.names import problem_of_server, servers_of
+from durable_responses.responses_api.context_errors import exceeds_window
 from durable_responses.responses_api.errors import Busy, classify, is_quota_exhausted
 from durable_responses.responses_api.models import (
     MCP_APPROVAL_REQUEST,
@@ -49,7 +50,6 @@ from durable_responses.tools.approvals import unaskable_tools
 from durable_responses.tools.images import reference_to
 from durable_responses.tools.owner import ASK_OWNER
 from durable_responses.workflows import text_formats
-from durable_responses.workflows.compaction import exceeds_window
 from durable_responses.workflows.contract import (
     AgentError,
     AgentInput,

@@ -69,7 +69,13 @@ class ClientEvent(ApiModel):
         Raises ValueError for what JSON cannot hold.
         """
         # Not pydantic's own JSON: it refuses lone surrogates, which tools do return.
-        return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
+        return json.dumps(self._fields(), separators=(",", ":"))
+
+    def _fields(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+_OF_THE_EVENT = frozenset({"type", "generate", "stream_id"})
 
 
 class ResponseCreate(ClientEvent, CreateRequest):
@@ -92,6 +98,11 @@ class ResponseCreate(ClientEvent, CreateRequest):
             raise ValueError("`background` is not possible over a WebSocket: create the response over HTTP.")
         fields.pop("stream", None)
         return cls(**fields)
+
+    def _fields(self) -> dict[str, Any]:
+        """With the further fields of the request, which cannot make another event of this one."""
+        of_the_event = self.model_dump(mode="json", exclude_none=True, include=set(_OF_THE_EVENT))
+        return {name: value for name, value in self.body().items() if name not in _OF_THE_EVENT} | of_the_event
 
 
 class ResponseSteer(ClientEvent):

@@ -36,6 +36,8 @@ def problem_of_extra_body(extra: Mapping[str, Any]) -> str | None:
     """Why further fields of a create cannot be taken, as the end of a sentence; None if they can."""
     if "tools" in extra:
         return "has tools: give those of the provider in hosted_tools, and your own in caller_tools"
+    if not isinstance(extra.get("metadata", {}), Mapping):
+        return "has a metadata that is not an object: by the run's own keys in it a response is found again"
     owned = sorted(set(OURS) & extra.keys())
     if not owned:
         return None
@@ -46,12 +48,12 @@ def problem_of_extra_body(extra: Mapping[str, Any]) -> str | None:
 def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a create with further fields.
 
-    They come before what is there; objects are merged, lists added to. Of `metadata` what is there comes first: by it
-    a response is found again.
+    They come before what is there; objects are merged, lists added to, but for `context_management`, of which two
+    would contradict each other. Of `metadata` what is there comes first: by it a response is found again.
     """
     merged = dict(body)
     for name, value in extra.items():
-        there = body.get(name)
+        there = None if name == "context_management" else body.get(name)
         if isinstance(there, dict) and isinstance(value, Mapping):
             merged[name] = {**value, **there} if name == "metadata" else {**there, **value}
         elif isinstance(there, list) and isinstance(value, list):
@@ -62,11 +64,12 @@ def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
 
 
 def names_of_secrets(value: Any) -> Iterator[str]:
-    """The names of the secrets that stand in the texts of a JSON value."""
+    """The names of the secrets that stand in the texts of a JSON value, and in the names of its fields."""
     if isinstance(value, str):
         yield from SECRET.findall(value)
     elif isinstance(value, Mapping):
-        for part in value.values():
+        for name, part in value.items():
+            yield from SECRET.findall(name)
             yield from names_of_secrets(part)
     elif isinstance(value, list):
         for part in value:
@@ -78,7 +81,7 @@ def with_secrets(value: Any, secret: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return SECRET.sub(lambda found: secret(found[1]), value)
     if isinstance(value, Mapping):
-        return {name: with_secrets(part, secret) for name, part in value.items()}
+        return {with_secrets(name, secret): with_secrets(part, secret) for name, part in value.items()}
     if isinstance(value, list):
         return [with_secrets(part, secret) for part in value]
     return value

@@ -44,7 +44,8 @@ def read_output(
     if not re.fullmatch(r"[\w-]{1,64}", id):
         raise ToolError(f"{id!r} is not the id of an output.")
     try:
-        text = (_folder(context.workspace, context.run) / f"{id}.txt").read_text(encoding="utf-8")
+        # Bytes, not lines: a text of another system keeps its line ends, by which its characters are counted.
+        text = (_folder(context.workspace, context.run) / f"{id}.txt").read_bytes().decode()
     except OSError:
         raise ToolError(f"There is no output {id!r} of this run here; call the tool again that gave it.") from None
     if offset and offset >= len(text):

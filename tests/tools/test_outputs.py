@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from durable_responses.json_text import well_formed
 from durable_responses.tools import outputs
 from durable_responses.tools.files import OUTPUTS as FOLDER
 from durable_responses.tools.files import list_files, read_file, search_files
@@ -55,6 +56,17 @@ def test_an_output_is_read_on_to_its_end(tmp_path: Path) -> None:
         read += part
         offset = int(note.split("offset=")[1].rstrip("]")) if note else len(TEXT)
     assert read == TEXT
+
+
+@pytest.mark.parametrize("unit", ["line\r\n", "line\r", "a\x00\x0b\x0c\x1c\x85\u2028", "\U0001f600 \ud800"])
+def test_whatever_ends_its_lines_the_offset_leads_to_where_the_model_was_left(tmp_path: Path, unit: str) -> None:
+    text = unit * 10_000
+    keep(tmp_path, "agent-1", "3-1", text)
+    head, _, note = shortened(text, "3-1", 4000).partition("\n[")
+    offset = int(note.split("offset ")[1].split()[0])
+    read_on = read_output(context(tmp_path), "3-1", offset).partition("\n[cut: ")[0]
+    assert well_formed(text).startswith(head + read_on)
+    assert len(read_on) == READ_CHARACTERS
 
 
 def test_it_is_for_its_owners_eyes_and_no_file_of_a_repository(tmp_path: Path) -> None:

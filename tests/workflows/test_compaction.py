@@ -8,12 +8,12 @@ from temporalio.client import Client
 from durable_responses.emulator.faults import ExceedContext, Excess, Fault, Operation
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.jobs.story import ResponseStep
+from durable_responses.responses_api.context_errors import exceeds_window
 from durable_responses.responses_api.models import FunctionCallOutput, InputImage, InputText, Response
 from durable_responses.settings import Settings
 from durable_responses.tools.outputs import id_in, shortened
 from durable_responses.workflows.compaction import (
     cut_answers,
-    exceeds_window,
     has_compaction,
     is_nearly_full,
     tokens_after,
@@ -50,7 +50,34 @@ def test_a_conversation_of_more_than_85_percent_of_the_window_is_compacted(
         ("context_length_exceeded", "", True),
         (None, "Your input exceeds the context window of this model.", True),
         ("400", "This model's maximum context length is 8192 tokens.", True),
+        ("exceed_context_size_error", "the request exceeds the available context size, try increasing it", True),
+        ("ContextWindowExceededError", None, True),
+        ("model_max_prompt_tokens_exceeded", "prompt token count of 70000 exceeds the limit of 64000", True),
+        ("tokens_limit_reached", "Request body too large for gpt-4o model. Max size: 8000 tokens.", True),
+        (None, "The decoder prompt (length 5000) is longer than the maximum model length of 4096.", True),
+        (None, "prompt too long; exceeded max context length by 904 tokens", True),
+        (None, "input length exceeds the context length", True),
+        (None, "prompt is too long: 213462 tokens > 200000 maximum", True),
+        (None, "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).", True),
+        (None, "Input is too long for requested model.", True),
+        (None, "This model's maximum prompt length is 131072 but the request contains 537812 tokens.", True),
+        (None, "The input (5000 tokens) is longer than the model's context length (4096 tokens).", True),
+        (None, "Input length (5000 tokens) exceeds the maximum allowed length (4096 tokens).", True),
+        (None, "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded", True),
+        (None, "The number of tokens to keep from the initial prompt is greater than the context length.", True),
+        (None, "Prompt contains 40000 tokens, too large for model with 32768 maximum context length", True),
+        (None, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens", True),
+        (None, "too many tokens: total number of tokens in the prompt exceeds the limit of 128000", True),
+        (None, "context window exceeds limit (2013)", True),
+        (None, "Your request exceeded model token limit: 8192", True),
         ("invalid_prompt", "Invalid prompt.", False),
+        ("rate_limit_exceeded", "Request too large: Limit 30000 tokens per min, Requested 40000.", False),
+        (None, "Too many tokens per minute: the request exceeds the rate limit.", False),
+        ("string_above_max_length", "Invalid 'input': string too long. Expected at most 10485760 characters.", False),
+        ("insufficient_quota", "You exceeded your current quota.", False),
+        ("invalid_value", "Invalid 'safety_identifier': string too long.", False),
+        ("invalid_value", "max_output_tokens exceeds the maximum of 128000 for this model.", False),
+        (None, "The file is too large.", False),
         (None, None, False),
     ],
 )

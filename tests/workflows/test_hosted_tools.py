@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from durable_responses.activities.requests import tool_choice_for
-from durable_responses.responses_api.models import Response
+from durable_responses.activities.requests import further_fields_for, tool_choice_for
+from durable_responses.responses_api.models import CreateRequest, Response
+from durable_responses.responses_api.protocol import ResponseCreate
 from durable_responses.responses_api.request_fields import names_of_secrets, with_extra, with_secrets
 from durable_responses.settings import Settings
 from durable_responses.tools.approvals import Approvals, unaskable_tools
@@ -39,6 +40,7 @@ REMOTE = {"type": "mcp", "server_label": LABEL, "server_url": "https://mcp.examp
         ("extra_body", {"tools": []}, "extra_body: has tools: give those of the provider in hosted_tools"),
         ("extra_body", {"conversation": "conv_1"}, "has conversation"),
         ("extra_body", {"previous_response_id": "resp_1"}, "has previous_response_id"),
+        ("extra_body", {"metadata": None}, "extra_body: has a metadata that is not an object"),
         ("temperature", 3, "temperature"),
         ("max_tool_calls", 0, "max_tool_calls"),
         ("safety_identifier", "x" * 129, "safety_identifier"),
@@ -63,9 +65,32 @@ def test_further_fields_come_before_ours_objects_and_lists_are_merged() -> None:
     }
 
 
+def test_a_caller_who_manages_the_context_does_so_alone() -> None:
+    ours, theirs = [{"type": "compaction", "compact_threshold": 700}], [{"type": "compaction"}]
+    assert with_extra({"context_management": ours}, {"context_management": theirs}) == {"context_management": theirs}
+
+
+def test_further_fields_go_over_a_websocket_too_and_make_no_other_event_of_it() -> None:
+    extra = {"prompt_cache_retention": "24h", "type": "response.cancel", "generate": False, "stream_id": "other"}
+    request = CreateRequest(model="m", input="Hi.", extra_body=extra)
+    assert json.loads(ResponseCreate.of(request).frame()) == {
+        "type": "response.create",
+        "model": "m",
+        "input": "Hi.",
+        "prompt_cache_retention": "24h",
+    }
+    ahead = ResponseCreate.of(request).model_copy(update={"generate": False, "stream_id": "a"})
+    assert {name: json.loads(ahead.frame())[name] for name in ("generate", "stream_id")} == {
+        "generate": False,
+        "stream_id": "a",
+    }
+
+
 def test_secrets_are_found_and_put_in_at_any_depth() -> None:
     value = [{**REMOTE, "headers": {"Authorization": "Bearer ${TOKEN}"}}, "${A}-${B}", 3, None, "$HOME ${not a name}"]
     assert list(names_of_secrets(value)) == ["TOKEN", "A", "B"]
+    assert list(names_of_secrets({"${NAME}": {"x": 1}})) == ["NAME"]
+    assert with_secrets({"${NAME}": {"x": 1}}, lambda name: name.lower()) == {"name": {"x": 1}}
     [tool, text, *rest] = with_secrets(value, lambda name: name.lower())
     assert (tool["headers"]["Authorization"], text, rest) == (
         "Bearer token",
@@ -93,9 +118,12 @@ FUNCTION = {"type": "function", "name": "add"}
     ],
 )
 def test_a_choice_that_forces_a_call_holds_for_the_first_response_alone(choice: Any, first: Any, later: Any) -> None:
-    options = model_options(AgentInput(task="t", tool_choice=choice))
-    assert tool_choice_for(options, is_first=True) == first
-    assert tool_choice_for(options, is_first=False) == later
+    assert tool_choice_for(choice, is_first=True) == first
+    assert tool_choice_for(choice, is_first=False) == later
+    given = {} if choice is None else {"tool_choice": choice}
+    wanted = {} if later is None else {"tool_choice": later}
+    assert further_fields_for({"user": "u", **given}, is_first=True) == {"user": "u", **given}
+    assert further_fields_for({"user": "u", **given}, is_first=False) == {"user": "u", **wanted}
 
 
 def test_a_request_for_approval_without_an_id_or_a_name_cannot_be_answered() -> None:
