@@ -61,6 +61,11 @@ class WorstCase:
         return None if self.exact_usd is None else float(self.exact_usd)
 
     @property
+    def tokens(self) -> int | None:
+        """How many there are, of both kinds."""
+        return None if self.input_tokens is None else self.input_tokens + self.output_tokens
+
+    @property
     def exact_usd(self) -> Decimal | None:
         """The same to the last digit."""
         if self.input_tokens is None or self.per_token is None:
@@ -84,7 +89,7 @@ class Reserving:
         `own`: the items that the create adds to its conversation. Raises `ApplicationError` for one that may cost more
         than is left.
         """
-        if create.budget is None and not self._has_prices(create):  # then nobody asks
+        if create.budget is None and self._prices_of(create) is None:  # then nobody asks
             return request, WorstCase(None, most_output(request.model, create.options.max_output_tokens), None)
         worst = self._worst_case(create, request, own)
         if create.budget is None:
@@ -101,9 +106,12 @@ class Reserving:
         worst = WorstCase(worst.input_tokens, fits.output_tokens, worst.per_token)
         return request.model_copy(update={"max_output_tokens": fits.output_tokens}), worst
 
-    def _has_prices(self, create: CreateResponse) -> bool:
-        of_run = create.prices is not None and bool(create.prices.rates)
-        return of_run or (self.prices is not None and self.prices.are_known)
+    def _prices_of(self, create: CreateResponse) -> PriceTable | None:
+        """The prices that hold for a run, of which its own come first; None where nothing has a price."""
+        if self.prices is None:
+            return None
+        prices = self.prices.with_own((create.prices and create.prices.rates) or {})
+        return prices if prices.are_known else None
 
     async def bounded(
         self, create: CreateResponse, request: CreateRequest, own: Sequence[Any], found: WorstCase
@@ -125,14 +133,12 @@ class Reserving:
 
     def _per_token(self, create: CreateResponse, model: str, input_tokens: int) -> PerToken | None:
         """The dearest price of a token. The table is asked once an hour for each step of a model's prices."""
-        if self.prices is None:
-            return None
-        prices, at = self.prices, datetime.now(UTC)
+        prices, at = self._prices_of(create), datetime.now(UTC)
         tier = (create.prices.tier if create.prices else None) or AUTO
-        if create.prices is not None and create.prices.rates:
-            return prices.with_own(create.prices.rates).dearest(model, [tier], input_tokens, at)
-        if not prices.are_known:
+        if prices is None:
             return None
+        if prices is not self.prices:  # a run's own are kept for no other
+            return prices.dearest(model, [tier], input_tokens, at)
         key = (model, tier, prices.steps_before(model, input_tokens, at), at.strftime("%Y%m%d%H"))
         if key not in self._known:
             if len(self._known) >= _MOST_KNOWN:

@@ -53,6 +53,5 @@ class CompactionActivities:
             # The answer of OpenAI's names no model, by which it is priced.
             named = compacted.model_copy(update={"model": compacted.model or request.model})
             record = compaction_record(named)
-            if asked.create.tells_most and turn.worst_case is not None:
-                record.at_most = turn.worst_case.usd
+            turn.bound(record)
             return await self.requests.conversations.kept_apart(record, is_stored=False)

@@ -596,13 +596,22 @@ class ConversationTurn:
         """The USD that the response may cost, where that is known."""
         return self.worst_case.usd if self.worst_case is not None else None
 
+    @property
+    def most_tokens(self) -> int | None:
+        """The tokens that it may have, where that is known, and the run has a budget of them."""
+        counts = self.create.budget is not None and self.create.budget.tokens is not None
+        return self.worst_case.tokens if self.worst_case is not None and counts else None
+
     def bound(self, obtained: CreatedResponse | ResponseRecord) -> None:
-        """Say beside a response what it may cost at most, where that is asked for, or its end does not tell."""
+        """Say beside a response what it may cost at most, where that is asked for, or its end may not tell."""
         is_uncounted = isinstance(obtained, ResponseRecord) and (
             obtained.usage is None or (obtained.billed is not None and bool(obtained.billed.doubts))
         )
-        if isinstance(obtained, CreatedResponse) or self.create.tells_most or is_uncounted:
+        is_asked_for = isinstance(obtained, CreatedResponse) or self.create.tells_most or self.create.budget is not None
+        if is_asked_for or is_uncounted:
             obtained.at_most = self.at_most
+        if is_uncounted or isinstance(obtained, CreatedResponse):
+            obtained.most_tokens = self.most_tokens
 
     def named(self, response_id: str | None) -> bool | None:
         """False for a response that names none to continue from, although it was asked to."""

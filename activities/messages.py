@@ -273,8 +273,8 @@ class FailureDetail(Record):
     """The first detail of such an error: what the provider said.
 
     `may_still_run`: the request was sent, and nobody knows whether the provider works on it. `retry_after`: the seconds
-    after which it may no longer be refused, where the provider says so. `at_most`: the USD that it may have cost, where
-    nobody knows whether it was created. `over_budget`: why it was not.
+    after which it may no longer be refused, where the provider says so. `at_most`, `most_tokens`: the USD and tokens
+    that it may have cost, where nobody knows whether it was created. `over_budget`: why it was not.
     """
 
     code: str | None = None
@@ -284,6 +284,7 @@ class FailureDetail(Record):
     may_still_run: bool | None = None
     retry_after: float | None = None
     at_most: float | None = None
+    most_tokens: int | None = None
     over_budget: OverBudget | None = None
 
 
@@ -497,7 +498,7 @@ class ResponseRecord(Record, Response):
     `kept`: where the output of a compaction is, of which `output` then has the kinds alone.
     `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
     provider is known not to continue from any. `context_window`: the tokens of the model's window, where it is known.
-    `at_most`: as in `CreatedResponse`, where the create asks for it, or its own tokens are not known.
+    `at_most`, `most_tokens`: as in `CreatedResponse`, where the create asks for it, or what it used is not known.
     `reserved`: what is set aside for it, where it has not ended.
     """
 
@@ -520,6 +521,7 @@ class ResponseRecord(Record, Response):
     chains: bool | None = None
     context_window: int | None = None
     at_most: float | None = None
+    most_tokens: int | None = None
     reserved: Reserved | None = None
 
     @property
@@ -536,8 +538,8 @@ class CreatedResponse(Record):
     worker has approval rules; `changes`, what of the request was changed because the provider had refused it.
     `finished`: the whole response, where the provider answered the create with it (servers without background do so):
     nothing needs to be waited for. `conversation`, `continues`, `chains` and `context_window` as in
-    `ResponseRecord`. `at_most`: the USD that the response may cost, where that can be worked out. `reserved`: what is
-    set aside for it in the budgets of its tenant.
+    `ResponseRecord`. `at_most`: the USD that the response may cost, where that can be worked out. `most_tokens`: the
+    tokens, where the run has a budget of them. `reserved`: what is set aside for it in the budgets of its tenant.
     """
 
     response_id: str
@@ -553,6 +555,7 @@ class CreatedResponse(Record):
     chains: bool | None = None
     context_window: int | None = None
     at_most: float | None = None
+    most_tokens: int | None = None
     reserved: Reserved | None = None
 
 
@@ -803,14 +806,15 @@ class CreatePhase(StrEnum):
 class HeartbeatDetails(ProgressReport):
     """The heartbeat details of creating and waiting: progress for those who describe the run, memory for a retry.
 
-    `failed_reads`: how many GETs in a row have failed, the last one for the reason `read_error`. `at_most`: the USD
-    that the response may cost, where nobody but this worker can work it out.
+    `failed_reads`: how many GETs in a row have failed, the last one for the reason `read_error`. `at_most` and
+    `most_tokens`: what the response may cost, which nobody can work out when this worker is lost.
     """
 
     phase: CreatePhase | None = None
     failed_reads: int | None = None
     read_error: str | None = None
     at_most: float | None = None
+    most_tokens: int | None = None
 
 
 def failure_of_lost_create(heartbeat: HeartbeatDetails | None) -> FailureType:

@@ -193,7 +193,7 @@ class RequestBuilder:
             if detail is not None and (error.type in _MAY_HAVE_COST or detail.may_still_run):
                 if turn.worst_case is None:  # an earlier attempt may have sent it
                     await self._work_out(create, turn)
-                detail.at_most = turn.worst_case.usd if turn.worst_case else None
+                detail.at_most, detail.most_tokens = turn.at_most, turn.most_tokens
             raise
 
     async def _work_out(self, create: CreateResponse, turn: ConversationTurn) -> None:

@@ -203,10 +203,13 @@ class StreamTurn:
         response = self.streamed.response
         if response is None:
             before = self._sending.heartbeat
-            return before and before.model_copy(update={"at_most": self.conversation.at_most})
+            return before and before.model_copy(
+                update={"at_most": self.conversation.at_most, "most_tokens": self.conversation.most_tokens}
+            )
         return HeartbeatDetails(
             phase=CreatePhase.CREATED,
             at_most=self.conversation.at_most,
+            most_tokens=self.conversation.most_tokens,
             response_id=response.id,
             response_status=response.status,
             preview=self.streamed.text[-PREVIEW_CHARACTERS:] or None,

@@ -82,7 +82,9 @@ def detail_of(error: ActivityError) -> FailureDetail:
     """What the provider said of an activity's failure, or the response that was under way when its worker was lost."""
     if worker_was_lost(error):
         heartbeat = last_heartbeat_of(error) or HeartbeatDetails()
-        return FailureDetail(response_id=heartbeat.response_id, at_most=heartbeat.at_most)
+        return FailureDetail(
+            response_id=heartbeat.response_id, at_most=heartbeat.at_most, most_tokens=heartbeat.most_tokens
+        )
     details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
     return _as(FailureDetail, details) or FailureDetail()
 

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         Limit,
         OnBudget,
     )
-    from durable_responses.workflows.costs import spent_usd, usd
+    from durable_responses.workflows.costs import added, spent_usd, usd
     from durable_responses.workflows.input_requests import InputRequests
     from durable_responses.workflows.interruptions import BudgetSpent
     from durable_responses.workflows.ledger import Ledger
@@ -118,10 +118,11 @@ class RunBudget:
             self.steering.receive(WRAP_UP)
 
     def _spent(self, budget: Budget) -> dict[BudgetLine, float]:
-        state = self.ledger.state
+        """What counts as spent: where that is not known, what was set aside."""
+        state, aside = self.ledger.state, self.ledger.usd_set_aside
         return {
-            BudgetLine.USD: 0 if budget.usd is None else spent_usd(self.ledger.responses),
-            BudgetLine.TOKENS: state.usage.total_tokens,
+            BudgetLine.USD: 0 if budget.usd is None else added(spent_usd(self.ledger.responses), aside),
+            BudgetLine.TOKENS: state.usage.total_tokens + self.ledger.tokens_set_aside,
             BudgetLine.WORKING_SECONDS: state.worked_seconds,
         }
 

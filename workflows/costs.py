@@ -25,13 +25,13 @@ def plus(total: RunCost, entry: ResponseUsage) -> RunCost:
     price = cost.usd if cost.usd is not None else cost.known or 0
     most = cost.usd if cost.usd is not None else entry.at_most
     so_far = total.at_most if total.unknown else total.known
-    known = _sum(total.known, price)
+    known = added(total.known, price)
     unknown = total.unknown + (cost.usd is None)
     return RunCost(
         usd=None if unknown else known,
         known=known,
-        at_most=_sum(so_far, most) if unknown and so_far is not None and most is not None else None,
-        wasted=total.wasted if entry.status in USED else _sum(total.wasted, price),
+        at_most=added(so_far, most) if unknown and so_far is not None and most is not None else None,
+        wasted=total.wasted if entry.status in USED else added(total.wasted, price),
         unknown=unknown,
         why=[*total.why, *(why for why in cost.unpriced or [] if why not in total.why)][:_MOST_REASONS],
     )
@@ -51,14 +51,14 @@ def _at_most(entry: ResponseUsage) -> float | None:
 
 def together(left: RunCost, right: RunCost) -> RunCost:
     """The costs of several runs."""
-    unknown, known = left.unknown + right.unknown, _sum(left.known, right.known)
+    unknown, known = left.unknown + right.unknown, added(left.known, right.known)
     mosts = [cost.at_most if cost.unknown else cost.known for cost in (left, right)]
     most = [most for most in mosts if most is not None]
     return RunCost(
         usd=None if unknown else known,
         known=known,
-        at_most=_sum(*most) if unknown and len(most) == len(mosts) else None,
-        wasted=_sum(left.wasted, right.wasted),
+        at_most=added(*most) if unknown and len(most) == len(mosts) else None,
+        wasted=added(left.wasted, right.wasted),
         unknown=unknown,
         why=[*left.why, *(why for why in right.why if why not in left.why)][:_MOST_REASONS],
     )
@@ -86,6 +86,7 @@ def cost_text(cost: RunCost | None, budget: float | None = None) -> str | None:
     return f"at least {usd(cost.known)}{most}{of}{wasted}"
 
 
-def _sum(left: float, right: float) -> float:
+def added(left: float, right: float) -> float:
+    """The sum of two amounts."""
     # A float's own digits are the price as it was recorded: added up as such, no fraction of a cent is lost.
     return float(Decimal(str(left)) + Decimal(str(right)))

@@ -5,6 +5,7 @@ result.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
@@ -43,7 +44,7 @@ from durable_responses.workflows.contract import (
     ResponseUsage,
     RunCost,
 )
-from durable_responses.workflows.costs import plus, sum_of
+from durable_responses.workflows.costs import added, plus, sum_of
 
 _SHOWN_CALLS = 100
 _CARRIED_TEXT = 64 * 1024  # bytes
@@ -78,6 +79,14 @@ def usage_of(usage: Usage | None) -> AgentUsage:
 def add_usage(left: AgentUsage, right: AgentUsage) -> AgentUsage:
     """The sum, field by field."""
     return AgentUsage(**{name: getattr(left, name) + getattr(right, name) for name in AgentUsage.model_fields})
+
+
+@dataclass(frozen=True)
+class Most:
+    """What a response may cost at most, in USD and in tokens; None where that is not known."""
+
+    usd: float | None = None
+    tokens: int | None = None
 
 
 class ConversationSoFar(BaseModel):
@@ -159,12 +168,14 @@ class Ledger(BaseModel):
     saved_files: dict[str, SavedFile] = Field({}, description="Files of the provider's tools, by their marks.")
     budget_warned: bool = Field(False, description="Whether the model was told that the budget is nearly spent.")
     budget_waived: bool = Field(False, description="Whether the next response may cost whatever it does.")
+    usd_set_aside: float = Field(0, description="Of the budget, for what has no price, and no bound in `responses`.")
+    tokens_set_aside: int = Field(0, description="Of the budget, for responses whose tokens are not known.")
     _steering_queue: str | None = PrivateAttr(None)
     _last: Response | None = PrivateAttr(None)
     _text_before_last: str = PrivateAttr("")
     _works_since: datetime | None = PrivateAttr(None)
     _at_work: int = PrivateAttr(0)
-    _at_most: float | None = PrivateAttr(None)
+    _most: Most = PrivateAttr(Most())
 
     def begin(self, request: AgentInput, now: datetime) -> None:
         """The run starts."""
@@ -223,10 +234,9 @@ class Ledger(BaseModel):
 
     def told_by_worker(self, obtained: CreatedResponse | ResponseRecord) -> None:
         """What a worker says of itself beside a response: it holds from now on."""
-        if isinstance(obtained, CreatedResponse):
-            self._at_most = obtained.at_most
+        if isinstance(obtained, CreatedResponse) or obtained.at_most is not None or obtained.is_finished:
+            self.may_cost(Most(obtained.at_most, obtained.most_tokens))
         if obtained.at_most is not None:
-            self.may_cost(obtained.at_most)
             self._bound(obtained.at_most)
         self.search_attributes |= obtained.search_attributes or False
         self.most_calls = obtained.most_calls or self.most_calls
@@ -283,9 +293,7 @@ class Ledger(BaseModel):
         self.response_created(response.id, response.status, response.model or None)
         self.state.waiting = waiting
         self._last = response
-        record = response if isinstance(response, ResponseRecord) else None
-        cost, at_most = (record.cost, self._most_of_record(record)) if record else (None, None)
-        self._record_usage(response.id, response.status, usage_of(response.usage), cost, at_most)
+        self._record_response(response, response.status)
         if rules.may_be_continued(response):
             self.chain.append(response.id)
         self._text_before_last = self.text_before
@@ -363,8 +371,7 @@ class Ledger(BaseModel):
     def compaction_ended(self, response: ResponseRecord) -> None:
         """Record what a compaction cost, or what was meant to be one: it is neither an iteration nor an answer."""
         status = COMPACTION if compaction.is_compaction(response) else response.status
-        at_most = self._most_of_record(response)
-        self._record_usage(response.id, status, usage_of(response.usage), response.cost, at_most)
+        self._record_response(response, status)
         self.state.waiting = None
 
     def begins_anew_with(self, compacted: ResponseRecord) -> None:
@@ -403,22 +410,41 @@ class Ledger(BaseModel):
         if self.chain and self.chain[-1] == response_id:  # an earlier one may have the same id
             self.chain.pop()
 
-    def response_lost(self, response_id: str | None, at_most: float | None = None) -> None:
+    def response_lost(self, response_id: str | None, most: Most | None = None) -> None:
         """A response whose outcome cannot be known: it may have cost tokens that nobody told us of."""
-        self._record_usage(response_id, LOST, AgentUsage(), at_most=at_most or self._most_of(response_id))
+        self._record_unknown(response_id, LOST, most or self._most_of(response_id))
 
-    def create_ambiguous(self, at_most: float | None) -> None:
+    def create_ambiguous(self, most: Most) -> None:
         """A create of which nobody knows whether it was taken, and which then costs so much at most."""
         self.state.ambiguous_creates += 1
-        self._record_usage(None, AMBIGUOUS, AgentUsage(), at_most=at_most)
+        self._record_unknown(None, AMBIGUOUS, most)
 
     def response_left(self, response_id: str | None) -> None:
         """A response that could not be stopped: it may cost more than is known."""
-        self._record_usage(response_id, MAY_STILL_RUN, AgentUsage(), at_most=self._most_of(response_id))
+        self._record_unknown(response_id, MAY_STILL_RUN, self._most_of(response_id))
 
-    def may_cost(self, at_most: float) -> None:
-        """The response under way may cost so many USD."""
-        self._at_most = at_most
+    def may_cost(self, most: Most) -> None:
+        """The response under way may cost so much."""
+        self._most = most
+
+    def _record_unknown(self, response_id: str | None, status: str, most: Most) -> None:
+        self._record_usage(response_id, status, AgentUsage(), at_most=most.usd)
+        self.tokens_set_aside += most.tokens or 0
+
+    def _record_response(self, response: Response, status: str) -> None:
+        """Record what a response cost. Where that is not known, the budget of the run bears what it may have cost."""
+        usage, cost = usage_of(response.usage), response.cost if isinstance(response, ResponseRecord) else None
+        most = self._most_of(response.id)
+        if isinstance(response, ResponseRecord) and response.at_most is not None:
+            most = Most(response.at_most, response.most_tokens)
+        known = cost.known or 0 if cost is not None else 0
+        is_uncounted = cost is not None and cost.uncounted is True
+        at_most = most.usd if is_uncounted and most.usd is not None and most.usd >= known else None
+        self._record_usage(response.id, status, usage, cost, at_most)
+        if cost is not None and cost.usd is None and at_most is None:
+            self.usd_set_aside = added(self.usd_set_aside, max(0.0, (most.usd or 0) - known))
+        if response.usage is None or is_uncounted:
+            self.tokens_set_aside += max(0, (most.tokens or 0) - usage.total_tokens)
 
     @property
     def has_prices(self) -> bool:
@@ -440,15 +466,8 @@ class Ledger(BaseModel):
         is_unknown = entry.status in (AMBIGUOUS, LOST) and entry.cost is None and entry.at_most is None
         return is_unknown and entry.iteration == self.state.iteration
 
-    def _most_of_record(self, response: ResponseRecord) -> float | None:
-        """What a response has cost at most whose tokens are not known."""
-        if response.cost is None or not response.cost.uncounted:
-            return None
-        at_most = response.at_most if response.at_most is not None else self._most_of(response.id)
-        return at_most if at_most is not None and at_most >= (response.cost.known or 0) else None
-
-    def _most_of(self, response_id: str | None) -> float | None:
-        return self._at_most if response_id == self.state.response_id else None
+    def _most_of(self, response_id: str | None) -> Most:
+        return self._most if response_id == self.state.response_id else Most()
 
     # --- the time that it works --------------------------------------------------------------------------------------
 

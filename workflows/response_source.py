@@ -69,7 +69,7 @@ with workflow.unsafe.imports_passed_through():
         StopRequest,
         time_left,
     )
-    from durable_responses.workflows.ledger import IN_FULL, Ledger
+    from durable_responses.workflows.ledger import IN_FULL, Ledger, Most
     from durable_responses.workflows.payloads import UnreadablePayload, fitting, read
     from durable_responses.workflows.rules import AfterFailedCreate, CreateHistory
     from durable_responses.workflows.steering import SteeringMessages
@@ -397,7 +397,7 @@ class ResponseSource:
                     # A worker of an older version does not know the activity.
                     is_refused = compaction.is_refused(failure) or activity_errors.was_moved(error)
                     if is_spent:
-                        self.ledger.create_ambiguous(activity_errors.detail_of(error).at_most)
+                        self.ledger.create_ambiguous(_most_of(error))
                     if not (is_too_long or is_spent or (is_refused and not self.stop.requested)):
                         await self._after_failed_create(error, creates)
                         continue
@@ -747,15 +747,14 @@ class ResponseSource:
             await (self.budget.of_tenant_raised(over.tenant, over) if over.tenant else self.budget.raised(over))
             self._check_history()
             return
-        failure, response_id = activity_errors.failure_type_of(error), activity_errors.detail_of(error).response_id
-        at_most = activity_errors.detail_of(error).at_most
-        if at_most is not None:
-            self.ledger.may_cost(at_most)
+        detail, failure = activity_errors.detail_of(error), activity_errors.failure_type_of(error)
+        response_id = detail.response_id
+        self.ledger.may_cost(_most_of(error))
         decision = creates.after(failure, self.request.on_ambiguous_create, response_id)
-        if failure is FailureType.CREATE_AMBIGUOUS or activity_errors.detail_of(error).may_still_run:
-            self.ledger.create_ambiguous(at_most)
+        if failure is FailureType.CREATE_AMBIGUOUS or detail.may_still_run:
+            self.ledger.create_ambiguous(_most_of(error))
         if failure is FailureType.RESPONSE_LOST:
-            self.ledger.response_lost(response_id, at_most)
+            self.ledger.response_lost(response_id, _most_of(error))
         if decision is AfterFailedCreate.CREATE_WITH_FULL_INPUT:
             self.ledger.send_all()
         self.changed()
@@ -856,6 +855,12 @@ def _is_too_long(code: str | None, message: str | None) -> bool:
     if exceeds_window_by_its_name(code, message):
         return True
     return exceeds_window(code, message) and workflow.patched(_WORDS_PATCH)
+
+
+def _most_of(error: ActivityError) -> Most:
+    """What the response of a failed create may have cost."""
+    detail = activity_errors.detail_of(error)
+    return Most(detail.at_most, detail.most_tokens)
 
 
 def _step(verb: str, create: CreateResponse) -> str:

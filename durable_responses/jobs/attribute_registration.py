@@ -1,6 +1,7 @@
 """Registering our search attributes in a namespace."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,15 @@ async def are_registered(client: Client, keys: Sequence[Key] = KEYS) -> bool:
             return False
         raise
     return True
+
+
+async def registered(client: Client) -> "AttributeWatch":
+    """Register what the namespace lacks of all of ours. That it lacks nothing, as usual, is found by one call."""
+    with contextlib.suppress(RPCError):
+        if await are_registered(client, (*KEYS, *COST_KEYS)):
+            return AttributeWatch(settable=True, costs_settable=True)
+    settable = await register(client)
+    return AttributeWatch(settable=settable, costs_settable=settable and await register_costs(client))
 
 
 async def register(client: Client) -> bool:

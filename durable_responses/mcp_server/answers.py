@@ -109,6 +109,8 @@ class JobAnswer(Answer):
     model: str | None
     usage: AgentUsage
     cost: RunCost | None = None
+    budget_usd: float | None = None
+    """USD that the job may cost in all, where it has such a budget, as it was raised."""
     progress: JobProgress
     cancel_requested: bool
     updated_at: datetime | None
@@ -249,6 +251,7 @@ def job_answer(view: JobView, now: datetime) -> JobAnswer:
         model=state.model,
         usage=state.usage,
         cost=state.cost,
+        budget_usd=state.budget.usd if state.budget else None,
         progress=JobProgress(
             iteration=_iterations(view),
             max_iterations=state.max_iterations,

@@ -107,7 +107,7 @@ def standing(answer: JobAnswer) -> str:
         f"iteration {progress.iteration}{of}" if progress.iteration else None,
         progress.response_status if progress.iteration else None,
         _tokens(answer.usage) if answer.usage.total_tokens else None,
-        cost_text(answer.cost),
+        cost_text(answer.cost, answer.budget_usd),
         duration(progress.elapsed_s),
     ]
     return ", ".join(filter(None, parts))
@@ -149,7 +149,7 @@ def _error(error: AgentError | None) -> str | None:
 
 
 def _cost(answer: JobAnswer) -> str | None:
-    known = cost_text(answer.cost)
+    known = cost_text(answer.cost, answer.budget_usd)
     why = "; ".join(answer.cost.why) if answer.cost else ""
     return f"{known} ({why})" if known and why else known
 

@@ -210,9 +210,12 @@ class TenantBudget(BaseModel):
 
     @property
     def bound(self) -> Amount:
-        """The limit, as it was raised."""
-        raised = self.raised or Amount()
-        return Amount(usd=_greater(self.limit.usd, raised.usd), tokens=_greater(self.limit.tokens, raised.tokens))
+        """The limit, as it was raised. Where there is none, it stays without."""
+        raised, limit = self.raised or Amount(), self.limit
+        return Amount(
+            usd=None if limit.usd is None else _greater(limit.usd, raised.usd),
+            tokens=None if limit.tokens is None else _greater(limit.tokens, raised.tokens),
+        )
 
     @property
     def held_in_all(self) -> Amount:

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from durable_responses.activities.admission import sweep
-from durable_responses.jobs.attribute_registration import AttributeWatch, register, register_costs
+from durable_responses.jobs.attribute_registration import AttributeWatch, registered
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.telemetry.instruments import observe_in_flight
@@ -37,8 +37,7 @@ async def run_worker(
     """
     async with opened(temporal, provider, settings, shutdown, to_be_started_eagerly(queues)) as dependencies:
         observe_in_flight(dependencies.in_flight)
-        settable = await register(temporal)
-        attributes = AttributeWatch(settable=settable, costs_settable=settable and await register_costs(temporal))
+        attributes = await registered(temporal)
         await dependencies.queue_watch.look()
         workers = workers_for(queues, dependencies, attributes)
         logger.info("Serving %s on namespace %s. %s", ", ".join(queues), temporal.namespace, provider.sentence)

@@ -183,6 +183,17 @@ async def test_no_run_costs_more_than_its_budget(
     assert spent(result) <= usd
 
 
+async def test_what_has_no_price_takes_what_was_set_aside_for_it_from_the_budget(agents: Agents) -> None:
+    """Else a run whose responses nobody can price would never reach its budget."""
+    window = {"background_options": {"completion_window": "8h"}}
+    budget = {"usd": 5, "on_exceeded": "stop"}
+    run = await agents.start(asks(budget, transport="background", max_output_tokens=1_024, extra_body=window))
+    result = await result_of(run)
+    assert (result.status, result.incomplete_reason) == ("incomplete", "budget")
+    assert result.cost is not None
+    assert (result.cost.unknown, 0 < len(result.responses) < 5) == (len(result.responses), True)
+
+
 async def test_a_budget_that_is_not_reached_adds_no_event_to_history(agents: Agents) -> None:
     without, within = [await agents.start(asks(budget, transport="stream")) for budget in (None, 1000)]
     await result_of(without)

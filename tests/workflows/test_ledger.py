@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import ProgressReport, SavedFile
+from durable_responses.activities.messages import (
+    CreatedResponse,
+    ProgressReport,
+    ResponseCost,
+    ResponseRecord,
+    SavedFile,
+)
 from durable_responses.responses_api.models import FunctionCall, Response, Usage
 from durable_responses.workflows.contract import AgentInput, AgentState, AgentStatus, CallStatus
-from durable_responses.workflows.ledger import Ledger, usage_of
+from durable_responses.workflows.ledger import Ledger, Most, usage_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,6 +77,49 @@ def test_usage_is_summed_over_all_responses_whatever_their_end() -> None:
         ("b", "cancelled"),
         ("c", "lost"),
     ]
+
+
+def recorded(cost: ResponseCost | None, usage: Usage | None = None) -> ResponseRecord:
+    return ResponseRecord(id="a", status="failed", cost=cost, usage=usage)
+
+
+@pytest.mark.parametrize(
+    ("cost", "usage", "expected"),
+    [
+        # (at most, and of the budget for what has no bound: USD, tokens)
+        (ResponseCost(usd=0.5), Usage(input_tokens=1, output_tokens=1), (None, 0, 0)),
+        (ResponseCost(uncounted=True, unpriced=["w"]), None, (2.0, 0, 900)),
+        (ResponseCost(uncounted=True, known=0.5, unpriced=["w"]), Usage(input_tokens=100), (2.0, 0, 800)),
+        (ResponseCost(uncounted=True, known=3, unpriced=["w"]), Usage(input_tokens=2_000), (None, 0, 0)),
+        (ResponseCost(known=0.5, unpriced=["1 images"]), Usage(input_tokens=100), (None, 1.5, 0)),
+        (ResponseCost(unpriced=["the tier"]), Usage(input_tokens=100), (None, 2.0, 0)),
+        (None, None, (None, 0, 900)),
+    ],
+)
+def test_what_a_response_may_have_cost_counts_where_what_it_has_cost_is_not_known(
+    cost: ResponseCost | None, usage: Usage | None, expected: tuple[float | None, float, int]
+) -> None:
+    run = ledger()
+    run.told_by_worker(CreatedResponse(response_id="a", status="queued", at_most=2.0, most_tokens=900))
+    run.response_created("a", "queued", "m")
+    run.response_ended(recorded(cost, usage))
+    assert (run.responses[0].at_most, run.usd_set_aside, run.tokens_set_aside) == expected
+
+
+def test_what_one_response_may_cost_is_not_said_of_another() -> None:
+    run = ledger()
+    run.told_by_worker(CreatedResponse(response_id="a", status="queued", at_most=2.0, most_tokens=900))
+    run.response_ended(recorded(ResponseCost(usd=0.5), Usage(input_tokens=1)))
+    run.told_by_worker(recorded(None))
+    run.response_ended(recorded(ResponseCost(uncounted=True, unpriced=["w"])))
+    assert (run.responses[1].at_most, run.tokens_set_aside) == (None, 0)
+
+
+def test_a_create_of_which_nobody_knows_takes_its_tokens_from_the_budget() -> None:
+    run = ledger()
+    run.create_ambiguous(Most(2.0, 900))
+    run.response_lost("c", Most(1.0, 100))
+    assert ([entry.at_most for entry in run.responses], run.tokens_set_aside) == ([2.0, 1.0], 1_000)
 
 
 def test_a_run_is_queued_until_its_first_response_has_an_id() -> None:
