@@ -611,10 +611,15 @@ class ServerQuestion(Record):
 
 
 class ServerQuestions(Record):
-    """All that an MCP server asks before it answers a call; `state`: what it wants to have back with the answers."""
+    """All that an MCP server asks before it answers a call; `state`: what it wants to have back with the answers.
+
+    `held`: the call that waits for them, in the worker that alone serves the task queue `held_at`.
+    """
 
     questions: list[ServerQuestion]
     state: str | None = None
+    held: str | None = None
+    held_at: str | None = None
 
 
 class CallTool(Record):
@@ -624,7 +629,7 @@ class CallTool(Record):
     `workspace`: the starter's; without one the worker's own is meant.
     `approvals`: the run's rules, beside which the worker has its own. `approved`: the hash of the call that the owner
     has allowed. `mcp`: the tool of an MCP server that is called; `answers`: to what that server has asked, by key, in
-    the form of the protocol, and `state` is what it wanted to have back.
+    the form of the protocol, and `state` is what it wanted to have back; `held`: the call that waits for them.
     """
 
     call_id: str
@@ -642,6 +647,7 @@ class CallTool(Record):
     mcp: PinnedTool | None = None
     answers: dict[str, Any] | None = None
     state: str | None = None
+    held: str | None = None
 
 
 class CallToDecide(Record):

@@ -98,13 +98,15 @@ class ToolActivities:
         long_output: int = outputs.LONG_OUTPUT,
         sessions: Sessions | None = None,
         most_kept: int = outputs.MOST_KEPT,
+        queue: str | None = None,
     ) -> None:
         """`context` is what every tool gets, except the idempotency key, which each call has for itself.
 
         `secrets` are the worker's: a tool that prints its environment does not give them to a model and to history.
         `approvals` are the worker's rules, which no run can loosen. `long_output`: the bytes of an answer beyond which
         it is kept in the workspace, and the model is given its ends. `sessions`: those with MCP servers. `most_kept`:
-        the bytes of all that is kept in one workspace.
+        the bytes of all that is kept in one workspace. `queue`: the worker's own, where calls are found again that
+        wait here for an answer to their MCP server.
         """
         self._registry = registry
         self._context = context
@@ -116,6 +118,7 @@ class ToolActivities:
         self._long_output = long_output
         self._most_kept = most_kept
         self._sessions = sessions or Sessions({})
+        self.queue = queue
 
     @activity.defn
     async def call_tool(self, call: CallTool) -> ToolResult:
@@ -255,7 +258,7 @@ class ToolActivities:
         try:
             answer = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
         except AsksFirst as asks:
-            return _asking(call, asks, self._secrets)
+            return self._asking(call, asks)
         except Exception as error:
             return _told(call, error)
         if isinstance(answer, str):
@@ -313,6 +316,16 @@ class ToolActivities:
         output = _presentable(self._secrets.mask(result.output), call.largest_output, why)
         return result.model_copy(update={"output": output})
 
+    def _asking(self, call: CallTool, asks: AsksFirst) -> ToolResult:
+        """No answer yet; as an output, what is told where nobody can be asked."""
+        problem = f"{call.name} did not go on: its MCP server asks, and nobody can be asked here: {asks}"
+        questions = [
+            ServerQuestion(**{**vars(each), "message": self._secrets.mask(each.message)}) for each in asks.questions
+        ]
+        held_at = self.queue if asks.held else None
+        asked = ServerQuestions(questions=questions, state=asks.state, held=asks.held, held_at=held_at)
+        return _failed(call, problem).model_copy(update={"asks": asked})
+
     def _started(self, tool: AnyTool, arguments: dict[str, Any], context: ToolContext) -> Coroutine[Any, Any, Answered]:
         """The call, where it holds up nothing else: each plain function in a thread, all async ones on a loop there.
 
@@ -326,7 +339,7 @@ class ToolActivities:
         if call.mcp is None:
             return self._find(call)
         try:
-            given = Given(call.answers, call.state)
+            given = Given(call.answers, call.state, call.held)
             called = called_tool(
                 self._sessions, call.mcp, lambda told: beat.progressed(self._secrets.mask(told)), given
             )
@@ -449,13 +462,6 @@ def _told(call: CallTool, error: Exception) -> ToolResult:
         redact("".join(traceback.format_exception(error)), limit=TRACEBACK_BYTES),
     )
     return _failed(call, f"{call.name} failed: {''.join(traceback.format_exception_only(error)).strip()}")
-
-
-def _asking(call: CallTool, asks: AsksFirst, secrets: Secrets) -> ToolResult:
-    """No answer yet; as an output, what is told where nobody can be asked."""
-    failed = _failed(call, f"{call.name} did not go on: its MCP server asks, and nobody can be asked here: {asks}")
-    questions = [ServerQuestion(**{**vars(each), "message": secrets.mask(each.message)}) for each in asks.questions]
-    return failed.model_copy(update={"asks": ServerQuestions(questions=questions, state=asks.state)})
 
 
 def _failed(call: CallTool, text: str) -> ToolResult:

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         DecideCalls,
         Decision,
         ServerQuestion,
+        ServerQuestions,
         ToolOutcome,
         ToolResult,
     )
@@ -79,6 +80,7 @@ _LONGEST_ID = 256  # characters
 _NO_ANSWER = (
     "Error: nobody answered in time. Go on without an answer where that is safe, and say in the end what you assumed."
 )
+_TAKEN_WITHIN = timedelta(seconds=3)  # by the worker that holds a call
 _A_MOMENT = timedelta(milliseconds=1)  # a time-out of 0 would be none
 _LIMIT_PATCH = "most-calls"
 _LET_TOOLS_END = timedelta(seconds=3)
@@ -100,10 +102,15 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a call is repeated with whose MCP server has asked: the answers by key, and its state."""
+    """What a call is repeated with whose MCP server has asked: the answers by key, and its state.
+
+    `held`: the call that waits for them, at the worker that serves the task queue `held_at`.
+    """
 
     answers: dict[str, Any]
-    state: str | None
+    state: str | None = None
+    held: str | None = None
+    held_at: str | None = None
 
 
 @dataclass
@@ -201,11 +208,14 @@ class FunctionCalls:
         given: _Given | None = None,
         *,
         eagerly: bool = True,
+        where_held: bool = False,
     ) -> ActivityHandle[ToolResult]:
         request, call = self.request, place.call
         queues = {tool.name: tool.task_queue for tool in request.caller_tools or []}
         apart = TaskQueue.TOOLS.under(workflow.info().task_queue)
         queue = queues.get(call.name) or (queue_of(TaskQueue.TOOLS, place.position) if eagerly else apart)
+        if where_held and given is not None:
+            queue = given.held_at or queue
         return workflow.start_activity_method(
             ToolActivities.call_tool,
             fitting(
@@ -225,12 +235,14 @@ class FunctionCalls:
                     mcp=self.ledger.mcp_tool(call.name),
                     answers=given.answers if given else None,
                     state=given.state if given else None,
+                    held=given.held if given else None,
                 )
             ),
             task_queue=queue,
             summary=call_summary(call),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             start_to_close_timeout=timedelta(seconds=request.tool_timeout) + _BEYOND_THE_TOOLS_OWN_TIMEOUT,
+            schedule_to_start_timeout=_TAKEN_WITHIN if where_held else None,
             schedule_to_close_timeout=left,
             heartbeat_timeout=timedelta(seconds=5),
             retry_policy=_EAGER_RETRIES if queue == workflow.info().task_queue else _RETRIES,
@@ -414,16 +426,58 @@ class FunctionCalls:
         """
         tool = self.ledger.mcp_tool(place.call.name)
         server = tool.server if tool is not None else place.call.name
+        before: dict[str, Any] = {}
         for _ in range(_MOST_ROUNDS):
-            if result.asks is None:
+            if (asks := result.asks) is None:
                 return result
-            answers = {each.key: await self._answer_for(server, each) for each in result.asks.questions}
-            if self.stop.requested:
-                raise Stopped
-            given = _Given(answers, result.asks.state)
-            handle = self._start(place, time_left(self.ledger.deadline), approved, given)
-            result = await self._outcome(place, handle, approved, given)
-        return _did_not_run(place.call, "its MCP server asks again and again") if result.asks else result
+            try:
+                answers = {each.key: await self._answer_for(server, each) for each in asks.questions}
+                if self.stop.requested:
+                    raise Stopped
+                left = time_left(self.ledger.deadline)
+            except (Stopped, DeadlinePassed):
+                await self._let_go(place, approved, asks)
+                raise
+            if asks.held is None:
+                result = await self._repeated(place, left, approved, _Given(answers, asks.state))
+                continue
+            # All answers so far: if the call has to be made again, its server may ask all of it again.
+            before |= answers
+            result = await self._gone_on(place, left, approved, _Given(before, None, asks.held, asks.held_at))
+        if result.asks is None:
+            return result
+        await self._let_go(place, approved, result.asks)
+        return _did_not_run(place.call, "its MCP server asks again and again")
+
+    async def _repeated(self, place: _Place, left: timedelta | None, approved: str | None, given: _Given) -> ToolResult:
+        return await self._outcome(place, self._start(place, left, approved, given), approved, given)
+
+    async def _gone_on(self, place: _Place, left: timedelta | None, approved: str | None, given: _Given) -> ToolResult:
+        """The result of a call that its worker has kept waiting. If that worker is lost, another one knows what to do.
+
+        Which is by the tool's effect: to make the call again, or to say that its outcome is unknown.
+        """
+        handle = self._start(place, left, approved, given, where_held=True)
+        with working(self.ledger):
+            await self._done_or_stopped(handle)
+            if not handle.done():
+                await _cancel(handle)
+        error = handle.exception() if handle.done() else None
+        if isinstance(error, ActivityError) and activity_errors.nobody_took(error):
+            return await self._repeated(place, time_left(self.ledger.deadline), approved, given)
+        return await self._result(place.call, handle) if handle.done() else _unknown(place.call, "it was still running")
+
+    async def _let_go(self, place: _Place, approved: str | None, asks: ServerQuestions) -> None:
+        """Cancel what the server of a call that waits has asked, for nobody will answer it."""
+        if asks.held is None:
+            return
+        answers = {each.key: response_of(None) for each in asks.questions}
+        given = _Given(answers, None, asks.held, asks.held_at)
+        handle = self._start(place, _LET_TOOLS_END, approved, given, where_held=True)
+        try:
+            await workflow.wait_condition(handle.done, timeout=_LET_TOOLS_END, timeout_summary="the tools are ending")
+        except TimeoutError:
+            handle.cancel()
 
     async def _answer_for(self, server: str, asked: ServerQuestion) -> Any:
         values: dict[str, Any] = {}

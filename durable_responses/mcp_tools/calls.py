@@ -1,7 +1,7 @@
 """A tool of an MCP server as the activity calls it that runs a worker's own tools."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from durable_responses.mcp_tools.schemas import for_server
@@ -13,6 +13,7 @@ from durable_responses.mcp_tools.sessions import (
     ServerTool,
     SessionOver,
     Sessions,
+    TooLate,
 )
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, object_of
 
@@ -47,13 +48,17 @@ class McpTool:
 
         `AsksFirst` where the server wants answers before.
         """
+        given = self.given
         for tries in range(1, _MOST_TRIES + 1):
             try:
                 answer = await self.sessions.call(
-                    self.listed.server, self.listed.name, arguments, self._progress, self.given
+                    self.listed.server, self.listed.name, arguments, self._progress, given
                 )
                 break
             except CallInterrupted as error:
+                given = replace(given, held=None)
+                if self.effect is Effect.ONCE and isinstance(error, TooLate):
+                    raise ToolError(f"{error}\n\n(Its server did not wait for its owner's answer.)") from None
                 if self.effect is Effect.ONCE and isinstance(error, SessionOver):
                     raise ToolError(f"{self.name} was not called: {error}. Call it again.") from None
                 if self.effect is Effect.ONCE:

@@ -10,9 +10,9 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -22,13 +22,15 @@ import mcp_types as types
 from mcp import Client
 from mcp.client.session import ClientRequestContext, IncomingMessage
 from mcp.client.subscriptions import SubscriptionLost
-from mcp.shared.exceptions import MCPError
+from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Hints, treatment_of
+from durable_responses.mcp_tools.elicitation import ACCEPT
+from durable_responses.mcp_tools.held_calls import HeldCall, HeldCalls
 from durable_responses.mcp_tools.oauth import auth_of
 from durable_responses.mcp_tools.results import read
 from durable_responses.mcp_tools.schemas import NotOffered, hash_of, offer_of
@@ -64,6 +66,7 @@ _HTTP_ERROR = "Server returned an error response"
 _SESSION_IS_OVER = re.compile(
     r"session (id )?(was |is )?(terminated|not found|expired|unknown)|not initialized", re.IGNORECASE
 )
+_TO_BE_OPENED = "open-"
 _LARGEST_QUESTIONS = 64 * 1024  # bytes, with the state that is given back
 _ANSWER: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
     types.CallToolResult | types.InputRequiredResult
@@ -80,6 +83,7 @@ class Server:
         resolve: Callable[[McpServer], McpServer],
         idle: float,
         surroundings: Surroundings,
+        held: float,
     ) -> None:
         self.configured = configured
         self._name = name
@@ -87,6 +91,7 @@ class Server:
         self._idle = idle
         self._surroundings = surroundings
         self._session: _Session | None = None
+        self._calls = HeldCalls(held)
         self._failures = 0
         self._not_before = 0.0
         self._why = ""
@@ -103,22 +108,29 @@ class Server:
 
     async def call(self, tool: str, arguments: dict[str, Any], progress: Progress, given: Given) -> Answer:
         """Its answer to a call. Raises `ServerError`, `CallInterrupted`, `AsksFirst`, `ToolError`."""
-        params = types.CallToolRequestParams.model_validate(
-            {
-                "name": tool,
-                "arguments": arguments,
-                "inputResponses": given.answers and dict(given.answers),
-                "requestState": given.state,
-            },
-            by_name=False,
-        )
-        with (await self._opened()).used(self._idle) as session:
-            try:
-                answer = await self._sent(session, params, progress)
-            except MCPError as error:
-                raise self._meaning_of(error, tool, session) from None
-            except ValidationError as error:
-                raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
+        if given.state is None and given.answers:
+            _check_opened(tool, given.answers)
+
+        async def made(call: HeldCall) -> Answer:
+            with (await self._opened()).used(self._idle) as session:
+                async with self._calls.turn(call):
+                    return await self._made(session, tool, arguments, given, call)
+
+        return await self._calls.answer(made, progress, given)
+
+    async def _made(
+        self, session: "_Session", tool: str, arguments: dict[str, Any], given: Given, call: HeldCall
+    ) -> Answer:
+        params: dict[str, Any] = {"name": tool, "arguments": arguments}
+        if session.client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            params |= {"inputResponses": given.answers and dict(given.answers), "requestState": given.state}
+        try:
+            request = types.CallToolRequestParams.model_validate(params, by_name=False)
+            answer = await self._sent(session, request, call.progress)
+        except MCPError as error:
+            raise self._meaning_of(error, tool, session) from None
+        except ValidationError as error:
+            raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
         if isinstance(answer, types.InputRequiredResult):
             raise _asked(tool, answer)
         text, images = read(answer)
@@ -134,6 +146,8 @@ class Server:
         if self.configured.url is not None and str(error) == _HTTP_ERROR:
             session.close()
             return CallInterrupted(f"its server {self._name!r} answered with an HTTP error")
+        if error.code == types.URL_ELICITATION_REQUIRED:
+            return _to_be_opened(tool, error)
         return ToolError(f"{tool} failed: {error}")
 
     async def _sent(
@@ -164,7 +178,7 @@ class Server:
             if (left := self._not_before - time.monotonic()) > 0:
                 raise ServerError(f"{self._why} It is tried again in {left:.0f} s.")
             try:
-                session = _Session(self._name, self._resolve(self.configured), self._surroundings)
+                session = _Session(self._name, self._resolve(self.configured), self._surroundings, self._calls)
             except UnresolvedError as error:
                 raise ServerError(f"The MCP server {self._name!r} cannot be used: {error}.") from None
             self._session = session
@@ -188,6 +202,7 @@ class Server:
 
     async def close(self) -> None:
         """End its session, and return when it has ended."""
+        await self._calls.aclose()
         if self._session is not None:
             self._session.close()
             await self._session.ended.wait()
@@ -200,6 +215,7 @@ class _Session:
     name: str
     server: McpServer
     surroundings: Surroundings
+    calls: HeldCalls
     failure: str | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -275,6 +291,14 @@ class _Session:
         del context
         return _roots(self.surroundings.roots)
 
+    async def _asked(self, context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+        del context
+        asked = _question(params)
+        if len(to_json(asked.__dict__)) > _LARGEST_QUESTIONS:
+            logger.warning("MCP server %s asks more than %d bytes: cancelled.", self.name, _LARGEST_QUESTIONS)
+            return types.ElicitResult(action="cancel")
+        return types.ElicitResult.model_validate(await self.calls.answer_to(asked))
+
     def _over_http(self) -> AbstractAsyncContextManager[Streams]:
         if self.surroundings.tokens is None:
             return address(self.server)
@@ -285,11 +309,11 @@ class _Session:
             with anyio.CancelScope(deadline=anyio.current_time() + self.server.start_timeout) as starting:
                 transport = self._over_http() if self.server.url else program(self.server, self._words)
                 # With a callback elicitation is declared, and in the newest revision nothing calls it: the call is
-                # answered with what is asked, and repeated. Older servers ask in the middle of a call.
+                # answered with what is asked, and repeated. Older servers ask in the middle of a call, which is held.
                 async with Client(
                     transport,
                     cache=None,
-                    elicitation_callback=_nobody_is_there,
+                    elicitation_callback=self._asked,
                     list_roots_callback=self._roots_asked_for if self.surroundings.roots else None,
                     message_handler=self._told,
                     client_info=types.Implementation(name=_PROGRAM, version=_version()),
@@ -320,12 +344,6 @@ def _version() -> str:
         return "0"
 
 
-async def _nobody_is_there(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
-    del context
-    logger.info("An MCP server asks in the middle of a call (%s), and is answered: cancel.", params.mode)
-    return types.ElicitResult(action="cancel")
-
-
 def _roots(folder: Path | None) -> types.ListRootsResult:
     """The folders that old servers may ask for: the workspace."""
     return types.ListRootsResult(roots=[types.Root.model_validate({"uri": folder.as_uri()})] if folder else [])
@@ -337,14 +355,36 @@ def _asked(tool: str, answer: types.InputRequiredResult) -> Exception:
     for key, request in requests.items():
         if not isinstance(request, types.ElicitRequest):
             return ToolError(f"{tool} cannot go on: its server asks for {request.method}, which is refused here.")
-        asked = request.params
-        if isinstance(asked, types.ElicitRequestFormParams):
-            questions.append(Asked(key, asked.message, asked.requested_schema))
-        else:
-            questions.append(Asked(key, asked.message, {}, asked.url))
+        questions.append(_question(request.params, key))
     if len(to_json([each.__dict__ for each in questions])) + len(answer.request_state or "") > _LARGEST_QUESTIONS:
         return ToolError(f"{tool} cannot go on: its server asks more than {_LARGEST_QUESTIONS:,} bytes.")
     return AsksFirst(questions, answer.request_state)
+
+
+def _question(asked: types.ElicitRequestParams, key: str | None = None) -> Asked:
+    """What a request asks. Without a `key`, it is known by what it asks: so an answer fits when it is asked again."""
+    fields = asked.requested_schema if isinstance(asked, types.ElicitRequestFormParams) else {}
+    url = asked.url if isinstance(asked, types.ElicitRequestURLParams) else None
+    return Asked(key or hash_of(asked.message, fields, url), asked.message, fields, url)
+
+
+def _to_be_opened(tool: str, error: MCPError) -> Exception:
+    """A server of an older revision refuses a call until its user has opened an address; then it is made again."""
+    try:
+        asked = UrlElicitationRequiredError.from_error(error.error).elicitations
+    except (ValidationError, AttributeError, TypeError):  # whatever a stranger has put there
+        return ToolError(f"{tool} failed: {error}")
+    questions = [_question(each) for each in asked]
+    if not questions or len(to_json([each.__dict__ for each in questions])) > _LARGEST_QUESTIONS:
+        return ToolError(f"{tool} failed: {error}")
+    return AsksFirst([replace(each, key=f"{_TO_BE_OPENED}{each.key}") for each in questions], None)
+
+
+def _check_opened(tool: str, answers: Mapping[str, Any]) -> None:
+    """Raise `ToolError` where the owner does not want to open what has to be opened before a call."""
+    for key, answer in answers.items():
+        if key.startswith(_TO_BE_OPENED) and answer.get("action") != ACCEPT:
+            raise ToolError(f"{tool} was not called: its owner did not open the address that its server asks for.")
 
 
 def _words_of(error: BaseException) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 IDLE = 600.0  # seconds after which a session that nobody uses is closed
+HELD = 86_400.0  # seconds for which a call is kept that waits for its owner's answer
 
 
 class Progress(Protocol):
@@ -47,6 +48,10 @@ class SessionOver(CallInterrupted):
     """A server over HTTP does not know the session any more: it says that it has refused the call."""
 
 
+class NotHeld(CallInterrupted):
+    """A call that was kept waiting for its owner's answer is not here any more."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a server asks in the middle of a call. `url`: an address that it wants its user to open."""
@@ -58,20 +63,28 @@ class Asked:
 
 
 class AsksFirst(Exception):
-    """A server wants answers before it answers a call, which is repeated with them, and with `state`."""
+    """A server wants answers before it answers a call, which is repeated with them, and with `state`.
 
-    def __init__(self, questions: Sequence[Asked], state: str | None) -> None:
+    `held`: the call that waits for them here, of a server that asks while the call is under way.
+    """
+
+    def __init__(self, questions: Sequence[Asked], state: str | None, held: str | None = None) -> None:
         super().__init__("; ".join(each.message for each in questions))
         self.questions = questions
         self.state = state
+        self.held = held
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a call is repeated with: answers by key, in the form of the protocol, and the server's state."""
+    """What a call is repeated with: answers by key, in the form of the protocol, and the server's state.
+
+    `held`: the call that waits for the answers, where it is not to be repeated.
+    """
 
     answers: Mapping[str, Any] | None = None
     state: str | None = None
+    held: str | None = None
 
 
 NOTHING = Given()
@@ -108,6 +121,14 @@ class Answer:
     images: tuple[Image, ...] = ()
 
 
+class TooLate(CallInterrupted):
+    """A call failed before its owner's answer came: its server has not waited so long. `answer`: what it says."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What servers meet here.
@@ -128,7 +149,8 @@ NOWHERE = Surroundings()
 class Sessions:
     """The MCP servers of a worker. `servers`: those that are configured; `resolve` puts in values of variables.
 
-    Use it in one event loop, and close it with `aclose()` or `async with`. `idle`: seconds.
+    Use it in one event loop, and close it with `aclose()` or `async with`. Seconds: `idle` until a session is closed
+    that nobody uses, `held` until a call is told that nobody answers what its server asks.
     """
 
     def __init__(
@@ -137,10 +159,12 @@ class Sessions:
         resolve: Callable[[McpServer], McpServer] = lambda server: server,
         idle: float = IDLE,
         surroundings: Surroundings = NOWHERE,
+        held: float = HELD,
     ) -> None:
         self._configured = servers
         self._resolve = resolve
         self._idle = idle
+        self._held = held
         self._surroundings = surroundings
         self._servers: dict[str, Server] = {}
         self._exit = contextlib.ExitStack()
@@ -177,7 +201,7 @@ class Sessions:
     ) -> Answer:
         """A server's answer to a call. Raises `ServerError` if it was not made, `CallInterrupted`, `ToolError`.
 
-        And `AsksFirst` where the server wants answers, which come in `given`.
+        And `AsksFirst` where the server wants answers, which come in `given`; `NotHeld` and `TooLate` with these.
 
         A cancel is passed on to the server. `progress` is awaited in another thread.
         """
@@ -204,7 +228,7 @@ class Sessions:
             from durable_responses.mcp_tools.connections import Server
 
             self._servers[server] = Server(
-                server, self._configured[server], self._resolve, self._idle, self._surroundings
+                server, self._configured[server], self._resolve, self._idle, self._surroundings, self._held
             )
         return self._servers[server]
 

@@ -202,6 +202,7 @@ async def opened(
                     eager=starts[TaskQueue.TOOLS],
                     long_output=settings.tool_output_bytes,
                     sessions=sessions,
+                    queue=queue_of_held_calls(settings),
                 ),
                 tool_lists=ToolListActivities(sessions, settings.approvals),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
@@ -234,6 +235,11 @@ def surroundings_of_servers(settings: Settings) -> Surroundings:
 def own_queue(settings: Settings) -> str:
     """A task queue that only this worker serves: turns and steering messages go where a run's socket is."""
     return f"{settings.task_queue}-socket-{secrets.token_hex(8)}"
+
+
+def queue_of_held_calls(settings: Settings) -> str | None:
+    """A task queue that only this worker serves: answers go where an MCP server waits for them, if there is one."""
+    return f"{settings.task_queue}-held-{secrets.token_hex(8)}" if settings.mcp_servers.enabled else None
 
 
 def run_sockets(provider: Provider, pool: WebSocketPool, capabilities: Capabilities) -> RunSockets:

@@ -82,7 +82,7 @@ def workers_for(queues: Sequence[Queue], of: Dependencies, attributes: Attribute
         Queue.AGENTS: lambda: [agents_worker(of, news, attributes)],
         Queue.CREATE: lambda: [create_worker(of, news), socket_worker(of, news)],
         Queue.WAITING: lambda: [waiting_worker(of, [budgets, costs])],
-        Queue.TOOLS: lambda: [tools_worker(of)],
+        Queue.TOOLS: lambda: [tools_worker(of), *held_calls_worker(of)],
     }
     return [worker for queue in queues for worker in build[queue]()]
 
@@ -216,6 +216,24 @@ def tools_worker(of: Dependencies) -> Worker:
         deployment_config=deployment_config(of.settings),
         interceptors=[Forgotten(), WorkerShutdown(), NoticesBacklog(of.tool_slots)],
     )
+
+
+def held_calls_worker(of: Dependencies) -> list[Worker]:
+    """Function calls that wait in this worker for an answer to their MCP server; none where there are no servers."""
+    if of.tools.queue is None:
+        return []
+    return [
+        Worker(
+            of.temporal,
+            task_queue=of.tools.queue,
+            activities=[of.tools.call_tool],
+            max_concurrent_activities=of.settings.max_tools,
+            max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
+            graceful_shutdown_timeout=of.shutdown.tools,
+            # No deployment: a version whose queues come and go with its processes could not be replaced.
+            interceptors=[Forgotten(), WorkerShutdown()],
+        )
+    ]
 
 
 def _activities_within(slots: AdmissionSlots) -> WorkerTuner:

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.jobs.story import CallStep, Story, story_of
 from durable_responses.mcp_tools.configuration import McpServers
+from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
-from tests.support.runs import Agents, asked, result_of
+from tests.support.emulator_control import RunningEmulator
+from tests.support.runs import Agents, asked, result_of, working
 
 PROJECT = Path(__file__).parents[2]
 Run = WorkflowHandle[Any, Any]
@@ -31,6 +33,11 @@ def hostile(manner: str, *arguments: str, **fields: Any) -> dict[str, Any]:
     return {**desk(Path(), **fields), "args": ["-m", "tests.support.hostile_mcp_server", manner, *arguments]}
 
 
+def shop(folder: Path) -> dict[str, Any]:
+    """A server of an older revision, which asks in the middle of a call."""
+    return {**desk(folder), "args": ["-m", "tests.support.asking_mcp_server", str(folder)]}
+
+
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a worker with servers of tools: one that is trusted, and one of which nothing is known."""
@@ -39,6 +46,7 @@ def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "stranger": desk(tmp_path),
         "secretive": desk(tmp_path, approval="allow", env={"THE_TOKEN": "very-secret-token"}),
         "changing": hostile("changing", str(tmp_path), approval="allow"),
+        "shop": {**shop(tmp_path), "trust": "annotations"},
         "broken": hostile("ends-at-once"),
         "many": hostile("many"),
         "huge": hostile("huge-schema"),
@@ -115,7 +123,9 @@ async def test_a_run_with_a_server_that_there_is_not_fails_before_anything_is_pa
     run = await calling(agents, mcp_servers=["dekc"])
     result = await result_of(run)
     assert result.error is not None
-    there_are = "blabbing, broken, changing, colliding, desk, huge, limited, many, remote, secretive, stranger, unasked"
+    there_are = (
+        "blabbing, broken, changing, colliding, desk, huge, limited, many, remote, secretive, shop, stranger, unasked"
+    )
     assert result.error.message == (
         f"mcp_servers: there is no server 'dekc'; there are: {there_are}. Did you mean 'desk'?"
     )
@@ -256,6 +266,61 @@ async def test_an_owner_may_decline_what_a_server_asks(agents: Agents, tmp_path:
     [output] = await agents.answers(run, 2)
     assert output.startswith("Error: ")
     assert made(tmp_path, "send") == 0
+
+
+async def test_what_an_older_server_asks_in_the_middle_of_a_call_is_answered_while_the_call_waits(
+    agents: Agents, tmp_path: Path
+) -> None:
+    run = await calling(agents, ("shop__order_twice", {}), mcp_servers=["shop"])
+    for question, answer in (("Which color?", "red"), ("And which second color?", "green")):
+        request = await asked(run)
+        assert f"The MCP server shop asks: {question}" in request.message
+        await run.execute_update("respond", args=[request.id, answer])
+    assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert await agents.answers(run, 2) == ["order_twice: red and green"]
+    assert made(tmp_path, "order_twice") == 1
+
+
+async def test_declining_and_opening_an_address_are_passed_on_to_an_older_server(
+    agents: Agents, tmp_path: Path
+) -> None:
+    for tool, answer, told in (("order", "decline", "order: decline"), ("log_in", "accept", "log_in: accept")):
+        run = await calling(agents, (f"shop__{tool}", {}), mcp_servers=["shop"])
+        request = await asked(run)
+        assert ("https://shop.example/login?id=1" in request.message) == (tool == "log_in")
+        await run.execute_update("respond", args=[request.id, answer])
+        await result_of(run)
+        assert await agents.answers(run, 2) == [told]
+    assert (tmp_path / "answers").read_text().splitlines() == ["decline", "accept"]
+
+
+async def test_a_cancelled_run_cancels_what_an_older_server_asks(agents: Agents, tmp_path: Path) -> None:
+    run = await calling(agents, ("shop__order", {}), mcp_servers=["shop"])
+    await asked(run)
+    await run.signal("cancel", "enough")
+    assert (await result_of(run)).status is AgentStatus.CANCELLED
+    assert (tmp_path / "answers").read_text().splitlines() == ["cancel"]
+
+
+async def test_a_question_survives_the_worker_and_its_call_is_made_again_only_where_that_does_no_harm(
+    client: Client, emulator: RunningEmulator, provider: Provider, settings: Settings, tmp_path: Path
+) -> None:
+    """What was answered is not asked again."""
+    agents = Agents(client, emulator, settings)
+    async with working(client, provider, settings):
+        asks = []
+        for tool in ("look_up", "order"):
+            run = await calling(agents, (f"shop__{tool}", {}), mcp_servers=["shop"])
+            asks.append((run, await asked(run)))
+    async with working(client, provider, settings):
+        for run, request in asks:
+            await run.execute_update("respond", args=[request.id, "green"])
+        for (run, _), tool, calls in zip(asks, ("look_up", "order"), (2, 1), strict=True):
+            assert (await result_of(run)).status is AgentStatus.COMPLETED
+            [output] = await agents.answers(run, 2)
+            expected = "look_up: green" if tool == "look_up" else "Outcome unknown: shop__order was interrupted"
+            assert output.startswith(expected)
+            assert made(tmp_path, tool) == calls
 
 
 async def test_a_server_may_be_left_to_the_provider(agents: Agents) -> None:
