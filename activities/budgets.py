@@ -5,7 +5,7 @@ that bears, or does not send at all.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -17,7 +17,15 @@ from durable_responses.activities.failures import invalid_input, over_budget
 from durable_responses.activities.inputs import InputError
 from durable_responses.activities.messages import BudgetLeft, CreateResponse, OverBudget
 from durable_responses.pricing.rates import AUTO, BudgetLine, PerToken, Rates
-from durable_responses.pricing.reservations import Exceeds, Left, most_output, most_tokens_of, reserved
+from durable_responses.pricing.reservations import (
+    LEAST_OUTPUT,
+    Exceeds,
+    Fits,
+    Left,
+    most_output,
+    most_tokens_of,
+    reserved,
+)
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import ResponsesError
 from durable_responses.responses_api.models import CreateRequest
@@ -49,11 +57,27 @@ class PriceTable(Protocol):
 
 @dataclass(frozen=True)
 class WorstCase:
-    """What a response has at most, where that can be worked out."""
+    """What a response has at most, where that can be worked out.
+
+    `is_lowered`: its output is less than it was to have, since the budget of its tenant bears no more.
+    """
 
     input_tokens: int | None
     output_tokens: int
     per_token: PerToken | None
+    is_lowered: bool = False
+
+    @property
+    def least(self) -> "WorstCase":
+        """With no more output than makes it worth being created."""
+        return replace(self, output_tokens=min(self.output_tokens, LEAST_OUTPUT), is_lowered=True)
+
+    def within(self, left: Left) -> "WorstCase":
+        """With as much output as this bears, which is enough."""
+        fits = reserved(left, self.input_tokens, self.output_tokens, self.per_token)
+        return (
+            replace(self, output_tokens=fits.output_tokens, is_lowered=True) if isinstance(fits, Fits) else self.least
+        )
 
     @property
     def usd(self) -> float | None:
@@ -168,7 +192,7 @@ def _refused(create: CreateResponse, model: str, worst: WorstCase, exceeds: Exce
 def notice_of(create: CreateResponse, worst: WorstCase) -> list[str]:
     """What is said where a response may have less output than it is likely to want."""
     asked = create.options.max_output_tokens or _TOLD_BELOW
-    return [LOWERED] if create.budget is not None and worst.output_tokens < asked else []
+    return [LOWERED] if (create.budget is not None or worst.is_lowered) and worst.output_tokens < asked else []
 
 
 def _left(budget: BudgetLeft) -> Left:

@@ -177,10 +177,13 @@ class RequestBuilder:
         elif window:
             request = request.model_copy(update={"context_management": context_management(window)})
         request, worst_case = await self.reserving.request_within(create, request, input_items(own))
+        if reserves and (till := current_turn()) is not None:
+            bounded = partial(self.reserving.bounded, create, request, input_items(own), worst_case)
+            if (lowered := await till.reserve(create, bounded)) is not None:
+                worst_case = lowered
+                request = request.model_copy(update={"max_output_tokens": lowered.output_tokens})
         if turn is not None:
             turn.worst_case = worst_case
-        if reserves and (till := current_turn()) is not None:
-            await till.reserve(create, partial(self.reserving.bounded, create, request, input_items(own), worst_case))
         return request
 
     @contextlib.asynccontextmanager

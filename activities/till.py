@@ -49,6 +49,7 @@ from durable_responses.activities.messages import (
     records_in,
 )
 from durable_responses.pricing.rates import BudgetLine
+from durable_responses.pricing.reservations import Left
 from durable_responses.pricing.tenant_budgets import (
     EXCHANGE,
     NOTHING,
@@ -322,15 +323,20 @@ class TillTurn:
     reserved: Reserved | None = None
     is_own: bool = False
 
-    async def reserve(self, create: CreateResponse, worst_case: Callable[[], Awaitable[WorstCase]]) -> None:
-        """Set aside what a create may cost. Raises `ApplicationError` where a budget does not bear it."""
+    async def reserve(self, create: CreateResponse, worst_case: Callable[[], Awaitable[WorstCase]]) -> WorstCase | None:
+        """Set aside what a create may cost. Returns that where it is to have less output than it was to have.
+
+        Raises `ApplicationError` where a budget does not bear it.
+        """
         budgets = self.tills.budgets.of(create.tenant, self.tills.now())
         if not budgets:
-            return
-        info, key, most = activity.info(), _key(), _most(await worst_case())
+            return None
+        info, key, worst = activity.info(), _key(), await worst_case()
+        most = _most(worst)
         for budget in budgets:
             _check_known(budget, most)
-        reserve = Reserve(key=key, job=info.workflow_id or "", attempt=info.attempt, most=most)
+        least = None if create.compacts else _most(worst.least)  # a compaction that is cut is of no use
+        reserve = Reserve(key=key, job=info.workflow_id or "", attempt=info.attempt, most=most, least=least)
         ids = [self.tills.id_of(budget) for budget in budgets]
         self.reserved, self.is_own = Reserved(key=key, budgets=ids), True
         asked = (self.tills.of(id_).reserve(budget, reserve) for id_, budget in zip(ids, budgets, strict=True))
@@ -341,7 +347,11 @@ class TillTurn:
             raise
         refusing = refused_by(list(zip(budgets, answers, strict=True)), key)
         if refusing is not None:
-            raise _over(*refusing, most)
+            raise _over(*refusing, most, least or most)
+        lowered = [each.lowered[key] for each in answers if key in each.lowered]
+        for left in lowered:
+            worst = worst.within(Left(left.usd, left.tokens))
+        return worst if lowered else None
 
     def ended(self, result: Any) -> None:
         """The activity has returned that: settle what has ended, and let the run know what has not."""
@@ -400,8 +410,7 @@ def _key() -> str:
 
 
 def _most(worst: WorstCase) -> Amount:
-    tokens = None if worst.input_tokens is None else worst.input_tokens + worst.output_tokens
-    return Amount(usd=worst.exact_usd, tokens=tokens)
+    return Amount(usd=worst.exact_usd, tokens=worst.tokens)
 
 
 def _cost_of(records: Sequence[ResponseRecord]) -> Amount:
@@ -432,21 +441,21 @@ def _check_known(budget: TenantBudget, most: Amount) -> None:
             raise over_budget(OverBudget(line=line, why=why, tenant=standing))
 
 
-def _over(budget: TenantBudget, answers: Answers, most: Amount) -> ApplicationError:
+def _over(budget: TenantBudget, answers: Answers, most: Amount, least: Amount) -> ApplicationError:
     """Why a response is not created. What is only held may be free soon: then it is tried again before anybody is
     asked.
     """
-    if answers.limit.bears(answers.spent.plus(most)):
+    if answers.limit.bears(answers.spent.plus(least)):
         attempt = activity.info().attempt
         wait = min(_LONGEST_WAIT, 2.0 ** min(attempt, 10)) * random.uniform(0.5, 1.0)
         return later(
             f"The budget of the tenant {budget.tenant} for {budget.window} is held by responses that are under way.",
             wait,
         )
-    line = _line_of(answers.limit, most, answers.spent.plus(answers.held))
+    line = _line_of(answers.limit, least, answers.spent.plus(answers.held))
     standing = _standing(budget, line, answers.limit, answers.spent, answers.held)
-    amount = float(getattr(most, line))
-    return over_budget(OverBudget(line=line, least=amount, most=amount, tenant=standing))
+    amounts = (float(getattr(each, line) or 0) for each in (least, most))
+    return over_budget(OverBudget(line=line, least=next(amounts), most=next(amounts), tenant=standing))
 
 
 def _standing(budget: TenantBudget, line: BudgetLine, limit: Amount, spent: Amount, held: Amount) -> TenantLine:

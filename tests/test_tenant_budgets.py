@@ -164,6 +164,46 @@ def test_what_is_said_again_or_too_late_changes_nothing(
     assert standing(state) == spent_and_held
 
 
+@pytest.mark.parametrize(
+    ("spent", "held", "most", "least", "borne"),
+    [
+        (4, 0, 6, 1, 6),  # it fits
+        (4, 0, 7, 1, 6),  # all that is left
+        (4, 2, 7, 1, 4),
+        (4, 5, 7, 1, 1),
+        (4, 5.01, 7, 1, None),  # too little is left
+        (4, 5, 6, 1, None),  # it may have all of it once what is held is free
+        (4, 0, 7, 7, None),
+        (4, 0, 7, None, None),  # less is of no use
+        (10, 0, 7, 1, None),
+    ],
+)
+def test_where_the_most_of_a_response_is_spent_already_it_gets_what_is_left(
+    spent: float, held: float, most: float, least: float | None, borne: float | None
+) -> None:
+    state = budget(spent=usd(spent))
+    state.exchange(reserve("r/0", held), NOW)
+    asked = Reserve(key="r/1", job="j", most=usd(most), least=None if least is None else usd(least))
+    answers = state.exchange(Exchange(reserve=[asked]), NOW)
+    assert answers.refused == (["r/1"] if borne is None else [])
+    assert answers.lowered == ({"r/1": usd(borne)} if borne not in (None, most) else {})
+    assert standing(state) == (spent, held + (borne or 0))
+
+
+def test_the_line_that_is_short_is_the_one_that_is_lowered() -> None:
+    state = budget(Amount(usd=Decimal(10), tokens=1_000))
+    asked = Reserve(
+        key="r/1", job="j", most=Amount(usd=Decimal(3), tokens=4_000), least=Amount(usd=Decimal(1), tokens=900)
+    )
+    assert state.exchange(Exchange(reserve=[asked]), NOW).lowered == {"r/1": Amount(usd=Decimal(3), tokens=1_000)}
+
+
+def test_a_line_that_was_not_granted_is_not_made_by_raising_it() -> None:
+    state = budget()
+    state.raise_limit(Amount(tokens=5))
+    assert state.bound == usd(10)
+
+
 def test_settlements_make_room_for_the_reservations_beside_them() -> None:
     state = budget()
     state.exchange(reserve("r/1", 10), NOW)

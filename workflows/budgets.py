@@ -172,9 +172,10 @@ def over_tenant_message(standing: TenantLine, over: OverBudget) -> str:
     if over.most is None:
         return f"{whose} is {amount(standing.limit)}, and what the next response may cost is not known: {over.why}."
     held = f", and {amount(standing.held)} set aside for responses under way" if standing.held else ""
+    least = f"needs {amount(over.least)} at least, and " if over.least is not None and over.least < over.most else ""
     return (
         f"{whose} is used up: {amount(standing.spent)} of {amount(standing.limit)} are spent{held}; the next response "
-        f"may cost up to {amount(over.most)}."
+        f"{least}may cost up to {amount(over.most)}."
     )
 
 

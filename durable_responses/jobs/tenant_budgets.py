@@ -64,4 +64,8 @@ async def raise_budget(client: Client, task_queue: str, tenant: str, window: str
         raise InvalidInput(_SILENT) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         raise InvalidInput(f"{_SILENT} It may still be raised when there is one.") from None
-    return TenantBudget.model_validate(raised)
+    budget = TenantBudget.model_validate(raised)
+    for line, unit in (("usd", "USD"), ("tokens", "tokens")):
+        if getattr(to, line) is not None and getattr(budget.bound, line) is None:
+            raise InvalidInput(f"The budget of {tenant!r} for {window!r} has no limit in {unit} that could be raised.")
+    return budget

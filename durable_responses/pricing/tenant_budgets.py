@@ -47,6 +47,12 @@ class Amount(BaseModel):
         tokens = (self.tokens or 0) + sign * (other.tokens or 0)
         return Amount(usd=max(usd, Decimal(0)), tokens=max(tokens, 0))
 
+    def minus(self, other: "Amount") -> "Amount":
+        """What is left of each line, nothing at least."""
+        usd = None if self.usd is None else max(self.usd - (other.usd or 0), Decimal(0))
+        tokens = None if self.tokens is None else max(self.tokens - (other.tokens or 0), 0)
+        return Amount(usd=usd, tokens=tokens)
+
     def bears(self, sum_of: "Amount") -> bool:
         """Whether this limit is kept with such a sum."""
         too_dear = self.usd is not None and (sum_of.usd or 0) > self.usd
@@ -124,12 +130,16 @@ def budget_id(tenant: str, window: str, task_queue: str = USUAL_QUEUE) -> str:
 
 
 class Reserve(BaseModel):
-    """Set aside what a response may cost at most. `key`: that of its create, also in a further attempt."""
+    """Set aside what a response may cost at most. `key`: that of its create, also in a further attempt.
+
+    `least`: what it is worth being created with, where its output may be less.
+    """
 
     key: str
     job: str
     attempt: int = 1
     most: Amount
+    least: Amount | None = None
 
 
 class Settle(BaseModel):
@@ -152,9 +162,13 @@ class Exchange(BaseModel):
 
 
 class Answers(BaseModel):
-    """What became of the reservations: those that are not named in `refused` hold. And how the budget stands then."""
+    """What became of the reservations: those that are not named in `refused` hold. And how the budget stands then.
+
+    `lowered`: what is held for those of which not all was to be had.
+    """
 
     refused: list[str] = []
+    lowered: dict[str, Amount] = {}
     limit: Amount
     spent: Amount
     held: Amount
@@ -230,7 +244,7 @@ class TenantBudget(BaseModel):
         self.limit = said.limit or self.limit
         for settle in said.settle:
             self._settle(settle, now)
-        held, refused = self.held_in_all, []
+        held, refused, lowered = self.held_in_all, [], {}
         for reserve in said.reserve:
             before = self.held.get(reserve.key)
             if reserve.key in self.settled or (before is not None and before.attempt > reserve.attempt):
@@ -238,14 +252,31 @@ class TenantBudget(BaseModel):
             if before is not None:
                 held = held.plus(before.most, -1)
                 del self.held[reserve.key]
-            if not self.bound.bears(self.spent.plus(held).plus(reserve.most)):
+            most = self._borne(reserve, held)
+            if most is None:
                 refused.append(reserve.key)
                 self._waits(reserve.job, now)
                 continue
-            held = held.plus(reserve.most)
+            if most != reserve.most:
+                lowered[reserve.key] = most
+            held = held.plus(most)
             self.waiting.pop(reserve.job, None)
-            self.held[reserve.key] = Hold(job=reserve.job, attempt=reserve.attempt, most=reserve.most, since=now)
-        return Answers(refused=refused, limit=self.bound, spent=self.spent, held=held)
+            self.held[reserve.key] = Hold(job=reserve.job, attempt=reserve.attempt, most=most, since=now)
+        return Answers(refused=refused, lowered=lowered, limit=self.bound, spent=self.spent, held=held)
+
+    def _borne(self, reserve: Reserve, held: Amount) -> Amount | None:
+        """What can be set aside for a response beside what is held; None where that is not enough.
+
+        Less than its most is given only where that is spent: what is held may soon be free.
+        """
+        bound, taken = self.bound, self.spent.plus(held)
+        if bound.bears(taken.plus(reserve.most)):
+            return reserve.most
+        least = reserve.least
+        if least is None or bound.bears(self.spent.plus(reserve.most)) or not bound.bears(taken.plus(least)):
+            return None
+        left = bound.minus(taken)
+        return Amount(usd=_smaller(reserve.most.usd, left.usd), tokens=_smaller(reserve.most.tokens, left.tokens))
 
     def raise_limit(self, to: Amount) -> None:
         """Let this window cost more. A line that is not named, or would be lowered, stays as it is."""
@@ -301,6 +332,11 @@ def refused_by(budgets: Collection[tuple[TenantBudget, Answers]], key: str) -> t
 def _greater(left: N | None, right: N | None) -> N | None:
     given = [each for each in (left, right) if each is not None]
     return max(given, default=None)
+
+
+def _smaller(left: N | None, right: N | None) -> N | None:
+    given = [each for each in (left, right) if each is not None]
+    return min(given, default=None)
 
 
 def _forget(kept: dict[str, datetime], most: int, until: datetime | None = None) -> None:

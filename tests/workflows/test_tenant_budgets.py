@@ -13,6 +13,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from durable_responses.activities.budgets import LOWERED
 from durable_responses.activities.till import Till
 from durable_responses.emulator.faults import Answer, Fault, Operation
 from durable_responses.pricing.tenant_budgets import (
@@ -130,6 +131,14 @@ async def test_a_run_whose_owner_says_stop_ends_with_what_it_has(budgeted: Agent
     assert (result.status, result.incomplete_reason) == ("incomplete", "budget")
     assert result.error is not None
     assert "is used up" in result.error.message
+
+
+async def test_the_output_is_lowered_to_what_the_budget_of_the_tenant_has_left(budgeted: Agents, tenant: str) -> None:
+    result = await budgeted.run(asks(tenant, "write?words=3000&seconds=0", tools=[], max_output_tokens=5_000))
+    assert (result.status, result.incomplete_reason) == ("incomplete", "max_output_tokens")
+    assert LOWERED in result.request_changes
+    assert result.cost is not None
+    assert 1 < result.cost.known <= 1.4
 
 
 async def test_who_has_no_budget_is_not_limited(budgeted: Agents) -> None:
