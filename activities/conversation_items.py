@@ -78,6 +78,22 @@ def since_compaction(items: Sequence[Any], opens_with: int = 0) -> list[Any]:
     return [since[0], *calls, *since[1:]]
 
 
+_ANSWERS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+
+
+def without_open_calls(items: Sequence[Any]) -> list[Any]:
+    """The items without calls that nothing after them answers, as a compaction may put out: servers refuse these."""
+    answered: set[Any] = set()
+    kept = []
+    for item in reversed(items):
+        kind = kind_of(item)
+        if kind in _ANSWERS.values():
+            answered.add((kind, item.get("call_id")))
+        if kind not in _ANSWERS or (_ANSWERS[kind], item.get("call_id")) in answered:
+            kept.append(item)
+    return kept[::-1]
+
+
 def kind_of(item: Any) -> Any:
     """The type that an item as JSON has; None for what is not an item."""
     return item.get("type") if isinstance(item, dict) else None

@@ -36,7 +36,9 @@ from durable_responses.activities.conversation_items import (
     output_items,
     sendable,
     since_compaction,
+    without_open_calls,
 )
+from durable_responses.activities.cures import is_about_a_container
 from durable_responses.activities.failures import conversation_lost, failed_read, later
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
@@ -528,7 +530,8 @@ class ConversationTurn:
             return own
         self._before = await self._all.read(conversation, self.own_items, fetching)
         known = since_compaction([json.loads(item) for item in self._before.items], conversation.opens_with or 0)
-        return [*sendable(known, stored=conversation.store is not False), *input_items(own)]
+        items = [*sendable(known, stored=conversation.store is not False), *input_items(own)]
+        return without_open_calls(items) if conversation.compacted is not None else items
 
     async def sent(self, send: Callable[[], Awaitable[T]]) -> T:
         """Send it. Raises `ChainRejected` for a refusal that is about the chain, else what `send` raises."""
@@ -549,6 +552,8 @@ class ConversationTurn:
             return False
         if names_the_chain(refusal, self.create.previous_response_id or ""):
             self._learn_of_refusal()
+            return True
+        if is_about_a_container(refusal):  # calls in it can be left out of what is sent, not of a chain
             return True
         # A server that ignores the id complains of answers to calls that it does not know, in words of its own.
         if self.create.conversation is None or self._all.capabilities.can(Capability.CHAIN) is True:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from durable_responses.activities.conversation_items import kind_of
+from durable_responses.activities.conversation_items import input_items, kind_of
 from durable_responses.activities.shown_images import has_images, urls_of, without_images
 from durable_responses.responses_api.errors import GiveUp
 from durable_responses.responses_api.models import CreateRequest, HostedTool, ReasoningEffort
@@ -162,7 +162,7 @@ def without_containers(*containers: str) -> Cure:
     """
 
     def make(request: CreateRequest) -> CreateRequest | None:
-        items = list(request.input)
+        items = input_items(request.input)
         gone = {place for place, item in enumerate(items) if _container_of(item) in containers}
         gone |= {place - 1 for place in gone if place and kind_of(items[place - 1]) == "reasoning"}
         left = [item for place, item in enumerate(items) if place not in gone]
@@ -210,14 +210,19 @@ def _container_of(item: Any) -> str | None:
     return container if isinstance(container, str) else ""
 
 
+def is_about_a_container(refusal: GiveUp) -> bool:
+    """Whether a refusal speaks of a container that the conversation names: it ends 20 minutes after its last use."""
+    return "container" in f"{refusal} {refusal.param or ''}".lower() and not (refusal.param or "").startswith("tools")
+
+
 def _gone_container(request: CreateRequest, refusal: GiveUp) -> Cure | None:
     """Containers expire after 20 minutes; a conversation that is sent in full names them for ever."""
-    text = f"{refusal} {refusal.param or ''}"
-    if "container" not in text.lower():
+    if not is_about_a_container(refusal):
         return None
-    named = _CONTAINER.search(text)
+    named = _CONTAINER.search(f"{refusal} {refusal.param or ''}")
     # Where none is named, those of this request: another run of this model may have one that lives.
-    of_this = {container for item in request.input if (container := _container_of(item)) is not None}
+    items = input_items(request.input)
+    of_this = {container for item in items if (container := _container_of(item)) is not None}
     found = (without_containers(named[0]) if named else None, without_containers(*sorted(of_this)))
     return next((cure for cure in found if cure is not None and cure.make(request) is not None), None)
 

@@ -495,7 +495,8 @@ class ResponseRecord(Record, Response):
 
     Where the run knows its conversation, reasoning and findings are kept. Then `replayable` says whether the output can
     be given back to the model as it is here, and `conversation` how far it had come with the run's opening.
-    `kept`: where the output of a compaction is, of which `output` then has the kinds alone.
+    `kept`: where the output of a compaction is, of which `output` then has the kinds alone; `is_compaction`: the
+    endpoint that compacts has called it one, although none of its items stands for what was said before.
     `continues`: False where it was to continue from a response, and the provider named none; `chains`: False where the
     provider is known not to continue from any. `context_window`: the tokens of the model's window, where it is known.
     `at_most`, `most_tokens`: as in `CreatedResponse`, where the create asks for it, or what it used is not known.
@@ -517,6 +518,7 @@ class ResponseRecord(Record, Response):
     conversation: ConversationPoint | None = None
     compacted: list[OutputItem] | None = Field(None, exclude=True)
     kept: KeptOutput | None = None
+    is_compaction: bool | None = None
     continues: bool | None = None
     chains: bool | None = None
     context_window: int | None = None

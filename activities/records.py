@@ -1,7 +1,7 @@
 """Cutting a response to what the loop needs, so that history stays flat. Plain Python."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from durable_responses.json_text import checked
 from durable_responses.pricing.rates import Billed
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
+    COMPACTED,
     CONTAINER_FILE_CITATION,
     IMAGE_GENERATION_CALL,
     MCP_APPROVAL_REQUEST,
@@ -57,7 +58,7 @@ def record_of(response: Response, keep: Keep | None = None) -> ResponseRecord:
     record = _record_of(response)
     if keep is None:
         return record
-    if keep is Keep.ALL and any(item.type in COMPACTIONS for item in response.output):
+    if keep is Keep.ALL and has_item_of(response, COMPACTIONS):
         record.compacted = response.output
     whole = _whole(response, record)
     size = None if whole is None else len(to_json(whole))
@@ -80,9 +81,17 @@ def compaction_record(response: Response) -> ResponseRecord:
         replayable=True,
         billed=billed_of(response),
     )
+    stands_for_the_rest = any(not isinstance(item, Message) or item.role != "user" for item in response.output)
+    if response.object == COMPACTED and stands_for_the_rest and not has_item_of(response, COMPACTIONS):
+        record.is_compaction = True  # as text: servers without encrypted contents do so
     if len(to_json(record)) > LARGEST_RECORD:
         record.output, record.replayable, record.compacted = [], False, response.output
     return record
+
+
+def has_item_of(response: Response, kinds: Collection[str]) -> bool:
+    """Whether an item of the response's output is of one of these kinds."""
+    return any(item.type in kinds for item in response.output)
 
 
 def kept_elsewhere(record: ResponseRecord, kept: KeptOutput) -> ResponseRecord:

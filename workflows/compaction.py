@@ -36,7 +36,8 @@ def has_compaction(response: Response) -> bool:
 
 def is_compaction(response: ResponseRecord) -> bool:
     """Whether a response that was to be a compaction is one that the run can go on from."""
-    return response.status == ResponseStatus.COMPLETED and has_compaction(response) and bool(response.replayable)
+    compacts = has_compaction(response) or bool(response.is_compaction)
+    return response.status == ResponseStatus.COMPLETED and compacts and bool(response.replayable)
 
 
 def tokens_after(response: Response) -> int | None:

@@ -944,11 +944,17 @@ def read_response(fields: Any, response_id: str | None = None) -> Response:
     return with_text_found(Response.model_validate(fields), fields)
 
 
+COMPACTED = "response.compaction"
+"""The `object` of the answer to `POST /responses/compact`."""
+
+
 def read_compaction(fields: Any) -> Response:
     """The answer of `POST /responses/compact`: the output of a response, without a status. Raises `ValueError`."""
     if not isinstance(fields, dict) or not isinstance(fields.get("output"), list):
         raise ValueError("a compaction has an output")
-    return Response.model_validate({"id": "compaction", **fields, "status": ResponseStatus.COMPLETED})
+    return Response.model_validate(
+        {**fields, "id": fields.get("id") or "compaction", "status": ResponseStatus.COMPLETED}
+    )
 
 
 def with_text_found(response: Response, fields: Any) -> Response:

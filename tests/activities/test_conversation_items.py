@@ -13,6 +13,7 @@ from durable_responses.activities.conversation_items import (
     output_items,
     own_items,
     sendable,
+    without_open_calls,
 )
 from durable_responses.activities.conversations import Items, RememberedConversations, names_the_chain, pages_of
 from durable_responses.activities.messages import ConversationPoint, CreateResponse, ModelOptions
@@ -131,3 +132,11 @@ def test_a_users_message_that_a_compaction_gives_back_is_sent_as_it_came() -> No
     response = read_compaction({"output": [user, {"type": "compaction", "encrypted_content": "x"}]})
     again = Response.model_validate_json(response.model_dump_json())
     assert output_items(response)[0] == output_items(again)[0] == user
+
+
+def test_a_call_that_nothing_answers_is_not_sent_after_a_compaction() -> None:
+    call, answer = {"type": "function_call", "call_id": "c1"}, {"type": "function_call_output", "call_id": "c1"}
+    late = {"type": "function_call", "call_id": "c2"}
+    compaction = {"type": "compaction", "encrypted_content": "x"}
+    assert without_open_calls([late, compaction, call, answer, late]) == [compaction, call, answer]
+    assert without_open_calls([compaction, answer, call]) == [compaction, answer]

@@ -7,9 +7,16 @@ import pytest
 
 from durable_responses.activities.conversation_items import output_items
 from durable_responses.activities.messages import Keep, ResponseRecord
-from durable_responses.activities.records import LARGEST_TEXT, billed_of, record_of, unfinished_record
-from durable_responses.responses_api.models import ANSWER_TOO_LARGE, Response, ResponseStatus
+from durable_responses.activities.records import (
+    LARGEST_TEXT,
+    billed_of,
+    compaction_record,
+    record_of,
+    unfinished_record,
+)
+from durable_responses.responses_api.models import ANSWER_TOO_LARGE, Response, ResponseStatus, read_compaction
 from durable_responses.workflows import rules
+from durable_responses.workflows.compaction import is_compaction
 
 PAYLOAD = 2 * 1024 * 1024  # bytes; Temporal takes no larger result
 CITATION = {"type": "url_citation", "url": "https://example.com", "title": "Example", "start_index": 0, "end_index": 2}
@@ -400,3 +407,25 @@ def test_searches_are_counted_from_the_items_where_their_number_cannot_be_read()
 def test_a_time_of_creation_that_cannot_be_read_is_now(created_at: Any) -> None:
     before = datetime.now(UTC)
     assert before <= billed_of(told_of(COUNTED, created_at=created_at)).created_at <= datetime.now(UTC)
+
+
+USERS = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Add."}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"output": [USERS, {"type": "compaction", "encrypted_content": "x"}]}, True),
+        ({"output": [USERS, {"type": "compaction_summary", "encrypted_content": "x"}], "id": None}, True),
+        ({"output": [USERS, message("A summary.")], "object": "response.compaction"}, True),
+        ({"output": [{"type": "summary", "text": "What was said."}], "object": "response.compaction", "id": ""}, True),
+        ({"output": [message("A summary.")], "object": "response"}, False),
+        ({"output": [USERS], "object": "response.compaction"}, False),
+        ({"output": [], "object": "response.compaction"}, False),
+    ],
+)
+def test_an_answer_of_the_endpoint_that_compacts_is_one_if_something_stands_for_the_rest(
+    answer: dict[str, Any], expected: bool
+) -> None:
+    """The user's messages alone would be a conversation in which nothing has been said."""
+    assert is_compaction(compaction_record(read_compaction({"id": "cmp_1", **answer}))) is expected
