@@ -149,15 +149,24 @@ class LeftOutTool(Record):
     reason: str
 
 
+class McpSession(Record):
+    """A session with an MCP server that only one run has. `queue`: that of the worker that holds it, if it lives."""
+
+    id: str
+    queue: str | None = None
+
+
 class ListedTools(Record):
     """The tools of MCP servers that a run is offered. Of those that are left out, the first few.
 
-    `hosted`: the servers that the provider speaks to, with the tools that are named, none for all.
+    `hosted`: the servers that the provider speaks to, with the tools that are named, none for all. `sessions`: those
+    that the run has with servers, where it does not share them.
     """
 
     tools: list[PinnedTool]
     left_out: list[LeftOutTool] | None = None
     hosted: dict[str, list[str]] | None = None
+    sessions: dict[str, McpSession] | None = None
 
 
 class ModelOptions(Record):
@@ -632,6 +641,7 @@ class CallTool(Record):
     `approvals`: the run's rules, beside which the worker has its own. `approved`: the hash of the call that the owner
     has allowed. `mcp`: the tool of an MCP server that is called; `answers`: to what that server has asked, by key, in
     the form of the protocol, and `state` is what it wanted to have back; `held`: the call that waits for them.
+    `session`: the one that the run has with that server, where it does not share it.
     """
 
     call_id: str
@@ -650,6 +660,7 @@ class CallTool(Record):
     answers: dict[str, Any] | None = None
     state: str | None = None
     held: str | None = None
+    session: str | None = None
 
 
 class CallToDecide(Record):
@@ -717,6 +728,7 @@ class ToolResult(Record):
     `decision`: nothing has run, because the owner has to be asked first. `kept`: the output is a part of one that the
     worker keeps, which the model may read on by `read_output`. `asks`: an MCP server wants answers first; then it is
     called again. `images`: the names of files that the worker keeps, which the model is shown beside the output.
+    `session`: the one that the run has with an MCP server from now on.
     """
 
     call_id: str
@@ -726,6 +738,7 @@ class ToolResult(Record):
     kept: bool | None = None
     asks: ServerQuestions | None = None
     images: list[str] | None = None
+    session: McpSession | None = None
 
 
 class SteerStatus(StrEnum):

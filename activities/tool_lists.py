@@ -12,11 +12,26 @@ from temporalio import activity
 from durable_responses.activities.failures import invalid_input, mcp_server_failed
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.inputs import InputError
-from durable_responses.activities.messages import LeftOutTool, ListedTools, ListTools, PinnedTool
+from durable_responses.activities.messages import (
+    LeftOutTool,
+    ListedTools,
+    ListTools,
+    McpSession,
+    PinnedTool,
+)
 from durable_responses.mcp_tools.calls import McpTool
 from durable_responses.mcp_tools.hosted import hosted_tool
 from durable_responses.mcp_tools.names import api_name, is_chosen, matching_nothing, named_exactly
-from durable_responses.mcp_tools.sessions import NOTHING, Given, Listing, ServerError, ServerTool, Sessions
+from durable_responses.mcp_tools.sessions import (
+    NOBODY,
+    NOTHING,
+    Caller,
+    Given,
+    Listing,
+    ServerError,
+    ServerTool,
+    Sessions,
+)
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import redact
@@ -33,9 +48,10 @@ _ANYTHING = {"type": "object", "properties": {}, "additionalProperties": True}
 class ToolListActivities:
     """The activity that a run with MCP servers begins with."""
 
-    def __init__(self, sessions: Sessions, approvals: Approvals | None = None) -> None:
-        """`approvals`: the worker's rules."""
+    def __init__(self, sessions: Sessions, approvals: Approvals | None = None, queue: str | None = None) -> None:
+        """`approvals`: the worker's rules. `queue`: the one that only this worker serves."""
         self._sessions = sessions
+        self._queue = queue
         self._approvals = approvals
 
     @activity.defn
@@ -45,11 +61,14 @@ class ToolListActivities:
             tools: list[PinnedTool] = []
             left_out: list[LeftOutTool] = []
             hosted: dict[str, list[str]] = {}
+            of_run: dict[str, McpSession] = {}
             for server in wanted.servers:
                 if self._is_hosted(server):
                     hosted[server] = self._allowed(server, wanted)
                     continue
                 listing = await self._listing(server)
+                if self._sessions.is_of_run(server):
+                    of_run[server] = McpSession(id=listing.session, queue=self._queue)
                 if missing := matching_nothing(server, listing.tools, wanted.tools):
                     near = did_you_mean(missing[0].split(".", 1)[1], list(listing.tools))
                     raise invalid_input(InputError("tools", f"no tool of {server} fits {missing[0]!r}.{near}"))
@@ -66,7 +85,9 @@ class ToolListActivities:
         if len(tools) > MOST_TOOLS:
             problem = f"{len(tools):,} tools of MCP servers, more than {MOST_TOOLS}: choose some, as in `github.get_*`"
             raise invalid_input(InputError("tools", problem))
-        return ListedTools(tools=tools, left_out=left_out[:_MOST_LEFT_OUT] or None, hosted=hosted or None)
+        return ListedTools(
+            tools=tools, left_out=left_out[:_MOST_LEFT_OUT] or None, hosted=hosted or None, sessions=of_run or None
+        )
 
     def _is_hosted(self, server: str) -> bool:
         self._check(server)
@@ -93,7 +114,7 @@ class ToolListActivities:
     async def _listing(self, server: str) -> Listing:
         self._check(server)
         try:
-            return await self._sessions.listing(server)
+            return await self._sessions.listing(server, activity.info().workflow_id)
         except ServerError as error:
             raise mcp_server_failed(redact(str(error))) from None
 
@@ -165,14 +186,18 @@ def hosted_by_provider(sessions: Sessions, servers: Mapping[str, Sequence[str]])
 
 
 async def called_tool(
-    sessions: Sessions, known: PinnedTool, told: Callable[[str], None], given: Given = NOTHING
+    sessions: Sessions,
+    known: PinnedTool,
+    told: Callable[[str], None],
+    given: Given = NOTHING,
+    caller: Caller = NOBODY,
 ) -> McpTool:
     """The tool that a call is for. Raises `ToolError` if it is not there, or not what it was when its run began."""
-    tool = (await sessions.listing(known.server)).tools.get(known.tool)
+    tool = (await sessions.listing(known.server, caller.run)).tools.get(known.tool)
     if tool is None:
         raise ToolError(f"{known.name} is not there any more: its MCP server has no tool {known.tool!r}.")
     if tool.hash != known.hash or tool.offer is None:
         raise ToolError(f"{known.name} cannot be called: {_CHANGED}.")
     server = sessions.configuration_of(known.server)
     timeout = server.override_of(known.tool).timeout or server.timeout
-    return McpTool(sessions, tool, known.name, known.effect, timeout, told, given)
+    return McpTool(sessions, tool, known.name, known.effect, timeout, told, given, caller)

@@ -5,14 +5,12 @@ import traceback
 from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from durable_responses.activities.claims import Claim, Claims, came_first
 from durable_responses.activities.eager_start import EagerStart
@@ -25,6 +23,7 @@ from durable_responses.activities.messages import (
     DecideCalls,
     Decision,
     Decisions,
+    McpSession,
     PinnedTool,
     ServerQuestion,
     ServerQuestions,
@@ -32,12 +31,13 @@ from durable_responses.activities.messages import (
     ToolOutcome,
     ToolResult,
 )
+from durable_responses.activities.run_sessions import has_ended
 from durable_responses.activities.tool_lists import called_tool
 from durable_responses.json_text import cut
 from durable_responses.mcp_tools.calls import McpTool, OutcomeUnknown
 from durable_responses.mcp_tools.effects import stricter
 from durable_responses.mcp_tools.names import dotted
-from durable_responses.mcp_tools.sessions import Answer, AsksFirst, Given, Sessions
+from durable_responses.mcp_tools.sessions import Answer, AsksFirst, Caller, Given, SessionReplaced, Sessions
 from durable_responses.responses_api.models import FunctionTool
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, redact
 from durable_responses.tools import outputs
@@ -60,7 +60,6 @@ READ_OUTPUT = outputs.read_output.name
 LARGEST_OUTPUT = 512 * 1024  # bytes of JSON
 HEARTBEAT_SECONDS = 0.4
 STOP_SECONDS = 0.3
-_DESCRIBED_WITHIN = timedelta(seconds=2)
 _IN_PARTS = "If you need the rest, get it in smaller parts."
 TRACEBACK_BYTES = 8192
 _LONGEST_PROGRESS = 500  # characters
@@ -105,8 +104,8 @@ class ToolActivities:
         `secrets` are the worker's: a tool that prints its environment does not give them to a model and to history.
         `approvals` are the worker's rules, which no run can loosen. `long_output`: the bytes of an answer beyond which
         it is kept in the workspace, and the model is given its ends. `sessions`: those with MCP servers. `most_kept`:
-        the bytes of all that is kept in one workspace. `queue`: the worker's own, where calls are found again that
-        wait here for an answer to their MCP server.
+        the bytes of all that is kept in one workspace. `queue`: the worker's own, where runs find again their sessions
+        with MCP servers, and calls that wait here for an answer to one.
         """
         self._registry = registry
         self._context = context
@@ -259,12 +258,22 @@ class ToolActivities:
             answer = await _run(tool, self._started(tool, arguments, context), min(tool.timeout, call.timeout))
         except AsksFirst as asks:
             return self._asking(call, asks)
+        except SessionReplaced as lost:
+            known = McpSession(id=lost.session, queue=self.queue)
+            text = f"{call.name} was not called: {lost}. Call it again if it makes sense without."
+            return _failed(call, text).model_copy(update={"session": known})
         except Exception as error:
             return _told(call, error)
         if isinstance(answer, str):
             return ToolResult(call_id=call.call_id, output=answer)
-        result = ToolResult(call_id=call.call_id, output=answer.text)
+        result = ToolResult(call_id=call.call_id, output=answer.text, session=self._session_of(call, answer.session))
         return await self._with_images(call, result, answer.images) if answer.images and keeps_images else result
+
+    def _session_of(self, call: CallTool, session: str) -> McpSession | None:
+        """The session that the run has with a server, if it does not know it."""
+        if call.mcp is None or session == call.session or not self._sessions.is_of_run(call.mcp.server):
+            return None
+        return McpSession(id=session, queue=self.queue)
 
     async def _with_images(self, call: CallTool, result: ToolResult, images: Sequence[Image]) -> ToolResult:
         """The result with the images of an answer, kept where the worker finds them that sends the next request."""
@@ -299,16 +308,14 @@ class ToolActivities:
     async def _make_room(self, workspace: Path) -> None:
         """Keep what all runs have kept within its bounds. What fails here does not concern the call."""
 
-        async def has_ended(run: str) -> bool:
-            handle = activity.client().get_workflow_handle(run)
+        async def ended(run: str) -> bool:
             try:
-                described = await handle.describe(rpc_timeout=_DESCRIBED_WITHIN)
-            except RPCError as error:
-                return error.status is RPCStatusCode.NOT_FOUND
-            return described.status is not WorkflowExecutionStatus.RUNNING
+                return await has_ended(activity.client(), run)
+            except RPCError:
+                return False
 
         try:
-            await outputs.make_room(workspace, activity.info().workflow_id or "", has_ended, self._most_kept)
+            await outputs.make_room(workspace, activity.info().workflow_id or "", ended, self._most_kept)
         except OSError as error:  # another process may tidy up as well
             activity.logger.warning("Old outputs cannot be removed: %s", error)
 
@@ -340,8 +347,9 @@ class ToolActivities:
             return self._find(call)
         try:
             given = Given(call.answers, call.state, call.held)
+            caller = Caller(activity.info().workflow_id if activity.in_activity() else None, call.session)
             called = called_tool(
-                self._sessions, call.mcp, lambda told: beat.progressed(self._secrets.mask(told)), given
+                self._sessions, call.mcp, lambda told: beat.progressed(self._secrets.mask(told)), given, caller
             )
             return await asyncio.wait_for(called, call.timeout)
         except TimeoutError:

@@ -14,13 +14,14 @@ from tests.support.deployment import Deployment, Run, until
 from tests.support.processes import CHECKOUT, WorkerProcess
 
 
-def worker(deployment: Deployment) -> WorkerProcess:
-    """A worker with the test server, which is trusted."""
+def worker(deployment: Deployment, **fields: str) -> WorkerProcess:
+    """A worker with the test server, which is trusted. `fields`: of its entry."""
     desk = {
         "command": sys.executable,
         "args": ["-m", "tests.support.mcp_tool_server", str(deployment.folder)],
         "cwd": str(CHECKOUT),
         "trust": "annotations",
+        **fields,
     }
     return deployment.worker(AGENT_MCP_SERVERS=json.dumps({"desk": desk}))
 
@@ -37,11 +38,30 @@ async def calling(deployment: Deployment, tool: str) -> Run:
     scripts = [Script(output=[call]), Script(output=[Text(text="Done.")])]
     run = await deployment.start("mcp", scripts, mcp_servers=["desk"], tools=[], transport="stream")
 
+    await until_made(deployment, tool)
+    return run
+
+
+async def until_made(deployment: Deployment, tool: str) -> None:
+    """Wait until the server was called."""
+
     async def is_called() -> bool:
         return bool(made(deployment, tool))
 
     await until(is_called)
-    return run
+
+
+async def asked_of(run: Run, besides: str = "") -> str:
+    """The id of what the run asks its owner."""
+    found: list[str] = []
+
+    async def is_there() -> bool:
+        requests = (await run.progress()).input_requests
+        found.extend(each.id for each in requests if each.is_open and each.id != besides)
+        return bool(found)
+
+    await until(is_there)
+    return found[0]
 
 
 def let_them_end(deployment: Deployment) -> None:
@@ -96,6 +116,41 @@ async def test_a_server_that_is_killed_is_started_again_and_called_where_that_do
         let_them_end(deployment)
         assert await ended(run, status)
     assert len(made(deployment, tool)) == calls
+
+
+@pytest.mark.parametrize(("tool", "first"), [("put_slowly", CallStatus.FAILED), ("append_slowly", CallStatus.UNKNOWN)])
+async def test_a_run_is_told_that_its_session_is_lost_with_its_worker(
+    deployment: Deployment, tool: str, first: CallStatus
+) -> None:
+    """And goes on in a new one, once it has been told."""
+    calls = [FunctionCallStep(name=f"desk__{name}", arguments={}) for name in (tool, "look_slowly", "look_slowly")]
+    scripts = [*(Script(output=[call]) for call in calls), Script(output=[Text(text="Done.")])]
+    async with worker(deployment, session="run") as killed:
+        run = await deployment.start("mcp", scripts, mcp_servers=["desk"], tools=[], transport="stream")
+        await until_made(deployment, tool)
+        killed.kill()
+    let_them_end(deployment)
+    async with worker(deployment, session="run"):
+        assert (await run.result(seconds=60)).status is AgentStatus.COMPLETED
+        statuses = [call.status for call in (await run.progress()).function_calls]
+    told = [CallStatus.SUCCEEDED] if first is CallStatus.FAILED else [CallStatus.FAILED]
+    assert statuses == [first, *told, CallStatus.SUCCEEDED]
+    assert len(made(deployment, tool)) == 1
+
+
+async def test_a_call_goes_to_another_worker_when_that_of_its_session_is_gone(deployment: Deployment) -> None:
+    call = Script(output=[FunctionCallStep(name="desk__add", arguments={"a": 1, "b": 2})])
+    scripts = [call, call, Script(output=[Text(text="Done.")])]
+    async with worker(deployment, session="run", approval="ask") as killed:
+        run = await deployment.start("mcp", scripts, mcp_servers=["desk"], tools=[], transport="stream")
+        asked = await asked_of(run)
+        killed.kill()
+    async with worker(deployment, session="run", approval="ask"):
+        await run.handle.execute_update("respond", args=[asked, "allow"])
+        await run.handle.execute_update("respond", args=[await asked_of(run, besides=asked), "allow"])
+        assert (await run.result(seconds=60)).status is AgentStatus.COMPLETED
+        statuses = [call.status for call in (await run.progress()).function_calls]
+    assert statuses == [CallStatus.FAILED, CallStatus.SUCCEEDED]
 
 
 async def test_a_server_does_not_outlive_a_worker_that_is_killed(deployment: Deployment) -> None:

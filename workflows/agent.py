@@ -245,6 +245,7 @@ class AgentWorkflow:
         try:
             listed = await interruptions.ended(handle, self._stop)
             self._ledger.mcp_tools, self._ledger.hosted_servers = listed.tools, listed.hosted
+            self._ledger.mcp_sessions = listed.sessions
         except ActivityError as error:
             if activity_errors.ran_out_of_time(error):
                 raise interruptions.DeadlinePassed from error

@@ -10,7 +10,7 @@ Part of the workflow: deterministic, owned by `AgentWorkflow`.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         CallTool,
         DecideCalls,
         Decision,
+        McpSession,
         ServerQuestion,
         ServerQuestions,
         ToolOutcome,
@@ -45,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.responses_api.models import FunctionCall, McpApprovalResponse
     from durable_responses.tools.approvals import Action, call_hash
     from durable_responses.tools.owner import ASK_OWNER, read_question
+    from durable_responses.tools.registry import Effect
     from durable_responses.workflows import activity_errors, rules
     from durable_responses.workflows.answers import ALLOW, DENY
     from durable_responses.workflows.budgets import working
@@ -68,6 +70,7 @@ with workflow.unsafe.imports_passed_through():
 # The activity answers every failure of a tool itself: a retry means a lost worker. Five losses are no accident.
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
 _EAGER_RETRIES = replace(_RETRIES, non_retryable_error_types=[activity_errors.NOT_REGISTERED])
+_ONCE = RetryPolicy(maximum_attempts=1)
 _BEYOND_THE_TOOLS_OWN_TIMEOUT = timedelta(seconds=10)
 # Old workers do not know this activity: then it waits for a new one.
 _DECIDE_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
@@ -80,7 +83,7 @@ _LONGEST_ID = 256  # characters
 _NO_ANSWER = (
     "Error: nobody answered in time. Go on without an answer where that is safe, and say in the end what you assumed."
 )
-_TAKEN_WITHIN = timedelta(seconds=3)  # by the worker that holds a call
+_TAKEN_WITHIN = timedelta(seconds=3)  # by the worker that holds a call, or a session
 _A_MOMENT = timedelta(milliseconds=1)  # a time-out of 0 would be none
 _LIMIT_PATCH = "most-calls"
 _LET_TOOLS_END = timedelta(seconds=3)
@@ -122,6 +125,7 @@ class FunctionCalls:
     requests: InputRequests
     stop: StopRequest
     changed: Callable[[], None]
+    _in_session: dict[ActivityHandle[ToolResult], McpSession] = field(default_factory=dict)
 
     async def answer(self, calls: list[FunctionCall], to_approve: Sequence[FunctionCall] = ()) -> None:
         """Execute all calls, decide about those `to_approve`, and leave the answers for the next create in the ledger.
@@ -186,7 +190,9 @@ class FunctionCalls:
         self.ledger.keeps_outputs |= result.kept or False
         self.ledger.keeps_images |= bool(result.images)
         self.changed()
-        return result.model_copy(update={"call_id": place.call.call_id, "decision": None, "asks": None})
+        return result.model_copy(
+            update={"call_id": place.call.call_id, "decision": None, "asks": None, "session": None}
+        )
 
     def _begun(self, place: _Place, decision: Decision | None, left: timedelta | None) -> Awaitable[ToolResult]:
         """What answers a call. One that nobody has to be asked about is started at once."""
@@ -210,13 +216,20 @@ class FunctionCalls:
         eagerly: bool = True,
         where_held: bool = False,
     ) -> ActivityHandle[ToolResult]:
+        """The call, begun: where the run's session with its server is, or wherever that is quickest.
+
+        Not `eagerly`: by any worker that serves the queue of tools.
+        """
         request, call = self.request, place.call
+        session = self.ledger.mcp_session(call.name)
         queues = {tool.name: tool.task_queue for tool in request.caller_tools or []}
         apart = TaskQueue.TOOLS.under(workflow.info().task_queue)
-        queue = queues.get(call.name) or (queue_of(TaskQueue.TOOLS, place.position) if eagerly else apart)
-        if where_held and given is not None:
-            queue = given.held_at or queue
-        return workflow.start_activity_method(
+        anywhere = queues.get(call.name) or (queue_of(TaskQueue.TOOLS, place.position) if eagerly else apart)
+        in_session = session.queue if session is not None and eagerly and not where_held else None
+        there = given.held_at if where_held and given is not None else in_session
+        queue = there or anywhere
+        elsewhere = _EAGER_RETRIES if queue == workflow.info().task_queue else _RETRIES
+        handle = workflow.start_activity_method(
             ToolActivities.call_tool,
             fitting(
                 CallTool(
@@ -236,17 +249,21 @@ class FunctionCalls:
                     answers=given.answers if given else None,
                     state=given.state if given else None,
                     held=given.held if given else None,
+                    session=session.id if session else None,
                 )
             ),
             task_queue=queue,
             summary=call_summary(call),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             start_to_close_timeout=timedelta(seconds=request.tool_timeout) + _BEYOND_THE_TOOLS_OWN_TIMEOUT,
-            schedule_to_start_timeout=_TAKEN_WITHIN if where_held else None,
+            schedule_to_start_timeout=_TAKEN_WITHIN if where_held or there else None,
             schedule_to_close_timeout=left,
             heartbeat_timeout=timedelta(seconds=5),
-            retry_policy=_EAGER_RETRIES if queue == workflow.info().task_queue else _RETRIES,
+            retry_policy=_ONCE if in_session else elsewhere,
         )
+        if in_session and session is not None:
+            self._in_session[handle] = session
+        return handle
 
     @property
     def _allowed(self) -> list[str] | None:
@@ -271,7 +288,7 @@ class FunctionCalls:
         call = place.call
         with working(self.ledger):
             await self._done_or_stopped(handle)
-            if not self.stop.requested and _was_moved(handle):
+            if not self.stop.requested and (_was_moved(handle) or self._is_to_be_made_elsewhere(call, handle)):
                 deadline = self.ledger.deadline
                 left = max(deadline - workflow.now(), _A_MOMENT) if deadline else None
                 handle = self._start(place, left, approved, given, eagerly=False)
@@ -280,12 +297,27 @@ class FunctionCalls:
                 await _cancel(handle)
         return await self._result(call, handle) if handle.done() else _unknown(call, "it was still running")
 
+    def _is_to_be_made_elsewhere(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> bool:
+        """Whether a call has lost the worker of its session, and may have another one, which says that it is lost."""
+        session = self._in_session.pop(handle, None)
+        error = handle.exception() if session is not None and handle.done() else None
+        if session is None or not isinstance(error, ActivityError) or activity_errors.was_cancelled(error):
+            return False
+        if self.ledger.mcp_session(call.name) == session:
+            self.ledger.mcp_session_is(call.name, McpSession(id=session.id))
+        tool = self.ledger.mcp_tool(call.name)
+        harmless = tool is not None and tool.effect is not Effect.ONCE
+        return activity_errors.nobody_took(error) or harmless
+
     async def _done_or_stopped(self, handle: ActivityHandle[ToolResult]) -> None:
         await workflow.wait_condition(lambda: handle.done() or self.stop.requested)
 
     async def _result(self, call: FunctionCall, handle: ActivityHandle[ToolResult]) -> ToolResult:
         try:
-            return read(await handle)
+            result = read(await handle)
+            if result.session is not None:
+                self.ledger.mcp_session_is(call.name, result.session)
+            return result
         except UnreadablePayload as error:
             return _unknown(call, str(error))
         except ActivityError as error:

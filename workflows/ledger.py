@@ -19,6 +19,7 @@ from durable_responses.activities.messages import (
     CreatedResponse,
     CreateResponse,
     Keep,
+    McpSession,
     PinnedTool,
     ProgressReport,
     ResponseCost,
@@ -163,6 +164,7 @@ class Ledger(BaseModel):
     compacted: str | None = Field(None, description="The latest compaction, which the run goes on from.")
     no_trigger: bool = Field(False, description="Whether no create of this run is made a compaction by its input.")
     mcp_tools: list[PinnedTool] | None = Field(None, description="Tools of MCP servers, as the run began with them.")
+    mcp_sessions: dict[str, McpSession] | None = Field(None, description="Those that the run has, where not shared.")
     hosted_servers: dict[str, list[str]] | None = Field(None, description="MCP servers that the provider speaks to.")
     no_compaction: bool = Field(False, description="Whether the provider was found not to compact at all.")
     saved_files: dict[str, SavedFile] = Field({}, description="Files of the provider's tools, by their marks.")
@@ -213,6 +215,16 @@ class Ledger(BaseModel):
         for each in self.mcp_tools or []:
             hashes.setdefault(each.server, {})[each.tool] = each.hash
         return hashes or None
+
+    def mcp_session(self, name: str) -> McpSession | None:
+        """The session for calls of a tool, where the run has one of its own."""
+        tool = self.mcp_tool(name) if self.mcp_sessions else None
+        return (self.mcp_sessions or {}).get(tool.server) if tool else None
+
+    def mcp_session_is(self, name: str, session: McpSession) -> None:
+        """The session for calls of a tool, and of the others of its server, from now on."""
+        if (tool := self.mcp_tool(name)) is not None:
+            self.mcp_sessions = {**(self.mcp_sessions or {}), tool.server: session}
 
     def mcp_tool(self, name: str) -> PinnedTool | None:
         """The tool of an MCP server that the model calls by this name."""

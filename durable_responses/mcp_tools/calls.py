@@ -6,8 +6,10 @@ from typing import Any
 
 from durable_responses.mcp_tools.schemas import for_server
 from durable_responses.mcp_tools.sessions import (
+    NOBODY,
     NOTHING,
     Answer,
+    Caller,
     CallInterrupted,
     Given,
     ServerTool,
@@ -35,6 +37,7 @@ class McpTool:
     timeout: float
     told: Callable[[str], None]
     given: Given = NOTHING
+    caller: Caller = NOBODY
     is_async: bool = True
 
     def parse(self, arguments: str) -> dict[str, Any]:
@@ -46,13 +49,13 @@ class McpTool:
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> Answer:  # noqa: ARG002 - nothing of it is sent
         """What the server answers. Raises `ToolError`, and `OutcomeUnknown` where a call must not be repeated.
 
-        `AsksFirst` where the server wants answers before.
+        `AsksFirst` where the server wants answers before, `SessionReplaced` where its session is another one by now.
         """
         given = self.given
         for tries in range(1, _MOST_TRIES + 1):
             try:
                 answer = await self.sessions.call(
-                    self.listed.server, self.listed.name, arguments, self._progress, given
+                    self.listed.server, self.listed.name, arguments, self._progress, given, self.caller
                 )
                 break
             except CallInterrupted as error:

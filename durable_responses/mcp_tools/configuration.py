@@ -32,6 +32,13 @@ class Trust(StrEnum):
     ANNOTATIONS = "annotations"
 
 
+class SessionScope(StrEnum):
+    """Whose a session with a server is: shared by all runs of a worker, or of one run."""
+
+    SHARED = "shared"
+    RUN = "run"
+
+
 class ToolOverride(BaseModel):
     """What is known here of a server's tool, whatever the server says of it. `timeout`: seconds of one call."""
 
@@ -57,8 +64,8 @@ class McpServer(BaseModel):
     """One server: a program that is started (`command`), or an address (`url`).
 
     `tools` and `approval` say what is known of its tools, by name or glob pattern. Seconds: `timeout` of one call,
-    `start_timeout` until its tools are listed. `hosted`: the provider speaks to it, not the worker. Fields that other
-    clients have are ignored.
+    `start_timeout` until its tools are listed. `hosted`: the provider speaks to it, not the worker. `session`: whether
+    each run has its own, for servers that remember what was done. Fields that other clients have are ignored.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +79,7 @@ class McpServer(BaseModel):
     oauth: ClientCredentials | None = None
     disabled: bool = False
     hosted: bool = False
+    session: SessionScope = SessionScope.SHARED
     trust: Trust = Trust.NONE
     approval: Action | None = None
     tools: dict[str, ToolOverride] = {}

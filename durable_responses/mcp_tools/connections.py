@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -45,6 +46,7 @@ from durable_responses.mcp_tools.sessions import (
     ServerError,
     ServerTool,
     SessionOver,
+    SessionReplaced,
     Surroundings,
 )
 from durable_responses.mcp_tools.transports import LastWords, Streams, address, program
@@ -86,6 +88,8 @@ class Server:
         held: float,
     ) -> None:
         self.configured = configured
+        self.used_at = 0.0
+        """When it was asked for last; kept by whoever keeps the servers."""
         self._name = name
         self._resolve = resolve
         self._idle = idle
@@ -101,18 +105,30 @@ class Server:
         """Whether there is a session that can be used. May be asked in any thread."""
         return self._session is not None and self._session.ready.is_set() and not self._session.is_over
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing to be closed. May be asked in any thread."""
+        return self._session is None or self._session.ended.is_set()
+
     async def listing(self) -> Listing:
         """Its tools. Raises `ServerError`."""
         with (await self._opened()).used(self._idle) as session:
-            return session.listing
+            return replace(session.listing, session=session.id)
 
-    async def call(self, tool: str, arguments: dict[str, Any], progress: Progress, given: Given) -> Answer:
-        """Its answer to a call. Raises `ServerError`, `CallInterrupted`, `AsksFirst`, `ToolError`."""
+    async def call(
+        self, tool: str, arguments: dict[str, Any], progress: Progress, given: Given, expected: str | None = None
+    ) -> Answer:
+        """Its answer to a call. Raises `ServerError`, `CallInterrupted`, `AsksFirst`, `ToolError`.
+
+        `expected`: the session that it is to be made in. Raises `SessionReplaced` where that is over.
+        """
         if given.state is None and given.answers:
             _check_opened(tool, given.answers)
 
         async def made(call: HeldCall) -> Answer:
             with (await self._opened()).used(self._idle) as session:
+                if expected is not None and session.id != expected:
+                    raise SessionReplaced(session.id)
                 async with self._calls.turn(call):
                     return await self._made(session, tool, arguments, given, call)
 
@@ -134,7 +150,7 @@ class Server:
         if isinstance(answer, types.InputRequiredResult):
             raise _asked(tool, answer)
         text, images = read(answer)
-        return Answer(text, answer.is_error, images)
+        return Answer(text, answer.is_error, images, session.id)
 
     def _meaning_of(self, error: MCPError, tool: str, session: "_Session") -> Exception:
         if error.code == types.CONNECTION_CLOSED:
@@ -216,6 +232,7 @@ class _Session:
     server: McpServer
     surroundings: Surroundings
     calls: HeldCalls
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
     failure: str | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -5,12 +5,13 @@ That module is loaded with the first use: the protocol's library takes its time,
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
+from durable_responses.mcp_tools.configuration import McpServer, SessionScope, UnresolvedError
 from durable_responses.mcp_tools.effects import Treatment
 from durable_responses.mcp_tools.schemas import Offer
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 IDLE = 600.0  # seconds after which a session that nobody uses is closed
 HELD = 86_400.0  # seconds for which a call is kept that waits for its owner's answer
+IDLE_OF_RUN = 3600.0  # of one that belongs to a run, which may wait for its owner meanwhile
+_GONE_FOR = 60.0  # seconds since its last use, after which a session that is over is forgotten
 
 
 class Progress(Protocol):
@@ -50,6 +53,14 @@ class SessionOver(CallInterrupted):
 
 class NotHeld(CallInterrupted):
     """A call that was kept waiting for its owner's answer is not here any more."""
+
+
+class SessionReplaced(Exception):
+    """The session that a run had with its server is over, and another one has begun: the call was not made."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__("the session that this run had with its server has ended, and what it held is lost")
+        self.session = session
 
 
 @dataclass(frozen=True)
@@ -106,19 +117,35 @@ class ServerTool:
 
 @dataclass(frozen=True)
 class Listing:
-    """The tools of a server, by name, and what is wrong with its list as a whole."""
+    """The tools of a server, by name, and what is wrong with its list as a whole. `session`: which one lists them."""
 
     tools: Mapping[str, ServerTool]
     problems: tuple[str, ...] = ()
+    session: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tool has answered, as the model reads it, with the images that it is shown beside."""
+    """What a tool has answered, as the model reads it, with the images that it is shown beside.
+
+    `session`: the one that the call was made in.
+    """
 
     text: str
     is_error: bool
     images: tuple[Image, ...] = ()
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose call it is: of this run, which had this session with the server when it was told last."""
+
+    run: str | None = None
+    session: str | None = None
+
+
+NOBODY = Caller()
 
 
 class TooLate(CallInterrupted):
@@ -166,7 +193,7 @@ class Sessions:
         self._idle = idle
         self._held = held
         self._surroundings = surroundings
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[tuple[str, str | None], Server] = {}
         self._exit = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
 
@@ -188,25 +215,52 @@ class Sessions:
         except UnresolvedError as error:
             raise ServerError(f"The MCP server {server!r} cannot be used: {error}.") from None
 
+    def is_of_run(self, server: str) -> bool:
+        """Whether each run has a session of its own with a server."""
+        known = self._configured.get(server)
+        return known is not None and known.session is SessionScope.RUN
+
     def is_ready(self, server: str) -> bool:
         """Whether a server's tools are known without waiting."""
-        return server in self._servers and self._servers[server].is_open
+        return self._open(server) is not None
 
-    async def listing(self, server: str) -> Listing:
-        """The tools of a server, which is started if it has to be. Raises `ServerError`."""
-        return await self._in_thread(self._of(server).listing)
+    async def listing(self, server: str, run: str | None = None) -> Listing:
+        """The tools of a server, which is started if it has to be. Raises `ServerError`.
+
+        Where each run has a session of its own, that of this `run`; for nobody's any that is open.
+        """
+        of = self._of(server, run) if run is not None else self._open(server) or self._of(server)
+        return await self._in_thread(of.listing)
 
     async def call(
-        self, server: str, tool: str, arguments: dict[str, Any], progress: Progress, given: Given = NOTHING
+        self,
+        server: str,
+        tool: str,
+        arguments: dict[str, Any],
+        progress: Progress,
+        given: Given = NOTHING,
+        caller: Caller = NOBODY,
     ) -> Answer:
         """A server's answer to a call. Raises `ServerError` if it was not made, `CallInterrupted`, `ToolError`.
 
-        And `AsksFirst` where the server wants answers, which come in `given`; `NotHeld` and `TooLate` with these.
+        And `AsksFirst` where the server wants answers, which come in `given`; `NotHeld` and `TooLate` with these;
+        `SessionReplaced` where the session is another one than the caller's.
 
         A cancel is passed on to the server. `progress` is awaited in another thread.
         """
-        of = self._of(server)
-        return await self._in_thread(lambda: of.call(tool, arguments, progress, given))
+        of = self._of(server, caller.run)
+        return await self._in_thread(lambda: of.call(tool, arguments, progress, given, caller.session))
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs that have sessions of their own."""
+        return sorted({run for _, run in self._servers if run is not None})
+
+    async def close_run(self, run: str) -> None:
+        """Close the sessions of a run that has ended."""
+        for key in [key for key in self._servers if key[1] == run]:
+            await self._in_thread(self._servers[key].close)
+            self._servers.pop(key, None)  # not before: whoever closes all waits for its end
 
     async def aclose(self) -> None:
         """End all sessions, side by side."""
@@ -221,16 +275,30 @@ class Sessions:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _of(self, server: str) -> "Server":
+    def _open(self, server: str) -> "Server | None":
+        return next((each for (name, _), each in self._servers.items() if name == server and each.is_open), None)
+
+    def _of(self, server: str, run: str | None = None) -> "Server":
         if server not in self._configured:
             raise ServerError(f"There is no MCP server {server!r} where this worker runs.")
-        if server not in self._servers:
+        key = (server, run if self.is_of_run(server) else None)
+        if key not in self._servers:
             from durable_responses.mcp_tools.connections import Server
 
-            self._servers[server] = Server(
-                server, self._configured[server], self._resolve, self._idle, self._surroundings, self._held
+            self._forget_gone()
+            idle = self._idle if key[1] is None else max(self._idle, IDLE_OF_RUN)
+            self._servers[key] = Server(
+                server, self._configured[server], self._resolve, idle, self._surroundings, self._held
             )
-        return self._servers[server]
+        self._servers[key].used_at = time.monotonic()
+        return self._servers[key]
+
+    def _forget_gone(self) -> None:
+        """Those of runs: there are as many as there were runs."""
+        before = time.monotonic() - _GONE_FOR
+        for key, server in list(self._servers.items()):
+            if key[1] is not None and server.has_ended and server.used_at < before:
+                del self._servers[key]
 
     async def _in_thread(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if self._portal is None:

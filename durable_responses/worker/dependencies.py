@@ -90,6 +90,7 @@ class Dependencies:
     create_slots: AdmissionSlots
     socket_slots: AdmissionSlots
     tool_slots: AdmissionSlots
+    sessions: Sessions
     run_slots: RunQueueSlots
     eager: Mapping[TaskQueue, EagerStart]
     queue_watch: QueueWatch
@@ -157,6 +158,7 @@ async def opened(
             cadence = Cadence(settings.poll_first, settings.poll_factor, settings.poll_cap)
             context, claims = tool_context(settings), Claims()
             sockets, queue = run_sockets(provider, pool, capabilities), own_queue(settings)
+            held_queue = queue_of_held_calls(settings)
             create_slots = AdmissionSlots(in_flight)
             tool_slots = AdmissionSlots(ResponsesInFlight(settings.max_tools))
             watch = QueueWatch(temporal, settings.task_queue, eager)
@@ -202,14 +204,15 @@ async def opened(
                     eager=starts[TaskQueue.TOOLS],
                     long_output=settings.tool_output_bytes,
                     sessions=sessions,
-                    queue=queue_of_held_calls(settings),
+                    queue=held_queue,
                 ),
-                tool_lists=ToolListActivities(sessions, settings.approvals),
+                tool_lists=ToolListActivities(sessions, settings.approvals, held_queue),
                 conversations=ConversationActivities(requests.conversations, requests.own_items),
                 compaction=CompactionActivities(client, requests, claims),
                 artifacts=ArtifactActivities(outputs),
                 made_files=MadeFilesActivities(client, outputs),
                 tenant_budgets=TenantBudgetActivities(temporal),
+                sessions=sessions,
             )
             await tills.end()
 
@@ -238,7 +241,9 @@ def own_queue(settings: Settings) -> str:
 
 
 def queue_of_held_calls(settings: Settings) -> str | None:
-    """A task queue that only this worker serves: answers go where an MCP server waits for them, if there is one."""
+    """A task queue that only this worker serves, if it has MCP servers: where one waits for answers, or has a session
+    with one run.
+    """
     return f"{settings.task_queue}-held-{secrets.token_hex(8)}" if settings.mcp_servers.enabled else None
 
 

@@ -219,7 +219,7 @@ def tools_worker(of: Dependencies) -> Worker:
 
 
 def held_calls_worker(of: Dependencies) -> list[Worker]:
-    """Function calls that wait in this worker for an answer to their MCP server; none where there are no servers."""
+    """Function calls that wait here for an answer to their MCP server, or go to a session; none without servers."""
     if of.tools.queue is None:
         return []
     return [

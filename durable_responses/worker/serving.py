@@ -11,6 +11,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from durable_responses.activities.admission import sweep
+from durable_responses.activities.run_sessions import close_ended
 from durable_responses.jobs.attribute_registration import AttributeWatch, registered
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
@@ -44,7 +45,7 @@ async def run_worker(
         if version := deployment_version(settings):
             logger.info("Build %s of %s gets work once it is current.", version.build_id, version.deployment_name)
         watches = watching(attributes, temporal, dependencies.queue_watch)
-        async with sweeping(dependencies), watches, health_of(workers, dependencies):
+        async with sweeping(dependencies), closing_sessions(dependencies), watches, health_of(workers, dependencies):
             await serve(workers, dependencies, stop)
 
 
@@ -65,6 +66,11 @@ def sweeping(dependencies: Dependencies) -> AbstractAsyncContextManager[None]:
     """While inside, find out which responses in flight have ended that nothing here waits for."""
     waiters = dependencies.responses.waiters
     return _running(sweep(dependencies.client, dependencies.in_flight, waiters, dependencies.temporal))
+
+
+def closing_sessions(dependencies: Dependencies) -> AbstractAsyncContextManager[None]:
+    """While inside, close the sessions with MCP servers that ended runs have left."""
+    return _running(close_ended(dependencies.sessions, dependencies.temporal))
 
 
 @asynccontextmanager

@@ -9,8 +9,10 @@ from durable_responses.mcp_tools.calls import McpTool, OutcomeUnknown
 from durable_responses.mcp_tools.effects import Treatment
 from durable_responses.mcp_tools.schemas import offer_of
 from durable_responses.mcp_tools.sessions import (
+    NOBODY,
     NOTHING,
     Answer,
+    Caller,
     CallInterrupted,
     Given,
     Progress,
@@ -38,6 +40,7 @@ class Scripted(Sessions):
         arguments: dict[str, Any],  # noqa: ARG002
         progress: Progress,
         given: Given = NOTHING,  # noqa: ARG002
+        caller: Caller = NOBODY,  # noqa: ARG002
     ) -> Answer:
         """The next of the answers."""
         await progress(1, 3, "on its way")

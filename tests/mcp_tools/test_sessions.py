@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 import pytest
 
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
-from durable_responses.mcp_tools.sessions import CallInterrupted, ServerError, Sessions, Surroundings
+from durable_responses.mcp_tools.sessions import (
+    Caller,
+    CallInterrupted,
+    ServerError,
+    SessionReplaced,
+    Sessions,
+    Surroundings,
+)
 from durable_responses.mcp_tools.transports import LARGEST_MESSAGE, Lines
 from durable_responses.tools.registry import Effect, ToolError
 from tests.support.processes import free_port
@@ -184,6 +192,52 @@ async def test_a_server_that_dies_in_the_middle_of_a_call_is_started_again_for_t
         with pytest.raises(CallInterrupted, match="its server 'it' ended in the middle of it"):
             await call(sessions, "die_reading")
         assert await call(sessions, "die_reading") == "survived"
+
+
+# --- sessions of runs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def of_runs(tmp_path: Path) -> AsyncIterator[Sessions]:
+    """Sessions with the test server, of which each run has its own."""
+    async with Sessions({"it": program("mcp_tool_server", str(tmp_path), session="run")}) as sessions:
+        yield sessions
+
+
+async def added(sessions: Sessions, run: str, session: str | None = None) -> str:
+    """Have two numbers added, in the session of a run; returns that session."""
+    caller = Caller(run, session)
+    return (await sessions.call("it", "add", {"a": 1, "b": 2}, quiet, caller=caller)).session
+
+
+async def test_each_run_has_a_session_of_its_own(of_runs: Sessions, tmp_path: Path) -> None:
+    listed = (await of_runs.listing("it", "run-1")).session
+    assert [await added(of_runs, run) for run in ("run-1", "run-2", "run-1")][::2] == [listed, listed]
+    first, second, third = lines_of(tmp_path / "add")
+    assert first == third != second
+    assert of_runs.runs == ["run-1", "run-2"]
+
+
+async def test_a_call_is_made_in_the_session_that_the_run_knows_or_not_at_all(
+    of_runs: Sessions, tmp_path: Path
+) -> None:
+    """What the one that is lost held, nobody has."""
+    session = await added(of_runs, "run-1")
+    os.kill(int(lines_of(tmp_path / "add")[0]), signal.SIGKILL)
+    with pytest.raises((SessionReplaced, CallInterrupted)):
+        await added(of_runs, "run-1", session)
+    with pytest.raises(SessionReplaced) as replaced:
+        await added(of_runs, "run-1", session)
+    assert len(lines_of(tmp_path / "add")) == 1
+    assert await added(of_runs, "run-1", replaced.value.session) == replaced.value.session
+
+
+async def test_a_session_of_a_run_can_be_closed(of_runs: Sessions, tmp_path: Path) -> None:
+    await added(of_runs, "run-1")
+    await added(of_runs, "run-2")
+    await of_runs.close_run("run-1")
+    first, second = map(int, lines_of(tmp_path / "add"))
+    assert (lives(first), lives(second), of_runs.runs) == (False, True, ["run-2"])
 
 
 # --- servers as none should be -----------------------------------------------------------------------------------

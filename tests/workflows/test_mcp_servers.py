@@ -2,16 +2,19 @@
 
 import asyncio
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
+from durable_responses.activities.run_sessions import close_ended
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
 from durable_responses.jobs.story import CallStep, Story, story_of
-from durable_responses.mcp_tools.configuration import McpServers
+from durable_responses.mcp_tools.configuration import McpServer, McpServers
+from durable_responses.mcp_tools.sessions import Sessions
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import AgentInput, AgentStatus, TransportChoice
@@ -20,6 +23,11 @@ from tests.support.runs import Agents, asked, result_of, working
 
 PROJECT = Path(__file__).parents[2]
 Run = WorkflowHandle[Any, Any]
+LOST = (
+    "Error: {} was not called: the session that this run had with its server has ended, and what it held is lost. "
+    "Call it again if it makes sense without."
+)
+DONE = Script(output=[Text(text="Done.")])
 
 
 def desk(folder: Path, **fields: Any) -> dict[str, Any]:
@@ -43,6 +51,7 @@ def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Settings of a worker with servers of tools: one that is trusted, and one of which nothing is known."""
     servers = {
         "desk": desk(tmp_path, trust="annotations"),
+        "mine": desk(tmp_path, trust="annotations", session="run"),
         "stranger": desk(tmp_path),
         "secretive": desk(tmp_path, approval="allow", env={"THE_TOKEN": "very-secret-token"}),
         "changing": hostile("changing", str(tmp_path), approval="allow"),
@@ -124,7 +133,8 @@ async def test_a_run_with_a_server_that_there_is_not_fails_before_anything_is_pa
     result = await result_of(run)
     assert result.error is not None
     there_are = (
-        "blabbing, broken, changing, colliding, desk, huge, limited, many, remote, secretive, shop, stranger, unasked"
+        "blabbing, broken, changing, colliding, desk, huge, limited, many, mine, remote, secretive, shop, stranger, "
+        "unasked"
     )
     assert result.error.message == (
         f"mcp_servers: there is no server 'dekc'; there are: {there_are}. Did you mean 'desk'?"
@@ -350,6 +360,36 @@ async def test_the_story_of_a_run_names_the_tools_that_could_not_be_offered(agen
     assert [tool.name for tool in story.mcp.tools] == ["huge__get"]
     assert [(tool.tool, tool.reason[:14]) for tool in story.mcp.left_out or []] == [("huge", "its schema has")]
     assert story.mcp.hosted == {"remote": []}
+
+
+async def test_a_run_keeps_its_session_until_it_is_lost_and_is_told_then(agents: Agents, tmp_path: Path) -> None:
+    """No other run has it; what the server held in it is gone with it, so the call is not simply made again."""
+    name = f"of-{agents.settings.task_queue}"
+    add, die = (FunctionCallStep(name=f"mine__{tool}", arguments={}) for tool in ("add", "die_reading"))
+    add = add.model_copy(update={"arguments": {"a": 1, "b": 2}})
+    responses = [Script(output=[step]) for step in (add, add, die, add)]
+    await agents.emulator.control.add_scenario(Scenario(name=name, responses=[*responses, DONE]))
+    request = {"task": "Do it.", "transport": "stream", "metadata": {"scenario": name}, "mcp_servers": ["mine"]}
+    run = await agents.start({**request, "tools": []})
+    other = await agents.start({**request, "tools": []})
+    assert [(await result_of(each)).status for each in (run, other)] == [AgentStatus.COMPLETED] * 2
+    told = {tuple(await agents.answers(each, 4)) for each in (run, other)}
+    assert told == {("survived",), (LOST.format("mine__die_reading"),)}  # the file of calls is the same for both
+    assert await agents.answers(run, 5) == ["3"]
+    servers = (tmp_path / "add").read_text().splitlines()
+    assert sorted(Counter(servers).values()) == [1, 2, 3]
+
+
+async def test_sessions_of_runs_that_have_ended_are_closed(agents: Agents, tmp_path: Path) -> None:
+    run = await calling(agents)
+    async with Sessions({"mine": McpServer.model_validate(desk(tmp_path, session="run"))}) as sessions:
+        await sessions.listing("mine", run.id)
+        assert await result_of(run)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as beside:
+            closing = beside.create_task(close_ended(sessions, agents.client, every=0.01))
+            while sessions.runs:
+                await asyncio.sleep(0.02)
+            closing.cancel()
 
 
 async def test_names_that_collide_are_told_apart(agents: Agents) -> None:

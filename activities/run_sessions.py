@@ -1,0 +1,38 @@
+"""Sessions with MCP servers that belong to one run: closed when that run has ended, which no worker is told."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from durable_responses.mcp_tools.sessions import Sessions
+
+logger = logging.getLogger(__name__)
+
+_DESCRIBED_WITHIN = timedelta(seconds=2)
+LOOKS_EVERY = 10.0  # seconds
+
+
+async def has_ended(client: Client, run: str) -> bool:
+    """Whether a run has ended, or is not known any more. Raises `RPCError` where nobody can tell."""
+    try:
+        described = await client.get_workflow_handle(run).describe(rpc_timeout=_DESCRIBED_WITHIN)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return True
+        raise
+    return described.status is not WorkflowExecutionStatus.RUNNING
+
+
+async def close_ended(sessions: Sessions, client: Client, every: float = LOOKS_EVERY) -> None:
+    """Look every so many seconds which runs have ended, and close their sessions; until cancelled."""
+    while True:
+        await asyncio.sleep(every)
+        for run in sessions.runs:
+            try:
+                if await has_ended(client, run):
+                    await sessions.close_run(run)
+            except RPCError as error:
+                logger.debug("Whether run %s has ended is not known: %s", run, error)
