@@ -42,8 +42,8 @@ from durable_responses.activities.cures import is_about_a_container
 from durable_responses.activities.failures import conversation_lost, failed_read, later
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
+    RESULT_OF_ACTIVITY,
     TRANSPORT_OF_ACTIVITY,
-    ActivityName,
     Conversation,
     ConversationPoint,
     ConversationStart,
@@ -80,15 +80,6 @@ FOLDER = "conversations"
 _PAGES_KEPT = 31 * 86_400.0  # seconds; longer than a run may take
 _MOST_HISTORIES = 1000
 _ID_CHARACTERS = 64  # of a long id, enough to see that a text names it
-
-_RESULT_TYPES: dict[str, type[CreatedResponse | ResponseRecord | WebSocketTurn]] = {
-    ActivityName.CREATE_RESPONSE: CreatedResponse,
-    ActivityName.AWAIT_RESPONSE: ResponseRecord,
-    ActivityName.CANCEL_RESPONSE: ResponseRecord,
-    ActivityName.STREAM_RESPONSE: ResponseRecord,
-    ActivityName.WEBSOCKET_TURN: WebSocketTurn,
-    ActivityName.COMPACT_CONVERSATION: ResponseRecord,
-}
 
 
 class ConversationLost(Exception):
@@ -345,7 +336,7 @@ class _Reading:
                     self._items = [*known, *await self._own_items(create)]
         elif event.HasField("activity_task_completed_event_attributes"):
             completed = event.activity_task_completed_event_attributes
-            kind = _RESULT_TYPES.get(self._kinds.get(completed.scheduled_event_id, ""))
+            kind = RESULT_OF_ACTIVITY.get(self._kinds.get(completed.scheduled_event_id, ""))
             if kind is not None:
                 await self._keep(await self._decoded(completed.result, kind))
 

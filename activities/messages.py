@@ -785,6 +785,17 @@ class WebSocketTurn(Record):
     steers: list[SteerOutcome] = []
 
 
+RESULT_OF_ACTIVITY: Mapping[str, type[CreatedResponse] | type[ResponseRecord] | type[WebSocketTurn]] = {
+    ActivityName.CREATE_RESPONSE: CreatedResponse,
+    ActivityName.AWAIT_RESPONSE: ResponseRecord,
+    ActivityName.CANCEL_RESPONSE: ResponseRecord,
+    ActivityName.STREAM_RESPONSE: ResponseRecord,
+    ActivityName.WEBSOCKET_TURN: WebSocketTurn,
+    ActivityName.COMPACT_CONVERSATION: ResponseRecord,
+}
+"""What the activities return that obtain responses, by their names."""
+
+
 class Waiting(Record):
     """What a run waits for that is not its response, since when, which try failed last and why, when the next one is.
 

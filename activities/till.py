@@ -13,12 +13,11 @@ import contextlib
 import logging
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from temporalio import activity
@@ -44,22 +43,20 @@ from durable_responses.activities.messages import (
     FailureType,
     OverBudget,
     Reserved,
-    ResponseRecord,
     TenantLine,
     records_in,
 )
+from durable_responses.activities.settlements import NOTHING_WAS_SENT, RecordedSettlements, cost_of, key_of
 from durable_responses.pricing.rates import BudgetLine
 from durable_responses.pricing.reservations import Left
 from durable_responses.pricing.tenant_budgets import (
     EXCHANGE,
-    NOTHING,
     SETTLE,
     WORKFLOW_TYPE,
     Amount,
     Answers,
     ClosedRuns,
     Exchange,
-    OpenRun,
     OpenRuns,
     Reserve,
     Settle,
@@ -82,24 +79,8 @@ _LONGEST_PAUSE = 5.0
 _MOST_AT_ONCE = 500
 _LONGEST_WAIT = 30.0
 _ENDED_WITHIN = timedelta(seconds=3)
-_NOTHING_WAS_SENT = frozenset(
-    {
-        FailureType.TRY_LATER,
-        FailureType.NO_ROOM,
-        FailureType.MOVED,
-        FailureType.CHAIN_REJECTED,
-        FailureType.INVALID_INPUT,
-        FailureType.BAD_REQUEST,
-        FailureType.AUTHENTICATION_FAILED,
-        FailureType.QUOTA_EXHAUSTED,
-        FailureType.NOT_FOUND,
-        FailureType.UNSUPPORTED_BY_PROVIDER,
-        FailureType.DEADLINE_PASSED,
-        FailureType.CONVERSATION_LOST,
-        FailureType.MCP_SERVER_FAILED,
-        FailureType.BUDGET_EXCEEDED,
-    }
-)
+_RUNS_AT_ONCE = 10
+_NOBODY_KNOWS_IT = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT)
 _ANOTHER_ATTEMPT_KNOWS = frozenset({FailureType.ATTEMPT_OVER})
 
 
@@ -361,7 +342,7 @@ class TillTurn:
         if self.reserved is None or not records:
             return
         if records[-1].is_finished:
-            self._settle(_cost_of(records))
+            self._settle(cost_of(records))
         elif self.is_own:
             records[-1].reserved = self.reserved
 
@@ -370,7 +351,7 @@ class TillTurn:
         if self.reserved is None or not isinstance(error, ApplicationError) or error.type in _ANOTHER_ATTEMPT_KNOWS:
             return
         detail = detail_of(error) or FailureDetail()
-        if error.type in _NOTHING_WAS_SENT and not detail.may_still_run:
+        if error.type in NOTHING_WAS_SENT and not detail.may_still_run:
             self.nothing_was_sent()
         elif error.non_retryable:
             self._settle(Amount())
@@ -404,26 +385,12 @@ def current_turn() -> TillTurn | None:
 
 
 def _key() -> str:
-    """What is set aside by this activity is known by it: one that is run again, by another worker too, has the same."""
     info = activity.info()
-    return f"{info.workflow_run_id}/{info.activity_id}"
+    return key_of(info.workflow_run_id or "", info.activity_id)
 
 
 def _most(worst: WorstCase) -> Amount:
     return Amount(usd=worst.exact_usd, tokens=worst.tokens)
-
-
-def _cost_of(records: Sequence[ResponseRecord]) -> Amount:
-    """What responses have cost together; None where that is not known of each."""
-    cost = NOTHING
-    for record in records:
-        usd = record.cost.usd if record.cost is not None else None
-        tokens = record.usage.total_tokens if record.usage is not None else None
-        cost = Amount(
-            usd=None if usd is None or cost.usd is None else cost.usd + Decimal(str(usd)),
-            tokens=None if tokens is None or cost.tokens is None else cost.tokens + tokens,
-        )
-    return cost
 
 
 def _line_of(limit: Amount, most: Amount, so_far: Amount) -> BudgetLine:
@@ -476,14 +443,50 @@ class TenantBudgetActivities:
 
     @activity.defn
     async def closed_runs(self, open_: OpenRuns) -> ClosedRuns:
-        """Those of the runs that have ended, or that nobody knows any more."""
-        return ClosedRuns(keys=[run.key for run in open_.runs if await self._is_closed(run)])
+        """Those of the runs that have ended, or that nobody knows any more; and what is held for no good reason.
 
-    async def _is_closed(self, run: OpenRun) -> bool:
+        That is what the history of a run, ended or open, says to be over.
+        """
+        room = asyncio.Semaphore(_RUNS_AT_ONCE)
+        held: dict[tuple[str, str | None], list[str]] = {}
+        for run in open_.runs:
+            held.setdefault((run.job, run.run_id), []).append(run.key)
+        looked_at = (self._look_at(job, run_id, keys, room) for (job, run_id), keys in held.items())
+        found = await asyncio.gather(*looked_at)
+        return ClosedRuns(
+            keys=[key for each in found for key in each.keys], settled=[one for each in found for one in each.settled]
+        )
+
+    async def _look_at(self, job: str, run_id: str | None, keys: list[str], room: asyncio.Semaphore) -> ClosedRuns:
+        async with room:
+            is_closed = await self._is_closed(job, run_id)
+            # For a run that waits nothing is held.
+            settled = await self._settled(job, run_id) if run_id is not None else {}
+        if settled is None:  # later, perhaps
+            return ClosedRuns(keys=[])
+        return ClosedRuns(
+            keys=[key for key in keys if is_closed and key not in settled],
+            settled=[settled[key] for key in keys if key in settled],
+        )
+
+    async def _is_closed(self, job: str, run_id: str | None) -> bool:
         try:
-            described = await self.client.get_workflow_handle(run.job, run_id=run.run_id).describe()
+            described = await self.client.get_workflow_handle(job, run_id=run_id).describe()
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+            if error.status in _NOBODY_KNOWS_IT:
                 return True
             raise
         return described.status is not WorkflowExecutionStatus.RUNNING
+
+    async def _settled(self, job: str, run_id: str) -> dict[str, Settle] | None:
+        """What the history of a run says of its reservations; None where it cannot be read now."""
+        recorded = RecordedSettlements(run_id, self.client.data_converter)
+        try:
+            async for event in self.client.get_workflow_handle(job, run_id=run_id).fetch_history_events():
+                await recorded.take(event)
+        except RPCError as error:
+            if error.status in _NOBODY_KNOWS_IT:
+                return {}
+            logger.warning("The history of %s cannot be read: %s", job, error)
+            return None
+        return recorded.settled

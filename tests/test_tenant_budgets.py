@@ -8,6 +8,7 @@ import pytest
 
 from durable_responses.pricing.tenant_budgets import (
     Amount,
+    ClosedRuns,
     Exchange,
     Reserve,
     Settle,
@@ -216,7 +217,7 @@ def test_nothing_is_released_by_time() -> None:
     state.exchange(reserve("r/1", 4), NOW)
     much_later = NOW + timedelta(days=40)
     assert not state.is_over(much_later)
-    state.are_closed(["r/1"], much_later)
+    state.are_closed(ClosedRuns(keys=["r/1"]), much_later)
     assert standing(state) == (4, 0)
     assert state.is_over(much_later)
     assert not budget().is_over(NOW + timedelta(days=1))
@@ -229,7 +230,7 @@ def test_runs_that_something_is_held_for_are_looked_at_with_those_that_wait() ->
     state.exchange(reserve("run-3/1", 1), NOW + timedelta(minutes=9))
     found = state.open_runs(NOW + timedelta(minutes=10), timedelta(minutes=5))
     assert [(run.job, run.run_id) for run in found] == [("job-of-run/1", "run"), ("job-of-run-2/1", None)]
-    state.are_closed(["job-of-run-2/1"], NOW)
+    state.are_closed(ClosedRuns(keys=["job-of-run-2/1"]), NOW)
     assert list(state.waiting) == ["job-of-run-3/1"]
 
 

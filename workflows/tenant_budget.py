@@ -4,7 +4,7 @@ It has no rules of its own: these are `pricing.tenant_budgets`. What is held is 
 found closed; never by a deadline, since a response may take hours, and two would pass the line together.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -31,6 +31,11 @@ with workflow.unsafe.imports_passed_through():
 
 _LOOKED_EVERY = timedelta(hours=1)
 _OLD = timedelta(minutes=5)
+_IN_THE_WAY = timedelta(minutes=1)
+"""How old a hold is that is looked at because another run has no room: its worker may be lost. At first, the pause
+between two such looks; it doubles while nothing is found, up to an hour.
+"""
+_WAY_PATCH = "tenant-budgets-look-at-what-is-in-the-way"
 _MOST_AT_ONCE = 500
 _LOOK_RETRIES = RetryPolicy(maximum_attempts=3)
 _UNUSABLE = "UnusableBudget"
@@ -49,6 +54,8 @@ class BudgetWorkflow:
     def __init__(self, budget: Any = None, *_: Any) -> None:
         self._budget = _read(TenantBudget, budget)
         self._is_to_look = False
+        self._looks_again_at: datetime | None = None
+        self._pause = _IN_THE_WAY
 
     @workflow.run
     async def run(self, _budget: Any = None, *_: Any) -> TenantBudget:
@@ -87,12 +94,23 @@ class BudgetWorkflow:
         except (ActivityError, UnreadablePayload) as error:
             workflow.logger.warning("Whether runs have ended is not known: %s", error.__cause__ or error)
             return
-        self._budget.are_closed(closed.keys, workflow.now())
+        self._budget.are_closed(closed, workflow.now())
+        self._pause = _IN_THE_WAY if closed.keys or closed.settled else min(2 * self._pause, _LOOKED_EVERY)
 
     @workflow.update(name=EXCHANGE)
     def exchange(self, said: Any = None, *_: Any) -> Answers:
         """Take what a worker says, an `Exchange`."""
-        return self._budget.exchange(_read(Exchange, said), workflow.now())
+        answers = self._budget.exchange(_read(Exchange, said), workflow.now())
+        if answers.refused:
+            self._look_at_what_is_in_the_way(workflow.now())
+        return answers
+
+    def _look_at_what_is_in_the_way(self, now: datetime) -> None:
+        is_early = self._looks_again_at is not None and now < self._looks_again_at
+        is_in_the_way = any(now - hold.since >= _IN_THE_WAY for hold in self._budget.held.values())
+        if is_in_the_way and not is_early and workflow.patched(_WAY_PATCH):
+            self._is_to_look = True
+            self._looks_again_at = now + self._pause
 
     @exchange.validator
     def _check_exchange(self, said: Any = None, *_: Any) -> None:

@@ -5,7 +5,7 @@ Plain Python, no I/O. `TenantBudget` is the whole state of one window of one ten
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -189,9 +189,10 @@ class OpenRuns(BaseModel):
 
 
 class ClosedRuns(BaseModel):
-    """The keys of those that have."""
+    """The keys of those that have. `settled`: what their histories say, and those of runs that have not ended."""
 
     keys: list[str]
+    settled: list[Settle] = []
 
 
 # --- the state ---------------------------------------------------------------------------------------------------
@@ -295,9 +296,11 @@ class TenantBudget(BaseModel):
         ]
         return [run for _, run in sorted([*held, *waiting], key=lambda each: each[0])]
 
-    def are_closed(self, keys: Iterable[str], now: datetime) -> None:
-        """These runs have ended. What their responses have cost was not said, so it is what they may have cost."""
-        for key in keys:
+    def are_closed(self, closed: ClosedRuns, now: datetime) -> None:
+        """These runs have ended. What their responses have cost and nobody knows is what they may have cost."""
+        for settle in closed.settled:
+            self._settle(settle, now)
+        for key in closed.keys:
             self.waiting.pop(key, None)
             self._settle(Settle(key=key), now)
 

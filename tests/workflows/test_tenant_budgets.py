@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from durable_responses.emulator.faults import Answer, Fault, Operation
 from durable_responses.pricing.tenant_budgets import (
     NOTHING,
     Amount,
+    Hold,
     Reserve,
     Settle,
     TenantBudget,
@@ -267,6 +268,54 @@ async def test_what_is_held_for_runs_that_have_ended_is_spent_and_for_open_ones_
     assert list(state.held) == [f"{waiting.result_run_id}/5"]
     assert state.spent.usd == 4
     await waiting.signal("cancel")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_what_a_lost_worker_had_yet_to_say_is_read_from_the_history_of_the_run(
+    budgeted: Agents, tenant: str, transport: TransportChoice
+) -> None:
+    start = a_budget(tenant, 10)
+    id_ = budget_id(tenant, start.window, budgeted.settings.task_queue)
+    run = await budgeted.start(asks(None, transport=transport))
+    result = await result_of(run)
+    assert result.cost is not None
+    till = Till(budgeted.client, budgeted.settings.task_queue, id_)
+    kinds = ("create_response", "stream_response", "websocket_turn")
+    events = (await run.fetch_history()).events
+    scheduled = [event.activity_task_scheduled_event_attributes for event in events]
+    for each in scheduled:
+        if each.activity_type.name in kinds:
+            key = f"{run.result_run_id}/{each.activity_id}"
+            await till.reserve(start, Reserve(key=key, job=run.id, most=most(3)))
+    await till.end()
+    assert len((await shown(budgeted, tenant)).held) == 3
+    await budgeted.client.get_workflow_handle(id_).signal("look_at_the_runs")
+
+    async def is_settled() -> bool:
+        return not (await shown(budgeted, tenant)).held
+
+    await until(is_settled)
+    state = await shown(budgeted, tenant)
+    assert float(state.spent.usd or 0) == pytest.approx(result.cost.known)
+    assert state.spent.tokens == result.usage.total_tokens
+
+
+async def test_what_has_been_held_for_long_is_looked_at_when_it_is_in_the_way(budgeted: Agents, tenant: str) -> None:
+    ended = await budgeted.start(asks(None, "echo"))
+    await result_of(ended)
+    start, now = a_budget(tenant, 10), datetime.now(UTC)
+    id_, queue = budget_id(tenant, start.window, budgeted.settings.task_queue), budgeted.settings.task_queue
+    held = Hold(job=ended.id, attempt=1, most=most(9), since=now - timedelta(minutes=2))
+    holding = start.model_copy(update={"held": {f"{ended.result_run_id}/unknown": held}})
+    await budgeted.client.start_workflow("BudgetWorkflow", holding, id=id_, task_queue=queue)
+    till = Till(budgeted.client, queue, id_)
+    assert (await till.reserve(start, Reserve(key="run/1", job="job", most=most(2)))).refused == ["run/1"]
+
+    async def is_settled() -> bool:
+        return not (await shown(budgeted, tenant)).held
+
+    await until(is_settled)
+    assert (await shown(budgeted, tenant)).spent.usd == 9
 
 
 async def test_what_is_set_aside_by_a_create_that_is_refused_is_free_again(budgeted: Agents, tenant: str) -> None:
