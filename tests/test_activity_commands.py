@@ -16,7 +16,7 @@ from durable_responses.embedded import find_temporal_cli
 from durable_responses.emulator.faults import Delay
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.settings import Settings
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import AgentResult, AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, Run, calls, until
 from tests.support.emulator_control import EmulatorProcess

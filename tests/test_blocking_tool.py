@@ -1,7 +1,7 @@
 """An `async def` tool that blocks, in a real worker: the other runs of that worker know nothing of it."""
 
 from durable_responses.emulator.model.script import Script, Text
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import AgentStatus, TransportChoice
 from tests.support.deployment import Deployment, calls, until
 from tests.support.processes import Process

@@ -14,7 +14,7 @@ from durable_responses.activities.messages import PREVIEW_CHARACTERS, CreatePhas
 from durable_responses.emulator.faults import Delay
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.emulator.state.billing import Bill
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import (
     AgentResult,
     AgentState,

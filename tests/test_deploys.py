@@ -20,7 +20,7 @@ from temporalio.client import Client
 from durable_responses.emulator.faults import Answer, Delay, Fault, Operation
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.responses_api.models import ResponseStatus
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import AgentStatus, CallStatus
 from tests.support.deployment import Deployment, Run, calls, until
 from tests.support.emulator_control import EmulatorProcess

@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import Script, Text
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import AgentStatus, TaskQueue, TransportChoice
 from tests.support.deployment import Deployment, Run, calls, until
 from tests.support.emulator_control import EmulatorProcess

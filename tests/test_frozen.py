@@ -10,7 +10,7 @@ import pytest
 
 from durable_responses.emulator.model.script import Script, Text
 from durable_responses.health.temporal import ACTIVITIES, pollers_of
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import AgentResult, AgentStatus, OnAmbiguousCreate, TaskQueue, TransportChoice
 from tests.support.deployment import Deployment, Run, calls, until
 from tests.support.processes import Process, WorkerProcess

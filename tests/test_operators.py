@@ -26,7 +26,7 @@ from durable_responses.health.doctor import check_search_attributes
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.responses_api.models import ResponseStatus
 from durable_responses.settings import Settings
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import AgentInput, AgentResult, AgentStatus, TransportChoice
 from durable_responses.workflows.search_attributes import AGENT_STATUS, KEYS

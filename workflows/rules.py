@@ -228,12 +228,17 @@ def place_of(error: ErrorDetails) -> str:
 def what_is_expected(error: ErrorDetails) -> str:
     """What would be taken in place of a value that pydantic refuses, in words for callers of any language."""
     if expected := _EXPECTED.get(error["type"]):
-        return expected
+        return expected.format(**{name: _plain(value) for name, value in error.get("ctx", {}).items()})
     said, given = error["msg"].removeprefix("Value error, "), error.get("input")
     if error["type"] in ("enum", "literal_error") and isinstance(given, str):
         near = get_close_matches(given[:_LONGEST_NAME].lower(), re.findall(r"'([^']*)'", said), n=1)
         said += f" (did you mean {near[0]}?)" if near else ""
     return said
+
+
+def _plain(limit: Any) -> Any:
+    """A limit as it is written: 0, not 0.0."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 # pydantic speaks Python, callers speak JSON.
@@ -248,6 +253,11 @@ _EXPECTED = {
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "int_type": "must be a whole number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
 }

@@ -63,7 +63,14 @@ async def _list(connection: Connection, output: Output) -> ExitCode:
     return ExitCode.COMPLETED
 
 
-@command("budgets raise")
+def _check_raise(*, usd_: str | None, tokens: int | None, **_: object) -> None:
+    if usd_ is None and tokens is None:
+        raise UsageError("Raise it to what? Give --usd, --tokens, or both.")
+    if usd_ is not None:
+        _dollars(usd_)
+
+
+@command("budgets raise", check=_check_raise)
 async def _raise(
     connection: Connection,
     output: Output,
@@ -84,8 +91,6 @@ async def _raise(
 
     Runs that wait go on once they are answered: `durable-responses respond JOB retry`.
     """
-    if usd_ is None and tokens is None:
-        raise UsageError("Raise it to what? Give --usd, --tokens, or both.")
     to = Amount(usd=None if usd_ is None else _dollars(usd_), tokens=tokens)
     raised = _standing(await connection.jobs.raise_tenant_budget(tenant, window, to))
     if output.as_json:

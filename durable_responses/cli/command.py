@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from durable_responses.stack_file import StackFile
 
 Work = Callable[..., Awaitable[ExitCode]]
+Check = Callable[..., None]
 
 NOTHING_TO_TELL = "What is the agent to be told? Type it in quotes: behind the id of a run, or alone for the newest."
 
@@ -130,12 +131,18 @@ async def connected(settings: "Settings", say: Callable[[str], None]) -> Connect
     return Connection(await jobs_here(client, settings), stack, settings, say)
 
 
-def command(name: str, *, prints_json: bool = True) -> Callable[[Work], Callable[[Sequence[str]], NoReturn]]:
-    """Make a function a command of that name: it takes the words of the command line, and leaves the process."""
+def command(
+    name: str, *, prints_json: bool = True, check: Check | None = None
+) -> Callable[[Work], Callable[[Sequence[str]], NoReturn]]:
+    """Make a function a command of that name: it takes the words of the command line, and leaves the process.
+
+    `check` is given what was typed before anything is started or asked. Raises `UsageError` for what cannot be used.
+    """
 
     def made(work: Work) -> Callable[[Sequence[str]], NoReturn]:
         def main(arguments: Sequence[str]) -> NoReturn:
-            _leave(lambda: _run(_parser(name, work, prints_json=prints_json), name, arguments, prints_json=prints_json))
+            parser = _parser(name, work, check, prints_json=prints_json)
+            _leave(lambda: _run(parser, name, arguments, prints_json=prints_json))
 
         main.parameters = _parameters_of(work, prints_json=prints_json)  # type: ignore[attr-defined]
         return main
@@ -179,7 +186,7 @@ def _parameters_of(work: Work, *, prints_json: bool) -> list[inspect.Parameter]:
     return [*parameters, *_fields_of(_options_of(work)), *([_AS_JSON] if prints_json else [])]
 
 
-def _parser(name: str, work: Work, *, prints_json: bool) -> typer.Typer:
+def _parser(name: str, work: Work, check: Check | None, *, prints_json: bool) -> typer.Typer:
     options, parameters = _options_of(work), _parameters_of(work, prints_json=prints_json)
 
     def main(**said: Any) -> None:
@@ -187,7 +194,7 @@ def _parser(name: str, work: Work, *, prints_json: bool) -> typer.Typer:
         if options is not None:
             fields = {field.name: said.pop(field.name) for field in dataclasses.fields(options)}
             said["options"] = options(**fields)
-        raise typer.Exit(_execute(name, work, said, output))
+        raise typer.Exit(_execute(name, work, check, said, output))
 
     # typer reads what a command takes from these two.
     main.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -215,8 +222,28 @@ def _run(parser: typer.Typer, name: str, arguments: Sequence[str], *, prints_jso
 
 
 def _sentence(error: typer.TyperException) -> str:
+    if (number := _refused_number(error)) is not None:
+        return number
     told = error.format_message().replace("Value error, ", "").rstrip(".") + "."
     return f"{told}{_nearest_choice(told)}"
+
+
+_OF_NUMBERS = ("int_", "float_", "greater_", "less_", "finite_")
+
+
+def _refused_number(error: typer.TyperException) -> str | None:
+    """What is wrong with a number: typer would say it in the words of pydantic. None for whatever else is wrong."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, typer.BadParameter) or not isinstance(error.__cause__, ValidationError):
+        return None
+    from durable_responses.workflows.rules import what_is_expected
+
+    option = next(iter(error.param.opts), error.param.name) if error.param is not None else "A value"
+    problem = error.__cause__.errors(include_url=False)[0]
+    if not problem["type"].startswith(_OF_NUMBERS):
+        return None
+    return f"{option} {what_is_expected(problem)}, not {problem['input']!r}."
 
 
 _CHOICES = re.compile(r"'(?P<said>[^']*)' is not one of (?P<choices>.*)\.$")
@@ -236,12 +263,14 @@ def _help_of(name: str) -> str:
 # --- the work ----------------------------------------------------------------------------------------------------
 
 
-def _execute(name: str, work: Work, said: dict[str, Any], output: Output) -> ExitCode:
+def _execute(name: str, work: Work, check: Check | None, said: dict[str, Any], output: Output) -> ExitCode:
     """Do the work of a command. Problems are reported in one sentence on standard error."""
     with loading():
         from durable_responses.process import end_telemetry, setup_export
 
     try:
+        if check is not None:
+            check(**said)
         setup_export("durable-responses-cli")
         return asyncio.run(_work(work, said, output))
     except Exception as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from durable_responses.cli.command import Connection, command
-from durable_responses.cli.options import time_given
+from durable_responses.cli.options import TIMES_AGO, time_given
 from durable_responses.cli.output import ExitCode, Output
 from durable_responses.cli.times import counted
 from durable_responses.jobs.bills import Bill, BillBy, BillLine
@@ -18,7 +18,11 @@ from durable_responses.workflows.costs import usd
 _COLUMNS = ("key", "runs", "usd", "known_usd", "wasted_usd", "unknown", "input_tokens", "output_tokens", "total_tokens")
 
 
-@command("costs")
+def _check_costs(*, since: str, **_: object) -> None:
+    time_given("--since", since, TIMES_AGO)
+
+
+@command("costs", check=_check_costs)
 async def costs(
     connection: Connection,
     output: Output,
@@ -40,7 +44,7 @@ async def costs(
     if job is not None:
         bill = await connection.jobs.bill(by, job_id=await connection.find(job))
     else:
-        bill = await connection.jobs.bill(by, since=datetime.now(UTC) - time_given("--since", since, "12h, 7d or 30d"))
+        bill = await connection.jobs.bill(by, since=datetime.now(UTC) - time_given("--since", since, TIMES_AGO))
     if output.as_json:
         output.object(bill)
     elif as_csv:

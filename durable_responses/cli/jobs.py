@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durable_responses.cli.command import Connection, command
-from durable_responses.cli.options import JobId
+from durable_responses.cli.options import TIMES_AGO, JobId, time_given
 from durable_responses.cli.output import ExitCode, Output, UsageError, complain
 
 if TYPE_CHECKING:
@@ -73,7 +73,16 @@ async def cancel(
     return ExitCode.COMPLETED
 
 
-@command("list")
+def _check_list(*, is_open: bool, ended: str | None, where: str | None, **_: object) -> None:
+    if where is not None and not where.strip():
+        raise UsageError("--where is empty.")
+    if ended is not None:
+        time_given("--ended", ended, TIMES_AGO)
+    if is_open and ended is not None:
+        raise UsageError("--open and --ended exclude each other.")
+
+
+@command("list", check=_check_list)
 async def list_jobs(
     connection: Connection,
     output: Output,
@@ -81,6 +90,15 @@ async def list_jobs(
         int, typer.Option("--limit", "-n", min=1, max=1000, help="The most runs to list.", metavar="N")
     ] = 20,
     is_open: Annotated[bool, typer.Option("--open", help="Only runs that have not ended.")] = False,
+    ended: Annotated[
+        str | None,
+        typer.Option(
+            "--ended",
+            help="Only runs that have ended in so much time, such as 12h or 7d.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -90,13 +108,13 @@ async def list_jobs(
 ) -> ExitCode:
     """List the latest runs.
 
-    Open runs come first. Works without a worker too. --where takes a list filter of Temporal's, over its own search
-    attributes, such as StartTime, and over AgentStatus, AgentModel, AgentIteration and AgentTenant if the namespace has
-    them.
+    Open runs come first, then those that have ended, the last one first. Works without a worker too. --where takes a
+    list filter of Temporal's, over its own search attributes, such as StartTime, and over AgentStatus, AgentModel,
+    AgentIteration and AgentTenant if the namespace has them.
     """
-    if where is not None and not where.strip():
-        raise UsageError("--where is empty.")
-    _show_list(await connection.jobs.recent(limit=limit, where=where, is_open=is_open), connection, output)
+    since = None if ended is None else datetime.now(UTC) - time_given("--ended", ended, TIMES_AGO)
+    found = await connection.jobs.recent(limit=limit, where=where, is_open=is_open, ended_since=since)
+    _show_list(found, connection, output)
     return ExitCode.COMPLETED
 
 

@@ -536,6 +536,9 @@ def _said(options: RunOptions, option: str) -> Any:
     return time_given(f"--{option.replace('_', '-')}", value, "90s, 30m or 2h").total_seconds()
 
 
+TIMES_AGO = "12h, 7d or 30d"
+
+
 def time_given(option: str, said: str, examples: str) -> timedelta:
     """The time that was given with an option. Raises `UsageError`."""
     from pydantic import TypeAdapter, ValidationError

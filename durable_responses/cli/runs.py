@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durable_responses.cli.command import NOTHING_TO_TELL, Connection, command, connected
+from durable_responses.cli.known_names import check_names
 from durable_responses.cli.options import JobId, JobOrText, RunOptions, agent_input, task_of
 from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of
 
@@ -82,12 +83,19 @@ async def continue_run(
     fields = await connection.jobs.continued(before, text, rebuild=rebuild)
     rest = dataclasses.replace(options, task=None, task_file=None)
     request = agent_input(rest, settings, Path.cwd(), fields=fields)
+    if await connection.jobs.task_queue_of(before) == connection.jobs.task_queue:
+        check_names(request, settings)
     job_id = await connection.jobs.start(request, job_id=options.job_id, memo={MEMO_CONTINUES: before}, about=text)
     output.say(f"Started {job_id}, which continues {before}")
     return await _follow(connection, job_id, output)
 
 
-@command("steer")
+def _check_steer(*, job: str | None, text: str | None, **_: object) -> None:
+    if job is None and text is None:
+        raise UsageError(NOTHING_TO_TELL)
+
+
+@command("steer", check=_check_steer)
 async def steer(
     connection: Connection,
     output: Output,
@@ -149,6 +157,7 @@ async def _started(
 ) -> tuple[Connection, str]:
     """A new run; its model may ask, where somebody is there to answer and nothing else was said."""
     request = agent_input(options, settings, Path.cwd(), fields={"allow_questions": True} if asks else {})
+    check_names(request, settings)
     connection = await _with_worker(settings, output)
     job_id = await connection.jobs.start(request, job_id=options.job_id)
     output.say(f"Started {job_id}")

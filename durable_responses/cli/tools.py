@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from durable_responses.activities.messages import CallTool, LeftOutTool, Record, ToolOutcome, ToolResult
 from durable_responses.cli.command import command, parameters_of, refused
-from durable_responses.cli.output import ExitCode, Output, complain
+from durable_responses.cli.options import time_given
+from durable_responses.cli.output import ExitCode, Output, UsageError, complain
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.tools.approvals import Action
@@ -102,7 +103,21 @@ async def _list(settings: "Settings", output: Output) -> ExitCode:
     return ExitCode.COMPLETED
 
 
-@command("tools call")
+def _check_call(*, timeout: str | None, **_: object) -> None:
+    if timeout is not None:
+        _seconds(timeout)
+
+
+def _seconds(timeout: str | None) -> float:
+    if timeout is None:
+        return _LONGEST_CALL
+    seconds = time_given("--timeout", timeout, "30s, 5m or 1h").total_seconds()
+    if not seconds:
+        raise UsageError("--timeout must be more than 0.")
+    return seconds
+
+
+@command("tools call", check=_check_call)
 async def _call(
     settings: "Settings",
     output: Output,
@@ -115,6 +130,15 @@ async def _call(
             show_default=False,
         ),
     ] = "{}",
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            help="Time limit of the call, such as 30s; the tool's own holds as well (default: 300s).",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
 ) -> ExitCode:
     """Call a tool in this process, as a worker would.
 
@@ -127,13 +151,13 @@ async def _call(
         arguments = text_of(STANDARD_INPUT, "JSON")
     registry = registry_of(settings)
     if name not in registry.names and name.split("__", 1)[0] in settings.mcp_servers.enabled:
-        return await _call_of_a_server(name, arguments, settings, output)
+        return await _call_of_a_server(_call_of(name, arguments, timeout), settings, output)
     if name not in registry.names:
         near = did_you_mean(name, registry.names)
         return refused(f"There is no tool named {name!r}.{near} See `durable-responses tools`.", ExitCode.USAGE, output)
     try:
         with _prints_diverted():
-            result = await _tried(name, arguments, registry, settings)
+            result = await _tried(_call_of(name, arguments, timeout), registry, settings)
     except ArgumentsError as error:
         return refused(f"Error: {error}", ExitCode.USAGE, output)
     return _told(name, result, output)
@@ -200,27 +224,25 @@ def registry_of(settings: "Settings") -> Registry:
         return offered_tools(settings)
 
 
-async def _tried(name: str, arguments: str, registry: Registry, settings: "Settings") -> ToolResult:
+def _call_of(name: str, arguments: str, timeout: str | None) -> CallTool:
+    return CallTool(call_id=f"call_{secrets.token_hex(12)}", name=name, arguments=arguments, timeout=_seconds(timeout))
+
+
+async def _tried(call: CallTool, registry: Registry, settings: "Settings") -> ToolResult:
     from durable_responses.activities.tools import ToolActivities
     from durable_responses.responses_api.redaction import Secrets
     from durable_responses.tools.loops import ToolLoops
     from durable_responses.worker.dependencies import tool_context
     from durable_responses.workspace import prepare_workspace
 
-    registry[name].parse(arguments)  # before a workspace is made for them
+    registry[call.name].parse(call.arguments)  # before a workspace is made for them
     prepare_workspace(settings, complain)
-    call = CallTool(
-        call_id=f"call_{secrets.token_hex(12)}",
-        name=name,
-        arguments=arguments,
-        timeout=_LONGEST_CALL,
-    )
     with ToolLoops() as loops:
         activities = ToolActivities(registry, tool_context(settings), loops=loops, secrets=Secrets(settings.secrets()))
         return await activities.try_out(call)
 
 
-async def _call_of_a_server(name: str, arguments: str, settings: "Settings", output: Output) -> ExitCode:
+async def _call_of_a_server(call: CallTool, settings: "Settings", output: Output) -> ExitCode:
     from durable_responses.activities.tools import ToolActivities
     from durable_responses.cli.server_tools import sessions_of, tool_named
     from durable_responses.mcp_tools.sessions import ServerError
@@ -229,19 +251,18 @@ async def _call_of_a_server(name: str, arguments: str, settings: "Settings", out
 
     async with sessions_of(settings) as sessions:
         try:
-            tool = await tool_named(name, sessions)
+            tool = await tool_named(call.name, sessions)
         except ServerError as error:
             return refused(str(error), ExitCode.UNAVAILABLE, output)
         if tool is None:
-            return refused(f"There is no tool named {name!r}. See `durable-responses tools`.", ExitCode.USAGE, output)
-        call = CallTool(
-            call_id=f"call_{secrets.token_hex(12)}", name=name, arguments=arguments, timeout=_LONGEST_CALL, mcp=tool
-        )
+            problem = f"There is no tool named {call.name!r}. See `durable-responses tools`."
+            return refused(problem, ExitCode.USAGE, output)
+        call = call.model_copy(update={"mcp": tool})
         activities = ToolActivities(
             Registry([]), tool_context(settings), secrets=Secrets(settings.secrets()), sessions=sessions
         )
         try:
-            return _told(name, await activities.try_out(call), output)
+            return _told(call.name, await activities.try_out(call), output)
         except ArgumentsError as error:
             return refused(f"Error: {error}", ExitCode.USAGE, output)
 

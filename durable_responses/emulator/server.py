@@ -51,15 +51,19 @@ class EmulatorOptions:
     context_window: int | None = None
 
 
+class UnusableScenario(RuntimeError):
+    """The scenario of requests that name none is not there, or its parameters do not fit."""
+
+
 def build_provider(options: EmulatorOptions) -> Provider:
     """A provider with the built-in scenarios, those of the folder, and what the state file remembers.
 
-    Raises: RuntimeError for a file that cannot be used, OSError for a port or a folder that cannot.
+    Raises: UnusableScenario, RuntimeError for a file that cannot be used, OSError for a port or a folder that cannot.
     """
     book = ScenarioBook(BUILT_IN, options.scenario)
-    for path in sorted(options.scenario_dir.glob("*.json")) if options.scenario_dir else []:
+    for path in _scenario_files(options.scenario_dir) if options.scenario_dir else []:
         book.register(_scenario(path))
-    journal = Journal(options.state_file) if options.state_file else None
+    journal = _journal(options.state_file) if options.state_file else None
     try:
         state = State(book, journal=journal)
         _check_scenario(book)
@@ -72,18 +76,36 @@ def build_provider(options: EmulatorOptions) -> Provider:
         raise
 
 
+def _journal(path: Path) -> Journal:
+    try:
+        return Journal(path)
+    except OSError as error:
+        raise RuntimeError(f"The state file {path} cannot be used: {error.strerror or error}.") from error
+
+
+def _scenario_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UnusableScenario(f"--scenario-dir {str(folder)!r} is not a folder.")
+    return sorted(folder.glob("*.json"))
+
+
 def _scenario(path: Path) -> Scenario:
     try:
         return Scenario.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RuntimeError(f"The scenario file {path} cannot be used: {error.strerror or error}.") from error
     except ValidationError as error:
-        raise RuntimeError(f"The scenario file {path} cannot be used: {error}") from error
+        problem = error.errors(include_url=False)[0]
+        place = ".".join(map(str, problem["loc"]))
+        told = f"{place}: {problem['msg']}" if place else problem["msg"]
+        raise RuntimeError(f"The scenario file {path} cannot be used: {told}.") from error
 
 
 def _check_scenario(book: ScenarioBook) -> None:
     try:
         book.check()
     except ApiError as error:
-        raise RuntimeError(f"--scenario {book.default!r} cannot be used: {error}") from error
+        raise UnusableScenario(f"--scenario {book.default!r} cannot be used: {error}") from error
 
 
 def create_app(provider: Provider, api_key: str | None = None, allowed_hosts: Collection[str] = ()) -> Starlette:
@@ -158,11 +180,16 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=2048)
     except OSError as error:
-        raise RuntimeError(f"Port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}.") from error
+        # A name that cannot be resolved has a negative number, of getaddrinfo.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else "there is no such host"
+        raise RuntimeError(f"Port {port} of {host} cannot be used: {why}.") from error
 
 
 def _write_port(path: Path, port: int) -> None:
     """All of it or nothing: whoever waits for the file must never read half a number."""
     written = path.with_suffix(f"{path.suffix}.new")
-    written.write_text(f"{port}\n")
-    written.replace(path)
+    try:
+        written.write_text(f"{port}\n")
+        written.replace(path)
+    except OSError as error:
+        raise RuntimeError(f"--port-file {str(path)!r} cannot be written: {error.strerror or error}.") from error

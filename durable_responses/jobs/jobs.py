@@ -148,6 +148,11 @@ class Jobs:
         self._clock = clock or ServerClock(client)
         self._has_search_attributes = True  # until the server says otherwise
 
+    @property
+    def task_queue(self) -> str:
+        """Where new runs go that continue none of another project."""
+        return self._task_queue
+
     async def start(
         self,
         request: AgentInput,
@@ -324,15 +329,26 @@ class Jobs:
             await self._until_closed(job_id, min(left, _SHORTEST_PAUSE))
         return view
 
-    async def recent(self, *, limit: int = 20, where: str | None = None, is_open: bool = False) -> list[JobView]:
-        """The newest jobs, open ones first, as the server's records tell them.
+    async def recent(
+        self,
+        *,
+        limit: int = 20,
+        where: str | None = None,
+        is_open: bool = False,
+        ended_since: datetime | None = None,
+    ) -> list[JobView]:
+        """The newest jobs, as the server's records tell them: open ones first, then those that have ended last.
 
         A worker is only asked what the first of those that wait for their owner wait for.
 
-        `where` is a condition in Temporal's list filter language; `is_open`: only those that have not ended. Raises
-        `InvalidInput` if the server does not understand the condition.
+        `where` is a condition in Temporal's list filter language; `is_open`: only those that have not ended;
+        `ended_since`: only those that have, since then. Raises `InvalidInput` if the server does not understand the
+        condition.
         """
         runs = f'{AGENT_RUNS} AND ExecutionStatus = "Running"' if is_open else AGENT_RUNS
+        if ended_since is not None:
+            # The dev server takes the close time of an open run for the end of all times.
+            runs += f' AND ExecutionStatus != "Running" AND CloseTime >= "{_stamp(ended_since)}"'
         before = f"{runs} AND ("
         query = f"{before}{where})" if where else runs
         try:
@@ -359,7 +375,7 @@ class Jobs:
         """
         if job_id is not None:
             return bill_of([await self.state(job_id)], by)
-        began = f' AND StartTime >= "{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"' if since else ""
+        began = f' AND StartTime >= "{_stamp(since)}"' if since else ""
         async with asking_temporal():
             found = self._client.list_workflows(f"{AGENT_RUNS}{began}", limit=_MOST_BILLED + 1)
             ids = list(dict.fromkeys([execution.id async for execution in found]))
@@ -605,6 +621,10 @@ class Jobs:
 def next_pause(pause: float, *, changed: bool) -> float:
     """Seconds until a run is looked at again: often while something happens, less and less while nothing does."""
     return _SHORTEST_PAUSE if changed else min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _is_refusal(error: RPCError) -> bool:

@@ -206,9 +206,10 @@ class Remainder(io.RawIOBase):
 def main(given: Sequence[str] | None = None) -> NoReturn:
     """The program. `given` are its arguments, else the process's; with none it serves stdio, and the door is used."""
     if sys.argv[1:] if given is None else given:
+        http = _wants_http(given)
         from durable_responses.mcp_server import program
 
-        program.main(given)
+        program.run(http=http)
     try:
         with open(SNAPSHOT, encoding="utf-8") as file:
             # Nothing that reads the settings is loaded yet.
@@ -220,6 +221,17 @@ def main(given: Sequence[str] | None = None) -> NoReturn:
         _load(door)
     except KeyboardInterrupt:
         os._exit(_INTERRUPTED)
+
+
+def _wants_http(given: Sequence[str] | None) -> bool:
+    from durable_responses.program_arguments import ProgramArguments
+
+    parser = ProgramArguments(
+        "durable-responses mcp",
+        "Serve agent runs as MCP tools, over standard input and output or over streamable HTTP.",
+    )
+    parser.add_argument("--http", action="store_true", help="serve HTTP at AGENT_MCP_HOST:AGENT_MCP_PORT")
+    return bool(parser.parse_args(given).http)
 
 
 def _environment() -> Mapping[str, str]:

@@ -1,9 +1,7 @@
 """Composition root of the MCP server: what the door (`door.py`) loads, and what serves HTTP."""
 
-import argparse
 import asyncio
 import logging
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
@@ -34,16 +32,6 @@ def program_version() -> str:
         return version("durable-responses")
     except PackageNotFoundError:
         return ""
-
-
-def main(given: Sequence[str] | None = None) -> NoReturn:
-    """The program, without a door; `given` are its arguments, else the process's."""
-    parser = argparse.ArgumentParser(
-        prog="durable-responses mcp",
-        description="Serve agent runs as MCP tools, over standard input and output or over streamable HTTP.",
-    )
-    parser.add_argument("--http", action="store_true", help="serve HTTP at AGENT_MCP_HOST:AGENT_MCP_PORT")
-    run(http=parser.parse_args(given).http)
 
 
 def run(*, http: bool = False, door: Door | None = None) -> NoReturn:

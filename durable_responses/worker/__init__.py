@@ -1,5 +1,6 @@
 """The worker: which queue is served by what, with how many slots.
 
-`__main__` is the program, `serving` runs a worker from its start to its shutdown, `queues` has a function for each
-queue, `dependencies` is what they are made of, `offered_tools` the tools that the model may call.
+`program` is the program, whose `arguments` are read without it, `serving` runs a worker from its start to its
+shutdown, `queues` has a function for each queue, `dependencies` is what they are made of, `offered_tools` the tools
+that the model may call.
 """

@@ -1,56 +1,18 @@
-"""The program: one worker, configured by the environment. `durable-responses worker --help`."""
+"""`durable-responses worker`, or `python worker.py`."""
 
-import argparse
-import asyncio
-import logging
-import signal
 from collections.abc import Sequence
 from typing import NoReturn
 
-from durable_responses.connection import connect
-from durable_responses.process import end_telemetry, leave, setup_telemetry
-from durable_responses.provider import find_provider
-from durable_responses.settings import Settings, SetupError
-from durable_responses.tools.registry import RegistryError
-from durable_responses.worker.dependencies import SHUTDOWN_TIMEOUTS, ShutdownTimeouts
-from durable_responses.worker.queues import Queue
-from durable_responses.worker.serving import run_worker
-from durable_responses.workspace import prepare_workspace
-
-logger = logging.getLogger("durable_responses.worker")
+from durable_responses.worker.arguments import queues_of
 
 
-def main(given: Sequence[str] | None = None, shutdown: ShutdownTimeouts = SHUTDOWN_TIMEOUTS) -> NoReturn:
+def main(given: Sequence[str] | None = None) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then leave. `given` are the arguments, else the process's."""
-    parser = argparse.ArgumentParser(
-        prog="durable-responses worker",
-        description="Run a worker, which executes agent runs. It is configured by the environment.",
-    )
-    parser.add_argument(
-        "--queues", nargs="+", type=Queue, choices=list(Queue), default=list(Queue), help="what to serve (default: all)"
-    )
-    arguments = parser.parse_args(given)
-    try:
-        settings = Settings.load()
-        setup_telemetry(settings, "durable-responses-worker")
-        asyncio.run(_serve_until_told_to_stop(settings, arguments.queues, shutdown))
-    except (SetupError, RegistryError) as error:
-        leave(1, f"worker: {error}")
-    except BaseException:
-        end_telemetry()  # what led to it is still to be sent
-        raise
-    leave(0)
+    queues = queues_of(given)
+    # Only now: what a worker is made of takes a second to load.
+    from durable_responses.worker.program import serve
 
-
-async def _serve_until_told_to_stop(settings: Settings, queues: Sequence[Queue], shutdown: ShutdownTimeouts) -> None:
-    if Queue.TOOLS in queues:
-        prepare_workspace(settings, logger.info)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run_worker(
-        await connect(settings, for_worker=True), find_provider(settings), settings, queues, stop, shutdown
-    )
+    serve(queues)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 from temporalio import workflow
@@ -37,6 +36,7 @@ from durable_responses.activities.messages import MOST_CALLS
 from durable_responses.activities.tools import HEARTBEAT_SECONDS
 from durable_responses.jobs.attribute_registration import AttributeWatch
 from durable_responses.settings import Settings
+from durable_responses.worker.arguments import Queue
 from durable_responses.worker.dependencies import Dependencies
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import TaskQueue
@@ -48,15 +48,6 @@ from durable_responses.workflows.tenant_budget import BudgetWorkflow
 MOST_WORKFLOW_TASKS = 100  # at once in one worker, as by default
 _AT_ONCE = timedelta(milliseconds=100)
 _ONE = FixedSizeSlotSupplier(1)
-
-
-class Queue(StrEnum):
-    """What a worker may serve (`--queues`): each is one task queue."""
-
-    AGENTS = "agents"
-    CREATE = "create"
-    WAITING = "waiting"
-    TOOLS = "tools"
 
 
 _ADMITTED = {Queue.CREATE: TaskQueue.CREATE, Queue.TOOLS: TaskQueue.TOOLS}

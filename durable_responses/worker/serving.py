@@ -16,9 +16,10 @@ from durable_responses.jobs.attribute_registration import AttributeWatch, regist
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.telemetry.instruments import observe_in_flight
+from durable_responses.worker.arguments import Queue
 from durable_responses.worker.dependencies import SHUTDOWN_TIMEOUTS, Dependencies, ShutdownTimeouts, opened
 from durable_responses.worker.queue_watch import QueueWatch
-from durable_responses.worker.queues import Queue, deployment_version, to_be_started_eagerly, workers_for
+from durable_responses.worker.queues import deployment_version, to_be_started_eagerly, workers_for
 from durable_responses.workflows.contract import TaskQueue
 
 logger = logging.getLogger("durable_responses.worker")

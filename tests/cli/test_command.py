@@ -55,7 +55,8 @@ async def test_wrong_usage_is_an_object_with_json_wherever_that_stands(bare: She
         (["--versoin"], "Did you mean '--version'?"),
         (["run", "x", "--transport", "pigeon"], "--transport"),
         (["run", "x", "--max-iterations", "0"], "max_iterations"),
-        (["run", "x", "--max-iterations", "many"], "--max-iterations"),
+        (["run", "x", "--max-iterations", "many"], "--max-iterations must be a whole number, not 'many'."),
+        (["run", "x", "--budget", "-1"], "budget.usd: must be more than 0."),
         (["run", "x", "--deadline", "soon"], "--deadline"),
         (["run", "x", "--file", "missing.md"], "missing.md"),
         (["run", "x", "--file", "/etc/hostname"], "AGENT_FILES_ROOT"),
@@ -64,7 +65,11 @@ async def test_wrong_usage_is_an_object_with_json_wherever_that_stands(bare: She
         (["run", "x", "--bogus"], "--bogus"),
         (["fly"], "fly"),
         (["status", "one", "two"], "two"),
-        (["list", "--limit", "0"], "--limit"),
+        (["list", "--limit", "0"], "--limit must be at least 1, not '0'."),
+        (["list", "--ended", "soon"], "--ended 'soon' must be a time such as 12h"),
+        (["list", "--ended", "1d", "--open"], "--open and --ended exclude each other."),
+        (["costs", "--since", "x"], "--since 'x' must be a time"),
+        (["budgets", "raise", "acme", "2026-11-29"], "Raise it to what?"),
         (["status", ""], "the id is empty"),
         (["continue"], "What is the agent to be told?"),
         (["steer"], "What is the agent to be told?"),
@@ -76,6 +81,22 @@ async def test_wrong_usage_names_what_is_wrong_and_starts_nothing(bare: Shell, w
     assert done.err.count("\n") == 1
     assert named in done.err
     assert await bare.jobs.recent(where=f"TaskQueue = '{bare.task_queue}'") == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list", "--where", " "],
+        ["list", "--ended", "x"],
+        ["costs", "--since", "x"],
+        ["steer"],
+        ["budgets", "raise", "a", "b"],
+    ],
+)
+async def test_wrong_usage_is_said_before_temporal_is_started_or_asked(bare: Shell, words: list[str]) -> None:
+    del bare.env["TEMPORAL_ADDRESS"]
+    assert (await bare.run(*words)).code == USAGE
+    assert not (bare.folder / "state").exists()
 
 
 async def test_a_setting_that_cannot_be_used_is_wrong_usage(bare: Shell) -> None:

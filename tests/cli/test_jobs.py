@@ -44,6 +44,22 @@ async def test_the_list_is_filtered_by_what_temporal_knows_of_a_run(shell: Shell
     assert (listed.code, listed.out) == (COMPLETED, "")
 
 
+async def test_runs_that_have_ended_lately_are_listed_the_last_one_first(shell: Shell) -> None:
+    tenant = f"tenant-{secrets.token_hex(4)}"
+    first, second, still_open = [await shell.start("think?seconds=600", tenant=tenant) for _ in range(3)]
+    for job_id in (second, first):
+        await shell.jobs.cancel(job_id)
+        await shell.jobs.result(job_id)
+
+    async def are_listed() -> bool:
+        where = f'AgentTenant = "{tenant}"'
+        listed = (await shell.run("list", "--json", "--ended", "1h", "--where", where)).json["jobs"]
+        return [job["job_id"] for job in listed] == [first, second]
+
+    await until(are_listed)
+    await shell.jobs.cancel(still_open)
+
+
 async def test_a_filter_that_temporal_does_not_understand_is_refused_in_one_sentence(bare: Shell) -> None:
     done = await bare.run("list", "--where", "AgentTenant is release")
     assert (done.code, done.out) == (USAGE, "")

@@ -54,6 +54,12 @@ async def wait() -> None:
 
 
 @tool(effect=Effect.PURE)
+async def take_long() -> None:
+    """Take long."""
+    await asyncio.sleep(30)
+
+
+@tool(effect=Effect.PURE)
 def refuse() -> None:
     """Refuse."""
     raise ToolError("Say please.")
@@ -172,6 +178,8 @@ async def test_a_failure_is_told_as_the_model_would_read_it(project: Shell, name
         (["count_words", "[]"], "Error: The arguments of count_words must be one JSON object, not list."),
         (["count_word"], "There is no tool named 'count_word'. Did you mean 'count_words'?"),
         ([], "Missing argument 'NAME'."),
+        (["wait", "--timeout", "soon"], "--timeout 'soon' must be a time such as 30s, 5m or 1h."),
+        (["wait", "--timeout", "0"], "--timeout must be more than 0."),
     ],
 )
 async def test_a_call_that_cannot_be_made_is_wrong_usage(project: Shell, words: list[str], told: str) -> None:
@@ -180,6 +188,12 @@ async def test_a_call_that_cannot_be_made_is_wrong_usage(project: Shell, words: 
     assert told in done.err
     as_json = await project.run("tools", "call", *words, "--json")
     assert (as_json.code, as_json.json["exit_code"], told in as_json.json["error"]) == (USAGE, USAGE, True)
+
+
+async def test_the_time_of_a_call_can_be_limited(project: Shell) -> None:
+    done = await project.run("tools", "call", "take_long", "--timeout", "0.1s")
+    assert (done.code, done.out) == (FAILED, "")
+    assert "Error: take_long did not end within 0.1 seconds." in done.err
 
 
 async def test_an_unknown_command_below_names_the_right_one(project: Shell) -> None:

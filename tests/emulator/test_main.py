@@ -81,13 +81,47 @@ async def test_a_scenario_that_cannot_be_used_is_named(emulator_with: Emulator, 
     assert "Traceback" not in process.output
 
 
-@pytest.mark.parametrize(("name", "said"), [("ehco", "There are: agent,"), ("think?second=1", "parameter 'second'")])
+@pytest.mark.parametrize(("name", "said"), [("ehco", "Did you mean 'echo'?"), ("think?second=1", "parameter 'second'")])
 async def test_an_unknown_scenario_is_refused_at_the_start(emulator_with: Emulator, name: str, said: str) -> None:
     process = await emulator_with("--port", "0", "--scenario", name).start()
-    assert await process.wait() == 1
+    assert await process.wait() == 2
     assert f"--scenario {name!r} cannot be used" in process.output
     assert said in process.output
     assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--port", "99999"], "Argument --port: '99999' is not a port: 0 to 65535."),
+        (["--pace", "-1"], "Argument --pace: '-1' is not a number from 0 on."),
+        (["--context-window", "0"], "Argument --context-window: '0' is not a whole number above 0."),
+        (["--bogus"], "Unrecognized arguments: --bogus."),
+    ],
+)
+async def test_wrong_usage_is_one_sentence(emulator_with: Emulator, words: list[str], said: str) -> None:
+    process = await emulator_with(*words).start()
+    assert await process.wait() == 2
+    assert process.output == f"{said} See `durable-responses emulator --help`.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--scenario-dir", "missing"], 2, "--scenario-dir 'missing' is not a folder."),
+        (["--state-file", "/"], 1, "The state file / cannot be used: Is a directory."),
+        (
+            ["--host", "no-such-host.invalid"],
+            1,
+            "Port 0 of no-such-host.invalid cannot be used: there is no such host.",
+        ),
+        (["--port-file", "/dev/null/port"], 1, "--port-file '/dev/null/port' cannot be written: Not a directory."),
+    ],
+)
+async def test_what_cannot_be_used_is_named(emulator_with: Emulator, words: list[str], code: int, said: str) -> None:
+    process = await emulator_with("--port", "0", *words).start()
+    assert await process.wait() == code
+    assert process.output.endswith(f"durable-responses emulator: {said}\n")
 
 
 async def test_a_taken_port_is_one_clear_error(emulator_with: Emulator) -> None:

@@ -36,7 +36,7 @@ from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.jobs.jobs import Jobs, next_pause
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,

@@ -18,7 +18,7 @@ from durable_responses.emulator.faults import Effect, Fault, Operation
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script
 from durable_responses.emulator.state.billing import Bill, BilledResponse
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import (
     PROGRESS_QUERY,
     WORKFLOW_TYPE,

@@ -5,8 +5,10 @@ So that a test of what is cut off by a deploy need not wait for the real half mi
 
 from datetime import timedelta
 
-from durable_responses.worker.__main__ import main
+from durable_responses.worker.arguments import queues_of
 from durable_responses.worker.dependencies import ShutdownTimeouts
+from durable_responses.worker.program import serve
 
 if __name__ == "__main__":
-    main(shutdown=ShutdownTimeouts(creates=timedelta(seconds=0.5), tools=timedelta(seconds=0.5)))
+    half_a_second = timedelta(seconds=0.5)
+    serve(queues_of(None), ShutdownTimeouts(creates=half_a_second, tools=half_a_second))

@@ -14,8 +14,8 @@ from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.models import FunctionCallOutput
 from durable_responses.settings import Settings
+from durable_responses.worker.arguments import Queue
 from durable_responses.worker.dependencies import ShutdownTimeouts
-from durable_responses.worker.queues import Queue
 from durable_responses.worker.serving import run_worker
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import (

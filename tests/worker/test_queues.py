@@ -15,8 +15,9 @@ from durable_responses.activities.messages import ActivityName
 from durable_responses.jobs.attribute_registration import AttributeWatch
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.settings import Settings
+from durable_responses.worker.arguments import Queue
 from durable_responses.worker.dependencies import Dependencies, ShutdownTimeouts, opened
-from durable_responses.worker.queues import Queue, to_be_started_eagerly, workers_for
+from durable_responses.worker.queues import to_be_started_eagerly, workers_for
 from durable_responses.workflows.contract import TaskQueue
 
 NOBODY = "http://127.0.0.1:1/v1"

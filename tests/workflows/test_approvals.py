@@ -16,7 +16,7 @@ from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.settings import Settings
 from durable_responses.tools.approvals import Approvals, call_hash
 from durable_responses.tools.registry import Effect, Registry, ToolContext, tool
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentState,

@@ -12,7 +12,7 @@ from durable_responses.activities.messages import ActivityName, ConversationPoin
 from durable_responses.provider import Provider, ProviderKind
 from durable_responses.responses_api.models import FunctionCall, Message, OutputText
 from durable_responses.settings import Settings
-from durable_responses.worker.queues import Queue
+from durable_responses.worker.arguments import Queue
 from durable_responses.workflows.contract import (
     WORKFLOW_TYPE,
     AgentInput,

@@ -18,6 +18,7 @@ from durable_responses.emulator.model.tool_choice import ToolChoice
 from durable_responses.emulator.objects.api_errors import invalid
 from durable_responses.emulator.objects.json_values import value_for
 from durable_responses.emulator.objects.request_bodies import CreateBody, TextFormat
+from durable_responses.nearest_name import did_you_mean
 
 METADATA_KEY = "scenario"
 MODEL_PREFIX = "scenario:"
@@ -126,7 +127,9 @@ class ScenarioBook:
         if name in self.registered:
             return self.registered[name].respond(conversation)
         if name not in self._built_in:
-            raise invalid(f"There is no scenario '{name}'. There are: {', '.join(self.names())}.", "metadata.scenario")
+            near = did_you_mean(name, self.names())
+            there_are = f"There are: {', '.join(self.names())}."
+            raise invalid(f"There is no scenario '{name}'. {there_are}{near}", "metadata.scenario")
         return self._built_in[name].respond(conversation, query)
 
 
