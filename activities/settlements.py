@@ -149,16 +149,21 @@ class RecordedSettlements:
             return
         if isinstance(error, ApplicationError):
             detail = _as(FailureDetail, error.details) or detail_of(error) or FailureDetail()
-            if error.type in NOTHING_WAS_SENT and not detail.may_still_run:
-                self._settle(self._keys[scheduled], NOTHING)
-            self._is_looked_for(detail.response_id, scheduled)
+            is_unsent = error.type in NOTHING_WAS_SENT and not detail.may_still_run
+            self._is_over(scheduled, detail.response_id, NOTHING if is_unsent else Amount())
         elif isinstance(error, TimeoutError):
             heartbeat = _as(HeartbeatDetails, error.last_heartbeat_details)
-            self._is_looked_for(heartbeat.response_id if heartbeat else None, scheduled)
+            self._is_over(scheduled, heartbeat.response_id if heartbeat else None, Amount())
 
-    def _is_looked_for(self, response_id: str | None, scheduled: int) -> None:
+    def _is_over(self, scheduled: int, response_id: str | None, cost: Amount) -> None:
+        """A create has no answer: it has cost that, unless another activity finds its response."""
         if response_id is not None:
-            self._by_response[response_id] = self._keys[scheduled]
+            self._is_looked_for(response_id, scheduled)
+        else:
+            self._settle(self._keys[scheduled], cost)
+
+    def _is_looked_for(self, response_id: str, scheduled: int) -> None:
+        self._by_response[response_id] = self._keys[scheduled]
 
     def _settle(self, key: str, cost: Amount) -> None:
         self.settled.setdefault(key, Settle(key=key, cost=cost))

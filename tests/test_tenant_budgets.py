@@ -234,6 +234,16 @@ def test_runs_that_something_is_held_for_are_looked_at_with_those_that_wait() ->
     assert list(state.waiting) == ["job-of-run-3/1"]
 
 
+def test_what_a_run_holds_for_an_earlier_response_is_left_behind() -> None:
+    state = budget()
+    for minutes, key in enumerate(("run/1", "run/5", "other/1", "run/9")):
+        state.exchange(reserve(key, 1), NOW + timedelta(minutes=minutes))
+    assert [(run.key, run.run_id) for run in state.left_behind] == [("run/1", "run"), ("run/5", "run")]
+    for key in ("run/1", "run/5"):
+        state.exchange(settle(key, 1), NOW)
+    assert state.left_behind == []
+
+
 def test_a_run_no_longer_waits_once_it_has_something_set_aside() -> None:
     state = budget(spent=usd(10))
     state.exchange(reserve("r/1", 1), NOW)

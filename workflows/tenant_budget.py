@@ -4,6 +4,7 @@ It has no rules of its own: these are `pricing.tenant_budgets`. What is held is 
 found closed; never by a deadline, since a response may take hours, and two would pass the line together.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         Amount,
         Answers,
         Exchange,
+        OpenRun,
         OpenRuns,
         TenantBudget,
     )
@@ -35,6 +37,9 @@ _IN_THE_WAY = timedelta(minutes=1)
 """How old a hold is that is looked at because another run has no room: its worker may be lost. At first, the pause
 between two such looks; it doubles while nothing is found, up to an hour.
 """
+_SETTLED_WITHIN = timedelta(seconds=2)
+"""After which a worker that lives has settled what its run has left behind."""
+_BEHIND_PATCH = "tenant-budgets-look-at-what-is-left-behind"
 _WAY_PATCH = "tenant-budgets-look-at-what-is-in-the-way"
 _MOST_AT_ONCE = 500
 _LOOK_RETRIES = RetryPolicy(maximum_attempts=3)
@@ -54,6 +59,8 @@ class BudgetWorkflow:
     def __init__(self, budget: Any = None, *_: Any) -> None:
         self._budget = _read(TenantBudget, budget)
         self._is_to_look = False
+        self._has_left_behind = False
+        self._seen_behind: set[str] = set()
         self._looks_again_at: datetime | None = None
         self._pause = _IN_THE_WAY
 
@@ -63,22 +70,33 @@ class BudgetWorkflow:
         while not self._budget.is_over(workflow.now()):
             try:
                 await workflow.wait_condition(
-                    lambda: self._is_to_look or workflow.info().is_continue_as_new_suggested(),
+                    lambda: self._is_to_look or self._has_left_behind or workflow.info().is_continue_as_new_suggested(),
                     timeout=_LOOKED_EVERY,
                     timeout_summary="look at the runs",
                 )
             except TimeoutError:
-                await self._look_at_the_runs(_OLD)
+                await self._look_at_the_runs(self._budget.open_runs(workflow.now(), _OLD))
+            if self._has_left_behind:
+                await self._look_at_what_is_left_behind()
             if self._is_to_look:
                 self._is_to_look = False
-                await self._look_at_the_runs(timedelta(0))
+                await self._look_at_the_runs(self._budget.open_runs(workflow.now(), timedelta(0)))
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._budget)
         return self._budget
 
-    async def _look_at_the_runs(self, older_than: timedelta) -> None:
-        """Settle what is held for runs that have ended: a worker was lost before it could."""
-        runs = self._budget.open_runs(workflow.now(), older_than)[:_MOST_AT_ONCE]
+    async def _look_at_what_is_left_behind(self) -> None:
+        try:
+            await workflow.wait_condition(lambda: self._is_to_look, timeout=_SETTLED_WITHIN, timeout_summary="settled")
+        except TimeoutError:
+            behind = [run for run in self._budget.left_behind if run.key not in self._seen_behind]
+            self._seen_behind = {run.key for run in self._budget.left_behind}
+            await self._look_at_the_runs(behind)
+        self._has_left_behind = False
+
+    async def _look_at_the_runs(self, looked_at: Sequence[OpenRun]) -> None:
+        """Settle what is held for runs whose response is over: a worker was lost before it could."""
+        runs = list(looked_at[:_MOST_AT_ONCE])
         if not runs:
             return
         try:
@@ -103,7 +121,13 @@ class BudgetWorkflow:
         answers = self._budget.exchange(_read(Exchange, said), workflow.now())
         if answers.refused:
             self._look_at_what_is_in_the_way(workflow.now())
+        self._notice_what_is_left_behind()
         return answers
+
+    def _notice_what_is_left_behind(self) -> None:
+        if self._has_left_behind or all(run.key in self._seen_behind for run in self._budget.left_behind):
+            return
+        self._has_left_behind = workflow.patched(_BEHIND_PATCH)
 
     def _look_at_what_is_in_the_way(self, now: datetime) -> None:
         is_early = self._looks_again_at is not None and now < self._looks_again_at

@@ -296,6 +296,20 @@ class TenantBudget(BaseModel):
         ]
         return [run for _, run in sorted([*held, *waiting], key=lambda each: each[0])]
 
+    @property
+    def left_behind(self) -> list[OpenRun]:
+        """What is held for a response whose run has set something aside for another one since, so that it is over."""
+        newest: dict[str, datetime] = {}
+        for key, hold in self.held.items():
+            run_id = key.partition("/")[0]
+            newest[run_id] = max(newest.get(run_id, hold.since), hold.since)
+        runs = {key: key.partition("/")[0] for key in self.held}
+        return [
+            OpenRun(key=key, job=self.held[key].job, run_id=run_id)
+            for key, run_id in runs.items()
+            if self.held[key].since < newest[run_id]
+        ]
+
     def are_closed(self, closed: ClosedRuns, now: datetime) -> None:
         """These runs have ended. What their responses have cost and nobody knows is what they may have cost."""
         for settle in closed.settled:

@@ -70,6 +70,7 @@ def waits(key: str | None = None) -> AwaitResponse:
 
 
 LOST = TimeoutError("lost", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[HeartbeatDetails(response_id="resp_1")])
+SILENT = TimeoutError("lost", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[])
 UNSENT = failure(FailureType.BAD_REQUEST)
 CREATE, AWAIT, STREAM = ActivityName.CREATE_RESPONSE, ActivityName.AWAIT_RESPONSE, ActivityName.STREAM_RESPONSE
 
@@ -87,10 +88,12 @@ CREATE, AWAIT, STREAM = ActivityName.CREATE_RESPONSE, ActivityName.AWAIT_RESPONS
         ([(STREAM, None, UNFINISHED), (ActivityName.CANCEL_RESPONSE, waits(), ENDED)], {"r/1": COST}),
         ([(CREATE, None, LOST), (AWAIT, waits(), ENDED)], {"r/1": COST}),
         ([(ActivityName.WEBSOCKET_TURN, None, LOST)], {}),
+        ([(ActivityName.WEBSOCKET_TURN, None, SILENT)], {"r/1": Amount()}),
         ([(CREATE, None, UNSENT), (CREATE, None, CREATED)], {"r/1": Amount(usd=Decimal(0), tokens=0)}),
-        ([(CREATE, None, failure(FailureType.NOT_FOUND, may_still_run=True))], {}),
-        ([(CREATE, None, failure(FailureType.CREATE_AMBIGUOUS))], {}),
-        ([(CREATE, None, ApplicationError("an operator"))], {}),
+        ([(CREATE, None, failure(FailureType.NOT_FOUND, may_still_run=True))], {"r/1": Amount()}),
+        ([(CREATE, None, failure(FailureType.CREATE_AMBIGUOUS))], {"r/1": Amount()}),
+        ([(STREAM, None, failure(FailureType.RESPONSE_LOST, response_id="resp_1"))], {}),
+        ([(CREATE, None, ApplicationError("an operator"))], {"r/1": Amount()}),
         ([(CREATE, None, {"anything": 1}), (STREAM, None, 5)], {}),
         ([(ActivityName.CALL_TOOL, None, {"output": "3"})], {}),
     ],

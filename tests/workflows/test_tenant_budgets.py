@@ -318,6 +318,24 @@ async def test_what_has_been_held_for_long_is_looked_at_when_it_is_in_the_way(bu
     assert (await shown(budgeted, tenant)).spent.usd == 9
 
 
+async def test_what_a_run_that_goes_on_has_left_behind_is_settled_soon(budgeted: Agents, tenant: str) -> None:
+    ended = await budgeted.start(asks(None, "echo"))
+    await result_of(ended)
+    start, now = a_budget(tenant, 10), datetime.now(UTC)
+    id_, queue = budget_id(tenant, start.window, budgeted.settings.task_queue), budgeted.settings.task_queue
+    held = Hold(job=ended.id, attempt=1, most=most(4), since=now - timedelta(minutes=2))
+    holding = start.model_copy(update={"held": {f"{ended.result_run_id}/unknown": held}})
+    await budgeted.client.start_workflow("BudgetWorkflow", holding, id=id_, task_queue=queue)
+    till = Till(budgeted.client, queue, id_)
+    await till.reserve(start, Reserve(key=f"{ended.result_run_id}/next", job=ended.id, most=most(2)))
+
+    async def is_settled() -> bool:
+        return len((await shown(budgeted, tenant)).held) < 2
+
+    await until(is_settled)
+    assert (await shown(budgeted, tenant)).spent.usd == 4
+
+
 async def test_what_is_set_aside_by_a_create_that_is_refused_is_free_again(budgeted: Agents, tenant: str) -> None:
     refused = Fault(operation=Operation.CREATE, effect=Answer(status=400))
     await budgeted.emulator.control.add_fault(refused)
