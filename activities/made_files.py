@@ -9,7 +9,6 @@ What cannot be saved is listed with the reason. Nothing here fails a run.
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import os
 import re
@@ -40,6 +39,7 @@ from durable_responses.activities.messages import (
     SaveFiles,
     SaveOptions,
 )
+from durable_responses.activities.records import container_of
 from durable_responses.responses_api.budget import MEBIBYTE
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import ConnectionLost, NotFound, ResponsesError
@@ -51,6 +51,7 @@ from durable_responses.responses_api.models import (
     OtherItem,
     OutputItem,
 )
+from durable_responses.tools.images import image_of
 
 LARGEST_FILE = 256 * MEBIBYTE
 SAVED_WITHIN = 600.0  # seconds, for all files of a response
@@ -90,7 +91,8 @@ async def keep_made(record: ResponseRecord, options: SaveOptions | None, outputs
 
 def files_at(made: Sequence[OutputItem]) -> FilesAt | None:
     """The containers of a response, and the files in them that it cites; None where there are none."""
-    containers = dict.fromkeys(filter(None, (_text(item, "container_id") for item in made)))
+    named = (container_of(item) or "" for item in made)
+    containers = dict.fromkeys(id_ for id_ in named if 0 < len(id_) <= _LONGEST_ID)
     cited: dict[tuple[str, str], CitedFile] = {}
     for note in (note for item in made if isinstance(item, Message) for note in item.annotations):
         container_id, file_id = _text(note, "container_id"), _text(note, "file_id")
@@ -110,7 +112,17 @@ def _text(of: OutputItem | object, name: str) -> str | None:
 
 # --- images ------------------------------------------------------------------------------------------------------
 
-_IMAGE_ENDINGS = {name: f".{name}" for name in ("png", "webp", "jpeg", "gif", "svg")}
+_IMAGE_FORMS = {
+    "png": "png",
+    "webp": "webp",
+    "jpeg": "jpeg",
+    "jpg": "jpeg",
+    "gif": "gif",
+    "svg": "svg",
+    "svg+xml": "svg",
+}
+_SVG = re.compile(rb"\s*<(?:svg|\?xml)", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(?:image/)?([\w.+-]*)[^,]{0,100};base64,", re.IGNORECASE)
 
 
 def _save_images(
@@ -127,19 +139,39 @@ def _save_images(
 
 def _save_image(item: OtherItem, mark: str, options: SaveOptions, outputs: OutputFolders) -> SavedFile:
     told = item.model_extra or {}
-    name = f"image{_IMAGE_ENDINGS.get(str(told.get('output_format')), '.png')}"
+    name = "image.png"
     try:
-        content = base64.b64decode(str(told["result"]), validate=True)
+        content, form = _decoded_image(str(told["result"]))
+        name = f"image.{_form_of(content, [str(told.get('output_format')), form])}"
         path = run_folder(options, outputs) / saved_name(name, mark)
         _clear(path.parent, f".{path.name}.*{_TEMPORARY}")
         with _unfinished(path, _TEMPORARY) as unfinished, unfinished.open("xb") as file:
             file.write(content)
             _finish(file, unfinished, path)
-    except binascii.Error:
+    except ValueError:  # of base64, or of characters that are not ASCII
         return _not_saved(name, "The image is not valid base64.")
     except (ArtifactError, OSError) as error:
         return _not_saved(name, _told(error))
     return SavedFile(name=name, path=str(path), bytes=len(content))
+
+
+def _decoded_image(text: str) -> tuple[bytes, str]:
+    """The bytes of an image, and the form that stands before them. Raises `ValueError` for what is not base64.
+
+    Servers wrap lines, leave out the padding, use the alphabet of URLs, or give a data URL.
+    """
+    url = _DATA_URL.match(text)
+    plain = "".join(text[url.end() if url else 0 :].split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+    if not plain:
+        raise ValueError("there is nothing")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True), url[1] if url else ""
+
+
+def _form_of(content: bytes, told: Sequence[str]) -> str:
+    """The form that is told of an image, else that of its first bytes, else that which OpenAI makes unasked."""
+    named = (_IMAGE_FORMS.get(form.lower().removeprefix("image/")) for form in told)
+    seen = image_of(content)
+    return next(filter(None, named), seen.suffix if seen else "svg" if _SVG.match(content) else "png")
 
 
 # --- names -------------------------------------------------------------------------------------------------------

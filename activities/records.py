@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -119,7 +120,8 @@ def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:
                 output.append(_trace(item, arguments))
             case _:
                 try:
-                    output.append(type(item).model_validate(checked(item.model_dump(mode="json", exclude_none=True))))
+                    told = checked(item.model_dump(mode="json", exclude_none=True))
+                    output.append(type(item).model_validate(without_images(told)))
                 except ValueError:
                     return None
     return record.model_copy(update={"output": output, "replayable": True})
@@ -151,10 +153,24 @@ def _record_of(response: Response) -> ResponseRecord:
     return record
 
 
+def without_images(told: Any) -> Any:
+    """An item as JSON without the images in it, as code leaves them in its outputs: megabytes as text."""
+    if isinstance(told, dict):
+        return {name: without_images(part) for name, part in told.items() if not _holds_image(part)}
+    if isinstance(told, list):
+        images = (isinstance(part, dict) and any(map(_holds_image, part.values())) for part in told)
+        return [without_images(part) for part, is_image in zip(told, images, strict=True) if not is_image]
+    return told
+
+
+def _holds_image(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("data:image/") and len(value) > LONGEST_URL
+
+
 def _holds_or_names_files(item: OutputItem) -> bool:
     if isinstance(item, Message):
         return any(note.type == CONTAINER_FILE_CITATION for note in item.annotations)
-    return isinstance(item, OtherItem) and (item.type == IMAGE_GENERATION_CALL or _container(item) is not None)
+    return isinstance(item, OtherItem) and (item.type == IMAGE_GENERATION_CALL or container_of(item) is not None)
 
 
 _YEAR_10_000 = 253_402_300_800  # seconds since the epoch; milliseconds are beyond it
@@ -185,7 +201,7 @@ def billed_of(response: Response) -> Billed:
         tier=response.service_tier,
         web_searches=kinds["web_search_call"] if searches is None else searches,
         file_searches=kinds["file_search_call"],
-        code_interpreters=len({_container(item) for item in response.output if item.type == "code_interpreter_call"}),
+        code_interpreters=len({container_of(item) for item in response.output if item.type == "code_interpreter_call"}),
         images=kinds[IMAGE_GENERATION_CALL],
         doubts=tuple(doubts),
     )
@@ -209,8 +225,11 @@ def _action(item: OtherItem) -> object:
     return action.get("type") if isinstance(action, dict) else None
 
 
-def _container(item: OutputItem) -> object:
-    container = (item.model_extra or {}).get("container_id")
+def container_of(item: OutputItem) -> str | None:
+    """The container that a call of the code interpreter, or of a shell at the provider, has run in."""
+    told = item.model_extra or {}
+    environment = told.get("environment")
+    container = told.get("container_id") or (isinstance(environment, dict) and environment.get("container_id"))
     return container if isinstance(container, str) else None
 
 

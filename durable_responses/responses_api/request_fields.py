@@ -27,9 +27,16 @@ def problem_of_hosted_tool(tool: Mapping[str, Any]) -> str | None:
         return "has no type, such as file_search, mcp or image_generation"
     if kind in _OF_CALLERS:
         return f"is a {kind} tool, which the provider does not run: {_OF_CALLERS[kind]}"
-    if _UNANSWERED.match(kind):
+    if _UNANSWERED.match(kind) and not _runs_in_a_container(tool):
         return f"is {kind}, whose calls nobody would answer: a run answers calls of functions"
     return None
+
+
+def _runs_in_a_container(tool: Mapping[str, Any]) -> bool:
+    """Whether it is a shell whose commands the provider runs, and answers itself."""
+    environment = tool.get("environment")
+    kind = environment.get("type") if isinstance(environment, Mapping) else None
+    return tool.get("type") == "shell" and kind in ("container_auto", "container_reference")
 
 
 def problem_of_extra_body(extra: Mapping[str, Any]) -> str | None:

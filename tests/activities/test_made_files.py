@@ -96,6 +96,13 @@ def test_containers_are_named_by_calls_and_by_citations_each_once() -> None:
     )
 
 
+def test_a_shell_at_the_provider_leaves_files_in_its_container() -> None:
+    run = {"type": "shell_call", "id": "sh_1", "call_id": "call_1", "status": "completed"}
+    inside = {"environment": {"type": "container_reference", "container_id": "cntr_1"}}
+    assert at({**run, **inside}) == FilesAt(containers=["cntr_1"])
+    assert at({**run, "environment": {"type": "local"}}) is None
+
+
 @pytest.mark.parametrize("odd", [None, "", 7, ["cntr_1"], "x" * 5000])
 def test_what_is_not_an_id_names_no_container(odd: Any) -> None:
     assert at(code(odd), cites((odd, "cfile_1")), cites(("cntr_1", odd))) is None
@@ -137,6 +144,38 @@ async def test_an_image_is_saved_where_the_response_is_read(tmp_path: Path) -> N
 async def test_a_form_that_nobody_knows_is_called_png(tmp_path: Path, form: Any) -> None:
     [saved] = await kept(tmp_path, image(output_format=form)) or []
     assert saved.name == "image.png"
+
+
+JPEG, SVG = b"\xff\xd8\xff\xe0 and the rest", b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+@pytest.mark.parametrize(
+    ("result", "form", "name", "content"),
+    [
+        (RESULT, "WEBP", "image.webp", IMAGE),
+        (RESULT, "jpg", "image.jpeg", IMAGE),
+        (RESULT, "image/gif", "image.gif", IMAGE),
+        (base64.b64encode(JPEG).decode(), None, "image.jpg", JPEG),
+        (base64.b64encode(SVG).decode(), None, "image.svg", SVG),
+        (f"data:image/png;base64,{RESULT}", None, "image.png", IMAGE),
+        (f"data:image/svg+xml;charset=utf-8;base64,{base64.b64encode(SVG).decode()}", None, "image.svg", SVG),
+        ("\n".join((RESULT[:8], RESULT[8:], "")), "png", "image.png", IMAGE),
+        (RESULT.rstrip("="), "png", "image.png", IMAGE),
+        (base64.urlsafe_b64encode(b"\xff\xfe\xfb" * 9).decode(), "png", "image.png", b"\xff\xfe\xfb" * 9),
+    ],
+)
+async def test_an_image_is_saved_in_whatever_form_a_server_writes_it(
+    tmp_path: Path, result: str, form: Any, name: str, content: bytes
+) -> None:
+    [saved] = await kept(tmp_path, image(result, output_format=form)) or []
+    assert saved.path is not None
+    assert (saved.name, Path(saved.path).read_bytes()) == (name, content)
+
+
+@pytest.mark.parametrize("result", ["\u00e9\u00e9", "a", "=", "https://images.example/1.png", "data:image/png,x"])
+async def test_what_is_not_base64_is_listed_with_the_reason(tmp_path: Path, result: str) -> None:
+    [saved] = await kept(tmp_path, image(result)) or []
+    assert (saved.path, saved.error) == (None, "The image is not valid base64.")
 
 
 async def test_an_image_that_cannot_be_read_is_listed_with_the_reason(tmp_path: Path) -> None:

@@ -429,3 +429,13 @@ def test_an_answer_of_the_endpoint_that_compacts_is_one_if_something_stands_for_
 ) -> None:
     """The user's messages alone would be a conversation in which nothing has been said."""
     assert is_compaction(compaction_record(read_compaction({"id": "cmp_1", **answer}))) is expected
+
+
+def test_an_image_that_code_has_left_in_its_outputs_does_not_go_to_history() -> None:
+    """With `include: code_interpreter_call.outputs` they are in the response; the container lists its files."""
+    logs, image = {"type": "logs", "logs": "3"}, {"type": "image", "url": f"data:image/png;base64,{'A' * 1_000_000}"}
+    ran = {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1", "outputs": [logs, image]}
+    record = record_of(response(ran, message("Here.")), Keep.ALL)
+    assert record.replayable is True
+    assert output_items(record)[0] == {**ran, "outputs": [logs]}
+    assert len(record.model_dump_json()) < 10_000

@@ -196,3 +196,29 @@ async def test_a_failed_call_says_why(official: AsyncOpenAI) -> None:
     answer = await strictly.create(official, model="scenario:mcp?error=no", input="Go.", tools=tools)
     [call] = [item for item in answer.output if item.type == "mcp_call"]
     assert (call.status, call.output) == ("failed", None)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tool", "param", "code"),
+    [
+        ({"type": "banana"}, "type", "invalid_value"),
+        ({"type": "web_search_2025_08_26", "depth": 3}, "depth", "unknown_parameter"),
+        ({"type": "file_search"}, "vector_store_ids", "missing_required_parameter"),
+        ({"type": "file_search", "vector_store_ids": []}, "vector_store_ids", "empty_array"),
+        ({"type": "code_interpreter"}, "container", "missing_required_parameter"),
+        ({"type": "mcp", "server_url": "https://mcp.example"}, "server_label", "missing_required_parameter"),
+        ({"type": "mcp", "server_label": "files"}, "server_url", "missing_required_parameter"),
+        (server(secret="x"), "secret", "unknown_parameter"),
+        ({"type": "image_generation", "colour": "red"}, "colour", "unknown_parameter"),
+        ({"type": "function", "name": "f", "parameters": {}, "timeout": 3}, "timeout", "unknown_parameter"),
+    ],
+)
+async def test_a_tool_that_the_api_does_not_take_is_refused_by_its_field(
+    official: AsyncOpenAI, tool: Any, param: str, code: str
+) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        await official.responses.create(model="emulated", input="Hi.", tools=[CODE, tool])
+    assert (refused.value.param, refused.value.code) == (f"tools[1].{param}", code)

@@ -32,6 +32,8 @@ REMOTE = {"type": "mcp", "server_label": LABEL, "server_url": "https://mcp.examp
         ("hosted_tools", [{"type": "computer_use_preview"}], "hosted_tools: [0] is computer_use_preview"),
         ("hosted_tools", [REMOTE, {"type": "computer"}], "hosted_tools: [1] is computer"),
         ("hosted_tools", [{"type": "local_shell"}], "whose calls nobody would answer"),
+        ("hosted_tools", [{"type": "shell"}], "is shell, whose calls nobody would answer"),
+        ("hosted_tools", [{"type": "shell", "environment": {"type": "local"}}], "nobody would answer"),
         ("hosted_tools", [{"type": "function", "name": "f"}], "caller_tools"),
         ("hosted_tools", [{"server_label": "x"}], "has no type"),
         ("extra_body", {"store": False}, "extra_body: has store, which is decided by the run"),
@@ -50,6 +52,12 @@ REMOTE = {"type": "mcp", "server_label": LABEL, "server_url": "https://mcp.examp
 def test_what_a_run_cannot_pass_on_is_refused_by_its_name(field: str, value: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
         parse_input({"task": "t", field: value})
+
+
+@pytest.mark.parametrize("kind", ["container_auto", "container_reference"])
+def test_a_shell_that_the_provider_runs_is_a_hosted_tool(kind: str) -> None:
+    tool = {"type": "shell", "environment": {"type": kind}}
+    assert parse_input({"task": "t", "hosted_tools": [tool]}).hosted_tools == [tool]
 
 
 def test_further_fields_come_before_ours_objects_and_lists_are_merged() -> None:

@@ -32,6 +32,40 @@ REQUIRED_IN_ITEM: dict[str, dict[str, type | tuple[type, ...]]] = {
 PARTS_OF_OUTPUTS = ("input_text", "input_image", "input_file")
 DATA_URL = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,")
 BEGINNINGS_OF_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+_CALLED = "allowed_callers async defer_loading description"
+FIELDS_OF_TOOLS: dict[str, frozenset[str]] = {
+    kind: frozenset(fields.split())
+    for kind, fields in {
+        "function": f"name parameters strict output_schema {_CALLED}",
+        "custom": f"name format {_CALLED}",
+        "file_search": "vector_store_ids filters max_num_results ranking_options",
+        "web_search": "external_web_access filters search_content_types search_context_size user_location",
+        "web_search_preview": "search_content_types search_context_size user_location",
+        "code_interpreter": "container allowed_callers",
+        "image_generation": "action background complexity frame_count frame_duration_ms input_fidelity "
+        "input_image_mask model moderation output_compression output_format partial_images quality size svg",
+        "mcp": "server_label server_url connector_id tunnel_id allowed_callers allowed_tools authorization "
+        "defer_loading headers require_approval server_description",
+        "computer": "",
+        "computer_use_preview": "display_height display_width environment",
+        "local_shell": "",
+        "shell": "allowed_callers environment",
+        "apply_patch": "allowed_callers",
+        "namespace": "name description tools",
+        "tool_search": "description execution parameters",
+        "programmatic_tool_calling": "",
+    }.items()
+}
+REQUIRED_IN_TOOL: dict[str, tuple[str, ...]] = {
+    "custom": ("name",),
+    "file_search": ("vector_store_ids",),
+    "code_interpreter": ("container",),
+    "mcp": ("server_label",),
+    "computer_use_preview": ("display_height", "display_width", "environment"),
+    "namespace": ("name", "tools"),
+}
+WHERE_AN_MCP_SERVER_IS = ("server_url", "connector_id", "tunnel_id")
+DATED = re.compile(r"_\d{4}_\d{2}_\d{2}$")
 CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -244,9 +278,29 @@ def is_named(tool: Item, by: Item) -> bool:
     return bool(tool["type"] == by["type"] and (not named or tool.get(name) == by.get(name)))
 
 
+def _check_fields_of_tool(tool: Item, param: str) -> None:
+    kind = DATED.sub("", tool["type"])
+    if kind not in FIELDS_OF_TOOLS:
+        supported = ", ".join(repr(known) for known in sorted(FIELDS_OF_TOOLS))
+        message = f"Invalid value: '{tool['type']}'. Supported values are: {supported}."
+        raise invalid(message, f"{param}.type", "invalid_value")
+    if unknown := sorted(tool.keys() - FIELDS_OF_TOOLS[kind] - {"type"}):
+        raise invalid(f"Unknown parameter: '{param}.{unknown[0]}'.", f"{param}.{unknown[0]}", "unknown_parameter")
+    missing = [name for name in REQUIRED_IN_TOOL.get(kind, ()) if tool.get(name) is None]
+    if kind == "mcp" and not any(tool.get(name) for name in WHERE_AN_MCP_SERVER_IS):
+        missing.append("server_url")
+    if missing:
+        message = f"Missing required parameter: '{param}.{missing[0]}'."
+        raise invalid(message, f"{param}.{missing[0]}", "missing_required_parameter")
+    if kind == "file_search" and not tool["vector_store_ids"]:
+        message = f"Invalid '{param}.vector_store_ids': empty array. Expected an array with minimum length 1."
+        raise invalid(message, f"{param}.vector_store_ids", "empty_array")
+
+
 def _check_tool(tool: Item, param: str) -> None:
     if not isinstance(tool.get("type"), str):
         raise invalid(f"Missing required parameter: '{param}.type'.", f"{param}.type", "missing_required_parameter")
+    _check_fields_of_tool(tool, param)
     if tool["type"] != "function":
         return
     name = tool.get("name")
