@@ -8,6 +8,7 @@ server that cannot be started is left alone for a while.
 import asyncio
 import contextlib
 import logging
+import math
 import re
 import secrets
 import time
@@ -59,6 +60,9 @@ _MOST_PAGES = 100
 _LONGEST_DESCRIPTION = 4096  # characters
 _LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
+_FIRST_PAUSE = 0.5  # seconds, before a subscription is renewed
+_MOST_PATIENCE = 10  # times the patience with a server, which calls under way have in a session that is left
+_MOST_ABANDONED = 100  # calls that were cancelled, and are remembered
 _LONGEST_CAUSE = 300  # characters
 _MOST_ROUNDS = 10
 _PROGRAM = "durable-responses"
@@ -95,6 +99,7 @@ class Server:
         self._idle = idle
         self._surroundings = surroundings
         self._session: _Session | None = None
+        self._leaving: set[_Session] = set()
         self._calls = HeldCalls(held)
         self._failures = 0
         self._not_before = 0.0
@@ -108,7 +113,8 @@ class Server:
     @property
     def has_ended(self) -> bool:
         """Whether there is nothing to be closed. May be asked in any thread."""
-        return self._session is None or self._session.ended.is_set()
+        sessions = {*self._leaving, *([self._session] if self._session is not None else [])}
+        return all(session.ended.is_set() for session in sessions)
 
     async def listing(self) -> Listing:
         """Its tools. Raises `ServerError`."""
@@ -137,12 +143,14 @@ class Server:
     async def _made(
         self, session: "_Session", tool: str, arguments: dict[str, Any], given: Given, call: HeldCall
     ) -> Answer:
-        params: dict[str, Any] = {"name": tool, "arguments": arguments}
+        token = secrets.token_hex(8)
+        params: dict[str, Any] = {"name": tool, "arguments": arguments, "_meta": {"progressToken": token}}
         if session.client.protocol_version in MODERN_PROTOCOL_VERSIONS:
             params |= {"inputResponses": given.answers and dict(given.answers), "requestState": given.state}
         try:
             request = types.CallToolRequestParams.model_validate(params, by_name=False)
-            answer = await self._sent(session, request, call.progress)
+            with session.telling(token, call.progress):
+                answer = await self._sent(session, request)
         except MCPError as error:
             raise self._meaning_of(error, tool, session) from None
         except ValidationError as error:
@@ -167,16 +175,14 @@ class Server:
         return ToolError(f"{tool} failed: {error}")
 
     async def _sent(
-        self, session: "_Session", params: types.CallToolRequestParams, progress: Progress
+        self, session: "_Session", params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """The answer, once the server has been told the folders that it may ask for.
 
         Not by the library's `call_tool`, which drops an answer that misses the schema of the output: the call was made.
         """
         for _ in range(_MOST_ROUNDS):
-            answer = await session.client.session.send_request(
-                types.CallToolRequest(params=params), _ANSWER, progress_callback=progress
-            )
+            answer = await session.client.session.send_request(types.CallToolRequest(params=params), _ANSWER)
             if not isinstance(answer, types.InputRequiredResult) or not answer.input_requests:
                 break
             asked = answer.input_requests
@@ -189,7 +195,8 @@ class Server:
 
     async def _opened(self) -> "_Session":
         """A session that can be used. Whoever waits for it may give up; it goes on starting for the others."""
-        session = self._session
+        while (session := self._session) is not None and session.is_suspected:
+            await session.looked_after()
         if session is None or session.is_over:
             if (left := self._not_before - time.monotonic()) > 0:
                 raise ServerError(f"{self._why} It is tried again in {left:.0f} s.")
@@ -197,6 +204,9 @@ class Server:
                 session = _Session(self._name, self._resolve(self.configured), self._surroundings, self._calls)
             except UnresolvedError as error:
                 raise ServerError(f"The MCP server {self._name!r} cannot be used: {error}.") from None
+            self._leaving = {each for each in self._leaving if not each.ended.is_set()}
+            if self._session is not None:
+                self._leaving.add(self._session)
             self._session = session
             session.begin()
         await session.begun()
@@ -219,14 +229,21 @@ class Server:
     async def close(self) -> None:
         """End its session, and return when it has ended."""
         await self._calls.aclose()
-        if self._session is not None:
-            self._session.close()
-            await self._session.ended.wait()
+        sessions = {*self._leaving, *([self._session] if self._session is not None else [])}
+        for session in sessions:
+            session.close()
+        for session in sessions:
+            await session.ended.wait()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Session:
-    """One session, from its start to its end, both in one task."""
+    """One session, from its start to its end, both in one task.
+
+    A server that does not end a call that was cancelled is not asked again: it has so many seconds (`patience`) to
+    answer anything, and to say no more of that call. The session is left to the calls that are under way, and is closed
+    with the last of them, but soon.
+    """
 
     name: str
     server: McpServer
@@ -242,11 +259,20 @@ class _Session:
     _words: LastWords = field(default_factory=LastWords)
     _users: int = 0
     _idle: asyncio.TimerHandle | None = None
+    _progress: dict[str, Progress] = field(default_factory=dict)
+    _abandoned: dict[str, float] = field(default_factory=dict)
+    _look: asyncio.Task[None] | None = None
+    _is_left: bool = False
 
     @property
     def is_over(self) -> bool:
         """Whether no further call can be made."""
-        return self._closing.is_set() or self.ended.is_set()
+        return self._is_left or self._closing.is_set() or self.ended.is_set()
+
+    @property
+    def is_suspected(self) -> bool:
+        """Whether it is not known yet if the server still answers after a call was cancelled."""
+        return self._look is not None and not self._look.done() and not self.is_over
 
     @property
     def said(self) -> str:
@@ -265,7 +291,9 @@ class _Session:
             yield self
         finally:
             self._users -= 1
-            if self._users == 0:
+            if self._users == 0 and self._is_left:
+                self.close()
+            elif self._users == 0:
                 self._idle = asyncio.get_running_loop().call_later(idle, self.close)
 
     def begin(self) -> None:
@@ -280,19 +308,78 @@ class _Session:
         """End it. What still waits for an answer is told that the connection is closed."""
         self._closing.set()
 
+    @contextlib.contextmanager
+    def telling(self, token: str, progress: Progress) -> Iterator[None]:
+        """While inside, what the server says of the call with this token is told. Left by a cancel, it is to end."""
+        self._progress[token] = progress
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.is_over:
+                self._abandoned = dict(list(self._abandoned.items())[-_MOST_ABANDONED:]) | {token: time.monotonic()}
+                self._look = asyncio.create_task(self._look_after_it())
+            raise
+        finally:
+            del self._progress[token]
+
+    async def looked_after(self) -> None:
+        """Return once it is known whether the server answers."""
+        if self._look is not None:
+            await asyncio.wait({self._look})
+
+    async def _look_after_it(self) -> None:
+        try:
+            with anyio.fail_after(self.surroundings.patience):
+                if self.client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+                    await self.client.list_tools()
+                else:
+                    await self.client.session.send_request(types.PingRequest(), types.EmptyResult)
+        except TimeoutError:
+            self._leave("does not answer any more")
+        except Exception as error:  # an answer, or an end that is told elsewhere
+            logger.debug("MCP server %s answers, after a call was cancelled: %r", self.name, error)
+
+    def _leave(self, why: str) -> None:
+        if not self.is_over:
+            logger.warning("MCP server %s %s after a call was cancelled: it is started anew.", self.name, why)
+            self._is_left = True
+            in_time = 0.0 if self._users == 0 else _MOST_PATIENCE * self.surroundings.patience
+            asyncio.get_running_loop().call_later(in_time, self.close)
+
     async def _told(self, message: IncomingMessage) -> None:
-        if isinstance(message, types.ToolListChangedNotification):
-            self._changed.set()
+        match message:
+            case types.ToolListChangedNotification():
+                self._changed.set()
+            case types.ProgressNotification(params=said):
+                token = str(said.progress_token)
+                if (progress := self._progress.get(token)) is not None:
+                    await progress(said.progress, said.total, said.message)
+                elif time.monotonic() - self._abandoned.get(token, math.inf) > self.surroundings.patience:
+                    self._leave("goes on with it")
 
     async def _subscribe(self) -> None:
-        """In the newest revision a change of the list is told only to those who have asked for it."""
+        """In the newest revision a change of the list is told only to those who have asked for it.
+
+        Nobody tells what has changed before a subscription began: the list is read again with each.
+        """
         told = self.client.server_capabilities.tools
         if told is None or not told.list_changed or self.client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return
-        with contextlib.suppress(MCPError, SubscriptionLost, TimeoutError):
-            async with self.client.listen(tools_list_changed=True) as changes:
-                async for _ in changes:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with self.client.listen(tools_list_changed=True) as changes:
                     self._changed.set()
+                    async for _ in changes:
+                        pause = _FIRST_PAUSE
+                        self._changed.set()
+            except MCPError as error:
+                if error.code == types.METHOD_NOT_FOUND:
+                    return
+            except (SubscriptionLost, TimeoutError):
+                pass
+            pause = min(pause * 2, _LONGEST_BACK_OFF)
+            await anyio.sleep(pause)
 
     async def _list_again(self) -> None:
         while True:

@@ -162,12 +162,14 @@ class Surroundings:
 
     `roots`: the folder that they may ask for. `tokens`: where those for servers over HTTP are. `login`: how somebody
     logs in, where that is what the sessions are for. `secrets`: what nobody is told, though a server tells it.
+    `patience`: the seconds that a server has to end a call that was cancelled.
     """
 
     roots: Path | None = None
     tokens: Path | None = None
     login: "Login | None" = None
     secrets: Secrets = NO_SECRETS
+    patience: float = 3.0
 
 
 NOWHERE = Surroundings()

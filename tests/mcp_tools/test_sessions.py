@@ -1,6 +1,7 @@
 """Sessions with real MCP servers: programs over stdio, one over HTTP, and some that behave as none should."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -127,6 +128,21 @@ async def test_a_server_gets_no_variable_of_the_worker_that_its_entry_does_not_n
         assert await call(sessions, "variable", name="NAMED") == "yes"
 
 
+async def learned(sessions: Sessions) -> None:
+    """Have the test server offer one more tool, and wait until that is known."""
+    assert "lesson" not in (await sessions.listing("it")).tools
+    await call(sessions, "learn")
+    async with asyncio.timeout(20):
+        while "lesson" not in (await sessions.listing("it")).tools:
+            await asyncio.sleep(0.02)
+    assert await call(sessions, "lesson") == "learned"
+
+
+async def test_a_list_that_changes_is_read_again_in_the_newest_revision(desk: Sessions) -> None:
+    """Which tells of it only those who have asked."""
+    await learned(desk)
+
+
 async def test_a_server_over_http_is_called(tmp_path: Path) -> None:
     port = free_port()
     serving = await asyncio.create_subprocess_exec(
@@ -144,6 +160,7 @@ async def test_a_server_over_http_is_called(tmp_path: Path) -> None:
                     except ServerError:  # it is still starting
                         await asyncio.sleep(0.2)
             assert await call(sessions, "add", a=1, b=2) == "3"
+            await learned(sessions)
             with pytest.raises(ToolError, match=r"more than 16,777,216 bytes|exceed"):
                 await call(sessions, "megabytes", count=20)
             assert await call(sessions, "add", a=1, b=2) == "3"
@@ -238,6 +255,37 @@ async def test_a_session_of_a_run_can_be_closed(of_runs: Sessions, tmp_path: Pat
     await of_runs.close_run("run-1")
     first, second = map(int, lines_of(tmp_path / "add"))
     assert (lives(first), lives(second), of_runs.runs) == (False, True, ["run-2"])
+
+
+# --- calls that are cancelled -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manner", ["stuck", "deaf"])
+async def test_a_server_that_ignores_a_cancel_is_started_anew_and_leaves_no_process(
+    manner: str, tmp_path: Path
+) -> None:
+    """Whether it answers nothing any more, or goes on with the call."""
+    server, surroundings = hostile(manner, str(tmp_path)), Surroundings(patience=0.1)
+    async with Sessions({"it": server}, surroundings=surroundings) as sessions:
+        calling = asyncio.create_task(call(sessions))
+        [first] = await until_there(tmp_path / "calls")
+        calling.cancel()
+        async with asyncio.timeout(20):
+            while len(set(lines_of(tmp_path / "calls"))) < 2:
+                with contextlib.suppress(CallInterrupted):  # it may begin before the cancel is noticed
+                    assert await call(sessions) == "got it"
+            while lives(int(first)):
+                await asyncio.sleep(0.02)
+        assert lives(int(lines_of(tmp_path / "calls")[-1]))
+
+
+async def test_a_server_that_ends_a_cancelled_call_is_kept(desk: Sessions, tmp_path: Path) -> None:
+    calling = asyncio.create_task(call(desk, "wait", seconds=60))
+    [first] = await until_there(tmp_path / "waiting")
+    calling.cancel()
+    await until_there(tmp_path / "cancelled")
+    await call(desk, "add", a=1, b=2)
+    assert lines_of(tmp_path / "add") == [first]
 
 
 # --- servers as none should be -----------------------------------------------------------------------------------

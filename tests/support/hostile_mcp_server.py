@@ -4,8 +4,10 @@ python -m tests.support.hostile_mcp_server MANNER [FOLDER]
 """
 
 import json
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -52,11 +54,27 @@ def _answer(manner: str, method: str, folder: Path) -> dict[str, Any] | None:
             return {"tools": _tools(manner, folder)}
         case "tools/call" if manner == "huge-result":
             return {"content": [{"type": "text", "text": "x" * (100 * MEBIBYTE)}]}
+        case "ping":
+            return {}
         case "tools/call" if manner == "no-result":
             return {"nothing": "of the kind"}
         case "tools/call":
             return {"content": [{"type": "text", "text": "got it"}]}
     return None
+
+
+def _is_first(folder: Path) -> bool:
+    calls = folder / "calls"
+    with calls.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return len(calls.read_text().splitlines()) == 1
+
+
+def _go_on_for_ever(token: str | None) -> None:
+    while True:
+        if token is not None:
+            _say({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
+        time.sleep(0.05)
 
 
 def main() -> None:
@@ -66,7 +84,7 @@ def main() -> None:
         sys.exit("there is no token")
     if manner == "blabs":
         sys.exit(f"the token {sys.argv[2]} is not valid")
-    if manner == "stays":
+    if manner in ("stays", "stuck"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if manner == "changing":
         with (folder / "starts").open("a") as file:
@@ -81,6 +99,11 @@ def main() -> None:
                 sys.stderr.write("x" * 8192 + "\n")
         asked = json.loads(line)
         if "id" not in asked:
+            continue
+        if manner in ("stuck", "deaf") and asked["method"] == "tools/call" and _is_first(folder):
+            if manner == "stuck":
+                _go_on_for_ever(None)
+            threading.Thread(target=_go_on_for_ever, args=[asked["params"]["_meta"]["progressToken"]]).start()
             continue
         if manner == "changing" and asked["method"] == "tools/call":
             sys.exit(1)

@@ -153,6 +153,19 @@ def picture(broken: bool = False) -> list[ContentBlock]:
     return [TextContent(type="text", text="As you see:"), image]
 
 
+def lesson() -> str:
+    """What was learned."""
+    return "learned"
+
+
+@server.tool(annotations=ADDS)
+async def learn(context: Context) -> str:
+    """Have one more tool from now on."""
+    server.add_tool(lesson, annotations=READS)
+    await context.notify_tools_changed()
+    return "learned"
+
+
 def _die(name: str) -> str:
     if _noted(name) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
