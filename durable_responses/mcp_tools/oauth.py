@@ -1,7 +1,8 @@
 """OAuth for MCP servers over HTTP: tokens in files that the workers of a state folder share, and how one logs in.
 
 The library does the flow. It counts a token's time in its process and stores neither that nor where tokens are renewed;
-both are in the file, so that a worker that starts later renews a token instead of asking its user again.
+both are in the file, so that a worker that starts later renews a token instead of asking its user again. A token that
+renews others is good for once: of all sessions, in all workers, one renews, and the others take what it has been given.
 """
 
 import asyncio
@@ -11,9 +12,9 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -33,6 +34,8 @@ from durable_responses.mcp_tools.configuration import McpServer
 
 _NAME = "durable-responses"
 _ANSWERED_WITHIN = 300.0  # seconds
+_RENEWED_WITHIN = 60.0  # seconds
+_LOOKS = 0.05
 _LONGEST_REQUEST = 16 * 1024  # bytes
 _PAGE = "<!doctype html><title>durable-responses</title><p>You can close this page."
 
@@ -52,6 +55,7 @@ class TokenFile:
     def __init__(self, folder: Path, server: str, url: str) -> None:
         self.path = folder / f"{server}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.json"
         self.context: OAuthContext | None = None
+        self._seen: tuple[int, int] | None = None
 
     @property
     def is_there(self) -> bool:
@@ -67,9 +71,32 @@ class TokenFile:
 
     def remember(self, context: OAuthContext) -> None:
         """Let the library know what it has not stored: when the token expires, and where it is renewed."""
-        stored = self.read()
         self.context = context
-        context.token_expiry_time, context.oauth_metadata = stored.expires_at, stored.metadata
+        self.look()
+
+    def look(self) -> None:
+        """Let the library know what others have stored since."""
+        if self.context is None or (changed := self._changed_at()) == self._seen:
+            return
+        self._seen, stored = changed, self.read()
+        self.context.current_tokens, self.context.token_expiry_time = stored.tokens, stored.expires_at
+        self.context.oauth_metadata = stored.metadata or self.context.oauth_metadata
+
+    def _changed_at(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    @contextlib.asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """While inside, nobody else renews the token. Raises `TimeoutError` where somebody does so for too long."""
+        with open(self.path.with_suffix(".renewing"), "w") as file:  # noqa: ASYNC230 - nothing is written
+            async with asyncio.timeout(_RENEWED_WITHIN):
+                while not _is_locked(file):  # noqa: ASYNC110 - others may be other processes
+                    await asyncio.sleep(_LOOKS)
+            yield  # the lock ends with the file, and with the process
 
     async def get_tokens(self) -> OAuthToken | None:
         """For the library."""
@@ -97,12 +124,48 @@ class TokenFile:
             with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
                 file.write(stored.model_dump_json(exclude_none=True))
             written.replace(self.path)
+            self._seen = self._changed_at()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with open(self.path.with_suffix(".lock"), "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _is_locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class SharedTokens(httpx2.Auth):
+    """The library's way to authorize requests, with tokens that other sessions and workers may renew meanwhile."""
+
+    requires_response_body = True
+
+    def __init__(self, provider: OAuthClientProvider, tokens: TokenFile) -> None:
+        self._provider = provider
+        self._tokens = tokens
+        tokens.remember(provider.context)
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """As the library's; whoever renews the token does so alone."""
+        async with contextlib.AsyncExitStack() as alone:
+            self._tokens.look()
+            if not self._provider.context.is_token_valid():
+                await alone.enter_async_context(self._tokens.renewing())
+                self._tokens.look()
+            async with contextlib.aclosing(self._provider.async_auth_flow(request)) as flow:
+                with contextlib.suppress(StopAsyncIteration):
+                    sent = await anext(flow)
+                    while True:
+                        if sent is request:  # there is a token, or none to be had
+                            await alone.aclose()
+                        response = yield sent
+                        sent = await flow.asend(response)
 
 
 class Login:
@@ -169,7 +232,6 @@ def auth_of(name: str, server: McpServer, folder: Path, login: Login | None) -> 
         url, metadata, tokens, login.redirect if login else None, login.callback if login else None
     )
     if login is None:
-        tokens.remember(provider.context)
-    else:
-        tokens.context = provider.context
+        return SharedTokens(provider, tokens)
+    tokens.context = provider.context
     return provider

@@ -40,6 +40,10 @@ def grants(folder: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+async def quiet(progress: float, total: float | None, message: str | None) -> None:
+    """Nobody wants to know."""
+
+
 def agree(url: str) -> None:
     """Open the page of a login, as a browser does."""
     threading.Thread(target=lambda: urllib.request.urlopen(url).read()).start()
@@ -78,6 +82,31 @@ async def test_a_token_whose_time_is_over_is_renewed_where_it_was_given(tmp_path
         file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": 1.0}))
         assert await listed(server, tokens)
         assert await listed(server, tokens)
+    assert grants(tmp_path) == ["authorization_code", "refresh_token"]
+
+
+async def test_of_several_workers_one_renews_a_token(tmp_path: Path) -> None:
+    """What renews it is good for once."""
+    tokens = tmp_path / "tokens"
+    async with serving(tmp_path, free_port()) as server:
+        await logged_in(server, tokens)
+        [file] = tokens.glob("it-*.json")
+        file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": 1.0}))
+        assert all(await asyncio.gather(*(listed(server, tokens) for _ in range(5))))
+    assert grants(tmp_path) == ["authorization_code", "refresh_token"]
+
+
+async def test_a_worker_uses_the_token_that_another_one_has_renewed(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    async with serving(tmp_path, free_port()) as server:
+        await logged_in(server, tokens)
+        [file] = tokens.glob("it-*.json")
+        async with Sessions({"it": server}, surroundings=Surroundings(tokens=tokens)) as sessions:
+            await sessions.listing("it")
+            file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": 1.0}))
+            assert await listed(server, tokens)
+            answer = await sessions.call("it", "add", {"a": 1, "b": 2}, quiet)
+    assert answer.text == "3"
     assert grants(tmp_path) == ["authorization_code", "refresh_token"]
 
 

@@ -28,6 +28,7 @@ class AuthorizationServer:
         self._folder = folder
         self.url = url
         self._valid: set[str] = set()
+        self._renews = ""
 
     def is_valid(self, header: bytes) -> bool:
         """Whether a request may come in."""
@@ -72,11 +73,13 @@ class AuthorizationServer:
         asked = await request.form()
         with (self._folder / "grants").open("a") as file:
             file.write(f"{asked['grant_type']}\n")
+        if asked["grant_type"] == "refresh_token" and asked["refresh_token"] != self._renews:
+            return JSONResponse({"error": "invalid_grant"}, status_code=400)
         token = secrets.token_hex(16)
         self._valid.add(token)
         given = {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
         if asked["grant_type"] != "client_credentials":
-            given["refresh_token"] = secrets.token_hex(16)
+            given["refresh_token"] = self._renews = secrets.token_hex(16)  # it is good for once
         return JSONResponse(given)
 
 
