@@ -138,6 +138,7 @@ class RunBudget:
             f"{message} {_answers_to(over, is_unknown=is_unknown)}",
             (ALLOW, STOP) if is_unknown else (STOP,),
             limit=None if is_unknown else Limit(over.line),
+            at_least=added(spent, over.least) if over.least is not None else None,
         )
         closed = await self.requests.closed(asked)
         if closed.answer is None or closed.answer == STOP:

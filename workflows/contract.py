@@ -557,7 +557,7 @@ class InputRequest(BaseModel):
     itself. `default`: what is taken at `expires_at`. `by`: who answered, as they call themselves. `asked_as`: how many
     times the run had asked anything when it last asked this; clients that may ask a question only once take it for a
     new one when that changes. `not_taken`: why an answer that came by signal is none, so that the question is asked
-    again.
+    again. `at_least`: a smaller number is taken, too, and then it is asked again.
     """
 
     id: str
@@ -565,6 +565,7 @@ class InputRequest(BaseModel):
     message: str
     choices: list[str] = []
     limit: Limit | None = None
+    at_least: float | None = None
     error: AgentError | None = None
     call: CallToApprove | None = None
     opened_at: datetime

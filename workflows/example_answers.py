@@ -18,7 +18,7 @@ def example_answers(request: InputRequest, state: AgentState) -> list[str]:
     numbers = {
         Limit.MAX_ITERATIONS: str(min(max(state.max_iterations, state.iteration, 1) * 2, _MOST_ITERATIONS)),
         Limit.DEADLINE: _MORE_SECONDS,
-        **{limit: f"{2 * total:.12g}" for limit, total in _totals(state).items()},
+        **{limit: f"{2 * max(total, request.at_least or 0):.12g}" for limit, total in _totals(state).items()},
     }
     examples = [numbers.get(request.limit, _MORE_SECONDS)] if request.limit else []
     if len(request.choices) <= _MOST_CHOICES:

@@ -81,6 +81,7 @@ def _sum(line: BillLine) -> str:
     cost = line.cost
     at_least = "at least " if cost.unknown else ""
     parts = [f"{at_least}{usd(cost.known)}"]
+    parts += [f"at most {usd(cost.at_most)}"] if cost.unknown and cost.at_most is not None else []
     parts += [f"{usd(cost.wasted)} of it wasted"] if cost.wasted else []
     parts += [f"{counted(cost.unknown, 'response')} not known"] if cost.unknown else []
     parts += [f"{line.usage.total_tokens:,} tokens", counted(line.runs, "run")]

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from durable_responses.jobs.job_view import JobView
+from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.workflows.contract import AgentUsage, RunCost
 from durable_responses.workflows.costs import NOT_PRICED, together
 from durable_responses.workflows.ledger import add_usage
@@ -69,7 +69,8 @@ def _nothing(key: str) -> BillLine:
 def _line_of(view: JobView) -> BillLine:
     usage, cost = view.state.usage, view.state.cost
     if cost is None:  # it has no response yet, or nobody knows: there is no worker, or the run is an old one
-        is_unknown = usage.total_tokens > 0 or (not view.is_closed and view.state.iteration > 0)
+        has_none = view.source is Source.WORKER and view.state.response_id is None
+        is_unknown = usage.total_tokens > 0 or not (view.is_closed or view.state.iteration == 0 or has_none)
         cost = RunCost(usd=None, unknown=1, why=[NOT_PRICED]) if is_unknown else RunCost()
     return BillLine(key=view.job_id, runs=1, usage=usage, cost=cost)
 

@@ -51,6 +51,17 @@ def test_costs_are_added_up_by_what_is_asked_for(by: BillBy, lines: list[tuple[s
     assert (bill.total.runs, bill.total.usage.total_tokens) == (4, 400)
 
 
+def test_an_open_run_that_has_no_response_has_cost_nothing_as_its_worker_knows() -> None:
+    """It waits for its owner, for instance, because its budget is too small."""
+    waits = view("a", 1, "gpt-5.4", None)
+    waits.state.usage = AgentUsage()
+    assert bill_of([waits], BillBy.JOB).total.cost.unknown == 1  # its worker may know of some
+    told = waits.model_copy(update={"source": Source.WORKER})
+    assert bill_of([told], BillBy.JOB).total.cost == RunCost(usd=0.0)
+    told.state.response_id = "resp_1"
+    assert bill_of([told], BillBy.JOB).total.cost.unknown == 1
+
+
 def test_no_runs_have_cost_nothing() -> None:
     bill = bill_of([], BillBy.DAY)
     assert (bill.lines, bill.total.cost.usd) == ([], 0)

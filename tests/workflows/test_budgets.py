@@ -124,6 +124,9 @@ def test_the_answers_that_can_be_copied_are_twice_the_budget_and_the_choices(
     state = AgentState(budget=Budget(usd=5, tokens=1000, working_seconds=60))
     assert (example_answers(request, state), takes_text(request)) == (examples, is_text)
     assert "text" not in answers_to(request)
+    if limit is Limit.USD:  # twice the budget would not do
+        needs = request.model_copy(update={"at_least": 7.5})
+        assert example_answers(needs, state) == ["15", "stop"]
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
@@ -139,6 +142,8 @@ async def test_a_run_asks_before_it_creates_what_may_not_fit_and_goes_on_when_th
     state = await progress(run)
     [(line, limit)] = budget.items()
     assert (request.kind, request.limit, state.status) == (InputRequestKind.BUDGET, line, "input_required")
+    assert request.at_least is not None
+    assert request.at_least > limit
     assert len(await agents.responses(run)) == state.iteration - 1
     assert state.cost is not None
     assert (state.cost.known if line == "usd" else state.usage.total_tokens) <= limit
