@@ -31,7 +31,9 @@ _END_OF_LINE = b"\n"
 _ENDS_BY_ITSELF = 2.0  # seconds: Python servers take all of it
 _ENDS_WHEN_TOLD = 2.0
 _LOOKS = 0.02
-_READ_TIMEOUT = 300.0
+_READ_TIMEOUT = 300.0  # seconds
+_CALL_READ_TIMEOUT = 86_400.0  # a call has a timer of its own; one that waits for a person may be silent for hours
+_END_READ_TIMEOUT = 2.0  # what ends a session may be left unanswered: nobody waits for that
 _ID_AT_THE_BEGINNING = re.compile(rb'^\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d+)\s*,')
 _ID_AT_THE_END = re.compile(rb',\s*"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 
@@ -195,23 +197,36 @@ def _signal(process: Process, told: signal.Signals) -> None:
 @asynccontextmanager
 async def address(server: McpServer, auth: httpx2.Auth | None = None) -> AsyncIterator[Streams]:
     """Streamable HTTP, with answers no longer than messages may be."""
-    timeout = httpx2.Timeout(30, read=_READ_TIMEOUT)
     async with (
-        httpx2.AsyncClient(headers=server.headers, timeout=timeout, transport=_Bounded(), auth=auth) as http,
+        httpx2.AsyncClient(headers=server.headers, timeout=30, transport=_Bounded(server.url or ""), auth=auth) as http,
         streamable_http_client(server.url or "", http_client=http, max_sse_event_size=LARGEST_MESSAGE) as streams,
     ):
         yield streams  # type: ignore[misc]  # the library's streams are like these
 
 
 class _Bounded(httpx2.AsyncHTTPTransport):
-    """Takes no JSON body that is too long. Event streams have no length; their events are bounded by the library."""
+    """Takes no JSON body that is too long. Event streams have no length; their events are bounded by the library.
+
+    And it waits for as long as each kind of request may take.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = httpx2.URL(url)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        timeout = {**request.extensions.get("timeout", {}), "read": self._patience(request)}
+        request.extensions = {**request.extensions, "timeout": timeout}
         response = await super().handle_async_request(request)
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _BoundedStream(response.stream)
         return response
+
+    def _patience(self, request: httpx2.Request) -> float:
+        if request.url != self._url:
+            return _READ_TIMEOUT
+        return {"POST": _CALL_READ_TIMEOUT, "DELETE": _END_READ_TIMEOUT}.get(request.method, _READ_TIMEOUT)
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
