@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -40,7 +40,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from durable_responses import project_file, project_rules
 from durable_responses.errors import DurableResponsesError
 from durable_responses.json_text import read_json
-from durable_responses.mcp_tools.configuration import McpServer, McpServers
+from durable_responses.mcp_tools.configuration import McpServer, McpServers, without_comments
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.pricing.rates import PriceList
 from durable_responses.pricing.tenant_budgets import TenantBudgets
@@ -137,7 +137,9 @@ def _read_approvals(value: Any) -> Any:
 
 
 def _read_mcp_servers(value: Any) -> Any:
-    return _read_table(value, McpServers, "a JSON or TOML file with mcpServers")
+    return _read_table(
+        value, McpServers, "a JSON or TOML file with mcpServers", lambda text: read_json(without_comments(text))
+    )
 
 
 def _read_prices(value: Any) -> Any:
@@ -151,14 +153,17 @@ def _read_budgets(value: Any) -> Any:
 Table = TypeVar("Table", bound=BaseModel)
 
 
-def _read_table(value: Any, table: type[Table], wanted: str) -> Table:
-    """A table from a file, or as it stands in the project file, or in JSON as it is handed to a child."""
+def _read_table(value: Any, table: type[Table], wanted: str, json: Callable[[str], Any] = read_json) -> Table:
+    """A table from a file, or as it stands in the project file, or in JSON as it is handed to a child.
+
+    `json` reads JSON. Raises `ValueError`.
+    """
     if not isinstance(value, str):
         return _usable(table, value)
     said = value.strip()
     if said.startswith(("[", "{")):
         try:
-            return _usable(table, read_json(said))
+            return _usable(table, json(said))
         except ValueError as error:
             raise ValueError(f"is not valid: {error}") from None
     import tomllib  # only here: it takes its time to load, and few have such a file
@@ -166,7 +171,10 @@ def _read_table(value: Any, table: type[Table], wanted: str) -> Table:
     path = Path(said).expanduser()
     try:
         text = path.read_text()
-        return _usable(table, read_json(text) if text.lstrip().startswith("{") else tomllib.loads(text))
+        is_json = path.suffix == ".json" or text.lstrip().startswith("{")
+        if is_json and not text.strip():
+            raise ValueError("it is empty")
+        return _usable(table, json(text) if is_json else tomllib.loads(text))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); give {wanted}") from None
     except (ValueError, RecursionError) as error:
@@ -179,7 +187,8 @@ def _usable(table: type[Table], value: Any) -> Table:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        raise ValueError(f"{place.removeprefix('.')}: {first['msg'].removeprefix('Value error, ')}") from None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{place.removeprefix('.')}: {problem}" if place else problem) from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read_duration)]

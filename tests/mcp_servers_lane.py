@@ -161,7 +161,11 @@ SERVERS = [
             ("git_diff", {"repo_path": "FOLDER", "target": "HEAD~1"}, "+new"),
         ],
     ),
-    Server("mcp-server-fetch==2026.10.24", [], [("fetch", {"url": "PAGE", "max_length": 1000}, "Good day")]),
+    Server(
+        "mcp-server-fetch==2026.10.24",
+        ["--allow-private-ips"],
+        [("fetch", {"url": "PAGE", "max_length": 1000}, "Good day")],
+    ),
     Server(
         "mcp-server-time==2026.10.19",
         [],

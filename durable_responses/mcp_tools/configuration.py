@@ -18,7 +18,22 @@ from durable_responses.tools.approvals import Action
 from durable_responses.tools.registry import DEFAULT_TIMEOUT, Effect
 
 _REFERENCE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_FOREIGN = re.compile(r"\$\{(?!env:)[A-Za-z_]+:(?!-)[^}]*\}")
+_STRING = r'("(?:[^"\\]|\\.)*")'
+_COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])")
 _MOST_SERVERS = 100
+_LONGEST_TIMEOUT = 86400  # seconds
+_HEADINGS = ("mcpServers", "mcp_servers", "servers")
+_CALLED_OTHERWISE = {
+    "httpUrl": "url",
+    "serverUrl": "url",
+    "environment": "env",
+    "http_headers": "headers",
+    "startup_timeout_sec": "start_timeout",
+}
+_OF_OTHERS = {"transport", "envFile", "disabledTools", "enabledTools", "toolTimeout", "description", "scope"}
+_A_SLIP = 0.8
 
 
 class UnresolvedError(Exception):
@@ -46,7 +61,7 @@ class ToolOverride(BaseModel):
 
     effect: Effect | None = None
     approval: Action | None = None
-    timeout: float | None = Field(None, gt=0, le=86400)
+    timeout: float | None = Field(None, gt=0, le=_LONGEST_TIMEOUT)
 
 
 class ClientCredentials(BaseModel):
@@ -65,11 +80,13 @@ class McpServer(BaseModel):
 
     `tools` and `approval` say what is known of its tools, by name or glob pattern. Seconds: `timeout` of one call,
     `start_timeout` until its tools are listed. `hosted`: the provider speaks to it, not the worker. `session`: whether
-    each run has its own, for servers that remember what was done. Fields that other clients have are ignored.
+    each run has its own, for servers that remember what was done. Fields that other clients
+    have are ignored; what they call otherwise is taken, and what looks like a slip is not.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    type: str | None = None
     command: str | None = None
     args: list[str] = []
     env: dict[str, str] = Field({}, repr=False)
@@ -83,8 +100,69 @@ class McpServer(BaseModel):
     trust: Trust = Trust.NONE
     approval: Action | None = None
     tools: dict[str, ToolOverride] = {}
-    timeout: float = Field(DEFAULT_TIMEOUT, gt=0, le=86400)
+    timeout: float = Field(DEFAULT_TIMEOUT, gt=0, le=_LONGEST_TIMEOUT)
     start_timeout: float = Field(30, gt=0, le=600)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_others_write_it(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            raise ValueError('must be an object such as {"command": "npx", "args": […]} or {"url": "https://host/mcp"}')
+        given = {name: value for name, value in given.items() if value is not None}
+        for name, ours in _CALLED_OTHERWISE.items():
+            if name in given:
+                given.setdefault(ours, given.pop(name))
+        if given.pop("enabled", True) is False:
+            given["disabled"] = True
+        for name in given.keys() - cls.model_fields.keys() - _OF_OTHERS:
+            from difflib import get_close_matches  # takes a moment, and most say what is right
+
+            if near := get_close_matches(str(name).casefold(), cls.model_fields, 1, _A_SLIP):
+                raise ValueError(f"{name}: there is no such field; {near[0]} may be meant")
+        return given
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _one_program(cls, given: Any) -> Any:
+        if isinstance(given, list):
+            raise ValueError("must be the program alone; what follows it belongs into args")
+        return given
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        if not isinstance(given, list):
+            raise ValueError('must be a list of texts, such as ["-y", "some-server"]')
+        return [_as_text(each) for each in given]
+
+    @field_validator("env", "headers", mode="before")
+    @classmethod
+    def _texts_by_name(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            raise ValueError('must be an object such as {"NAME": "value"}')
+        return {name: _as_text(each) for name, each in given.items()}
+
+    @field_validator("oauth", mode="before")
+    @classmethod
+    def _ours(cls, given: Any) -> Any:
+        """Some clients say there how a person logs in."""
+        if not isinstance(given, dict):
+            raise ValueError("must be an object with client_id, client_secret and issuer")
+        return given if given.keys() & ClientCredentials.model_fields.keys() else None
+
+    @field_validator("trust", mode="before")
+    @classmethod
+    def _what_is_trusted(cls, given: Any) -> Any:
+        if given is True:
+            raise ValueError('true says not what is trusted; "annotations" are what its server says of its tools')
+        return Trust.NONE if given is False else given
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _seconds(cls, given: Any) -> Any:
+        if isinstance(given, int | float) and given > _LONGEST_TIMEOUT:
+            raise ValueError(f"must be at most {_LONGEST_TIMEOUT:,} seconds; some clients have milliseconds there")
+        return given
 
     @field_validator("tools", mode="before")
     @classmethod
@@ -95,13 +173,11 @@ class McpServer(BaseModel):
     @model_validator(mode="after")
     def _one_way_in(self) -> "McpServer":
         if (self.command is None) == (self.url is None):
-            raise ValueError("give a command or a url")
+            raise ValueError(f"give a command or a url{', not both' if self.url is not None else ''}")
         if self.hosted and self.url is None:
             raise ValueError("hosted: the provider needs a url")
-        if self.url is not None and not _REFERENCE.search(self.url):
-            parts = urlsplit(self.url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("url: must be an address such as https://host/mcp")
+        if self.url is not None and not _REFERENCE.search(self.url) and not _is_address(self.url):
+            raise ValueError("url: must be an address such as https://host/mcp")
         return self
 
     def override_of(self, tool: str) -> ToolOverride:
@@ -115,7 +191,13 @@ class McpServer(BaseModel):
         return {match[1] for text in _texts(self) for match in _REFERENCE.finditer(text)}
 
     def resolved(self, environment: Mapping[str, str]) -> "McpServer":
-        """The same with the values of the variables. Raises `UnresolvedError`."""
+        """The same with the values of the variables. Raises `UnresolvedError`, also for what nobody could use."""
+        if self.type == "sse" and not self.hosted:
+            raise UnresolvedError(
+                "it is of type sse, which is not spoken here; many have Streamable HTTP as well (http)"
+            )
+        if foreign := next((found for text in _texts(self) if (found := _FOREIGN.search(text))), None):
+            raise UnresolvedError(f"{foreign[0]} stands for nothing here; name a variable of the worker, as ${{NAME}}")
         missing: list[str] = []
 
         def value(match: re.Match[str]) -> str:
@@ -141,7 +223,12 @@ class McpServer(BaseModel):
         }
         if missing:
             raise UnresolvedError(f"${{{missing[0]}}} is not set where the worker runs")
-        return self.model_copy(update=changed)
+        resolved = self.model_copy(update=changed)
+        if resolved.url is not None and not _is_address(resolved.url):
+            raise UnresolvedError("its url is not an address such as https://host/mcp")
+        if wrong := next((name for name, value in resolved.headers.items() if not _is_header(value)), None):
+            raise UnresolvedError(f"headers: {wrong} holds characters that an HTTP header cannot have")
+        return resolved
 
 
 class McpServers(BaseModel):
@@ -156,10 +243,13 @@ class McpServers(BaseModel):
     def _as_others_have_it(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             raise ValueError('must be an object such as {"mcpServers": {…}}')
-        for name in ("mcpServers", "mcp_servers", "servers"):
-            if name in given:
-                return {"servers": given[name]}
-        return {"servers": given}
+        if isinstance(given.get("mcp"), dict) and "servers" in given["mcp"]:
+            given = given["mcp"]
+        named = next((name for name in _HEADINGS if name in given), None)
+        servers = given[named] if named else given
+        if not isinstance(servers, dict):
+            raise ValueError(f'{named}: must be an object, such as {{"github": {{"url": "https://host/mcp"}}}}')
+        return {"servers": servers}
 
     @field_validator("servers")
     @classmethod
@@ -182,6 +272,31 @@ class McpServers(BaseModel):
     def secrets(self, environment: Mapping[str, str]) -> tuple[str, ...]:
         """What of them nobody may read: headers, variables that are called like secrets, and what these stand for."""
         return tuple(value for server in self.enabled.values() for value in _secrets(server, environment))
+
+
+def without_comments(text: str) -> str:
+    """JSON as editors write it, as JSON: without comments, and without commas before the end of an object or a list."""
+    plain = _COMMENT.sub(lambda found: found[1] or " ", text)
+    return _LAST_COMMA.sub(lambda found: found[1] or "", plain)
+
+
+def _as_text(value: Any) -> Any:
+    """Numbers and truths as programs read them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _is_header(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _secrets(server: McpServer, environment: Mapping[str, str]) -> Iterator[str]:

@@ -18,8 +18,10 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
+import httpx2
 import mcp_types as types
 from mcp import Client
 from mcp.client.session import ClientRequestContext, IncomingMessage
@@ -433,12 +435,41 @@ class _Session:
                         await self._closing.wait()
                         beside.cancel_scope.cancel()
             if starting.cancelled_caught:
-                self.failure = f"it did not list its tools within {self.server.start_timeout:g} s"
+                self.failure = f"it did not list its tools within {self.server.start_timeout:g} s{self._printed}"
         except Exception as error:
-            self.failure = _words_of(error)
+            self.failure = self._words_of(error)
         finally:
             self.ended.set()
             self._begun.set()
+
+    def _words_of(self, error: BaseException) -> str:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        match error:
+            case FileNotFoundError() if error.filename == self.server.cwd:
+                return f"there is no folder {error.filename!r}"
+            case FileNotFoundError():
+                apart = "; what follows the program belongs into args" if " " in str(error.filename) else ""
+                return f"there is no program {error.filename!r}{apart}"
+            case OSError(filename=str(name), strerror=str(problem)):
+                return f"{name!r} cannot be started: {problem}"
+            case httpx2.ConnectError():
+                parts = urlsplit(self.server.url or "")
+                return f"there is no connection to {parts.scheme}://{parts.hostname}{_port(parts)}: {error}"
+            case MCPError(code=types.CONNECTION_CLOSED) if self.server.command is not None:
+                code = self._words.exit_code
+                how = "closed its standard output" if code is None else f"ended, with exit code {code},"
+                return f"its program {how} before it listed its tools{self._printed}"
+        return (str(error) or type(error).__name__)[:_LONGEST_CAUSE]
+
+    @property
+    def _printed(self) -> str:
+        line = self._words.not_a_message
+        return f"; it prints {line!r}, which is not a message of the protocol" if line is not None else ""
+
+
+def _port(parts: SplitResult) -> str:
+    return f":{parts.port}" if parts.port else ""
 
 
 def _version() -> str:
@@ -489,14 +520,6 @@ def _check_opened(tool: str, answers: Mapping[str, Any]) -> None:
     for key, answer in answers.items():
         if key.startswith(_TO_BE_OPENED) and answer.get("action") != ACCEPT:
             raise ToolError(f"{tool} was not called: its owner did not open the address that its server asks for.")
-
-
-def _words_of(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, FileNotFoundError):
-        return f"there is no program {error.filename!r}"
-    return (str(error) or type(error).__name__)[:_LONGEST_CAUSE]
 
 
 async def _listed(client: Client, name: str, server: McpServer) -> Listing:

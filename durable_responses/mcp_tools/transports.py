@@ -27,6 +27,7 @@ from durable_responses.mcp_tools.configuration import McpServer
 LARGEST_MESSAGE = 16 * 1024 * 1024  # bytes
 _CHUNK = 64 * 1024
 _KEPT_ERRORS = 2048  # bytes
+_SHOWN_OF_A_LINE = 100  # bytes
 _END_OF_LINE = b"\n"
 _ENDS_BY_ITSELF = 2.0  # seconds: Python servers take all of it
 _ENDS_WHEN_TOLD = 2.0
@@ -41,10 +42,15 @@ Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObj
 
 
 class LastWords:
-    """The end of what a program has written to its standard error."""
+    """The end of what a program has written to its standard error, and what else tells why it cannot be used.
+
+    `not_a_message`: the last line on its standard output that is none. `exit_code`: None unless it ended by itself.
+    """
 
     def __init__(self) -> None:
         self._kept = b""
+        self.not_a_message: str | None = None
+        self.exit_code: int | None = None
 
     def take(self, data: bytes) -> None:
         """Take what it has written."""
@@ -110,7 +116,7 @@ async def program(server: McpServer, words: LastWords) -> AsyncIterator[Streams]
     to_us, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_server, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as pumps:
-        pumps.start_soon(_read, process, to_us)
+        pumps.start_soon(_read, process, to_us, words)
         pumps.start_soon(_write, process, from_us, to_us)
         pumps.start_soon(_listen, process, words)
         try:
@@ -119,18 +125,21 @@ async def program(server: McpServer, words: LastWords) -> AsyncIterator[Streams]
             with anyio.CancelScope(shield=True):
                 from_server.close()
                 to_server.close()
-                await _end(process)
+                await _end(process, words)
             pumps.cancel_scope.cancel()
 
 
-async def _read(process: Process, to_us: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
+async def _read(process: Process, to_us: MemoryObjectSendStream[SessionMessage | Exception], words: LastWords) -> None:
     lines = Lines()
     async with to_us:  # closed, it tells the session that the server has ended
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, ValueError):
             async for data in _chunks(process.stdout):
                 for line in lines.take(data):
                     if line.strip():
-                        await to_us.send(_message(line))
+                        message = _message(line)
+                        if isinstance(message, Exception):
+                            words.not_a_message = line[:_SHOWN_OF_A_LINE].decode(errors="replace").strip()
+                        await to_us.send(message)
     async for _ in _chunks(process.stdout):  # a program that cannot write does not read the end of its input
         pass
 
@@ -169,7 +178,7 @@ async def _chunks(stream: ByteReceiveStream | None) -> AsyncIterator[bytes]:
             yield await stream.receive(_CHUNK)
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, words: LastWords) -> None:
     """By the end of its input, by SIGTERM, by SIGKILL: as the protocol has it."""
     assert process.stdin
     assert process.stdout
@@ -182,6 +191,7 @@ async def _end(process: Process) -> None:
         with anyio.move_on_after(seconds):
             while process.returncode is None:  # noqa: ASYNC110 - `wait` waits for the ends of its streams as well
                 await anyio.sleep(_LOOKS)
+            words.exit_code = process.returncode if told is None else None
             break
     _signal(process, signal.SIGKILL)  # what it has started, and left
     for stream in (process.stdout, process.stderr):

@@ -1,6 +1,7 @@
 """Which MCP servers there are, as people write it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,16 @@ CLAUDE_CODE = {
 }
 CURSOR = {"mcpServers": {"a": {"command": "a", "envFile": ".env", "autoApprove": ["x"], "disabled": True}}}
 VS_CODE = {"servers": {"a": {"type": "stdio", "command": "a", "env": {"KEY": "${env:SECRET_KEY}"}}}, "inputs": []}
+VS_CODE_SETTINGS = {"mcp": {"servers": {"a": {"command": "a", "args": ["--port", 8080], "env": {"DEBUG": True}}}}}
+GEMINI = {"mcpServers": {"a": {"httpUrl": "https://h/mcp", "headers": {"X": 1}, "trust": False, "includeTools": ["x"]}}}
+WINDSURF = {
+    "mcpServers": {"a": {"serverUrl": "https://h/mcp", "oauth": {"clientId": "x"}}, "b": {"command": "b", "args": None}}
+}
 COPILOT = {"mcpServers": {"a": {"type": "local", "command": "a", "tools": ["*"]}}}
 BARE = {"a": {"command": "a"}}
 
 
-@pytest.mark.parametrize("given", [CLAUDE_CODE, CURSOR, VS_CODE, COPILOT, BARE])
+@pytest.mark.parametrize("given", [CLAUDE_CODE, CURSOR, VS_CODE, VS_CODE_SETTINGS, GEMINI, WINDSURF, COPILOT, BARE])
 def test_it_is_taken_as_other_clients_have_it(given: dict[str, Any]) -> None:
     """Fields of theirs alone are ignored."""
     servers = McpServers.model_validate(given).servers
@@ -35,13 +41,29 @@ def test_it_is_taken_as_other_clients_have_it(given: dict[str, Any]) -> None:
 
 def test_a_disabled_server_is_not_used() -> None:
     assert McpServers.model_validate(CURSOR).enabled == {}
+    assert McpServers.model_validate({"mcp_servers": {"a": {"command": "a", "enabled": False}}}).enabled == {}
+
+
+def test_numbers_are_texts_as_programs_read_them() -> None:
+    server = McpServers.model_validate(VS_CODE_SETTINGS).servers["a"]
+    assert (server.args, server.env) == (["--port", "8080"], {"DEBUG": "true"})
 
 
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
         ({"a": {}}, "give a command or a url"),
-        ({"a": {"command": "x", "url": "http://h/"}}, "give a command or a url"),
+        ({"a": {"command": "x", "url": "http://h/"}}, "give a command or a url, not both"),
+        ({"a": "npx server"}, 'must be an object such as {"command"'),
+        ({"mcpServers": [{"command": "x"}]}, 'mcpServers: must be an object, such as {"github"'),
+        ({"a": {"comand": "x"}}, "comand: there is no such field; command may be meant"),
+        ({"a": {"command": "x", "aproval": "deny"}}, "aproval: there is no such field; approval may be meant"),
+        ({"a": {"command": ["npx", "x"]}}, "must be the program alone; what follows it belongs into args"),
+        ({"a": {"command": "npx", "args": "-y x"}}, 'must be a list of texts, such as ["-y", "some-server"]'),
+        ({"a": {"command": "npx", "env": ["A=b"]}}, 'must be an object such as {"NAME": "value"}'),
+        ({"a": {"command": "x", "trust": True}}, "true says not what is trusted"),
+        ({"a": {"command": "x", "timeout": 600000}}, "at most 86,400 seconds; some clients have milliseconds there"),
+        ({"a": {"url": "https://h/", "oauth": "yes"}}, "must be an object with client_id, client_secret and issuer"),
         ({"a": {"url": "h/mcp"}}, "must be an address such as"),
         ({"a.b": {"command": "x"}}, "'a.b': a server's name has"),
         ({"a": {"command": "x", "tools": {"get": {"efect": "pure"}}}}, "Extra inputs"),
@@ -51,7 +73,7 @@ def test_a_disabled_server_is_not_used() -> None:
     ],
 )
 def test_what_cannot_be_used_is_named(given: Any, problem: str) -> None:
-    with pytest.raises(ValidationError, match=problem.replace("(", r"\(")):
+    with pytest.raises(ValidationError, match=re.escape(problem)):
         McpServers.model_validate(given)
 
 
@@ -68,6 +90,21 @@ def test_variables_are_put_in() -> None:
 def test_a_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(UnresolvedError, match=r"^\$\{TOKEN\} is not set where the worker runs$"):
         McpServer(url="https://h/", headers={"A": "${TOKEN}"}).resolved({"TOKEN": ""})
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"command": "x", "env": {"K": "${input:key}"}}, "${input:key} stands for nothing here"),
+        ({"type": "sse", "url": "https://h/sse"}, "it is of type sse, which is not spoken here"),
+        ({"url": "${NO:-nonsense}"}, "its url is not an address such as https://host/mcp"),
+        ({"url": "https://h/", "headers": {"X": "${NEWLINE}"}}, "headers: X holds characters that an HTTP header"),
+    ],
+)
+def test_a_server_that_nobody_could_reach_is_told_before_it_is_tried(entry: dict[str, Any], problem: str) -> None:
+    """The others can be used meanwhile."""
+    with pytest.raises(UnresolvedError, match=re.escape(problem)):
+        McpServer.model_validate(entry).resolved({"NEWLINE": "a\nb"})
 
 
 def test_what_stands_for_a_secret_is_one() -> None:
@@ -91,6 +128,30 @@ def test_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
     (tmp_path / name).write_text(text)
     monkeypatch.setenv("AGENT_MCP_SERVERS", str(tmp_path / name))
     assert "fs" in Settings.load().mcp_servers.enabled
+
+
+def test_comments_and_last_commas_are_no_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Editors write them, and VS Code's own file has them."""
+    text = """{
+        // mine
+        "servers": {"a": {"command": "x", "args": ["https://h/,]", "/* no comment */",], /* yes */ }, },
+    }"""
+    (tmp_path / "mcp.json").write_text(text)
+    monkeypatch.setenv("AGENT_MCP_SERVERS", str(tmp_path / "mcp.json"))
+    assert Settings.load().mcp_servers.servers["a"].args == ["https://h/,]", "/* no comment */"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("", "it is empty"), ("[]", "must be an object such as"), ('{"a": }', "expected value at line 1")],
+)
+def test_a_file_that_cannot_be_read_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
+    (tmp_path / "mcp.json").write_text(text)
+    monkeypatch.setenv("AGENT_MCP_SERVERS", str(tmp_path / "mcp.json"))
+    with pytest.raises(SettingsError, match=rf"mcp\.json is not valid: {problem}"):
+        Settings.load()
 
 
 def test_a_server_that_cannot_be_used_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

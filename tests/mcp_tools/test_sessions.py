@@ -305,10 +305,27 @@ async def test_a_server_that_ends_at_once_is_told_with_its_last_words() -> None:
             await sessions.listing("it")
 
 
-async def test_a_program_that_there_is_not_is_named() -> None:
-    async with Sessions({"it": McpServer(command="no-such-program")}) as sessions:
-        with pytest.raises(ServerError, match="there is no program 'no-such-program'"):
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"command": "no-such-program"}, "there is no program 'no-such-program'."),
+        ({"command": "npx -y x"}, "there is no program 'npx -y x'; what follows the program belongs into args."),
+        ({"command": "/etc/passwd"}, "'/etc/passwd' cannot be started: Permission denied."),
+        ({"command": "true", "cwd": "/nowhere"}, "there is no folder '/nowhere'."),
+        ({"command": "false"}, "its program ended, with exit code 1, before it listed its tools."),
+        (
+            {"command": "echo", "args": ["Welcome!"]},
+            "its program ended, with exit code 0, before it listed its tools; it prints 'Welcome!', which is not a "
+            "message of the protocol.",
+        ),
+        ({"url": "http://127.0.0.1:1/mcp"}, "there is no connection to http://127.0.0.1:1: "),
+    ],
+)
+async def test_a_server_that_cannot_be_started_says_why(entry: dict[str, Any], problem: str) -> None:
+    async with Sessions({"it": McpServer.model_validate(entry)}) as sessions:
+        with pytest.raises(ServerError) as error:
             await sessions.listing("it")
+    assert str(error.value).startswith(f"The MCP server 'it' cannot be used: {problem}")
 
 
 async def test_a_variable_that_is_not_set_is_named_and_the_other_servers_work() -> None:
