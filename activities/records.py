@@ -354,4 +354,6 @@ def _trace(item: OtherItem, arguments: _Room) -> OtherItem:
         if isinstance(told.get("arguments"), str):
             # Nobody approves what they cannot see: a request that has to be cut is not answered.
             named |= {"arguments": told["arguments"]} if arguments.fit(told["arguments"]) == told["arguments"] else {}
+        if item.id is not None and len(item.id) > LONGEST_NAME:  # cut, it would be that of another request
+            return OtherItem.model_validate({"type": item.type, **named})
     return OtherItem.model_validate({"type": _short(item.type), "id": _short_or_none(item.id), **named})

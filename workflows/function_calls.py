@@ -161,7 +161,7 @@ class FunctionCalls:
         if self.stop.requested:
             raise Stopped
         time_left(self.ledger.deadline)
-        self.ledger.answers = [*rules.fit_outputs([*executed, *refused]), *map(_approval, approved)]
+        self.ledger.answers = [*rules.fit_outputs([*executed, *refused]), *approvals_of(approved)]
 
     def _most(self, calls: list[FunctionCall]) -> int:
         """How many of them are executed. Runs under way before there was a limit have executed all."""
@@ -432,10 +432,10 @@ class FunctionCalls:
         said = cut(exact(cut(call.arguments, _LONGEST_IN_MESSAGE)), _LONGEST_IN_MESSAGE)
         tool = None if place.is_hosted else self.ledger.mcp_tool(call.name)
         server = rules.server_of(call) if place.is_hosted else tool.server if tool else None
-        where = f", at the provider by the MCP server {exact(server)}," if place.is_hosted and server else ""
+        where = f", at the provider by the MCP server {_on_one_line(server)}," if place.is_hosted and server else ""
         return self.requests.open(
             InputRequestKind.APPROVAL,
-            f"The model wants to call {exact(call.name)}{where} with {said}\nAnswer {ALLOW} or {DENY}.{because}",
+            f"The model wants to call {_on_one_line(call.name)}{where} with {said}\nAnswer {ALLOW} or {DENY}.{because}",
             (ALLOW, DENY),
             call=CallToApprove(
                 call_id=call.call_id[:_LONGEST_ID],
@@ -591,9 +591,18 @@ def _did_not_run(call: FunctionCall, why: str) -> ToolResult:
     return ToolResult(call_id=call.call_id, output=output, outcome=ToolOutcome.FAILED)
 
 
-def _approval(decided: ToolResult) -> McpApprovalResponse:
-    approve = decided.outcome is ToolOutcome.SUCCEEDED
-    return McpApprovalResponse(approval_request_id=decided.call_id, approve=approve, reason=decided.output or None)
+def approvals_of(decided: Sequence[ToolResult]) -> list[McpApprovalResponse]:
+    """One answer for each id. Where a provider has given several requests the same one, what is denied is denied:
+    nobody could tell which of them an approval is for.
+    """
+    answers: dict[str, McpApprovalResponse] = {}
+    for each in decided:
+        approve, known = each.outcome is ToolOutcome.SUCCEEDED, answers.get(each.call_id)
+        if known is None or (known.approve and not approve):
+            answers[each.call_id] = McpApprovalResponse(
+                approval_request_id=each.call_id, approve=approve, reason=each.output or None
+            )
+    return list(answers.values())
 
 
 def _undecided(call: FunctionCall, why: str) -> Decision:
@@ -611,6 +620,11 @@ def _with_words(result: ToolResult, words: str | None) -> ToolResult:
     if not words:
         return result
     return result.model_copy(update={"output": f'{result.output}\n\n(Your owner allowed this and says: "{words}")'})
+
+
+def _on_one_line(name: str) -> str:
+    """A name as it is shown: with line ends it could bring words of its own into the question."""
+    return exact(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def exact(text: str) -> str:

@@ -427,11 +427,25 @@ class Reasoning(Received):
 
 
 class OtherItem(Received):
-    """An output item of any other kind, or of a known kind with unexpected fields, kept as it came."""
+    """An output item of any other kind, or of a known kind with unexpected fields, kept as it came.
+
+    But for the arguments of a call that is to be approved, which some servers send as an object: they become JSON text.
+    """
 
     type: str = "unknown"
     id: str | None = None
     status: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arguments_are_text(cls, value: Any) -> Any:
+        if (
+            isinstance(value, dict)
+            and value.get("type") == MCP_APPROVAL_REQUEST
+            and isinstance(value.get("arguments"), dict)
+        ):
+            return {**value, "arguments": _as_json(value["arguments"])}
+        return value
 
 
 def _keep_malformed(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:

@@ -226,6 +226,7 @@ SAID = {
     "HTTP 400": (Excess.REFUSED, "background"),
     "an event": (Excess.EVENT, "stream"),
     "a failed background response": (Excess.FAILED, "background"),
+    "an event over a WebSocket": (Excess.EVENT, "websocket"),
 }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from durable_responses.activities.messages import ToolOutcome, ToolResult
+from durable_responses.activities.records import record_of
 from durable_responses.activities.requests import further_fields_for, tool_choice_for
 from durable_responses.responses_api.models import CreateRequest, Response
 from durable_responses.responses_api.protocol import ResponseCreate
@@ -15,6 +17,7 @@ from durable_responses.responses_api.request_fields import names_of_secrets, wit
 from durable_responses.settings import Settings
 from durable_responses.tools.approvals import Approvals, unaskable_tools
 from durable_responses.workflows.contract import AgentInput, AgentStatus, InputRequestKind, TransportChoice
+from durable_responses.workflows.function_calls import approvals_of
 from durable_responses.workflows.rules import calls_to_approve, model_options, parse_input, unanswerable_calls
 from tests.support.chainless_servers import Chain, ChainlessServer, serving
 from tests.support.emulator_control import RunningEmulator
@@ -140,6 +143,30 @@ def test_a_request_for_approval_without_an_id_or_a_name_cannot_be_answered() -> 
     response = Response.model_validate({"id": "resp_1", "status": "completed", "output": [asked, nameless]})
     assert [(call.call_id, call.name) for call in calls_to_approve(response)] == [("mcpr_1", "tickets.f")]
     assert [item.id for item in unanswerable_calls(response)] == ["mcpr_2"]
+
+
+def test_arguments_that_are_an_object_are_shown_as_json() -> None:
+    asked = {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": LABEL, "name": "f", "arguments": {"id": 7}}
+    response = Response.model_validate({"id": "resp_1", "status": "completed", "output": [asked]})
+    assert [call.arguments for call in calls_to_approve(response)] == ['{"id": 7}']
+    assert [call.arguments for call in calls_to_approve(record_of(response))] == ['{"id": 7}']
+
+
+def test_a_request_whose_id_is_too_long_to_be_repeated_cannot_be_answered() -> None:
+    asked = {"type": "mcp_approval_request", "id": "m" * 600, "server_label": LABEL, "name": "f", "arguments": "{}"}
+    response = Response.model_validate({"id": "resp_1", "status": "completed", "output": [asked]})
+    assert calls_to_approve(record_of(response)) == []
+    assert len(unanswerable_calls(record_of(response))) == 1
+
+
+def test_of_requests_with_the_same_id_what_is_denied_is_denied() -> None:
+    yes = ToolResult(call_id="a", output="", outcome=ToolOutcome.SUCCEEDED)
+    no = ToolResult(call_id="a", output="Error: no.", outcome=ToolOutcome.FAILED)
+    other = yes.model_copy(update={"call_id": "b"})
+    for decided in ([yes, no, other], [no, yes, yes, other]):
+        told = [(each.approval_request_id, each.approve, each.reason) for each in approvals_of(decided)]
+        assert told == [("a", False, "Error: no."), ("b", True, None)]
+    assert [each.approve for each in approvals_of([yes, yes])] == [True]
 
 
 def test_a_run_that_uses_none_of_it_says_nothing_of_it_in_history() -> None:

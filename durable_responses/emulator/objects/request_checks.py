@@ -70,6 +70,7 @@ CLIENTS_TOOLS = frozenset({"function", "custom"})
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 EFFORTLESS_MODEL_PREFIX = "plain-"
+THINKS_WHEN_ASKED = re.compile(r"gpt-(?:5\.[1-9]|[6-9])(?!.*-pro)")  # the effort of these is none if none is given
 STANDARD_TIERS = (None, "auto", "default")
 FLEXLESS_MODEL_PREFIX = "gpt-6.2"
 NOT_WITH_MINIMAL_EFFORT = frozenset({"web_search", "web_search_preview", "code_interpreter", "image_generation"})
@@ -145,8 +146,11 @@ def check_model(request: CreateBody) -> None:
     if request.service_tier == "flex" and request.model.startswith(FLEXLESS_MODEL_PREFIX):
         raise invalid("Flex processing is not available for this model.", "service_tier", "invalid_value")
     if not request.model.startswith(EFFORTLESS_MODEL_PREFIX):
+        thinks = request.effort is not ReasoningEffort.NONE
+        if request.reasoning is None or request.reasoning.effort is None:
+            thinks = THINKS_WHEN_ASKED.match(request.model) is None
         for name in ("temperature", "top_p"):
-            if getattr(request, name) is not None and request.effort is not ReasoningEffort.NONE:
+            if getattr(request, name) is not None and thinks:
                 message = f"Unsupported parameter: '{name}' is not supported with this model."
                 raise invalid(message, name, "unsupported_parameter")
         return

@@ -24,7 +24,8 @@ def checked(**fields: Any) -> CreateBody:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"temperature": 0.5}, "temperature"),
+        ({"temperature": 0.5, "model": "gpt-5"}, "temperature"),
+        ({"temperature": 0.5, "model": "gpt-5.4", "reasoning": {"effort": "low"}}, "temperature"),
         ({"top_p": 0.5, "reasoning": {"effort": "low"}}, "top_p"),
         ({"max_tool_calls": 0}, "max_tool_calls"),
         ({"safety_identifier": "x" * 129}, "safety_identifier"),
@@ -49,6 +50,7 @@ def test_a_field_is_refused_by_its_name(fields: dict[str, Any], param: str) -> N
     [
         {"temperature": 0.5, "reasoning": {"effort": "none"}},
         {"temperature": 0.5, "model": "plain-model"},
+        {"temperature": 0.5, "model": "gpt-5.4"},
         {"background": True, "background_options": {"completion_window": "8h"}, "service_tier": "default"},
         {"background": True, "stream": True, "background_options": {"completion_window": "soonest"}},
         {"safety_identifier": "x" * 128, "max_tool_calls": 1, "include": ["code_interpreter_call.outputs"]},
