@@ -459,7 +459,8 @@ class CallRecord(BaseModel):
     """One function call as seen from outside.
 
     `argument`: the one that tells most, such as a path. `seconds`: how long the call took, once it has ended. `reason`:
-    why it failed, or why its outcome is unknown.
+    why it failed, or why its outcome is unknown. `waits_for`: the id of the input request that holds it up; a call that
+    nobody has answered yet counts as running.
     """
 
     call_id: str
@@ -470,6 +471,7 @@ class CallRecord(BaseModel):
     started_at: datetime | None = None
     seconds: float | None = None
     reason: str | None = None
+    waits_for: str | None = None
 
 
 class AgentError(BaseModel):

@@ -420,10 +420,18 @@ class FunctionCalls:
     async def _approval_of(self, place: _Place, decision: Decision) -> tuple[InputRequest, str | None]:
         """The closed request whether a call may be made, and what its owner has said beside the answer."""
         asked = self._ask_for_approval(place, decision)
-        await self.requests.closed(asked)
+        await self._closed(place, asked)
         words = asked.words
         shorten(asked)
         return asked, words
+
+    async def _closed(self, place: _Place, request: InputRequest) -> None:
+        """Wait as `InputRequests.closed` does; meanwhile the call is shown to wait."""
+        place.record.waits_for = request.id
+        try:
+            await self.requests.closed(request)
+        finally:
+            place.record.waits_for = None
 
     def _ask_for_approval(self, place: _Place, decision: Decision) -> InputRequest:
         call = place.call
@@ -463,7 +471,7 @@ class FunctionCalls:
             if (asks := result.asks) is None:
                 return result
             try:
-                answers = {each.key: await self._answer_for(server, each) for each in asks.questions}
+                answers = {each.key: await self._answer_for(place, server, each) for each in asks.questions}
                 if self.stop.requested:
                     raise Stopped
                 left = time_left(self.ledger.deadline)
@@ -511,11 +519,11 @@ class FunctionCalls:
         except TimeoutError:
             handle.cancel()
 
-    async def _answer_for(self, server: str, asked: ServerQuestion) -> Any:
+    async def _answer_for(self, place: _Place, server: str, asked: ServerQuestion) -> Any:
         values: dict[str, Any] = {}
         questions = questions_of(server, asked.message, asked.fields, asked.url)
         for question in questions:
-            said = await self._said_to(question, asked)
+            said = await self._said_to(place, question, asked)
             if said is None:
                 return response_of(None)
             if said.strip().casefold() == DECLINE:
@@ -524,12 +532,12 @@ class FunctionCalls:
                 values[question.field] = value_of(said, asked.fields, question.field)
         return response_of(values, asks_for_values=asked.url is None)
 
-    async def _said_to(self, question: Question, asked: ServerQuestion) -> str | None:
+    async def _said_to(self, place: _Place, question: Question, asked: ServerQuestion) -> str | None:
         """What the owner says to a question, once it answers it; None where nobody does."""
         text = question.text
         for _ in range(_MOST_TIMES_ASKED):
             request = self.requests.open(InputRequestKind.QUESTION, exact(text), question.choices)
-            await self.requests.closed(request)
+            await self._closed(place, request)
             said = request.answer
             shorten(request)
             if said is None:
@@ -559,7 +567,7 @@ class FunctionCalls:
             return ToolResult(call_id=call.call_id, output=f"Error: {error}", outcome=ToolOutcome.FAILED)
         why = f"\n\nWhy: {question.why}" if question.why else ""
         asked = self.requests.open(InputRequestKind.QUESTION, f"{question.question}{why}", question.choices)
-        await self.requests.closed(asked)
+        await self._closed(place, asked)
         answer = asked.answer
         shorten(asked)
         if answer is None:

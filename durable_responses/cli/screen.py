@@ -68,6 +68,8 @@ def calls_line(calls: Sequence[CallRecord]) -> str:
 def call_line(call: CallRecord, now: datetime | None = None) -> str:
     """A function call: `read_file docs/x.md ✓ 0.2 s`; one that has failed says why. `now`: for how long it has run."""
     argument = f" {call.argument}" if call.argument else ""
+    if call.waits_for is not None:
+        return shown_on_one_line(f"{call.name}{argument} … waits for an answer to {call.waits_for}")
     seconds = call.seconds
     if seconds is None and now is not None and call.started_at is not None:
         seconds = max((now - call.started_at).total_seconds(), 0)

@@ -221,6 +221,10 @@ def test_each_call_is_a_line_when_it_begins_and_when_it_ends() -> None:
             "read_file gone.md ✗ 0.0 s: no such file",
         ),
         ({"status": CallStatus.RUNNING, "argument": "a.md", "started_at": BEGAN}, "read_file a.md … 41.0 s"),
+        (
+            {"status": CallStatus.RUNNING, "argument": "a.md", "started_at": BEGAN, "waits_for": "approval-1"},
+            "read_file a.md … waits for an answer to approval-1",
+        ),
         ({"status": CallStatus.SUCCEEDED, "argument": "a\x1b[2J\nb"}, "read_file a b ✓"),
     ],
 )

@@ -112,11 +112,13 @@ async def test_what_the_owner_says_with_a_yes_reaches_the_model_too(agents: Agen
 
 async def test_calls_that_need_no_answer_run_meanwhile(agents: Agents) -> None:
     run = await calling(agents, WRITE, ADD, approvals=ASK_FOR_WRITES)
-    await asked(run)
+    [request] = await asked(run)
     state = await reached(run, lambda state: state.function_calls[1].status is CallStatus.SUCCEEDED)
     assert state.function_calls[0].status is CallStatus.RUNNING
+    assert [call.waits_for for call in state.function_calls] == [request.id, None]
     await respond(run, "allow")
     assert (await result_of(run)).status is AgentStatus.COMPLETED
+    assert [call.waits_for for call in (await progress(run)).function_calls] == [None, None]
 
 
 async def test_each_call_is_asked_about_by_itself(agents: Agents) -> None:
