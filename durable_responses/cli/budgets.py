@@ -47,7 +47,11 @@ def budgets(arguments: Sequence[str]) -> ExitCode:
     return refused(problem, ExitCode.USAGE, Output(as_json="--json" in arguments))
 
 
-@command("budgets")
+def _list_nothing(*, output: Output, **_: object) -> ExitCode:
+    return _print([], output)
+
+
+@command("budgets", without_runs=_list_nothing)
 async def _list(connection: Connection, output: Output) -> ExitCode:
     """Show the budgets of tenants, or raise one.
 
@@ -55,9 +59,12 @@ async def _list(connection: Connection, output: Output) -> ExitCode:
     responses under way, and how many runs wait for more. `durable-responses budgets raise TENANT WINDOW --usd 50`
     raises one.
     """
-    found = [_standing(each) for each in await connection.jobs.tenant_budgets()]
+    return _print([_standing(each) for each in await connection.jobs.tenant_budgets()], output)
+
+
+def _print(found: Sequence[Standing], output: Output) -> ExitCode:
     if output.as_json:
-        output.object(BudgetList(budgets=found))
+        output.object(BudgetList(budgets=list(found)))
     else:
         output.report_all(list(_lines(found)))
     return ExitCode.COMPLETED

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Work = Callable[..., Awaitable[ExitCode]]
 Check = Callable[..., None]
+WithoutRuns = Callable[..., ExitCode]
 
 NOTHING_TO_TELL = "What is the agent to be told? Type it in quotes: behind the id of a run, or alone for the newest."
 
@@ -132,16 +133,18 @@ async def connected(settings: "Settings", say: Callable[[str], None]) -> Connect
 
 
 def command(
-    name: str, *, prints_json: bool = True, check: Check | None = None
+    name: str, *, prints_json: bool = True, check: Check | None = None, without_runs: WithoutRuns | None = None
 ) -> Callable[[Work], Callable[[Sequence[str]], NoReturn]]:
     """Make a function a command of that name: it takes the words of the command line, and leaves the process.
 
     `check` is given what was typed before anything is started or asked. Raises `UsageError` for what cannot be used.
+    `without_runs` answers, from `output` and what was typed, where the embedded server was never started: nobody is to
+    wait for a download or a build to learn that there is nothing. Without it the command says that there are no runs.
     """
 
     def made(work: Work) -> Callable[[Sequence[str]], NoReturn]:
         def main(arguments: Sequence[str]) -> NoReturn:
-            parser = _parser(name, work, check, prints_json=prints_json)
+            parser = _parser(name, work, check, without_runs, prints_json=prints_json)
             _leave(lambda: _run(parser, name, arguments, prints_json=prints_json))
 
         main.parameters = _parameters_of(work, prints_json=prints_json)  # type: ignore[attr-defined]
@@ -186,7 +189,9 @@ def _parameters_of(work: Work, *, prints_json: bool) -> list[inspect.Parameter]:
     return [*parameters, *_fields_of(_options_of(work)), *([_AS_JSON] if prints_json else [])]
 
 
-def _parser(name: str, work: Work, check: Check | None, *, prints_json: bool) -> typer.Typer:
+def _parser(
+    name: str, work: Work, check: Check | None, without_runs: WithoutRuns | None, *, prints_json: bool
+) -> typer.Typer:
     options, parameters = _options_of(work), _parameters_of(work, prints_json=prints_json)
 
     def main(**said: Any) -> None:
@@ -194,7 +199,12 @@ def _parser(name: str, work: Work, check: Check | None, *, prints_json: bool) ->
         if options is not None:
             fields = {field.name: said.pop(field.name) for field in dataclasses.fields(options)}
             said["options"] = options(**fields)
-        raise typer.Exit(_execute(name, work, check, said, output))
+        try:
+            if check is not None:
+                check(**said)
+        except UsageError as error:
+            raise typer.Exit(refused(f"{error} {_help_of(name)}", ExitCode.USAGE, output)) from None
+        raise typer.Exit(_execute(name, work, without_runs, said, output))
 
     # typer reads what a command takes from these two.
     main.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -263,16 +273,14 @@ def _help_of(name: str) -> str:
 # --- the work ----------------------------------------------------------------------------------------------------
 
 
-def _execute(name: str, work: Work, check: Check | None, said: dict[str, Any], output: Output) -> ExitCode:
+def _execute(name: str, work: Work, without_runs: WithoutRuns | None, said: dict[str, Any], output: Output) -> ExitCode:
     """Do the work of a command. Problems are reported in one sentence on standard error."""
     with loading():
         from durable_responses.process import end_telemetry, setup_export
 
     try:
-        if check is not None:
-            check(**said)
         setup_export("durable-responses-cli")
-        return asyncio.run(_work(work, said, output))
+        return asyncio.run(_work(work, without_runs, said, output))
     except Exception as error:
         code = exit_code_of_error(error)
         if code is None:
@@ -293,7 +301,7 @@ def refused(problem: str, code: ExitCode, output: Output) -> ExitCode:
     return code
 
 
-async def _work(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
+async def _work(work: Work, without_runs: WithoutRuns | None, said: dict[str, Any], output: Output) -> ExitCode:
     from durable_responses.settings import Settings
 
     wanted = inspect.signature(work).parameters.keys() & _HANDED_IN
@@ -301,13 +309,23 @@ async def _work(work: Work, said: dict[str, Any], output: Output) -> ExitCode:
     if wanted - {"output"}:
         handed_in["settings"] = settings = Settings.load()
     if "connection" in wanted:
-        from durable_responses.embedded import ensure_readable, kept_in_use
+        from durable_responses.embedded import ensure_readable, has_records, kept_in_use
 
+        if not has_records(settings):
+            return _without_runs(without_runs, said, output)
         await ensure_readable(settings, output.say)
         async with kept_in_use(settings):
             handed_in["connection"] = await connected(settings, output.say)
             return await work(**{name: handed_in[name] for name in wanted}, **said)
     return await work(**{name: handed_in[name] for name in wanted}, **said)
+
+
+def _without_runs(told: WithoutRuns | None, said: dict[str, Any], output: Output) -> ExitCode:
+    if told is None:
+        from durable_responses.jobs.job_errors import NoJobs
+
+        raise NoJobs
+    return told(output=output, **said)
 
 
 def _leave(work: Callable[[], int]) -> NoReturn:

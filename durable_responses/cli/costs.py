@@ -12,7 +12,8 @@ from durable_responses.cli.command import Connection, command
 from durable_responses.cli.options import TIMES_AGO, time_given
 from durable_responses.cli.output import ExitCode, Output
 from durable_responses.cli.times import counted
-from durable_responses.jobs.bills import Bill, BillBy, BillLine
+from durable_responses.jobs.bills import Bill, BillBy, BillLine, bill_of
+from durable_responses.jobs.job_errors import JobNotFound
 from durable_responses.workflows.costs import usd
 
 _COLUMNS = ("key", "runs", "usd", "known_usd", "wasted_usd", "unknown", "input_tokens", "output_tokens", "total_tokens")
@@ -22,7 +23,14 @@ def _check_costs(*, since: str, **_: object) -> None:
     time_given("--since", since, TIMES_AGO)
 
 
-@command("costs", check=_check_costs)
+def _cost_nothing(*, output: Output, job: str | None, by: BillBy, as_csv: bool, **_: object) -> ExitCode:
+    if job is not None:
+        raise JobNotFound(job)
+    _print(bill_of([], by), output, as_csv=as_csv)
+    return ExitCode.COMPLETED
+
+
+@command("costs", check=_check_costs, without_runs=_cost_nothing)
 async def costs(
     connection: Connection,
     output: Output,
@@ -45,6 +53,11 @@ async def costs(
         bill = await connection.jobs.bill(by, job_id=await connection.find(job))
     else:
         bill = await connection.jobs.bill(by, since=datetime.now(UTC) - time_given("--since", since, TIMES_AGO))
+    _print(bill, output, as_csv=as_csv)
+    return ExitCode.COMPLETED
+
+
+def _print(bill: Bill, output: Output, *, as_csv: bool) -> None:
     if output.as_json:
         output.object(bill)
     elif as_csv:
@@ -53,7 +66,6 @@ async def costs(
         writer.writerows(_cells(line) for line in bill.lines)
     else:
         output.report_all(list(_lines(bill)))
-    return ExitCode.COMPLETED
 
 
 def _cells(line: BillLine) -> tuple[object, ...]:

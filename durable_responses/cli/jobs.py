@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from durable_responses.jobs.job_view import JobView
 
 
+NO_RUNS = "There are no such runs."
+
+
 @command("status")
 async def status(connection: Connection, output: Output, job: JobId = None) -> ExitCode:
     """Show the state of a run.
@@ -82,7 +85,19 @@ def _check_list(*, is_open: bool, ended: str | None, where: str | None, **_: obj
         raise UsageError("--open and --ended exclude each other.")
 
 
-@command("list", check=_check_list)
+def _list_nothing(*, output: Output, **_: object) -> ExitCode:
+    from durable_responses.jobs.job_errors import NoJobs
+
+    if output.as_json:
+        from durable_responses.cli.reports import JobList
+
+        output.object(JobList(jobs=[]))
+    else:
+        complain(str(NoJobs()))
+    return ExitCode.COMPLETED
+
+
+@command("list", check=_check_list, without_runs=_list_nothing)
 async def list_jobs(
     connection: Connection,
     output: Output,
@@ -141,6 +156,8 @@ def _show_list(views: "list[JobView]", connection: Connection, output: Output) -
         from durable_responses.cli.reports import JobList, JobReport
 
         return output.object(JobList(jobs=[JobReport.of(view, connection.web_ui(view.job_id)) for view in views]))
+    if not views:
+        return complain(NO_RUNS)
     from durable_responses.cli.screen import list_of, no_worker, row_of
 
     now = datetime.now(UTC)

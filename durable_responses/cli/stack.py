@@ -24,11 +24,18 @@ async def doctor(
 ) -> ExitCode:
     """Check everything that runs need.
 
-    First it shows the settings in force, with where each comes from, and the tools. Then come the checks: Temporal,
-    workers, the provider, its key, the clock, the tools, MCP servers, the project, the workspace and the disk. Each
-    line of these says ok, or what to do.
+    First it shows the settings in force here, with where each comes from, and the tools. Then come the checks: whose
+    settings those are, Temporal, workers, the provider, its key, the clock, the tools, MCP servers, the project, the
+    workspace and the disk. Each line of these says ok, or what to do.
     """
-    from durable_responses.cli.checks import Diagnosis, check_tools, lines_of, lines_of_settings, lines_of_tools
+    from durable_responses.cli.checks import (
+        Diagnosis,
+        check_tools,
+        check_worker,
+        lines_of,
+        lines_of_settings,
+        lines_of_tools,
+    )
     from durable_responses.cli.server_tools import check_servers, tools_of_servers
     from durable_responses.health.doctor import examine
     from durable_responses.health.in_force import settings_in_force
@@ -37,7 +44,7 @@ async def doctor(
     tools, check = check_tools(settings)
     servers = await tools_of_servers(settings)
     tools += [tool for each in servers for tool in each.offered]
-    checks = [*report.checks, check, *check_servers(servers)]
+    checks = [check_worker(settings), *report.checks, check, *check_servers(servers)]
     diagnosis = Diagnosis(checks=checks, settings=settings_in_force(settings), tools=tools)
     if output.as_json:
         output.object(diagnosis)

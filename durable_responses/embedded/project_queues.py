@@ -36,11 +36,9 @@ async def claim(settings: Settings) -> str:
 
 
 async def release(settings: Settings, project: str) -> None:
-    """Give up the usual task queue: the project has no open run on it."""
+    """Give up the task queue of a project, which has no open run on it: it may have the usual one next time."""
     async with _changing(settings) as known:
-        record = known.projects.get(project)
-        if record is not None and record.task_queue == TaskQueue.AGENTS:
-            del known.projects[project]
+        known.projects.pop(project, None)
 
 
 async def move(settings: Settings) -> None:
@@ -49,6 +47,15 @@ async def move(settings: Settings) -> None:
     async with _changing(settings) as known:
         record = ProjectRecord(workspace=project.workspace, folder=project.folder, task_queue=project.own_queue)
         known.projects[project.name] = record
+
+
+def idle_owner(settings: Settings) -> ProjectRecord | None:
+    """The other project that has the usual task queue and is not running; None if there is no such one."""
+    known = Projects.read(settings)
+    owner = known.owner_of(TaskQueue.AGENTS)
+    if owner is None or owner == Project.of(settings).name or owner in running_projects(settings):
+        return None
+    return known.projects[owner]
 
 
 def _queue_for(project: Project, settings: Settings, known: Projects) -> str:

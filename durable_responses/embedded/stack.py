@@ -156,6 +156,13 @@ async def _start_beside(start: "_Start", beside: StateFolder) -> None:
     await start.ready(beside, StackMode.PROJECT)
 
 
+def has_records(settings: Settings) -> bool:
+    """Whether there may be runs: a server is configured, or the embedded one has been started before."""
+    folder = StateFolder(settings)
+    is_embedded_new = not (folder.stack_lock.is_held or folder.database.exists() or (folder.path / "postgres").exists())
+    return bool(configured_address()) or not is_embedded_new
+
+
 async def ensure_readable(settings: Settings, say: Say, *, timeout: float = 90) -> StackFile | None:
     """Make sure that the records of the runs can be read; start Temporal in the background, without a worker, if not.
 
@@ -251,10 +258,19 @@ async def clean(settings: Settings) -> bool:
 
 
 async def _release_unused(files: Sequence[StackFile], settings: Settings) -> None:
-    """Whoever has the usual task queue and no open run on it gives it to the next project that is started."""
-    for file in files:
-        if file.project is not None and file.task_queue == TaskQueue.AGENTS and await _open_runs(file, settings) == 0:
-            await release(settings, file.project)
+    """Projects give up task queues on which no run is open; the usual one is for the next project that is started.
+
+    That one is given up for a project as well that is not running: all of it was killed, or the machine was.
+    """
+    stack = next((file for file in files if PartName.TEMPORAL in file.parts), None)
+    if stack is None:
+        return
+    owned = {file.project: file.task_queue for file in files if file.project is not None}
+    if owner := Projects.read(settings).owner_of(TaskQueue.AGENTS):
+        owned[owner] = TaskQueue.AGENTS.value
+    for project, queue in owned.items():
+        if await _open_runs(stack.model_copy(update={"task_queue": queue}), settings) == 0:
+            await release(settings, project)
 
 
 def _only_progress(say: Say) -> Say:

@@ -23,12 +23,13 @@ from durable_responses.embedded import readiness
 from durable_responses.embedded.folder import StateFolder, running_projects
 from durable_responses.embedded.go_programs import Say
 from durable_responses.embedded.parts import Part, PartCannotStart, PartPlan, end_holder, our_command
-from durable_responses.embedded.project_queues import claim, release
+from durable_responses.embedded.project_queues import claim, idle_owner, release
 from durable_responses.embedded.topology import DevTopology, ProjectTopology, Topology
-from durable_responses.projects import Project
+from durable_responses.projects import Project, ProjectRecord
 from durable_responses.provider import ProviderKind, configured_provider
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address, temporal_namespace
 from durable_responses.stack_file import PartName, PartState, Ports, StackFile, StackMode
+from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workspace import prepare_workspace
 
 # Seconds from SIGTERM to SIGKILL, in the order of stopping. The worker's is longer than a POST, which must not be cut.
@@ -273,6 +274,8 @@ class _Supervisor:
         for part in self._parts:
             await part.serving.wait()
         served = [_serving(self._stack)] if self._stack.workspace else []
+        if served and configured_address() is None and (owner := idle_owner(self._settings)):
+            served.append(_elsewhere(owner))
         for line in [*_whereabouts(self._stack), *served, f"State and logs in {self._folder.path}"]:
             self._say(line)
 
@@ -438,6 +441,13 @@ class _ProjectSupervisor(_Supervisor):
 
 def _serving(stack: StackFile) -> str:
     return f"Runs of the project with the workspace {stack.workspace} are on task queue {stack.task_queue}"
+
+
+def _elsewhere(owner: ProjectRecord) -> str:
+    return (
+        f"Task queue {TaskQueue.AGENTS} belongs to the project in {owner.folder}, which is not running: a command "
+        "there serves it, and `durable-responses down` frees it for the next start unless runs wait on it."
+    )
 
 
 def _emulator_url(ports: Ports) -> str:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic_core import to_json
 
 from durable_responses.connection import temporal_address
 from durable_responses.durations import in_one_unit
@@ -102,6 +103,10 @@ def _text_of(value: Any) -> str | None:
         return None if value.allow_all else value.model_dump_json()
     if isinstance(value, McpServers):  # their names: addresses, headers and variables are nobody's business
         return ",".join(value.servers) or None
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(exclude_defaults=True) if value != type(value)() else None
+    if isinstance(value, dict):
+        return to_json(value).decode() if value else None
     if isinstance(value, list):
         return ",".join(map(str, value)) or None
     return None if value is None else str(value)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.processes import free_port
-from tests.support.shell import UNAVAILABLE, USAGE, Shell
+from tests.support.shell import COMPLETED, UNAVAILABLE, USAGE, Shell
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,25 @@ async def test_wrong_usage_names_what_is_wrong_and_starts_nothing(bare: Shell, w
 async def test_wrong_usage_is_said_before_temporal_is_started_or_asked(bare: Shell, words: list[str]) -> None:
     del bare.env["TEMPORAL_ADDRESS"]
     assert (await bare.run(*words)).code == USAGE
+    assert not (bare.folder / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["list"], COMPLETED, "There are no agent runs yet"),
+        (["costs"], COMPLETED, "No runs in this time."),
+        (["budgets"], COMPLETED, "Nothing is spent"),
+        (["status"], USAGE, "There are no agent runs yet"),
+        (["watch", "agent-1"], USAGE, "There are no agent runs yet"),
+    ],
+)
+async def test_where_nothing_was_ever_started_nothing_is_started_to_say_so(
+    bare: Shell, words: list[str], code: int, told: str
+) -> None:
+    del bare.env["TEMPORAL_ADDRESS"]
+    done = await bare.run(*words)
+    assert (done.code, told in done.out + done.err) == (code, True)
     assert not (bare.folder / "state").exists()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_responses.embedded.project_queues import claim, move, release
+from durable_responses.embedded.project_queues import claim, idle_owner, move, release
 from durable_responses.projects import Project, Projects, task_queue_of
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
@@ -51,6 +51,26 @@ async def test_a_queue_that_was_given_up_goes_to_the_next_new_project(state: Pat
     await release(second, Project.of(second).name)
     assert (await claim(third), await claim(second)) == (TaskQueue.AGENTS, kept)
     assert await claim(first) == Project.of(first).own_queue
+
+
+async def test_a_project_that_has_given_up_its_own_queue_takes_the_usual_one_if_it_is_free(state: Path) -> None:
+    first, second = project(state, "a"), project(state, "b")
+    await claim(first)
+    await claim(second)
+    for each in (first, second):
+        await release(each, Project.of(each).name)
+    assert await claim(second) == TaskQueue.AGENTS
+
+
+async def test_who_has_the_usual_queue_and_is_not_running_is_known_to_others(state: Path) -> None:
+    """After a kill -9 nobody has given it up."""
+    first, second = project(state, "a"), project(state, "b")
+    assert idle_owner(second) is None
+    await claim(first)
+    assert idle_owner(first) is None
+    owner = idle_owner(second)
+    assert owner is not None
+    assert owner.folder == first.project_folder
 
 
 async def test_the_queue_of_a_project_whose_folder_is_gone_goes_to_the_next_new_one(state: Path) -> None:

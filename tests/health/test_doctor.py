@@ -38,7 +38,7 @@ async def test_it_finds_a_whole_deployment_well(temporal: TemporalServer, tmp_pa
         code, printed = await doctor(worker.env, "--json")
     found = {check["name"]: check["verdict"] for check in json.loads(printed)["checks"]}
     queues = [f"queue {queue['AGENT_TASK_QUEUE']}{kind}" for kind in ("", "-create", "-waiting", "-tools")]
-    checks = ("clock", "provider", "key", "capabilities", "project", "workspace", "disk", "tools")
+    checks = ("worker", "clock", "provider", "key", "capabilities", "project", "workspace", "disk", "tools")
     assert set(found) == {"temporal", "namespace", "search attributes", "input requests", *queues, *checks}
     assert {name for name, verdict in found.items() if verdict != "ok"} <= {"search attributes"}
     assert code == HEALTHY
@@ -125,7 +125,7 @@ async def test_a_person_reads_the_same_and_the_checks_last(project: Path) -> Non
     _, printed = await doctor(environment, folder=project)
     lines = printed.splitlines()
     assert [line for line in lines if not line.startswith((" ", "ok", "note", "problem"))] == [
-        "Settings in force",
+        "Settings in force in this terminal",
         "Tools",
         "Checks",
     ]
