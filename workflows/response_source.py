@@ -90,6 +90,7 @@ _UNKNOWN_PATCH = "unknown-status"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
 _LET_THE_WAIT_END = timedelta(seconds=1)
+_NO_IMAGES = "images of tools were left out, as the provider cannot read one"
 _TAKEN_WITHIN = timedelta(seconds=2)  # by a worker that lives; longer than that is better spent on another one
 _STEERED_WITHIN = timedelta(seconds=15)
 
@@ -249,6 +250,11 @@ class ResponseSource:
 
         Raises as `_pause` does.
         """
+        if rules.cannot_read_an_image(failed) and (answers := rules.without_images(self.ledger.answers)):
+            self.ledger.answers = answers
+            self.ledger.changed_request(_NO_IMAGES)
+            creates.failed += 1
+            return True
         refusal = rules.refusal_in(failed)
         if refusal is not None and await self._goes_on_after(refusal, rules.delay_in(refusal.message)):
             creates.refused += 1

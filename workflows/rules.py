@@ -5,6 +5,7 @@ No I/O, no clock, no Temporal; the workflow asks and obeys.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -33,6 +34,7 @@ from durable_responses.responses_api.context_errors import exceeds_window
 from durable_responses.responses_api.errors import Busy, classify, is_quota_exhausted
 from durable_responses.responses_api.models import (
     MCP_APPROVAL_REQUEST,
+    CallAnswer,
     ErrorDetail,
     FunctionCall,
     FunctionCallOutput,
@@ -541,6 +543,26 @@ def may_succeed_later(response: Response) -> bool:
     return _PASSES.search(name) is not None
 
 
+_IMAGE_CODE = re.compile(r"image", re.IGNORECASE)
+
+
+def cannot_read_an_image(response: Response) -> bool:
+    """Whether a response has failed because of an image that it was given (`invalid_image`, `image_too_small`, …)."""
+    code = response.error.code if response.error else None
+    return response.status == ResponseStatus.FAILED and _IMAGE_CODE.search(code or "") is not None
+
+
+def without_images(answers: Sequence[CallAnswer]) -> list[CallAnswer] | None:
+    """The answers to calls with a text in place of each image; None where there is none."""
+    if not any(isinstance(answer, FunctionCallOutput) and answer.has_images for answer in answers):
+        return None
+    return [
+        answer.without_images(_UNREADABLE_IMAGE) if isinstance(answer, FunctionCallOutput) else answer
+        for answer in answers
+    ]
+
+
+_UNREADABLE_IMAGE = "(There was an image, which cannot be read.)"
 _DELAY = re.compile(r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?(?:ms|[smh])[a-z]*[ ,]*)+)", re.IGNORECASE)
 _PART_OF_A_DELAY = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|[smh])", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

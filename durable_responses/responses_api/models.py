@@ -546,6 +546,18 @@ class FunctionCallOutput(ApiModel):
         others = [part for part in self.output if not isinstance(part, InputText)]
         return self.model_copy(update={"output": [InputText(text=text), *others]})
 
+    @property
+    def has_images(self) -> bool:
+        """Whether the model is given an image with it."""
+        return not isinstance(self.output, str) and any(isinstance(part, InputImage) for part in self.output)
+
+    def without_images(self, instead: str) -> Self:
+        """The same answer with this text in place of each image."""
+        if isinstance(self.output, str):
+            return self
+        parts = [InputText(text=instead) if isinstance(part, InputImage) else part for part in self.output]
+        return self.model_copy(update={"output": parts})
+
 
 class McpApprovalResponse(ApiModel):
     """The client's answer to an `mcp_approval_request`: whether the provider may make that call."""

@@ -57,17 +57,23 @@ async def test_an_image_of_a_tool_reaches_the_model(agents: Agents, transport: A
 
 @dataclass
 class DrawingServer(ChainlessServer):
-    """Its model has pictures drawn. `forget`: called before each answer. `refusal`: of what has an image."""
+    """Its model has pictures drawn, which it may refuse: at once, or by a response that `fails`.
+
+    `forget`: called before each answer.
+    """
 
     tool: str = "desk__picture"
     arguments: str = "{}"
     forget: Callable[[], None] = lambda: None
     refusal: dict[str, Any] | None = None
+    fails: bool = False
 
     def answer(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.forget()
         if self.refusal is not None and any(SHOWN in parts for parts in outputs_in(asked)):
             self.asked.append(asked)
+            if self.fails:
+                return 200, {"id": f"resp_{len(self.asked)}", "status": "failed", "output": [], "error": self.refusal}
             return 400, {"error": self.refusal}
         return super().answer(asked)
 
@@ -106,6 +112,19 @@ async def test_an_image_that_is_gone_is_named(
     }
     first, second = outputs_in(server.asked[-1])
     assert (first[1:], second[1:]) == ([gone], [SHOWN])
+
+
+async def test_a_response_that_fails_for_an_image_is_created_again_without(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    refusal = {"code": "invalid_image_format", "message": "The image is not valid."}
+    with serving(DrawingServer(Chain.CONTINUED, refusal=refusal, fails=True)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(transport=TransportChoice.BACKGROUND))
+    assert (result.status, result.error) == (AgentStatus.COMPLETED, None)
+    assert "images of tools were left out, as the provider cannot read one" in result.request_changes
+    told = {"type": "input_text", "text": "(There was an image, which cannot be read.)"}
+    assert outputs_in(server.asked[-1]) == [[{"type": "input_text", "text": TEXT}, told]]
 
 
 @pytest.mark.parametrize(
