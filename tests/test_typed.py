@@ -62,6 +62,7 @@ NOT_TYPED = {
         r"uv tool install \. .*|uvx --from \. .*": _NETWORK,
         r"claude .*": _CLAUDE,
         r"durable-responses temporal workflow .*": _README,
+        r"durable-responses run .* --mcp-server github": _SERVERS,
     },
     "CONTRIBUTING.md": {
         r"make (setup|check|test) .*|\.venv/bin/pytest .*": _OF_THE_TESTS,
