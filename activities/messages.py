@@ -636,7 +636,8 @@ class ServerQuestions(Record):
 class CallTool(Record):
     """Execute one function call of the model: the one at `position` in the output of a response.
 
-    `largest_output`: bytes of JSON that the answer may have.
+    `largest_output`: bytes of JSON that the answer may have; `fair_output`: those with which all answers of the
+    response fit, so that of one that is longer the ends are given, if it can be kept.
     `workspace`: the starter's; without one the worker's own is meant.
     `approvals`: the run's rules, beside which the worker has its own. `approved`: the hash of the call that the owner
     has allowed. `mcp`: the tool of an MCP server that is called; `answers`: to what that server has asked, by key, in
@@ -653,6 +654,7 @@ class CallTool(Record):
     position: int | None = None
     response_id: str | None = None
     largest_output: int | None = None
+    fair_output: int | None = None
     workspace: str | None = None
     approvals: Approvals | None = None
     approved: str | None = None

@@ -33,7 +33,7 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.activities.run_sessions import has_ended
 from durable_responses.activities.tool_lists import called_tool
-from durable_responses.json_text import cut
+from durable_responses.json_text import cut, text_bytes
 from durable_responses.mcp_tools.calls import McpTool, OutcomeUnknown
 from durable_responses.mcp_tools.effects import stricter
 from durable_responses.mcp_tools.names import dotted
@@ -56,6 +56,7 @@ from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError
 
 OUTPUT_CHARACTERS = 100_000
+_NOTE_CHARACTERS = 1000
 READ_OUTPUT = outputs.read_output.name
 LARGEST_OUTPUT = 512 * 1024  # bytes of JSON
 HEARTBEAT_SECONDS = 0.4
@@ -291,7 +292,9 @@ class ToolActivities:
     async def _kept(self, call: CallTool, result: ToolResult) -> ToolResult:
         """The answer as the model is given it; what is too long is kept whole in the workspace, if that can be."""
         output = self._secrets.mask(result.output)
-        if call.name == READ_OUTPUT or not outputs.is_long(output, self._long_output):
+        room = min(call.fair_output or LARGEST_OUTPUT, call.largest_output or LARGEST_OUTPUT)
+        longest = min(self._long_output, OUTPUT_CHARACTERS - _NOTE_CHARACTERS)
+        if call.name == READ_OUTPUT or not (outputs.is_long(output, longest) or text_bytes(output) > room):
             return self._presented(call, result)
         id_ = _output_id(call)
         try:
@@ -301,9 +304,8 @@ class ToolActivities:
             activity.logger.warning("The output of %s is cut, as it cannot be kept: %s", call.name, error)
             return self._presented(call, result, f"The rest cannot be kept here ({_problem(error)}). {_IN_PARTS}")
         await self._make_room(workspace)
-        longest = min(self._long_output, (call.largest_output or LARGEST_OUTPUT) // 2)
-        short = result.model_copy(update={"output": outputs.shortened(output, id_, longest), "kept": True})
-        return self._presented(call, short)
+        ends = outputs.shortened_within(output, id_, longest, room)
+        return self._presented(call, result.model_copy(update={"output": ends, "kept": True}))
 
     async def _make_room(self, workspace: Path) -> None:
         """Keep what all runs have kept within its bounds. What fails here does not concern the call."""

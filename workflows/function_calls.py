@@ -242,6 +242,7 @@ class FunctionCalls:
                     position=place.position,
                     response_id=self.ledger.state.response_id,
                     largest_output=rules.largest_output(place.calls),
+                    fair_output=rules.fair_output(place.calls),
                     workspace=None if call.name in queues else request.workspace,
                     approvals=request.approvals,
                     approved=approved,

@@ -768,6 +768,18 @@ def largest_output(calls: int) -> int:
     return min(LARGEST_ANSWERS, _LARGEST_HISTORY // max(1, calls))
 
 
+def fair_output(calls: int) -> int | None:
+    """Bytes of JSON that the answer to each of so many calls may have for all of them to fit; None for one alone.
+
+    What is longer is kept where it can be, and its ends are given; cut later, its note would go as well.
+    """
+    return None if calls <= 1 else max(LARGEST_ANSWERS // calls - _ROOM_FOR_AN_ID, _SHORTEST_ENDS)
+
+
+_ROOM_FOR_AN_ID = 160  # bytes of an answer beside its text
+_SHORTEST_ENDS = 1024  # bytes; a note takes a quarter of them
+
+
 def fit_outputs(results: list[ToolResult]) -> list[FunctionCallOutput]:
     """The answers for the next create, the longest cut with a note where together they are too large for a payload.
 

@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from durable_responses.json_text import both_ends, well_formed
+from durable_responses.json_text import both_ends, text_bytes, well_formed
 from durable_responses.tools.files import OUTPUTS as FOLDER
 from durable_responses.tools.images import Image, names_of
 from durable_responses.tools.registry import Effect, ToolContext, ToolError, tool
@@ -32,6 +32,7 @@ MOST_KEPT = 1024**3  # bytes of all runs together
 _OWNER = "run"  # the file that names the run of a folder
 _UNFINISHED = ".new"
 _NAME_CHARACTERS = 60
+_SHORTEST_ENDS = 64  # bytes
 
 
 @tool(effect=Effect.PURE, timeout=30)
@@ -169,6 +170,15 @@ def id_in(text: str) -> str | None:
     """The id of the output that a text is the beginning and the end of; None if it says none."""
     found = _READS_ON.search(text)
     return found[1] if found else None
+
+
+def shortened_within(text: str, id: str, longest: int, room: int) -> str:  # noqa: A002 as the model calls it
+    """The same with fewer of its bytes, where it would have more than `room` as JSON: control characters take six."""
+    ends = shortened(text, id, longest)
+    while text_bytes(ends) > room and longest > _SHORTEST_ENDS:
+        longest //= 2
+        ends = shortened(text, id, longest)
+    return ends
 
 
 def shortened(text: str, id: str, longest: int) -> str:  # noqa: A002 as the model calls it

@@ -434,6 +434,32 @@ async def test_a_long_output_is_kept_whole_and_the_model_is_given_its_ends(tmp_p
     assert kept.read_text() == whole
 
 
+@pytest.mark.parametrize(
+    ("whole", "fields"),
+    [
+        ("word " * 6_000, {"fair_output": 10_000}),
+        ("\x01" * 40_000, {"largest_output": 26_000}),
+        ("\x00\xff\ud800" * 1_000, {"fair_output": 1_024}),
+    ],
+    ids=["beside many", "control characters", "binary"],
+)
+async def test_what_has_no_room_beside_the_other_answers_is_kept_and_can_be_read_on(
+    tmp_path: Path, whole: str, fields: dict[str, Any]
+) -> None:
+    """Cut later, with the answers of the same response, the note that says how to read on would be lost."""
+
+    @tool(effect=Effect.PURE)
+    def recite() -> str:
+        """Recite."""
+        return whole
+
+    result = await answer(recite, fields={"iteration": 3, "position": 1, **fields}, workspace=tmp_path)
+
+    assert result.kept is True
+    assert 'read_output with id "3-2"' in result.output
+    assert text_bytes(result.output) <= min(fields.values())
+
+
 async def test_what_is_kept_holds_no_secret_of_the_worker(tmp_path: Path) -> None:
     @tool(effect=Effect.PURE)
     def environment() -> str:

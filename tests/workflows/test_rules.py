@@ -588,6 +588,14 @@ def test_a_report_of_a_wait_is_cut_to_what_can_be_shown() -> None:
 # --- what fits into history --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("calls", [2, 17, 128, 400])
+def test_answers_within_their_fair_share_are_not_cut(calls: int) -> None:
+    share = rules.fair_output(calls)
+    assert share is not None
+    results = [ToolResult(call_id=f"call_{number:030}", output="x" * share) for number in range(calls)]
+    assert [fitted.output for fitted in rules.fit_outputs(results)] == ["x" * share] * calls
+
+
 def test_answers_that_fit_are_passed_on_whole() -> None:
     results = [ToolResult(call_id="a", output="x" * 100_000), ToolResult(call_id="b", output="y")]
     assert [item.output for item in rules.fit_outputs(results)] == ["x" * 100_000, "y"]
