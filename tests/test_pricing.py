@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from durable_responses.pricing.costs import OWN_PRICES, SOURCE, Prices
-from durable_responses.pricing.rates import Billed, Rates
+from durable_responses.pricing.rates import Billed, PriceList, Rates
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 OPENAI = Prices("https://api.openai.com/v1")
@@ -84,6 +84,26 @@ def test_a_host_that_nobody_has_mapped_has_no_prices() -> None:
     )
     mapped = Prices("https://gateway.example/v1", hosts={"gateway.example": "openai"})
     assert mapped.cost_of(PLAIN).usd == Decimal("0.4")
+
+
+def test_a_host_that_is_mapped_to_a_provider_that_nobody_knows_says_so() -> None:
+    mapped = Prices("https://gateway.example/v1", hosts={"gateway.example": "opanai"})
+    assert mapped.cost_of(PLAIN).unpriced == (f"{SOURCE} knows no provider opanai",)
+    assert mapped.dearest("gpt-5.4", [], 100, AT) is None
+
+
+@pytest.mark.parametrize("host", ["https://gateway.example", "gateway.example/v1", "gateway.example:8443", ""])
+def test_a_host_is_given_without_scheme_port_and_path(host: str) -> None:
+    with pytest.raises(ValueError, match="is not a host"):
+        PriceList(hosts={host: "openai"})
+    assert PriceList(hosts={"Gateway.Example": "openai", "[::1]": "openai"}).hosts == {
+        "gateway.example": "openai",
+        "::1": "openai",
+    }
+
+
+def test_a_response_that_does_not_name_its_model_has_no_price() -> None:
+    assert OPENAI.cost_of(replace(PLAIN, model="")).unpriced == ("the response does not name its model",)
 
 
 def test_prices_hold_at_the_time_of_the_response() -> None:

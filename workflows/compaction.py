@@ -50,6 +50,12 @@ def tokens_after(response: Response) -> int | None:
     return response.usage.input_tokens + response.usage.output_tokens
 
 
+def bound_after(response: Response) -> int | None:
+    """The most tokens that the next response is given of this conversation; None where the usage cannot be trusted."""
+    usage = response.usage
+    return None if usage is None or usage.input_tokens == 0 or usage.doubts else tokens_after(response)
+
+
 def is_nearly_full(tokens: int | None, window: int | None) -> bool:
     """Whether a conversation of so many tokens is compacted before the next create."""
     return tokens is not None and window is not None and tokens > _FULL_AT * window

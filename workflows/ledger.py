@@ -161,6 +161,7 @@ class Ledger(BaseModel):
     no_background: bool = Field(False, description="Whether the server was found to have no background responses.")
     context_window: int | None = Field(None, description="The tokens of the model's window, as a worker has said.")
     context_tokens: int | None = Field(None, description="Those that the conversation has come to, where known.")
+    carried_tokens: int | None = Field(None, description="The most of them that the next response is given.")
     compacted: str | None = Field(None, description="The latest compaction, which the run goes on from.")
     no_trigger: bool = Field(False, description="Whether no create of this run is made a compaction by its input.")
     mcp_tools: list[PinnedTool] | None = Field(None, description="Tools of MCP servers, as the run began with them.")
@@ -403,7 +404,7 @@ class Ledger(BaseModel):
         left = compacted.usage.output_tokens if compacted.usage else None
         happened = Compaction(iteration=self.state.iteration, tokens_before=self.context_tokens, tokens_after=left)
         self.state.compactions = [*self.state.compactions, happened][-_MOST_CHANGES:]
-        self.context_tokens = None
+        self.context_tokens = self.carried_tokens = None
 
     def superseded(self, response_id: str) -> None:
         """A response is not used, and nothing is chained from it: another one is created in its place."""

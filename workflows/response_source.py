@@ -183,6 +183,7 @@ class ResponseSource:
                 self.budget.bore_it()
                 self.ledger.conversation_grew(create, response)
                 self.ledger.context_tokens = compaction.tokens_after(response)
+                self.ledger.carried_tokens = compaction.bound_after(response)
                 return response
 
     @property
@@ -313,7 +314,7 @@ class ResponseSource:
             prices=rules.run_prices(self.request),
             mcp_tools=ledger.mcp_hashes,
             hosted_servers=ledger.hosted_servers,
-            carried_tokens=ledger.context_tokens if ledger.has_prices else None,
+            carried_tokens=ledger.carried_tokens if ledger.has_prices else None,
             budget=self.budget.left(),
             tells_most=ledger.lacks_a_bound or None,
             tenant=self.request.tenant,

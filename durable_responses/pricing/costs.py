@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
+from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
 from durable_responses.pricing.rates import AUTO, Billed, Cost, PerToken, Rates, Tier
 
@@ -112,9 +112,13 @@ class Prices:
         charges = f"nobody has said what {self._host or 'this provider'} charges"
         return f"{charges} for the model {_named(model)}" if self.own else charges
 
-    def _model(self, name: str) -> ModelInfo | None:
+    @property
+    def _provider(self) -> Provider | None:
         providers = get_snapshot().providers if self._provider_id else []
-        provider = next((provider for provider in providers if provider.id == self._provider_id), None)
+        return next((provider for provider in providers if provider.id == self._provider_id), None)
+
+    def _model(self, name: str) -> ModelInfo | None:
+        provider = self._provider
         return provider.find_model(name) if provider else None
 
     def _own_rates(self, model: str, tier: str) -> Rates | None:
@@ -130,6 +134,8 @@ class Prices:
         model = self._model(billed.model)
         if self._provider_id is None:
             return Cost(None, unpriced=(self._nobody_has_said(billed.model),))
+        if self._provider is None:
+            return Cost(None, unpriced=(f"{SOURCE} knows no provider {_named(self._provider_id)}",))
         if not billed.model:
             return Cost(None, unpriced=("the response does not name its model",))
         if model is None:

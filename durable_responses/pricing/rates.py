@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Tier(StrEnum):
@@ -61,6 +61,14 @@ class PriceList(BaseModel):
 
     models: dict[str, Rates] = {}
     hosts: dict[str, str] = {}
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: dict[str, str]) -> dict[str, str]:
+        for host in hosts:
+            if not host or "/" in host or host.count(":") == 1:  # an address of IPv6 has more
+                raise ValueError(f"{host!r} is not a host: give it without scheme, port and path")
+        return {host.strip("[]").lower(): provider for host, provider in hosts.items()}
 
 
 @dataclass(frozen=True)

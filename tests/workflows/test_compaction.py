@@ -13,6 +13,7 @@ from durable_responses.responses_api.models import FunctionCallOutput, InputImag
 from durable_responses.settings import Settings
 from durable_responses.tools.outputs import id_in, shortened
 from durable_responses.workflows.compaction import (
+    bound_after,
     cut_answers,
     has_compaction,
     is_nearly_full,
@@ -94,6 +95,23 @@ def test_what_a_response_has_compacted_itself_has_no_length_that_is_known() -> N
     compacted = Response.model_validate({"id": "resp_1", "status": "completed", "usage": usage, "output": [item]})
     assert (tokens_after(plain), has_compaction(plain)) == (95, False)
     assert (tokens_after(compacted), has_compaction(compacted)) == (None, True)
+    assert (bound_after(plain), bound_after(compacted)) == (95, None)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"output_tokens": 5},
+        {"input_tokens": 5, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 90}},
+        {"input_tokens": 5, "output_tokens": 5, "total_tokens": 100},
+    ],
+)
+def test_a_usage_that_cannot_be_trusted_bounds_nothing(usage: dict[str, Any] | None) -> None:
+    received = Response.model_validate({"id": "resp_1", "status": "completed", "usage": usage})
+    assert bound_after(received) is None
+    assert bound_after(Response.model_validate(received.model_dump(mode="json"))) is None  # as history has it
 
 
 def test_answers_are_cut_to_head_tail_and_size_within_what_the_conversation_leaves() -> None:

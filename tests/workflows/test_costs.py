@@ -4,22 +4,27 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from durable_responses.activities.messages import ResponseCost
 from durable_responses.emulator.faults import Answer, End, Fault, Operation
 from durable_responses.emulator.model.script import Ending
 from durable_responses.pricing.rates import Rates
 from durable_responses.responses_api.models import ResponseStatus
+from durable_responses.settings import Settings
 from durable_responses.workflows.contract import (
     AgentInput,
     AgentResult,
+    Budget,
     ResponseUsage,
     RunCost,
     TransportChoice,
 )
 from durable_responses.workflows.costs import NOT_PRICED, NOT_TOLD, cost_text, spent_usd, sum_of, together, usd
+from tests.support.chainless_servers import Chain, ChainlessServer, serving
+from tests.support.emulator_control import RunningEmulator
 from tests.support.ledgers import RATES, cost_of
-from tests.support.runs import Agents, progress, reached, result_of
+from tests.support.runs import Agents, agents_at, progress, reached, result_of
 
 # --- the sum -----------------------------------------------------------------------------------------------------
 
@@ -176,3 +181,61 @@ async def test_a_create_of_which_nobody_knows_is_an_entry_of_its_own(agents: Age
     assert result.ambiguous_creates == sum(response.status == "ambiguous" for response in result.responses)
     assert result.cost.unknown == result.ambiguous_creates
     assert known(result) == await billed(agents, run)
+
+
+# --- servers that count otherwise ----------------------------------------------------------------------------------
+
+
+class CountsOddly(ChainlessServer):
+    """A server whose responses have this `usage`, whatever they used."""
+
+    def __init__(self, usage: Any, *, queues: bool) -> None:
+        super().__init__(Chain.CONTINUED, queues=queues)
+        self.usage = usage
+
+    def answer(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        status, body = super().answer(asked)
+        return status, {**body, "usage": self.usage}
+
+
+MORE_CACHED = {"input_tokens": 5, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 9}}
+
+
+@pytest.mark.parametrize("usage", [None, {}, MORE_CACHED])
+@pytest.mark.parametrize("transport", [TransportChoice.BACKGROUND, TransportChoice.STREAM])
+async def test_what_cannot_be_the_usage_that_is_billed_leaves_the_cost_unknown(
+    client: Client, emulator: RunningEmulator, settings: Settings, transport: TransportChoice, usage: Any
+) -> None:
+    queues = transport is TransportChoice.BACKGROUND
+    with serving(CountsOddly(usage, queues=queues)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(transport=transport, tools=["add"], max_output_tokens=1_024))
+    assert (result.status, len(result.responses)) == ("completed", 2)
+    assert result.cost is not None
+    assert (result.cost.usd, result.cost.unknown) == (None, 2)
+    assert result.cost.why[0].startswith("the provider ")
+    assert result.responses[0].at_most is not None  # what the second one is given of the first, nobody has counted
+    assert result.responses[0].at_most > 1.024
+
+
+@pytest.mark.parametrize("budget", [{"usd": 5}, {"tokens": 5_000}])
+async def test_responses_whose_usage_is_not_known_use_up_a_budget(
+    client: Client, emulator: RunningEmulator, settings: Settings, budget: dict[str, Any]
+) -> None:
+    """Else such a run would go on for ever."""
+    server = CountsOddly(None, queues=False)
+    server.calls = 20
+    limits = Budget.model_validate({**budget, "on_exceeded": "stop"})
+    with serving(server):
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(
+                asks(
+                    transport=TransportChoice.STREAM,
+                    tools=["add"],
+                    max_output_tokens=1_024,
+                    max_iterations=25,
+                    budget=limits,
+                )
+            )
+    assert (result.status, result.incomplete_reason) == ("incomplete", "budget")
+    assert 0 < len(result.responses) < 5
