@@ -3,6 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -104,7 +105,7 @@ class StackFile(BaseModel):
 
     def run_url(self, workflow_id: str) -> str | None:
         """The Web UI's page of a run; None when the stack has no Web UI."""
-        return f"{self.web_ui}/namespaces/{self.namespace}/workflows/{workflow_id}" if self.web_ui else None
+        return f"{self.web_ui}/namespaces/{self.namespace}/workflows/{quote(workflow_id)}" if self.web_ui else None
 
     @staticmethod
     def path(settings: Settings) -> Path:

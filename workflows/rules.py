@@ -260,6 +260,8 @@ _EXPECTED = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "finite_number": "must be a finite number",
+    "string_too_short": "has too few characters: at least {min_length}",
+    "string_too_long": "has too many characters: at most {max_length}",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
 }

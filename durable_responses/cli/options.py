@@ -424,6 +424,9 @@ def agent_input(
     `UsageError` for whatever cannot be used.
     """
     _check_readers(options)
+    for name, value in (("--job-id", options.job_id), ("--model", options.model)):
+        if value is not None and not value.strip():
+            raise UsageError(f"{name} is empty.")
     given = _json_object(options.input, "--input", _LIKE_AN_INPUT) if options.input is not None else {}
     given = {**fields, **{name: value for name, value in given.items() if value is not None}}
     given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}

@@ -1,6 +1,7 @@
 """`run`, `start`, `watch`, `continue`, `steer` and `result`: start a run, follow it, print its answer, go on."""
 
 import dataclasses
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durable_responses.cli.command import NOTHING_TO_TELL, Connection, command, connected
-from durable_responses.cli.known_names import check_names
 from durable_responses.cli.options import JobId, JobOrText, RunOptions, agent_input, task_of
 from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of
+from durable_responses.cli.worker_checks import check_as_the_worker_will
 
 if TYPE_CHECKING:
     from durable_responses.jobs.job_view import JobView
@@ -44,7 +45,7 @@ async def start(settings: "Settings", output: Output, options: RunOptions) -> Ex
         output.object(StartedJob(job_id=job_id, web_ui=web_ui))
     else:
         output.report(job_id)
-    output.say_all([*filter(None, [web_ui]), f"Follow it with: durable-responses watch {job_id}"])
+    output.say_all([*filter(None, [web_ui]), f"Follow it with: durable-responses watch {shlex.quote(job_id)}"])
     return ExitCode.COMPLETED
 
 
@@ -84,7 +85,7 @@ async def continue_run(
     rest = dataclasses.replace(options, task=None, task_file=None)
     request = agent_input(rest, settings, Path.cwd(), fields=fields)
     if await connection.jobs.task_queue_of(before) == connection.jobs.task_queue:
-        check_names(request, settings)
+        check_as_the_worker_will(request, settings)
     job_id = await connection.jobs.start(request, job_id=options.job_id, memo={MEMO_CONTINUES: before}, about=text)
     output.say(f"Started {job_id}, which continues {before}")
     return await _follow(connection, job_id, output)
@@ -157,7 +158,7 @@ async def _started(
 ) -> tuple[Connection, str]:
     """A new run; its model may ask, where somebody is there to answer and nothing else was said."""
     request = agent_input(options, settings, Path.cwd(), fields={"allow_questions": True} if asks else {})
-    check_names(request, settings)
+    check_as_the_worker_will(request, settings)
     connection = await _with_worker(settings, output)
     job_id = await connection.jobs.start(request, job_id=options.job_id)
     output.say(f"Started {job_id}")
@@ -178,7 +179,7 @@ async def _follow(connection: Connection, job_id: str, output: Output) -> ExitCo
             from durable_responses.cli.reports import StartedJob
 
             output.object(StartedJob(job_id=job_id, web_ui=web_ui))
-        output.say(f"\nThe run is still going. Reattach with: durable-responses watch {job_id}")
+        output.say(f"\nThe run is still going. Reattach with: durable-responses watch {shlex.quote(job_id)}")
         return ExitCode.LEFT
     return _show_end(view, connection, output)
 

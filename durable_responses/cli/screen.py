@@ -205,7 +205,9 @@ def still(view: JobView, now: datetime) -> str:
         return "Temporal is still not responding."
     running = [call_line(call, now) for call in view.state.function_calls if call.status is CallStatus.RUNNING]
     waiting = [standing_of(request, now) for request in view.open_requests]
-    parts = waiting or running[:_SHOWN_CALLS] or response_facts(view, now) or [iteration_of(view.state)]
+    # What is tried again says for how long, and how often.
+    held_up = [shown(f"waiting: {told}")] if (told := waiting_text(view.state, now)) else []
+    parts = waiting or held_up or running[:_SHOWN_CALLS] or response_facts(view, now) or [iteration_of(view.state)]
     return f"still {view.state.status}: {', '.join(parts)}"
 
 

@@ -53,6 +53,8 @@ def unguessable_job_id(task: str) -> str:
 
 def check_job_id(job_id: str) -> None:
     """Raise ValueError, one sentence, for an id that Temporal or a terminal cannot hold."""
+    if not job_id:
+        raise ValueError("The job id is empty: choose one, or leave it out.")
     if not is_name(job_id):
         raise ValueError("The job id contains line breaks, control characters or half a character: choose another id.")
     if len(job_id.encode()) > _LONGEST_JOB_ID:

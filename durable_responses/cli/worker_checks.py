@@ -1,5 +1,6 @@
-"""The tools and MCP servers that a run asks for, checked before it is started, where those of its worker are known."""
+"""What a worker would refuse: tools, MCP servers, files, folders. Checked before the run is started, if that is known."""
 
+import re
 from typing import TYPE_CHECKING
 
 from durable_responses.cli.output import UsageError
@@ -10,8 +11,8 @@ if TYPE_CHECKING:
     from durable_responses.workflows.contract import AgentInput
 
 
-def check_names(request: "AgentInput", settings: "Settings") -> None:
-    """Raises `UsageError` for a tool or an MCP server that the worker of the run does not have.
+def check_as_the_worker_will(request: "AgentInput", settings: "Settings") -> None:
+    """Raises `UsageError` for a tool or an MCP server that the worker of the run does not have, or an unusable path.
 
     Known is what the embedded stack's worker has that was, or will be, started with these settings. On a Temporal
     server that is configured, and of a worker with others, nothing is known: then the run itself says what is wrong.
@@ -20,13 +21,33 @@ def check_names(request: "AgentInput", settings: "Settings") -> None:
 
     servers = servers_of(request.mcp_servers, request.tools)
     tools = _function_tools(request)
-    if not (tools or servers) or not _is_known(settings):
+    if not (tools or servers or request.files or request.save) or not _is_known(settings):
         return
+    _check_paths(request, settings)
     for server in servers:
         _check("MCP server", server, list(settings.mcp_servers.enabled))
     if tools and (known := _tools_of(settings)) is not None:
         for name in tools:
             _check("tool", name, known)
+
+
+def _check_paths(request: "AgentInput", settings: "Settings") -> None:
+    from durable_responses.activities.artifacts import ArtifactError, OutputFolders
+    from durable_responses.activities.inputs import InputError, opening_input
+    from durable_responses.activities.messages import Opening
+
+    opening = Opening(task="", files=request.files, files_root=request.files_root)
+    try:
+        opening_input(opening, [settings.files_root])
+        if request.save is not None:
+            OutputFolders([settings.output_root], settings.allow_hidden_files).check(request.save)
+    except InputError as error:
+        place = re.fullmatch(r"files\[(\d+)\]\.path", error.field)
+        named = f"--file {request.files[int(place[1])].path!r}" if place else error.field
+        raise UsageError(f"{named} {error.message}") from None
+    except ArtifactError as error:
+        told = str(error).replace("save.folder", "--save-folder").replace("save.filename", "--save-name")
+        raise UsageError(told) from None
 
 
 def _function_tools(request: "AgentInput") -> list[str]:

@@ -1,4 +1,4 @@
-"""A tool or an MCP server that a run asks for and its worker does not have."""
+"""What a run asks for and its worker would refuse: nothing is started for it."""
 
 import json
 
@@ -42,6 +42,21 @@ async def test_an_mcp_server_that_there_is_not_is_wrong_usage(alone: Shell, word
     done = await alone.run("start", "Count.", *words)
     problem = "There is no MCP server 'githb'; there are: github. Did you mean 'github'?"
     assert (done.code, done.err.startswith(problem)) == (USAGE, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--file", "plan.md", "--file", "noise.dat"], "--file 'noise.dat' is neither UTF-8 text nor an image"),
+        (["--save-folder", "../elsewhere"], "--save-folder is outside the output root"),
+    ],
+)
+async def test_a_file_or_folder_that_cannot_be_used_is_wrong_usage(alone: Shell, words: list[str], told: str) -> None:
+    (alone.folder / "plan.md").write_text("A plan.")
+    (alone.folder / "noise.dat").write_bytes(b"\xff\xfe\x00")
+    done = await alone.run("start", "Read.", *words)
+    assert (done.code, done.out, done.err.startswith(told)) == (USAGE, "", True)
+    assert not (alone.folder / "state").exists()
 
 
 async def test_what_a_worker_elsewhere_offers_is_not_known(bare: Shell) -> None:
