@@ -1,4 +1,4 @@
-"""What a worker would refuse: tools, MCP servers, files, folders. Checked before the run is started, if that is known."""
+"""What a worker would refuse: tools, MCP servers, files, folders. Checked before the run starts, if that is known."""
 
 import re
 from typing import TYPE_CHECKING
