@@ -64,6 +64,7 @@ _LONGEST_NAME = 128  # characters, as the protocol has it
 _LONGEST_BACK_OFF = 60.0  # seconds
 _FIRST_PAUSE = 0.5  # seconds, before a subscription is renewed
 _MOST_PATIENCE = 10  # times the patience with a server, which calls under way have in a session that is left
+_MOST_DEATHS = 3  # in the middle of calls, one after the other
 _MOST_ABANDONED = 100  # calls that were cancelled, and are remembered
 _LONGEST_CAUSE = 300  # characters
 _MOST_ROUNDS = 10
@@ -104,6 +105,7 @@ class Server:
         self._leaving: set[_Session] = set()
         self._calls = HeldCalls(held)
         self._failures = 0
+        self._deaths = 0
         self._not_before = 0.0
         self._why = ""
 
@@ -157,6 +159,7 @@ class Server:
             raise self._meaning_of(error, tool, session) from None
         except ValidationError as error:
             raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
+        self._deaths = 0
         if isinstance(answer, types.InputRequiredResult):
             raise _asked(tool, answer)
         text, images = read(answer)
@@ -164,6 +167,8 @@ class Server:
 
     def _meaning_of(self, error: MCPError, tool: str, session: "_Session") -> Exception:
         if error.code == types.CONNECTION_CLOSED:
+            if not session.is_over:
+                self._died(session)
             session.close()
             return CallInterrupted(self._masked(f"its server {self._name!r} ended in the middle of it{session.said}"))
         if self.configured.url is not None and _SESSION_IS_OVER.search(str(error)):
@@ -175,6 +180,14 @@ class Server:
         if error.code == types.URL_ELICITATION_REQUIRED:
             return _to_be_opened(tool, error)
         return ToolError(f"{tool} failed: {error}")
+
+    def _died(self, session: "_Session") -> None:
+        """A server that dies in each of its calls is left alone for a while, as one that cannot be started."""
+        self._deaths += 1
+        if self._deaths >= _MOST_DEATHS:
+            pause = min(2.0 ** (self._deaths - _MOST_DEATHS), _LONGEST_BACK_OFF)
+            self._not_before = time.monotonic() + pause
+            self._why = self._masked(f"The MCP server {self._name!r} ends in each call{session.said}.")
 
     async def _sent(
         self, session: "_Session", params: types.CallToolRequestParams

@@ -211,6 +211,15 @@ async def test_a_server_that_dies_in_the_middle_of_a_call_is_started_again_for_t
         assert await call(sessions, "die_reading") == "survived"
 
 
+async def test_a_server_that_dies_in_each_call_is_left_alone_for_a_while() -> None:
+    async with Sessions({"it": hostile("dying")}) as sessions:
+        for _ in range(3):
+            with pytest.raises(CallInterrupted):
+                await call(sessions)
+        with pytest.raises(ServerError, match=r"'it' ends in each call.* It is tried again in \d s\."):
+            await call(sessions)
+
+
 # --- sessions of runs --------------------------------------------------------------------------------------------
 
 

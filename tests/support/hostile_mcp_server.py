@@ -105,7 +105,7 @@ def main() -> None:
                 _go_on_for_ever(None)
             threading.Thread(target=_go_on_for_ever, args=[asked["params"]["_meta"]["progressToken"]]).start()
             continue
-        if manner == "changing" and asked["method"] == "tools/call":
+        if manner in ("changing", "dying") and asked["method"] == "tools/call":
             sys.exit(1)
         answer = _answer(manner, asked["method"], folder)
         if asked["method"] == "tools/call":
