@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from temporalio import activity
 
 from durable_responses.activities.claims import Claims
+from durable_responses.activities.cures import gone_container
 from durable_responses.activities.failures import failed_create
 from durable_responses.activities.heartbeats import Heartbeats
 from durable_responses.activities.messages import (
@@ -19,7 +20,8 @@ from durable_responses.activities.messages import (
 from durable_responses.activities.records import compaction_record
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.errors import ResponsesError
+from durable_responses.responses_api.errors import GiveUp, ResponsesError
+from durable_responses.responses_api.models import CreateRequest, Response
 
 COMPACTED_WITHIN = 600.0  # seconds
 
@@ -47,7 +49,7 @@ class CompactionActivities:
             await claim.prove(heartbeat)  # else a worker that dies with it seems not to have sent it
             async with self.requests.telling_what_may_be_lost(asked.create, turn):
                 try:
-                    compacted = await self.client.compact(request, within=self.within)
+                    compacted = await self._compacted(request)
                 except ResponsesError as error:
                     raise failed_create(error) from None
             # The answer of OpenAI's names no model, by which it is priced.
@@ -55,3 +57,13 @@ class CompactionActivities:
             record = compaction_record(named)
             turn.bound(record)
             return await self.requests.conversations.kept_apart(record, is_stored=False)
+
+    async def _compacted(self, request: CreateRequest) -> Response:
+        """The answer; once more without what ran in a container that is gone, where it is refused for that."""
+        try:
+            return await self.client.compact(request, within=self.within)
+        except GiveUp as refusal:
+            cure = gone_container(request, refusal)
+            if cure is None or (changed := cure.make(request)) is None:
+                raise
+        return await self.client.compact(changed, within=self.within)

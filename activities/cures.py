@@ -215,8 +215,11 @@ def is_about_a_container(refusal: GiveUp) -> bool:
     return "container" in f"{refusal} {refusal.param or ''}".lower() and not (refusal.param or "").startswith("tools")
 
 
-def _gone_container(request: CreateRequest, refusal: GiveUp) -> Cure | None:
-    """Containers expire after 20 minutes; a conversation that is sent in full names them for ever."""
+def gone_container(request: CreateRequest, refusal: GiveUp) -> Cure | None:
+    """The change that cures a refusal for a container, None if it is another one.
+
+    Containers expire after 20 minutes; a conversation that is sent in full names them for ever.
+    """
     if not is_about_a_container(refusal):
         return None
     named = _CONTAINER.search(f"{refusal} {refusal.param or ''}")
@@ -230,7 +233,7 @@ def _gone_container(request: CreateRequest, refusal: GiveUp) -> Cure | None:
 def cure_for(request: CreateRequest, refusal: GiveUp) -> Cure | None:
     """The one change that cures a refusal, None if none is known. It changes this request."""
     text = str(refusal)
-    if (cure := _gone_container(request, refusal)) is not None:
+    if (cure := gone_container(request, refusal)) is not None:
         return cure
     if (cure := _image(request, refusal)) is not None:
         return cure

@@ -275,6 +275,7 @@ class Provider:
         items = [*self._before(request.previous_response_id), *self._items(request)]
         check_items(input_items(request.input))
         self.state.store.check_compactions(input_items(request.input))
+        self._check_containers(input_items(request.input))
         shown = since_compaction(items)
         check_calls(Conversation(CreateBody(model=request.model, input=[]), [], shown))
         window = self._window_of_model(request.model)

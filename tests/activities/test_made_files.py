@@ -402,3 +402,15 @@ async def test_a_file_that_breaks_off_is_fetched_again_and_never_seen_in_part(
     [file] = (await Attempt().run(saving.save_files, asked)).files.values()
     assert (file.bytes, file.error) == (len(PACKED), None)
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [PACKED]
+
+
+async def test_a_file_that_comes_whole_twice_is_as_long_as_it_comes_whatever_the_list_says(
+    api: ResponsesClient, provider: Provider, tmp_path: Path
+) -> None:
+    """Code may have written it anew since it was listed."""
+    provider.will(answer(LIST % 5_000), answer(PACKED[:10]), answer(PACKED), answer(PACKED))
+    saving = MadeFilesActivities(api, OutputFolders([tmp_path]), pauses=(0.0, 0.0))
+    at = FilesAt(containers=["cntr_1"])
+    asked = SaveFiles(options=SaveOptions(files=True), response_id="r", at=at, most_files=9, most_bytes=99_999)
+    [file] = (await Attempt().run(saving.save_files, asked)).files.values()
+    assert (file.bytes, file.error) == (len(PACKED), None)

@@ -1,10 +1,11 @@
 """Whole runs whose container has expired before they go on: its calls are left out, once."""
 
 import json
+from typing import Any
 
 import pytest
 
-from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.emulator.faults import Answer, ExceedContext, Fault, Operation, RefuseItem
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import CodeInterpreterStep, FunctionCallStep, Script, Text
 from durable_responses.workflows.contract import (
@@ -35,6 +36,7 @@ async def ran(agents: Agents, conversation: ConversationChoice, transport: Trans
             allow_questions=True,
             conversation=conversation,
             transport=transport,
+            context_window=32_000,
             metadata={"scenario": "runs_code"},
         )
     )
@@ -65,3 +67,14 @@ async def test_a_chain_that_is_refused_for_it_is_sent_whole_without_what_ran_in_
     result = await ran(agents, conversation, TransportChoice.STREAM)
     assert (result.status, result.error, result.output_text) == ("completed", None, "Done.")
     assert LEFT_OUT in result.request_changes
+
+
+async def test_a_conversation_is_compacted_without_what_ran_in_it(agents: Agents) -> None:
+    """By the endpoint that compacts: it takes no other change, and its answer has no id by which it is found again."""
+    second: dict[str, Any] = {"operation": Operation.CREATE, "metadata": {"iteration": "2"}}
+    await agents.emulator.control.add_fault(Fault(**second, effect=RefuseItem(item="compaction_trigger")))
+    # The first create of it is refused for the container.
+    await agents.emulator.control.add_fault(Fault(**second, effect=ExceedContext(always=True), skip=1))
+    result = await ran(agents, ConversationChoice.FULL, TransportChoice.STREAM)
+    assert (result.status, result.error, result.output_text) == ("completed", None, "Done.")
+    assert [entry.status for entry in result.responses] == ["completed", "compaction", "completed", "completed"]
