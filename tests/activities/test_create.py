@@ -388,7 +388,7 @@ async def test_the_deadline_of_a_create_is_one_of_the_servers_clock(emulated: Re
 async def test_a_create_is_not_held_back_beyond_the_deadline(provider: Provider, api: ResponsesClient) -> None:
     """A6."""
     provider.will(answer({}, 503, retry_after="60"))
-    error = await failure(api, wanted=request(deadline=seconds_from_now(30)))
+    error = await failure(api, wanted=request(deadline=seconds_from_now(2)))
     assert error.type == FailureType.DEADLINE_PASSED
 
 
@@ -428,7 +428,7 @@ async def test_a_create_that_may_have_been_taken_is_not_sent_again(provider: Pro
     """A2: after the create's timeout too. The run decides what becomes of it."""
     provider.will(said)
     async with ResponsesClient(provider.url, KEY, create_timeout=0.2) as client:
-        error = await failure(client)
+        error = await failure(client, answer_within=0.2)
     assert (error.type, error.non_retryable) == (FailureType.CREATE_AMBIGUOUS, True)
     assert len(provider.asked) == 1
 
@@ -439,7 +439,8 @@ async def test_a_create_for_a_preview_that_may_have_been_taken_is_not_sent_again
 ) -> None:
     """A2: the timeout holds for each byte up to its first event."""
     provider.will(said)
-    error = await failure(api, wanted=request(options=ModelOptions(live_preview=True)), first_event=0.2)
+    wanted = request(options=ModelOptions(live_preview=True))
+    error = await failure(api, wanted=wanted, first_event=0.2, answer_within=0.2)
     assert (error.type, error.non_retryable) == (FailureType.CREATE_AMBIGUOUS, True)
     assert len(provider.asked) == 1
 
