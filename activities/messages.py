@@ -203,9 +203,12 @@ class ModelOptions(Record):
 
     @model_serializer(mode="wrap")
     def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """And without what older workers do not know, where it makes no difference."""
-        unasked = set() if self.allow_questions else {"allow_questions"}
-        return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
+        """And without what is not asked for: every turn of a history holds these options."""
+        return {name: value for name, value in serialize(self).items() if value is not None and not _is_unasked(name, value)}
+
+
+def _is_unasked(name: str, value: object) -> bool:
+    return value is False and ModelOptions.model_fields[name].default is False
 
 
 class InputFile(CallersChoice):
@@ -449,6 +452,12 @@ class CreateResponse(Record):
     budget: BudgetLeft | None = None
     tells_most: bool | None = None
     tenant: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_ones(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Every turn of a history holds one of these."""
+        unsaid = {name for name in ("texts", "rebuild_from", "warm_up") if not getattr(self, name)}
+        return {name: value for name, value in serialize(self).items() if name not in unsaid}
 
 
 class CompactConversation(Record):
