@@ -204,7 +204,9 @@ class ModelOptions(Record):
     @model_serializer(mode="wrap")
     def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """And without what is not asked for: every turn of a history holds these options."""
-        return {name: value for name, value in serialize(self).items() if value is not None and not _is_unasked(name, value)}
+        return {
+            name: value for name, value in serialize(self).items() if value is not None and not _is_unasked(name, value)
+        }
 
 
 def _is_unasked(name: str, value: object) -> bool:
@@ -457,7 +459,7 @@ class CreateResponse(Record):
     def _without_empty_ones(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Every turn of a history holds one of these."""
         unsaid = {name for name in ("texts", "rebuild_from", "warm_up") if not getattr(self, name)}
-        return {name: value for name, value in serialize(self).items() if name not in unsaid}
+        return {name: value for name, value in serialize(self).items() if value is not None and name not in unsaid}
 
 
 class CompactConversation(Record):

@@ -178,7 +178,7 @@ class Ledger(BaseModel):
     _text_before_last: str = PrivateAttr("")
     _works_since: datetime | None = PrivateAttr(None)
     _at_work: int = PrivateAttr(0)
-    _most: Most = PrivateAttr(Most())
+    _most: Most | None = PrivateAttr(None)
 
     def begin(self, request: AgentInput, now: datetime) -> None:
         """The run starts."""
@@ -480,7 +480,7 @@ class Ledger(BaseModel):
         return is_unknown and entry.iteration == self.state.iteration
 
     def _most_of(self, response_id: str | None) -> Most:
-        return self._most if response_id == self.state.response_id else Most()
+        return self._most or Most() if response_id == self.state.response_id else Most()
 
     # --- the time that it works --------------------------------------------------------------------------------------
 

@@ -388,7 +388,7 @@ async def test_a_stream_that_is_followed_anew_does_not_turn_the_preview_back(
 
 
 CREATED_AT = 1_000_000.0
-UNDER_WAY = {"id": "resp_1", "status": "in_progress"}
+UNDER_WAY = {"id": "resp_1", "status": "in_progress", "created_at": 1780000000}
 WRITING = {**UNDER_WAY, "output": [{"type": "message", "content": [{"type": "output_text", "text": "So far"}]}]}
 NOT_FOUND = answer({"error": {"message": "Response with id 'resp_1' not found."}}, 404)
 NO_ENDPOINT = answer(b"<html>404</html>", 404)
