@@ -44,6 +44,7 @@ class Background:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(_without_polls_of_the_sdk)
         self.starting = asyncio.Lock()
         """Held by whoever makes sure that a stack is running."""
         self._runtime: Runtime | None = None
@@ -140,6 +141,14 @@ class Background:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         await self.loop.shutdown_asyncgens()
+
+
+def _without_polls_of_the_sdk(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell what nobody awaited has raised, but for the polls of a worker that the program's end has cut off."""
+    from temporalio.bridge.worker import PollShutdownError  # type: ignore[attr-defined]
+
+    if not isinstance(context.get("exception"), PollShutdownError):
+        loop.default_exception_handler(context)
 
 
 def _let_go_of_the_sdk(runtime: "Runtime") -> None:

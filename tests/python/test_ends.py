@@ -141,6 +141,26 @@ asyncio.run(main())
     assert "tokio" not in done.out
 
 
+async def test_a_poll_that_the_end_cuts_off_is_not_told_as_an_error(programs: Programs) -> None:
+    """The SDK leaves the task of a poll to nobody, if its worker is cancelled at that moment."""
+    done = await programs.run(
+        """
+import asyncio
+from temporalio.bridge.worker import PollShutdownError
+from durable_responses.python.background import background
+
+async def ends_with(error):
+    raise error
+
+for error in (PollShutdownError(), KeyError("told")):
+    background().loop.call_soon_threadsafe(background().keep, ends_with(error))
+background().submit(asyncio.sleep(0.1)).result()
+"""
+    )
+    assert "told" in done.err
+    assert "PollShutdownError" not in done.err
+
+
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
 async def test_the_programs_of_the_page_run_as_they_stand(programs: Programs, number: int, tmp_path: Path) -> None:
     """In a folder that is not the checkout. The last one names the usual task queue."""

@@ -205,7 +205,7 @@ async def test_a_text_that_is_refused_becomes_the_next_input(agents: Agents) -> 
     """The run would have ended without it."""
     refusal = RefuseSteer(code="steering_not_supported", message="Not this model.")
     await agents.emulator.control.add_fault(Fault(operation=Operation.STEER, effect=refusal))
-    run = await steered(agents, [Script(think=1.5, output=[Text(text="Before.")], write=0), ANSWER])
+    run = await steered(agents, [Script(think=3, output=[Text(text="Before.")], write=0), ANSWER])
     result = await result_of(run)
     assert (result.output_text, result.iterations) == ("Done.", 2)
     assert [steer.status for steer in (await progress(run)).steers] == [SteerStatus.NEXT_INPUT]
@@ -214,7 +214,7 @@ async def test_a_text_that_is_refused_becomes_the_next_input(agents: Agents) -> 
 
 async def test_a_text_that_waits_for_answers_to_calls_goes_with_them(agents: Agents) -> None:
     """The provider keeps it; it is given to the model once."""
-    run = await steered(agents, [Script(think=1.5, output=[ADD]), ANSWER])
+    run = await steered(agents, [Script(think=3, output=[ADD]), ANSWER])
     assert (await result_of(run)).output_text == "Done."
     assert [steer.status for steer in (await progress(run)).steers] == [SteerStatus.ACCEPTED]
     assert await said_to_the_model(agents, run, 2) == [BRIEF]
