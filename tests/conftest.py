@@ -1,5 +1,6 @@
 """What every test may use: a Temporal dev server for the whole session, and a client of it."""
 
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ async def deployment(
 ) -> Deployment:
     """A Temporal server and an emulator that nobody kills; no worker yet."""
     return Deployment(temporal, client, emulator_process, tmp_path)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: a third of the time tests wait for timers, kills and starts."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndPorts:
