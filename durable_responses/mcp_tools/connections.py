@@ -120,6 +120,11 @@ class Server:
         sessions = {*self._leaving, *([self._session] if self._session is not None else [])}
         return all(session.ended.is_set() for session in sessions)
 
+    @property
+    def listed(self) -> Listing:
+        """Its tools, where it is open."""
+        return self._session.listing if self._session is not None else Listing({})
+
     async def listing(self) -> Listing:
         """Its tools. Raises `ServerError`."""
         with (await self._opened()).used(self._idle) as session:

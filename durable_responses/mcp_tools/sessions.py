@@ -231,8 +231,9 @@ class Sessions:
 
         Where each run has a session of its own, that of this `run`; for nobody's any that is open.
         """
-        of = self._of(server, run) if run is not None else self._open(server) or self._of(server)
-        return await self._in_thread(of.listing)
+        if run is None and self.is_of_run(server) and (known := self._open(server)) is not None:
+            return known.listed  # it is another run's: it must not be opened again for this
+        return await self._in_thread(self._of(server, run).listing)
 
     async def call(
         self,

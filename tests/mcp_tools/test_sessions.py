@@ -258,6 +258,16 @@ async def test_a_call_is_made_in_the_session_that_the_run_knows_or_not_at_all(
     assert await added(of_runs, "run-1", replaced.value.session) == replaced.value.session
 
 
+async def test_the_tools_of_a_server_are_known_from_any_run_s_session(of_runs: Sessions, tmp_path: Path) -> None:
+    """Whoever only offers them starts no further server."""
+    await added(of_runs, "run-1")
+    assert "add" in (await of_runs.listing("it")).tools
+    assert of_runs.runs == ["run-1"]
+    await of_runs.close_run("run-1")
+    assert not of_runs.is_ready("it")
+    assert len(lines_of(tmp_path / "add")) == 1
+
+
 async def test_a_session_of_a_run_can_be_closed(of_runs: Sessions, tmp_path: Path) -> None:
     await added(of_runs, "run-1")
     await added(of_runs, "run-2")
