@@ -7,6 +7,7 @@ left, and comes back with `budget_exceeded` where that is not enough (`activitie
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from temporalio import workflow
@@ -28,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.workflows.ledger import Ledger
     from durable_responses.workflows.steering import SteeringMessages
 
+_UNKNOWN_PATCH = "what-no-time-mends-waits-for-its-owner"
 WRAP_UP = (
     "The budget of this run is nearly spent. Finish now: call no further tools unless you must, and give the answer."
 )
@@ -94,10 +96,11 @@ class RunBudget:
         budget = self._budget
         if budget is not None and budget.on_exceeded is OnBudget.STOP:
             raise BudgetSpent(error)
+        resume_at: datetime | None = standing.ends_at
         again = f"It is tried again at {standing.ends_at:%Y-%m-%d %H:%M} UTC; answer {RETRY} to try it now, or {STOP}."
-        asked = self.requests.open(
-            InputRequestKind.BUDGET, f"{message} {again}", (RETRY, STOP), resume_at=standing.ends_at
-        )
+        if over.most is None and workflow.patched(_UNKNOWN_PATCH):  # no time mends that
+            resume_at, again = None, f"Answer {RETRY} when that is mended, or {STOP}."
+        asked = self.requests.open(InputRequestKind.BUDGET, f"{message} {again}", (RETRY, STOP), resume_at=resume_at)
         closed = await self.requests.closed(asked)
         if closed.answer == STOP:
             raise BudgetSpent(error)

@@ -123,6 +123,16 @@ async def test_a_run_asks_when_the_budget_of_its_tenant_is_used_up_and_goes_on_w
     assert (result.status, result.iterations) == ("completed", 3)
 
 
+async def test_a_run_without_prices_waits_for_its_owner_and_for_no_other_day(budgeted: Agents, tenant: str) -> None:
+    run = await budgeted.start(asks(tenant, prices=None))
+    request = await asked(run)
+    assert (request.choices, request.resume_at) == (["retry", "stop"], None)
+    assert "the model has no price here" in request.message
+    await run.execute_update("respond", "stop")
+    assert (await result_of(run)).incomplete_reason == "budget"
+    assert await budgeted.responses(run) == []
+
+
 async def test_a_run_whose_owner_says_stop_ends_with_what_it_has(budgeted: Agents, tenant: str) -> None:
     await spends(budgeted, tenant, 1.2)
     run = await budgeted.start(asks(tenant))
