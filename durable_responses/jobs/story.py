@@ -253,7 +253,9 @@ class _Telling:
             answer = await decoded(self._described, payloads, ToolResult)
             if answer is not None:
                 step.status, step.output = answer.outcome, answer.output
-                step.asked = [each.message for each in answer.asks.questions] if answer.asks else None
+                if answer.asks is not None:  # what it has as an output is for those who can ask nobody
+                    step.status, step.output = "running", None
+                    step.asked = [each.message for each in answer.asks.questions]
             return
         response = await self._response_in(payloads)
         if isinstance(response, CreatedResponse) and response.finished is None:

@@ -76,9 +76,8 @@ def _question(asks: str, name: str, part: Mapping[str, Any], *, is_required: boo
     wanted = {"integer": " (a whole number)", "number": " (a number)", "array": " (with commas between them)"}
     others = [DECLINE] if is_required else [SKIP, DECLINE]
     default = f" Default: {part['default']}." if "default" in part else ""
-    text = (
-        f"{asks}\n{about}{described}{wanted.get(str(part.get('type')), '')}.{default} {' or '.join(others)} is taken."
-    )
+    kind = wanted.get(str(part.get("type")), "")
+    text = f"{asks}\n{about}{described}{kind}.{default} Answer, or {' or '.join(others)}."
     return Question(name, text, (*choices, *others))
 
 

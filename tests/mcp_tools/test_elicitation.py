@@ -23,8 +23,8 @@ FORM = {
 
 def test_each_field_of_a_form_is_a_question() -> None:
     name, count, _, sure, color, size, days = questions_of("desk", "Who?", FORM)
-    assert name == Question("name", "The MCP server desk asks: Who?\nName: Yours. decline is taken.", ("decline",))
-    assert count.text.endswith("\ncount (a whole number). skip or decline is taken.")
+    assert name == Question("name", "The MCP server desk asks: Who?\nName: Yours. Answer, or decline.", ("decline",))
+    assert count.text.endswith("\ncount (a whole number). Answer, or skip or decline.")
     assert sure.choices == ("yes", "no", "skip", "decline")
     assert "Default: True." in sure.text
     assert color.choices[:2] == ("red", "green")

@@ -262,9 +262,9 @@ async def test_what_a_server_asks_its_user_is_asked_the_owner_and_the_call_repea
     assert await agents.answers(run, 2) == ["sent a book to Main Street 7: 1"]
     assert made(tmp_path, "send") == 1
     calls = [step for step in (await told(agents, run)).steps if isinstance(step, CallStep)]
-    assert [(call.server_tool, call.asked) for call in calls] == [
-        ("desk.send", ["Where is it to be sent?"]),
-        ("desk.send", None),
+    assert [(call.server_tool, call.status, call.asked, call.output) for call in calls] == [
+        ("desk.send", "running", ["Where is it to be sent?"], None),
+        ("desk.send", "succeeded", None, "sent a book to Main Street 7: 1"),
     ]
 
 
