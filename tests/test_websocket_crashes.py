@@ -254,3 +254,20 @@ def test_what_was_lost_is_listed(killed_worker: dict[str, Ended], moment: str) -
 def test_what_became_of_an_accepted_text_is_unknown_and_it_is_not_sent_again(killed_worker: dict[str, Ended]) -> None:
     ended = killed_worker["steered"]
     assert [steer.status for steer in ended.state.steers] == [SteerStatus.UNKNOWN]
+
+
+async def test_a_create_that_is_lost_with_its_worker_says_what_it_may_have_cost_though_no_other_follows(
+    deployment: Deployment,
+) -> None:
+    async with deployment.worker() as first:
+        run = await started(
+            deployment, "last", [ANSWER], {Operation.UPGRADE: Delay(seconds=60)}, on_ambiguous_create="fail"
+        )
+        await until(lambda: sending(run))
+        first.kill()
+    async with deployment.worker():
+        result = await run.result()
+    [lost] = result.responses
+    assert (result.status, lost.status) == (AgentStatus.FAILED, AMBIGUOUS)
+    assert lost.at_most is not None
+    assert lost.at_most > 0

@@ -79,6 +79,12 @@ def test_what_the_loss_of_a_worker_means_is_read_from_its_last_heartbeat() -> No
     assert (shown.type, shown.message) == ("create_ambiguous", "The worker was lost in the middle of the create.")
 
 
+def test_a_lost_worker_has_said_what_its_response_may_cost() -> None:
+    beat = HeartbeatDetails(phase=CreatePhase.POSTING, at_most=1.5, most_tokens=900)
+    detail = errors.detail_of(timed_out(TimeoutType.HEARTBEAT, beat))
+    assert (detail.at_most, detail.most_tokens) == (1.5, 900)
+
+
 def test_only_a_failure_that_we_raised_has_a_type() -> None:
     assert errors.failure_type_of(said("try_later")) is FailureType.TRY_LATER
     assert [errors.failure_type_of(error) for error in (said("ValueError"), CANCELLED, TOO_LONG)] == [None] * 3
