@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperCommand
 
 from durable_responses.cli.entry import loading
-from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of_error
+from durable_responses.cli.output import IN_PLAIN_SIGNS, ExitCode, Output, UsageError, complain, exit_code_of_error
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
 from durable_responses.nearest_name import did_you_mean
 
@@ -334,7 +334,7 @@ def _leave(work: Callable[[], int]) -> NoReturn:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character is no reason to lose an answer.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        stream.reconfigure(errors=IN_PLAIN_SIGNS)  # type: ignore[union-attr]
     try:
         code = work()
         sys.stdout.flush()

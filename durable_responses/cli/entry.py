@@ -5,6 +5,7 @@ first answer, a person for the help. So this module imports the standard library
 """
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 
 def main() -> NoReturn:
     """Run the command that the arguments name."""
-    name, *arguments = sys.argv[1:] or [""]
+    name, *arguments = [_as_typed(word) for word in sys.argv[1:]] or [""]
     if command := COMMANDS.get(name):
         with loading():
             function = getattr(import_module(command.module), command.function)
@@ -86,6 +87,15 @@ def main() -> NoReturn:
         sys.stdout.write(f"{json.dumps({'error': problem, 'exit_code': 2}, separators=(',', ':'))}\n")
     sys.stderr.write(f"{problem}\n")
     sys.exit(2)
+
+
+def _as_typed(word: str) -> str:
+    """A word whose bytes the locale cannot read, taken for UTF-8: a task is not to reach the model in pieces."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(word).decode(errors="surrogateescape")
+    return word
 
 
 @contextmanager

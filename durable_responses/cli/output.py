@@ -1,5 +1,6 @@
 """The streams of a command, its errors and its exit codes."""
 
+import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,25 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from durable_responses.workflows.contract import AgentStatus
+
+
+IN_PLAIN_SIGNS = "durable_responses.in_plain_signs"
+"""The error handler of an encoding that does not have a character. A question mark would say that nobody knows."""
+
+_PLAIN_SIGNS = {
+    **{"✓": "ok", "✗": "x", "…": "...", "·": "-", "→": "->", "—": "-", "–": "-", "≥": ">="},
+    **{"“": '"', "”": '"', "’": "'", "‘": "'"},
+}
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_PLAIN_SIGNS.get(character, "?") for character in missing), error.end
+
+
+codecs.register_error(IN_PLAIN_SIGNS, _in_plain_signs)
 
 
 class ExitCode(IntEnum):

@@ -37,6 +37,14 @@ def test_the_help_names_every_command_and_what_it_does() -> None:
     assert missing == []
 
 
+def test_words_are_read_as_utf_8_where_the_locale_cannot_read_them() -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    shown = subprocess.run(
+        [PROGRAM, "Übersicht"], capture_output=True, encoding="utf-8", check=False, env=child_environment(**locale)
+    )
+    assert shown.stderr.startswith("No such command: Übersicht.")
+
+
 def test_without_a_command_there_is_the_help_and_it_counts_as_wrong_usage() -> None:
     shown = run(PROGRAM)
     assert (shown.returncode, shown.stdout) == (2, run(PROGRAM, "--help").stdout)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from durable_responses.cli.output import ExitCode, Output, exit_code_of
+from durable_responses.cli.output import IN_PLAIN_SIGNS, ExitCode, Output, exit_code_of
 from durable_responses.workflows.contract import AgentStatus
 
 
@@ -14,6 +14,12 @@ def test_every_final_status_has_an_exit_code() -> None:
         AgentStatus.INCOMPLETE: ExitCode.INCOMPLETE,
         AgentStatus.CANCELLED: ExitCode.CANCELLED,
     }
+
+
+def test_a_terminal_without_our_signs_gets_others_that_say_the_same() -> None:
+    """A question mark is the sign of a call whose outcome is unknown."""
+    assert "add ✓, go ✗ · “ü”…".encode("ascii", IN_PLAIN_SIGNS) == b'add ok, go x - "?"...'
+    assert "ü ✓".encode("latin-1", IN_PLAIN_SIGNS) == b"\xfc ok"
 
 
 @pytest.mark.parametrize("as_json", [False, True])
