@@ -572,6 +572,10 @@ def _first_problem(error: ValidationError) -> str:
 
 def _reason(problem: Any) -> str:
     """What pydantic says of a value, and the nearest one that is right. The value itself may be a secret."""
+    from durable_responses.workflows.rules import number_expected  # takes a moment to load, and most settings are right
+
+    if (number := number_expected(problem)) is not None:
+        return f"{number}."
     said: str = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "path_type":
         return "must be the path of a folder, as text."

@@ -34,9 +34,8 @@ def prepare_workspace(settings: Settings, say: Callable[[str], None]) -> None:
     if folder.is_dir():
         return
     if not is_copy(settings):
-        raise WorkspaceMissing(
-            f"The workspace {folder} does not exist: create that folder, or set AGENT_WORKSPACE to another one."
-        )
+        wrong = "is not a folder: remove it" if folder.exists() else "does not exist: create that folder"
+        raise WorkspaceMissing(f"The workspace {folder} {wrong}, or set AGENT_WORKSPACE to another one.")
     try:
         _copy(EXAMPLE.resolve(), folder)
     except OSError as error:

@@ -15,9 +15,9 @@ from tests.support.settings_table import settings_table
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
-        ("AGENT_MAX_TOOLS", "0", "greater than or equal to 1"),
-        ("AGENT_MAX_WAITING", "many", "valid integer"),
-        ("AGENT_RETENTION", "3h", "greater than or equal to 1 day"),
+        ("AGENT_MAX_TOOLS", "0", "must be at least 1."),
+        ("AGENT_MAX_WAITING", "many", "must be a whole number."),
+        ("AGENT_RETENTION", "3h", "must be at least 1 day."),
         ("AGENT_RETENTION", "soon", "must be a time such as 90s, 15m, 72h or 3d"),
         ("AGENT_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("OPENAI_BASE_URL", "api.example.com", "must be an address such as https://host/v1"),

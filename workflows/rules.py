@@ -238,6 +238,14 @@ def what_is_expected(error: ErrorDetails) -> str:
     return said
 
 
+def number_expected(error: ErrorDetails) -> str | None:
+    """As `what_is_expected`, if a number is; else None."""
+    return what_is_expected(error) if error["type"].startswith(_OF_NUMBERS) else None
+
+
+_OF_NUMBERS = ("int_", "float_", "greater_", "less_", "finite_")
+
+
 def _plain(limit: Any) -> Any:
     """A limit as it is written: 0, not 0.0."""
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit

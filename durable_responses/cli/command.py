@@ -238,22 +238,18 @@ def _sentence(error: typer.TyperException) -> str:
     return f"{told}{_nearest_choice(told)}"
 
 
-_OF_NUMBERS = ("int_", "float_", "greater_", "less_", "finite_")
-
-
 def _refused_number(error: typer.TyperException) -> str | None:
     """What is wrong with a number: typer would say it in the words of pydantic. None for whatever else is wrong."""
     from pydantic import ValidationError
 
     if not isinstance(error, typer.BadParameter) or not isinstance(error.__cause__, ValidationError):
         return None
-    from durable_responses.workflows.rules import what_is_expected
+    from durable_responses.workflows.rules import number_expected
 
     option = next(iter(error.param.opts), error.param.name) if error.param is not None else "A value"
     problem = error.__cause__.errors(include_url=False)[0]
-    if not problem["type"].startswith(_OF_NUMBERS):
-        return None
-    return f"{option} {what_is_expected(problem)}, not {problem['input']!r}."
+    expected = number_expected(problem)
+    return None if expected is None else f"{option} {expected}, not {problem['input']!r}."
 
 
 _CHOICES = re.compile(r"'(?P<said>[^']*)' is not one of (?P<choices>.*)\.$")
