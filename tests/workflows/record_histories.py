@@ -14,6 +14,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -377,18 +378,37 @@ async def nobody_answered(agents: Agents) -> WorkflowHandle[Any, Any]:
 async def mcp_tools(agents: Agents) -> WorkflowHandle[Any, Any]:
     scenario = 'calls?iterations=1&tool=desk__send&arguments={"what":"a book"}'
     run = await agents.start(asks(scenario, transport="background", mcp_servers=["desk"], tools=[]))
-    for number, answer in enumerate(("Main Street", "7"), 1):
+    return await _finished(await _answering(run, "Main Street", "7"))
 
-        async def has_asked(wanted: int = number) -> bool:
-            return len((await progress(run)).input_requests) == wanted
 
-        await until(has_asked)
-        await run.execute_update("respond", {"id": f"question-{number}", "answer": answer, "by": "Ada"})
+async def mcp_held_call(agents: Agents) -> WorkflowHandle[Any, Any]:
+    run = await agents.start(asks("calls?iterations=1&tool=shop__order_twice", mcp_servers=["shop"], tools=[]))
+    return await _finished(await _answering(run, "red", "green"))
+
+
+async def mcp_held_call_let_go(agents: Agents) -> WorkflowHandle[Any, Any]:
+    run = await agents.start(asks("calls?iterations=1&tool=shop__order_twice", mcp_servers=["shop"], tools=[]))
+    await _answering(run, "red")
+    await until(lambda: _has_asked(run, 2))
+    await run.signal("cancel", "enough")
     return await _finished(run)
+
+
+async def _answering(run: WorkflowHandle[Any, Any], *answers: str) -> WorkflowHandle[Any, Any]:
+    for number, answer in enumerate(answers, 1):
+        await until(partial(_has_asked, run, number))
+        await run.execute_update("respond", {"id": f"question-{number}", "answer": answer, "by": "Ada"})
+    return run
+
+
+async def _has_asked(run: WorkflowHandle[Any, Any], times: int) -> bool:
+    return len((await progress(run)).input_requests) == times
 
 
 SCENARIOS: list[Scenario] = [
     mcp_tools,
+    mcp_held_call,
+    mcp_held_call_let_go,
     approved_and_denied,
     questions,
     nobody_answered,
@@ -456,6 +476,7 @@ def _settings(folder: Path) -> Settings:
     (folder / "workspace").mkdir()
     program = ["-m", "tests.support.mcp_tool_server", str(folder)]
     desk = McpServer(command=sys.executable, args=program, cwd=str(CHECKOUT), trust=Trust.ANNOTATIONS)
+    shop = desk.model_copy(update={"args": ["-m", "tests.support.asking_mcp_server", str(folder)]})
     return Settings(
         task_queue=QUEUE,
         state_folder=folder / "state",
@@ -463,7 +484,7 @@ def _settings(folder: Path) -> Settings:
         files_root=folder,
         output_root=folder,
         tool_modules=["tests.support.tools_under_test"],
-        mcp_servers=McpServers(servers={"desk": desk}),
+        mcp_servers=McpServers(servers={"desk": desk, "shop": shop}),
     )
 
 
