@@ -85,7 +85,7 @@ async def test_doctor_tells_how_each_server_is(project: Shell) -> None:
     checks = {each["name"]: each for each in (await project.run("doctor", "--json", timeout=60)).json["checks"]}
     assert checks["MCP server broken"]["verdict"] == "note"
     assert "huge (its schema has" in checks["MCP server huge"]["found"]
-    assert checks["MCP server desk"]["found"].startswith("16 tools")
+    assert checks["MCP server desk"]["found"].startswith("18 tools")
 
 
 async def test_the_servers_of_a_folder_that_nobody_trusts_are_not_started(project: Shell) -> None:
