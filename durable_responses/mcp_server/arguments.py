@@ -366,7 +366,7 @@ def _spelled(text: str, wanted: type | tuple[type, ...]) -> Any:
 
 
 def _sentence(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False)
+    problems = error.errors(include_url=False)
     more = len(problems) - _SHOWN_PROBLEMS
     said = "; ".join(map(_problem, problems[:_SHOWN_PROBLEMS])) + (f"; and {more} more" if more > 0 else "")
     return f"The arguments cannot be used: {said}."

@@ -141,6 +141,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"files": [{"path": "a"}, {"path": "b", "mode": "r"}]}, "there is no argument 'files[1].mode'"),
     ({"idempotency_key": ""}, "idempotency_key: "),
     ({"temperature": 1}, "there is no argument 'temperature'"),
+    ({"max_tool_calls": 0}, "max_tool_calls: must be at least 1"),
 ]
 
 
