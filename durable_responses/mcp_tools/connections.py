@@ -29,7 +29,7 @@ from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Hints, treatment_of
@@ -518,6 +518,7 @@ def _question(asked: types.ElicitRequestParams, key: str | None = None) -> Asked
     """What a request asks. Without a `key`, it is known by what it asks: so an answer fits when it is asked again."""
     fields = asked.requested_schema if isinstance(asked, types.ElicitRequestFormParams) else {}
     url = asked.url if isinstance(asked, types.ElicitRequestURLParams) else None
+    fields = from_json(to_json(fields))  # without numbers that JSON does not have
     return Asked(key or hash_of(asked.message, fields, url), asked.message, fields, url)
 
 

@@ -1,9 +1,10 @@
 """What an MCP server asks in the middle of a call: as questions to a run's owner, and the answers as it takes them.
 
-No I/O, and no library: the workflow goes by it. A form has one question for each of its fields; whoever answers
-`decline` to any of them declines.
+No I/O, and no library: the workflow goes by it, so whatever a stranger puts into a schema can be asked. A form has one
+question for each of its fields; whoever answers `decline` to any of them declines.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -33,14 +34,14 @@ def questions_of(server: str, message: str, schema: Mapping[str, Any], url: str 
     fields = _fields(schema)
     if not fields:
         return [Question(None, f"{asks}\nAnswer {ACCEPT} or {DECLINE}.", (ACCEPT, DECLINE))]
-    required = schema.get("required") or ()
+    required = _list(schema.get("required"))
     return [_question(asks, name, part, is_required=name in required) for name, part in fields.items()]
 
 
 def value_of(answer: str, schema: Mapping[str, Any], field: str) -> Any:
     """What an owner's text says for a field; None to leave it out. Raises `NotAnAnswer`."""
     part, text = _fields(schema)[field], answer.strip()
-    if text.casefold() == SKIP and field not in (schema.get("required") or ()):
+    if text.casefold() == SKIP and field not in _list(schema.get("required")):
         return None
     match part.get("type"):
         case "boolean":
@@ -48,7 +49,9 @@ def value_of(answer: str, schema: Mapping[str, Any], field: str) -> Any:
         case "integer" | "number" as kind:
             return _number(text, whole=kind == "integer")
         case "array":
-            return [_choice(each.strip(), part.get("items") or {}) for each in text.split(",") if each.strip()]
+            items = part.get("items")
+            of_each = items if isinstance(items, dict) else {}
+            return [_choice(each.strip(), of_each) for each in text.split(",") if each.strip()]
     return _choice(text, part)
 
 
@@ -82,10 +85,16 @@ def _question(asks: str, name: str, part: Mapping[str, Any], *, is_required: boo
 
 
 def _choices(part: Mapping[str, Any]) -> Sequence[Any]:
-    given = part.get("enum") or [each.get("const") for each in part.get("oneOf") or part.get("anyOf") or ()]
+    titled = _list(part.get("oneOf")) or _list(part.get("anyOf"))
+    given = _list(part.get("enum")) or [each.get("const") for each in titled if isinstance(each, dict)]
     if not given and isinstance(part.get("items"), dict):
         return _choices(part["items"])
-    return list(given)
+    return given
+
+
+def _list(value: Any) -> list[Any]:
+    """A list of a schema that a stranger has written: empty for whatever else is there."""
+    return value if isinstance(value, list) else []
 
 
 def _choice(text: str, part: Mapping[str, Any]) -> str:
@@ -108,6 +117,9 @@ def _truth(text: str) -> bool:
 
 def _number(text: str, *, whole: bool) -> int | float:
     try:
-        return int(text) if whole else float(text)
+        number = int(text) if whole else float(text)
     except ValueError:
         raise NotAnAnswer("a whole number is wanted" if whole else "a number is wanted") from None
+    if not whole and not math.isfinite(number):  # JSON has no such number
+        raise NotAnAnswer("a number is wanted")
+    return number

@@ -1,5 +1,6 @@
 """What a server asks, as questions, and what is said to it, as values."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -63,6 +64,8 @@ def test_what_is_said_becomes_a_value(field: str, answer: str, value: Any) -> No
     [
         ("count", "7.5", "a whole number is wanted"),
         ("share", "half", "a number is wanted"),
+        ("share", "nan", "a number is wanted"),
+        ("share", "1e999", "a number is wanted"),
         ("sure", "perhaps", "yes or no is wanted"),
         ("color", "blue", "one of red, green is wanted"),
         ("days", "Mon, Sun", "one of Mon, Tue is wanted"),
@@ -78,3 +81,23 @@ def test_an_answer_has_the_form_of_the_protocol() -> None:
     assert response_of({}, asks_for_values=False) == {"action": "accept"}
     assert response_of({"a": 1}, declined=True) == {"action": "decline"}
     assert response_of(None) == {"action": "cancel"}
+
+
+NONSENSE: list[Any] = [None, 5, "x", True, [], [5], {}, {"a": 1}, [[1]], [{"const": [1]}], 10**400]
+
+
+@pytest.mark.parametrize("keyword", ["type", "enum", "oneOf", "anyOf", "items", "title", "description", "default"])
+def test_whatever_a_stranger_puts_into_a_schema_can_be_asked(keyword: str) -> None:
+    """An exception here would hold up the run for ever."""
+    for nonsense in NONSENSE:
+        schemas = [
+            {"properties": {"a": {keyword: nonsense}}, "required": nonsense},
+            {"properties": {"a": {"type": "array", "items": {keyword: nonsense}}}},
+            {"properties": nonsense, "required": ["a"]},
+        ]
+        for schema in schemas:
+            for question in questions_of("desk", "Who?", schema):
+                assert "Who?" in question.text
+                if question.field is not None:
+                    with contextlib.suppress(NotAnAnswer):
+                        value_of("5, x", schema, question.field)
