@@ -201,10 +201,15 @@ def billed_of(response: Response) -> Billed:
         tier=response.service_tier,
         web_searches=kinds["web_search_call"] if searches is None else searches,
         file_searches=kinds["file_search_call"],
-        code_interpreters=len({container_of(item) for item in response.output if item.type == "code_interpreter_call"}),
+        code_interpreters=len({container_of(item) for item in response.output if _runs_in_a_container(item)}),
         images=kinds[IMAGE_GENERATION_CALL],
         doubts=tuple(doubts),
     )
+
+
+def _runs_in_a_container(item: OutputItem) -> bool:
+    """Whether it is code, or a command of a shell at the provider: a container is billed for either."""
+    return item.type == "code_interpreter_call" or (item.type == "shell_call" and container_of(item) is not None)
 
 
 def _created_at(response: Response) -> datetime:

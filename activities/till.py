@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from temporalio import activity
@@ -32,7 +33,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.budgets import WorstCase
-from durable_responses.activities.failures import detail_of, later, over_budget
+from durable_responses.activities.failures import detail_of, invalid_input, later, over_budget
+from durable_responses.activities.inputs import InputError
 from durable_responses.activities.messages import (
     AwaitResponse,
     CancelResponse,
@@ -65,6 +67,7 @@ from durable_responses.pricing.tenant_budgets import (
     budget_id,
     refused_by,
 )
+from durable_responses.responses_api.request_fields import hidden_from_budgets
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,8 @@ SETTLED_WITHIN = 1.0
 """Seconds that a settlement waits for a reservation to go with."""
 ANSWERED_WITHIN = 30.0
 """Seconds that a create waits for its reservation; then it fails, and is tried again."""
+LOOKED_WITHIN = 60.0
+"""Seconds; the histories of hundreds of runs may take longer than the activity has."""
 _SENT_WITHIN = timedelta(seconds=10)
 _LOOKED_AT_WITHIN = 0.1
 _FIRST_PAUSE = 0.2
@@ -312,6 +317,9 @@ class TillTurn:
         budgets = self.tills.budgets.of(create.tenant, self.tills.now())
         if not budgets:
             return None
+        if (hidden := hidden_from_budgets(create.options.extra_body)) is not None:
+            problem = f"has {hidden}, by which the budget of the tenant counts: give it as a field of the run"
+            raise invalid_input(InputError("extra_body", problem))
         info, key, worst = activity.info(), _key(), await worst_case()
         most = _most(worst)
         for budget in budgets:
@@ -421,7 +429,7 @@ def _over(budget: TenantBudget, answers: Answers, most: Amount, least: Amount) -
         )
     line = _line_of(answers.limit, least, answers.spent.plus(answers.held))
     standing = _standing(budget, line, answers.limit, answers.spent, answers.held)
-    amounts = (float(getattr(each, line) or 0) for each in (least, most))
+    amounts = (float(Decimal(getattr(each, line) or 0)) for each in (least, most))  # an int may be too large for that
     return over_budget(OverBudget(line=line, least=next(amounts), most=next(amounts), tenant=standing))
 
 
@@ -437,28 +445,35 @@ def _standing(budget: TenantBudget, line: BudgetLine, limit: Amount, spent: Amou
 
 @dataclass
 class TenantBudgetActivities:
-    """What a budget asks Temporal."""
+    """What a budget asks Temporal. `within`: the seconds in which it begins to look at runs."""
 
     client: Client
+    within: float = LOOKED_WITHIN
 
     @activity.defn
     async def closed_runs(self, open_: OpenRuns) -> ClosedRuns:
         """Those of the runs that have ended, or that nobody knows any more; and what is held for no good reason.
 
-        That is what the history of a run, ended or open, says to be over.
+        That is what the history of a run, ended or open, says to be over. What there is no time for is looked at
+        another time: the order is not always the same.
         """
-        room = asyncio.Semaphore(_RUNS_AT_ONCE)
+        room, until = asyncio.Semaphore(_RUNS_AT_ONCE), asyncio.get_running_loop().time() + self.within
         held: dict[tuple[str, str | None], list[str]] = {}
         for run in open_.runs:
             held.setdefault((run.job, run.run_id), []).append(run.key)
-        looked_at = (self._look_at(job, run_id, keys, room) for (job, run_id), keys in held.items())
+        runs = random.sample(list(held.items()), len(held))
+        looked_at = (self._look_at(job, run_id, keys, room, until) for (job, run_id), keys in runs)
         found = await asyncio.gather(*looked_at)
         return ClosedRuns(
             keys=[key for each in found for key in each.keys], settled=[one for each in found for one in each.settled]
         )
 
-    async def _look_at(self, job: str, run_id: str | None, keys: list[str], room: asyncio.Semaphore) -> ClosedRuns:
+    async def _look_at(
+        self, job: str, run_id: str | None, keys: list[str], room: asyncio.Semaphore, until: float
+    ) -> ClosedRuns:
         async with room:
+            if asyncio.get_running_loop().time() > until:
+                return ClosedRuns(keys=[])
             is_closed = await self._is_closed(job, run_id)
             # For a run that waits nothing is held.
             settled = await self._settled(job, run_id) if run_id is not None else {}

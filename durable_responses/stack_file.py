@@ -105,7 +105,8 @@ class StackFile(BaseModel):
 
     def run_url(self, workflow_id: str) -> str | None:
         """The Web UI's page of a run; None when the stack has no Web UI."""
-        return f"{self.web_ui}/namespaces/{self.namespace}/workflows/{quote(workflow_id)}" if self.web_ui else None
+        page = f"namespaces/{self.namespace}/workflows/{quote(workflow_id, safe='')}"
+        return f"{self.web_ui}/{page}" if self.web_ui else None
 
     @staticmethod
     def path(settings: Settings) -> Path:

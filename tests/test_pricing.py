@@ -175,3 +175,9 @@ def test_a_price_for_each_token_holds_up_to_the_next_step() -> None:
     steps = [OPENAI.steps_before("gpt-5.4", tokens, AT) for tokens in (1, 272_000, 272_001, 1_000_000)]
     assert steps == [0, 0, 1, 1]
     assert OPENAI.steps_before("no-such-model", 1_000_000, AT) == 0
+
+
+@pytest.mark.parametrize("price", ["1e400", "9e999999", "-1", "NaN", "Infinity"])
+def test_a_price_is_a_number_that_sums_can_be_made_of(price: str) -> None:
+    with pytest.raises(ValueError, match="input"):
+        Rates.model_validate({"input": price, "output": 1})

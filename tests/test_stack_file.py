@@ -18,6 +18,7 @@ def test_a_run_has_a_page_where_the_stack_has_a_web_ui(tmp_path: Path) -> None:
     stack = StackFile.read(Settings(state_folder=tmp_path))
     assert stack is not None
     assert stack.run_url("job") == "http://127.0.0.1:8233/namespaces/default/workflows/job"
+    assert stack.run_url("a/b c") == "http://127.0.0.1:8233/namespaces/default/workflows/a%2Fb%20c"
     assert stack.model_copy(update={"web_ui": None}).run_url("job") is None
 
 

@@ -35,7 +35,11 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.pricing.rates import BudgetLine, Rates
 from durable_responses.responses_api.models import ReasoningEffort, Truncation, UrlCitation, Verbosity
-from durable_responses.responses_api.request_fields import problem_of_extra_body, problem_of_hosted_tool
+from durable_responses.responses_api.request_fields import (
+    hidden_from_budgets,
+    problem_of_extra_body,
+    problem_of_hosted_tool,
+)
 from durable_responses.tools.approvals import Approvals
 
 WORKFLOW_TYPE = "AgentWorkflow"
@@ -327,9 +331,9 @@ class AgentInput(Record, CallersChoice):
     @field_validator("budget")
     @classmethod
     def _counts_by_fields_of_the_run(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
-        hidden = sorted({"model", "max_output_tokens", "service_tier"} & (info.data.get("extra_body") or {}).keys())
-        if budget is not None and hidden:
-            raise ValueError(f"counts by {hidden[0]}, which extra_body has: give it as a field of the run")
+        hidden = hidden_from_budgets(info.data.get("extra_body"))
+        if budget is not None and hidden is not None:
+            raise ValueError(f"counts by {hidden}, which extra_body has: give it as a field of the run")
         return budget
 
     @field_validator("hosted_tools")

@@ -241,6 +241,8 @@ class Ledger(BaseModel):
         if self.state.status is not AgentStatus.INPUT_REQUIRED:
             self.state.status = AgentStatus.RUNNING
         self.state.waiting = None
+        if response_id != self.state.response_id:  # what another one may cost says nothing of it
+            self._most = None
         self.state.response_id = response_id
         self.state.response_status = status[:_LONGEST_NAME]
         self.state.model = (model or self.state.model or "")[:_LONGEST_NAME] or None
@@ -448,8 +450,9 @@ class Ledger(BaseModel):
         """Record what a response cost. Where that is not known, the budget of the run bears what it may have cost."""
         usage, cost = usage_of(response.usage), response.cost if isinstance(response, ResponseRecord) else None
         most = self._most_of(response.id)
-        if isinstance(response, ResponseRecord) and response.at_most is not None:
-            most = Most(response.at_most, response.most_tokens)
+        told = Most(response.at_most, response.most_tokens) if isinstance(response, ResponseRecord) else Most()
+        if told != Most():
+            most = told
         known = cost.known or 0 if cost is not None else 0
         is_uncounted = cost is not None and cost.uncounted is True
         at_most = most.usd if is_uncounted and most.usd is not None and most.usd >= known else None

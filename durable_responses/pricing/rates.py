@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -31,6 +32,10 @@ AUTO = "auto"
 """Not a rate: any tier that the project has."""
 
 
+Price = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]
+"""USD; beyond the limit sums would no longer be numbers."""
+
+
 class Rates(BaseModel):
     """The prices of one model, in USD: tokens by the million, searches by the thousand, sessions and images each.
 
@@ -40,14 +45,14 @@ class Rates(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    input: Decimal = Field(ge=0)
-    output: Decimal = Field(ge=0)
-    cached_input: Decimal | None = Field(None, ge=0)
-    cache_write: Decimal | None = Field(None, ge=0)
-    web_search: Decimal | None = Field(None, ge=0)
-    file_search: Decimal | None = Field(None, ge=0)
-    code_interpreter: Decimal | None = Field(None, ge=0)
-    image: Decimal | None = Field(None, ge=0)
+    input: Price
+    output: Price
+    cached_input: Price | None = None
+    cache_write: Price | None = None
+    web_search: Price | None = None
+    file_search: Price | None = None
+    code_interpreter: Price | None = None
+    image: Price | None = None
 
 
 class PriceList(BaseModel):

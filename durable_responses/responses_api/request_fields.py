@@ -10,6 +10,8 @@ from typing import Any
 OURS = ("input", "background", "store", "stream", "previous_response_id", "conversation")
 """The fields of a create that a durable run decides: with other values it could not be found again after a crash."""
 
+_COUNTED_BY_BUDGETS = ("max_output_tokens", "model", "service_tier")
+
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 """The value of `include` with which reasoning can be given back to a model that has stored nothing."""
 
@@ -50,6 +52,11 @@ def problem_of_extra_body(extra: Mapping[str, Any]) -> str | None:
         return None
     verb = "is" if len(owned) == 1 else "are"
     return f"has {' and '.join(owned)}, which {verb} decided by the run"
+
+
+def hidden_from_budgets(extra: Mapping[str, Any] | None) -> str | None:
+    """The first of the further fields by which a budget counts: it knows those of the run alone."""
+    return next((name for name in _COUNTED_BY_BUDGETS if name in (extra or {})), None)
 
 
 def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

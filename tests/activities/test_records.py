@@ -322,6 +322,16 @@ def test_what_a_bill_is_made_of_is_read_from_the_whole_response() -> None:
     assert counted.web_searches == 3
 
 
+def test_a_container_is_billed_for_the_shell_in_it_too() -> None:
+    environment = {"type": "container_reference", "container_id": "cntr_1"}
+    shell = {"type": "shell_call", "call_id": "c", "environment": environment}
+    answer = {"type": "shell_call_output", "call_id": "c", "output": []}
+    code = {"type": "code_interpreter_call", "container_id": "cntr_1", "code": ""}
+    assert billed_of(told_of(COUNTED, output=[shell, answer])).code_interpreters == 1
+    assert billed_of(told_of(COUNTED, output=[shell, shell, code])).code_interpreters == 1
+    assert billed_of(told_of(COUNTED, output=[{**shell, "environment": {"type": "local"}}])).code_interpreters == 0
+
+
 COUNTED = {"input_tokens": 100, "output_tokens": 20}
 
 

@@ -100,8 +100,8 @@ def test_what_a_response_may_have_cost_counts_where_what_it_has_cost_is_not_know
     cost: ResponseCost | None, usage: Usage | None, expected: tuple[float | None, float, int]
 ) -> None:
     run = ledger()
-    run.told_by_worker(CreatedResponse(response_id="a", status="queued", at_most=2.0, most_tokens=900))
     run.response_created("a", "queued", "m")
+    run.told_by_worker(CreatedResponse(response_id="a", status="queued", at_most=2.0, most_tokens=900))
     run.response_ended(recorded(cost, usage))
     assert (run.responses[0].at_most, run.usd_set_aside, run.tokens_set_aside) == expected
 
@@ -113,6 +113,17 @@ def test_what_one_response_may_cost_is_not_said_of_another() -> None:
     run.told_by_worker(recorded(None))
     run.response_ended(recorded(ResponseCost(uncounted=True, unpriced=["w"])))
     assert (run.responses[1].at_most, run.tokens_set_aside) == (None, 0)
+
+
+def test_what_a_streamed_response_may_cost_comes_with_it() -> None:
+    """In tokens alone, where nothing has a price."""
+    run = ledger()
+    known = ResponseRecord(id="a", status="completed", usage=Usage(input_tokens=1, output_tokens=1), at_most=2.0)
+    run.response_ended(known)
+    run.told_by_worker(known)
+    run.response_ended(ResponseRecord(id="b", status="failed", cost=ResponseCost(uncounted=True, unpriced=["w"])))
+    run.response_ended(ResponseRecord(id="c", status="failed", most_tokens=900))
+    assert ([entry.at_most for entry in run.responses], run.tokens_set_aside) == ([None, None, None], 900)
 
 
 def test_a_create_of_which_nobody_knows_takes_its_tokens_from_the_budget() -> None:

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
 from durable_responses.activities.budgets import LOWERED
-from durable_responses.activities.till import Till
+from durable_responses.activities.till import TenantBudgetActivities, Till
 from durable_responses.emulator.faults import Answer, Fault, Operation
 from durable_responses.pricing.tenant_budgets import (
     NOTHING,
     Amount,
+    ClosedRuns,
     Hold,
+    OpenRun,
+    OpenRuns,
     Reserve,
     Settle,
     TenantBudget,
@@ -130,6 +133,17 @@ async def test_a_run_without_prices_waits_for_its_owner_and_for_no_other_day(bud
     assert "the model has no price here" in request.message
     await run.execute_update("respond", "stop")
     assert (await result_of(run)).incomplete_reason == "budget"
+    assert await budgeted.responses(run) == []
+
+
+@pytest.mark.parametrize("name", ["max_output_tokens", "model", "service_tier"])
+async def test_what_the_budget_of_a_tenant_counts_by_is_not_hidden_in_the_extra_body(
+    budgeted: Agents, tenant: str, name: str
+) -> None:
+    run = await budgeted.start(asks(tenant, extra_body={name: "16"}))
+    with pytest.raises(WorkflowFailureError) as failed:
+        await run.result()
+    assert f"extra_body: has {name}, by which the budget of the tenant counts" in str(failed.value.cause)
     assert await budgeted.responses(run) == []
 
 
@@ -278,6 +292,12 @@ async def test_what_is_held_for_runs_that_have_ended_is_spent_and_for_open_ones_
     assert list(state.held) == [f"{waiting.result_run_id}/5"]
     assert state.spent.usd == 4
     await waiting.signal("cancel")
+
+
+async def test_runs_that_there_is_no_time_to_look_at_stay_as_they_are(client: Client) -> None:
+    runs = OpenRuns(runs=[OpenRun(key="gone/1", job="agent-gone", run_id="01a226a8-536d-70d5-ad95-02284d57813a")])
+    assert await TenantBudgetActivities(client).closed_runs(runs) == ClosedRuns(keys=["gone/1"])
+    assert await TenantBudgetActivities(client, within=-1).closed_runs(runs) == ClosedRuns(keys=[])
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
