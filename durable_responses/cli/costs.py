@@ -3,13 +3,12 @@
 import csv
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from durable_responses.cli.command import Connection, command
-from durable_responses.cli.options import TIMES_AGO, time_given
+from durable_responses.cli.options import moment_ago
 from durable_responses.cli.output import ExitCode, Output
 from durable_responses.cli.times import counted
 from durable_responses.jobs.bills import Bill, BillBy, BillLine, bill_of
@@ -20,7 +19,7 @@ _COLUMNS = ("key", "runs", "usd", "known_usd", "wasted_usd", "unknown", "input_t
 
 
 def _check_costs(*, since: str, **_: object) -> None:
-    time_given("--since", since, TIMES_AGO)
+    moment_ago("--since", since)
 
 
 def _cost_nothing(*, output: Output, job: str | None, by: BillBy, as_csv: bool, **_: object) -> ExitCode:
@@ -52,7 +51,7 @@ async def costs(
     if job is not None:
         bill = await connection.jobs.bill(by, job_id=await connection.find(job))
     else:
-        bill = await connection.jobs.bill(by, since=datetime.now(UTC) - time_given("--since", since, TIMES_AGO))
+        bill = await connection.jobs.bill(by, since=moment_ago("--since", since))
     _print(bill, output, as_csv=as_csv)
     return ExitCode.COMPLETED
 

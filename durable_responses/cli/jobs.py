@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from durable_responses.cli.command import Connection, command
-from durable_responses.cli.options import TIMES_AGO, JobId, time_given
+from durable_responses.cli.options import JobId, moment_ago
 from durable_responses.cli.output import ExitCode, Output, UsageError, complain
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _check_list(*, is_open: bool, ended: str | None, where: str | None, **_: obj
     if where is not None and not where.strip():
         raise UsageError("--where is empty.")
     if ended is not None:
-        time_given("--ended", ended, TIMES_AGO)
+        moment_ago("--ended", ended)
     if is_open and ended is not None:
         raise UsageError("--open and --ended exclude each other.")
 
@@ -127,7 +127,7 @@ async def list_jobs(
     list filter of Temporal's, over its own search attributes, such as StartTime, and over AgentStatus, AgentModel,
     AgentIteration and AgentTenant if the namespace has them.
     """
-    since = None if ended is None else datetime.now(UTC) - time_given("--ended", ended, TIMES_AGO)
+    since = None if ended is None else moment_ago("--ended", ended)
     found = await connection.jobs.recent(limit=limit, where=where, is_open=is_open, ended_since=since)
     _show_list(found, connection, output)
     return ExitCode.COMPLETED

@@ -7,7 +7,7 @@ not be started.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -539,7 +539,13 @@ def _said(options: RunOptions, option: str) -> Any:
     return time_given(f"--{option.replace('_', '-')}", value, "90s, 30m or 2h").total_seconds()
 
 
-TIMES_AGO = "12h, 7d or 30d"
+_LONGEST_AGO = timedelta(days=36_500)
+
+
+def moment_ago(option: str, said: str) -> datetime:
+    """The moment that is as long ago as was given with an option. Raises `UsageError`."""
+    # Longer ago there was no run, and a date may not reach back so far.
+    return datetime.now(UTC) - min(time_given(option, said, "12h, 7d or 30d"), _LONGEST_AGO)
 
 
 def time_given(option: str, said: str, examples: str) -> timedelta:

@@ -2,13 +2,14 @@
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from durable_responses.activities.messages import ArtifactFormat
-from durable_responses.cli.options import RunOptions, agent_input
+from durable_responses.cli.options import RunOptions, agent_input, moment_ago
 from durable_responses.cli.output import UsageError
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.settings import Settings
@@ -315,3 +316,9 @@ def test_fields_of_all_runs_hold_where_a_run_says_nothing_else(settings: Setting
     settings = settings.model_copy(update={"run_fields": {"service_tier": "flex", "max_tool_calls": 3}})
     request = agent_input(RunOptions(task="t", service_tier="priority"), settings, root)
     assert (request.service_tier, request.max_tool_calls) == ("priority", 3)
+
+
+@pytest.mark.parametrize(("said", "ago"), [("12h", timedelta(hours=12)), ("9999999d", timedelta(days=36_500))])
+def test_a_time_may_be_longer_ago_than_there_are_dates(said: str, ago: timedelta) -> None:
+    before = datetime.now(UTC)
+    assert before - ago <= moment_ago("--since", said) <= datetime.now(UTC) - ago
