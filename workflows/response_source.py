@@ -417,6 +417,8 @@ class ResponseSource:
                     why = compacted.error
                     is_too_long = why is not None and _is_too_long(why.code, why.message)
                     if not is_too_long and await self._is_created_again(compacted, creates):
+                        if rules.cannot_read_an_image(compacted):
+                            answers = rules.without_images(answers) or answers
                         continue
                 if is_too_long:
                     if is_cut or not answers:

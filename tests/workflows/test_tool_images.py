@@ -127,6 +127,27 @@ async def test_a_response_that_fails_for_an_image_is_created_again_without(
     assert outputs_in(server.asked[-1]) == [[{"type": "input_text", "text": TEXT}, told]]
 
 
+@dataclass
+class NearlyFullServer(DrawingServer):
+    """Its model's window of 4,000 tokens is nearly full after each response."""
+
+    def answer(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        status, body = super().answer(asked)
+        return status, {**body, "usage": {"input_tokens": 3_900, "output_tokens": 1, "total_tokens": 3_901}}
+
+
+async def test_a_compaction_that_fails_for_an_image_is_tried_again_without(
+    client: Client, emulator: RunningEmulator, settings: Settings
+) -> None:
+    refusal = {"code": "invalid_image_format", "message": "The image is not valid."}
+    with serving(NearlyFullServer(Chain.CONTINUED, refusal=refusal, fails=True)) as server:
+        async with agents_at(server, client, emulator, settings) as agents:
+            result = await agents.run(asks(transport=TransportChoice.BACKGROUND, context_window=4_000))
+    assert (result.status, result.error) == (AgentStatus.COMPLETED, None)
+    shown = [any(SHOWN in parts for parts in outputs_in(asked)) for asked in server.asked]
+    assert (shown.count(True), shown[1:3]) == (1, [True, False])
+
+
 @pytest.mark.parametrize(
     ("refusal", "told", "change"),
     [
