@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
 from temporalio import activity
 from temporalio.service import RPCError
 
@@ -329,7 +330,7 @@ class ToolActivities:
         """No answer yet; as an output, what is told where nobody can be asked."""
         problem = f"{call.name} did not go on: its MCP server asks, and nobody can be asked here: {asks}"
         questions = [
-            ServerQuestion(**{**vars(each), "message": self._secrets.mask(each.message)}) for each in asks.questions
+            ServerQuestion.model_validate_json(self._secrets.mask(to_json(vars(each)))) for each in asks.questions
         ]
         held_at = self.queue if asks.held else None
         asked = ServerQuestions(questions=questions, state=asks.state, held=asks.held, held_at=held_at)

@@ -154,7 +154,7 @@ class McpServer(BaseModel):
     @classmethod
     def _what_is_trusted(cls, given: Any) -> Any:
         if given is True:
-            raise ValueError('true says not what is trusted; "annotations" are what its server says of its tools')
+            raise ValueError('true does not say what is trusted; "annotations" are what its server says of its tools')
         return Trust.NONE if given is False else given
 
     @field_validator("timeout", mode="before")

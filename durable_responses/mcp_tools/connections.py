@@ -110,20 +110,16 @@ class Server:
         self._why = ""
 
     @property
-    def is_open(self) -> bool:
-        """Whether there is a session that can be used. May be asked in any thread."""
-        return self._session is not None and self._session.ready.is_set() and not self._session.is_over
+    def listed(self) -> Listing | None:
+        """Its tools; None where there is no session that can be used. May be asked in any thread."""
+        session = self._session  # once: another thread may put another one there
+        return session.listing if session is not None and session.ready.is_set() and not session.is_over else None
 
     @property
     def has_ended(self) -> bool:
         """Whether there is nothing to be closed. May be asked in any thread."""
         sessions = {*self._leaving, *([self._session] if self._session is not None else [])}
         return all(session.ended.is_set() for session in sessions)
-
-    @property
-    def listed(self) -> Listing:
-        """Its tools, where it is open."""
-        return self._session.listing if self._session is not None else Listing({})
 
     async def listing(self) -> Listing:
         """Its tools. Raises `ServerError`."""
@@ -172,7 +168,7 @@ class Server:
 
     def _meaning_of(self, error: MCPError, tool: str, session: "_Session") -> Exception:
         if error.code == types.CONNECTION_CLOSED:
-            if not session.is_over:
+            if not session.is_given_up:
                 self._died(session)
             session.close()
             return CallInterrupted(self._masked(f"its server {self._name!r} ended in the middle of it{session.said}"))
@@ -226,6 +222,8 @@ class Server:
                 raise ServerError(f"The MCP server {self._name!r} cannot be used: {error}.") from None
             self._leaving = {each for each in self._leaving if not each.ended.is_set()}
             if self._session is not None:
+                if not self._session.is_given_up:  # its server has ended, and nobody waits for it
+                    self._session.close()
                 self._leaving.add(self._session)
             self._session = session
             session.begin()
@@ -276,6 +274,7 @@ class _Session:
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _starting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _words: LastWords = field(default_factory=LastWords)
     _users: int = 0
     _idle: asyncio.TimerHandle | None = None
@@ -285,9 +284,14 @@ class _Session:
     _is_left: bool = False
 
     @property
+    def is_given_up(self) -> bool:
+        """Whether it is, or will soon be, closed from here."""
+        return self._is_left or self._closing.is_set()
+
+    @property
     def is_over(self) -> bool:
         """Whether no further call can be made."""
-        return self._is_left or self._closing.is_set() or self.ended.is_set()
+        return self.is_given_up or self.ended.is_set() or (self.ready.is_set() and self._words.is_gone)
 
     @property
     def is_suspected(self) -> bool:
@@ -327,6 +331,8 @@ class _Session:
     def close(self) -> None:
         """End it. What still waits for an answer is told that the connection is closed."""
         self._closing.set()
+        if not self._begun.is_set():
+            self._starting.cancel()
 
     @contextlib.contextmanager
     def telling(self, token: str, progress: Progress) -> Iterator[None]:
@@ -430,7 +436,8 @@ class _Session:
 
     async def _run(self) -> None:
         try:
-            with anyio.CancelScope(deadline=anyio.current_time() + self.server.start_timeout) as starting:
+            with self._starting:
+                self._starting.deadline = anyio.current_time() + self.server.start_timeout
                 transport = self._over_http() if self.server.url else program(self.server, self._words)
                 # With a callback elicitation is declared, and in the newest revision nothing calls it: the call is
                 # answered with what is asked, and repeated. Older servers ask in the middle of a call, which is held.
@@ -443,7 +450,7 @@ class _Session:
                     client_info=types.Implementation(name=_PROGRAM, version=_version()),
                 ) as self.client:
                     self.listing = await _listed(self.client, self.name, self.server)
-                    starting.deadline = float("inf")
+                    self._starting.deadline = math.inf
                     self.ready.set()
                     self._begun.set()
                     logger.info("MCP server %s: %d tools.", self.name, len(self.listing.tools))
@@ -452,7 +459,9 @@ class _Session:
                         beside.start_soon(self._subscribe)
                         await self._closing.wait()
                         beside.cancel_scope.cancel()
-            if starting.cancelled_caught:
+            if self._closing.is_set():
+                self.failure = "it was closed"
+            elif self._starting.cancelled_caught:
                 self.failure = f"it did not list its tools within {self.server.start_timeout:g} s{self._printed}"
         except Exception as error:
             self.failure = self._words_of(error)

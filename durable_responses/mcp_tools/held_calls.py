@@ -162,9 +162,8 @@ class HeldCalls:
         self._left.set()
 
     async def aclose(self) -> None:
-        """Cancel those that wait."""
-        for call in [*self._calls.values()]:
-            await self._cancelled(call)
+        """Cancel those that wait, side by side."""
+        await asyncio.gather(*map(self._cancelled, [*self._calls.values()]))
 
     def _begun(
         self, make: Callable[[HeldCall], Coroutine[Any, Any, Answer]], progress: Progress, given: Given

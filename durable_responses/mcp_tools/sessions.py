@@ -224,15 +224,15 @@ class Sessions:
 
     def is_ready(self, server: str) -> bool:
         """Whether a server's tools are known without waiting."""
-        return self._open(server) is not None
+        return self._listed(server) is not None
 
     async def listing(self, server: str, run: str | None = None) -> Listing:
         """The tools of a server, which is started if it has to be. Raises `ServerError`.
 
         Where each run has a session of its own, that of this `run`; for nobody's any that is open.
         """
-        if run is None and self.is_of_run(server) and (known := self._open(server)) is not None:
-            return known.listed  # it is another run's: it must not be opened again for this
+        if run is None and self.is_of_run(server) and (known := self._listed(server)) is not None:
+            return known  # it is another run's: it must not be opened again for this
         return await self._in_thread(self._of(server, run).listing)
 
     async def call(
@@ -261,8 +261,9 @@ class Sessions:
 
     async def close_run(self, run: str) -> None:
         """Close the sessions of a run that has ended."""
-        for key in [key for key in self._servers if key[1] == run]:
-            await self._in_thread(self._servers[key].close)
+        closing = {key: server for key, server in self._servers.items() if key[1] == run}
+        await asyncio.gather(*(self._in_thread(server.close) for server in closing.values()))
+        for key in closing:
             self._servers.pop(key, None)  # not before: whoever closes all waits for its end
 
     async def aclose(self) -> None:
@@ -278,8 +279,9 @@ class Sessions:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _open(self, server: str) -> "Server | None":
-        return next((each for (name, _), each in self._servers.items() if name == server and each.is_open), None)
+    def _listed(self, server: str) -> Listing | None:
+        of_it = (each for (name, _), each in self._servers.items() if name == server)
+        return next((listed for each in of_it if (listed := each.listed) is not None), None)
 
     def _of(self, server: str, run: str | None = None) -> "Server":
         if server not in self._configured:

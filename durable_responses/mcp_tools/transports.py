@@ -45,12 +45,14 @@ class LastWords:
     """The end of what a program has written to its standard error, and what else tells why it cannot be used.
 
     `not_a_message`: the last line on its standard output that is none. `exit_code`: None unless it ended by itself.
+    `is_gone`: it can say nothing more, or be told nothing more.
     """
 
     def __init__(self) -> None:
         self._kept = b""
         self.not_a_message: str | None = None
         self.exit_code: int | None = None
+        self.is_gone = False
 
     def take(self, data: bytes) -> None:
         """Take what it has written."""
@@ -103,21 +105,22 @@ class Lines:
 @asynccontextmanager
 async def program(server: McpServer, words: LastWords) -> AsyncIterator[Streams]:
     """Start a server's program, and end it with all that it has started. Raises `OSError` if it cannot be started."""
-    process = await anyio.open_process(
-        [server.command or "", *server.args],
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        env={**get_default_environment(), **server.env},
-        cwd=server.cwd,
-        start_new_session=True,
-    )
-    # No await from here to the `try`: a cancel would leave the program behind.
+    # A cancel in here, or in an await from here to the `try`, would leave the program behind.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(
+            [server.command or "", *server.args],
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env={**get_default_environment(), **server.env},
+            cwd=server.cwd,
+            start_new_session=True,
+        )
     to_us, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_server, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as pumps:
         pumps.start_soon(_read, process, to_us, words)
-        pumps.start_soon(_write, process, from_us, to_us)
+        pumps.start_soon(_write, process, from_us, to_us, words)
         pumps.start_soon(_listen, process, words)
         try:
             yield from_server, to_server
@@ -140,6 +143,7 @@ async def _read(process: Process, to_us: MemoryObjectSendStream[SessionMessage |
                         if isinstance(message, Exception):
                             words.not_a_message = line[:_SHOWN_OF_A_LINE].decode(errors="replace").strip()
                         await to_us.send(message)
+        words.is_gone = True
     async for _ in _chunks(process.stdout):  # a program that cannot write does not read the end of its input
         pass
 
@@ -155,6 +159,7 @@ async def _write(
     process: Process,
     from_us: MemoryObjectReceiveStream[SessionMessage],
     to_us: MemoryObjectSendStream[SessionMessage | Exception],
+    words: LastWords,
 ) -> None:
     assert process.stdin
     try:
@@ -163,6 +168,7 @@ async def _write(
                 line = each.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await process.stdin.send(line.encode() + _END_OF_LINE)
     except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        words.is_gone = True
         to_us.close()
 
 
@@ -217,11 +223,12 @@ async def address(server: McpServer, auth: httpx2.Auth | None = None) -> AsyncIt
 class _Bounded(httpx2.AsyncHTTPTransport):
     """Takes no JSON body that is too long. Event streams have no length; their events are bounded by the library.
 
-    And it waits for as long as each kind of request may take.
+    And it waits for as long as each kind of request may take, for any number of them: calls that wait for a person
+    keep their connections.
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__()
+        super().__init__(limits=httpx2.Limits(max_keepalive_connections=20))
         self._url = httpx2.URL(url)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 MEBIBYTE = 1024 * 1024
 LARGEST_IMAGE = 10 * MEBIBYTE
 MOST_IMAGES = 20  # of one answer
-MOST_SENT = (
-    32 * MEBIBYTE
-)  # of all images of tools in one request: a conversation that is sent in full has old ones, too
+MOST_SENT = 32 * MEBIBYTE  # of all in one request: a conversation that is sent in full has old ones, too
 TYPES = {"png": "image/png", "jpg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 _SCHEME = "kept:"
 _REFERENCE = re.compile(r"kept:([\w-]{1,64}\.(png|jpg|gif|webp))")

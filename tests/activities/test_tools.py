@@ -15,6 +15,7 @@ from temporalio.testing import ActivityEnvironment
 from durable_responses.activities.messages import CallTool, FailureType, ToolHeartbeat, ToolOutcome, ToolResult
 from durable_responses.activities.tools import OUTPUT_CHARACTERS, ToolActivities, definitions
 from durable_responses.json_text import text_bytes
+from durable_responses.mcp_tools.sessions import Asked, AsksFirst
 from durable_responses.responses_api.redaction import Secrets
 from durable_responses.tools.approvals import Action, Approvals, call_hash
 from durable_responses.tools.registry import Effect, Registry, Tool, ToolContext, ToolError, UnknownToolError, tool
@@ -474,6 +475,24 @@ async def test_what_is_kept_holds_no_secret_of_the_worker(tmp_path: Path) -> Non
 
     [kept] = tmp_path.glob(".outputs/*/*.txt")
     assert "of-the-worker" not in kept.read_text()
+
+
+async def test_what_a_server_asks_holds_no_secret_of_the_worker() -> None:
+    secret = "sk-of-the-worker-123456"
+    form = {"properties": {"key": {"type": "string", "default": secret}}}
+
+    @tool(effect=Effect.PURE)
+    def ask() -> str:
+        """Ask."""
+        raise AsksFirst([Asked("1", f"Is {secret} right?", form, f"https://example.com/{secret}")], None)
+
+    activities = ToolActivities(Registry([ask]), ToolContext(workspace=Path()), secrets=Secrets((secret,)))
+    result = await Attempt().run(activities.call_tool, CallTool(call_id="c", name="ask", arguments="{}", timeout=10))
+
+    assert result.asks is not None
+    [question] = result.asks.questions
+    assert question.fields["properties"]["key"] == {"type": "string", "default": "***"}
+    assert secret not in result.model_dump_json()
 
 
 async def test_an_answer_is_cut_to_the_bytes_that_the_run_has_room_for() -> None:

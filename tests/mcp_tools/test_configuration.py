@@ -61,7 +61,7 @@ def test_numbers_are_texts_as_programs_read_them() -> None:
         ({"a": {"command": ["npx", "x"]}}, "must be the program alone; what follows it belongs into args"),
         ({"a": {"command": "npx", "args": "-y x"}}, 'must be a list of texts, such as ["-y", "some-server"]'),
         ({"a": {"command": "npx", "env": ["A=b"]}}, 'must be an object such as {"NAME": "value"}'),
-        ({"a": {"command": "x", "trust": True}}, "true says not what is trusted"),
+        ({"a": {"command": "x", "trust": True}}, "true does not say what is trusted"),
         ({"a": {"command": "x", "timeout": 600000}}, "at most 86,400 seconds; some clients have milliseconds there"),
         ({"a": {"url": "https://h/", "oauth": "yes"}}, "must be an object with client_id, client_secret and issuer"),
         ({"a": {"url": "h/mcp"}}, "must be an address such as"),

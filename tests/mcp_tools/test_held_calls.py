@@ -10,7 +10,8 @@ import pytest
 
 from durable_responses.mcp_tools.calls import McpTool, OutcomeUnknown
 from durable_responses.mcp_tools.configuration import McpServer
-from durable_responses.mcp_tools.sessions import NOTHING, AsksFirst, Given, Sessions
+from durable_responses.mcp_tools.held_calls import HeldCall, HeldCalls
+from durable_responses.mcp_tools.sessions import NOTHING, Answer, AsksFirst, Given, Sessions
 from durable_responses.tools.registry import ToolContext, ToolError
 from tests.support.processes import free_port, port_serves
 
@@ -39,6 +40,10 @@ async def call(sessions: Sessions, tool: str, given: Given = NOTHING) -> str:
     unheard: list[str] = []
     known = McpTool(sessions, listed, f"it__{tool}", listed.treatment.effect, 30, unheard.append, given)
     return (await known.run({}, ToolContext(PROJECT))).text
+
+
+async def unheard(progress: float, total: float | None, message: str | None) -> None:
+    """Nobody wants to know."""
 
 
 async def asked(sessions: Sessions, tool: str, given: Given = NOTHING) -> AsksFirst:
@@ -182,6 +187,27 @@ async def test_a_session_is_not_idle_while_a_call_waits_in_it(tmp_path: Path) ->
         asks = await asked(sessions, "order")
         await asyncio.sleep(0.05)  # what is shown is that nothing happens in it
         assert await call(sessions, "order", answering(asks)) == "order: green"
+
+
+async def test_calls_that_wait_are_cancelled_side_by_side_in_the_end() -> None:
+    """Each of these ends only with the other."""
+    calls, begun, cancelled = HeldCalls(60), asyncio.Barrier(3), asyncio.Barrier(2)
+
+    async def wait(held: HeldCall) -> Answer:
+        try:
+            await begun.wait()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await cancelled.wait()
+        return Answer(held.id, is_error=False)
+
+    waiting = [asyncio.create_task(calls.answer(wait, unheard, NOTHING)) for _ in range(2)]
+    await begun.wait()
+    async with asyncio.timeout(4):  # one of them alone is waited for longer
+        await calls.aclose()
+    for each in waiting:
+        with pytest.raises(asyncio.CancelledError):
+            await each
 
 
 async def test_a_call_waits_over_http_too(tmp_path: Path) -> None:

@@ -161,6 +161,10 @@ async def test_a_server_over_http_is_called(tmp_path: Path) -> None:
                         await asyncio.sleep(0.2)
             assert await call(sessions, "add", a=1, b=2) == "3"
             await learned(sessions)
+            many = [asyncio.create_task(call(sessions, "look_slowly")) for _ in range(120)]
+            await until_there(tmp_path / "look_slowly", len(many))  # all at once
+            (tmp_path / "open").touch()
+            await asyncio.gather(*many)
             with pytest.raises(ToolError, match=r"more than 16,777,216 bytes|exceed"):
                 await call(sessions, "megabytes", count=20)
             assert await call(sessions, "add", a=1, b=2) == "3"
@@ -211,6 +215,33 @@ async def test_a_server_that_dies_in_the_middle_of_a_call_is_started_again_for_t
         assert await call(sessions, "die_reading") == "survived"
 
 
+async def killed(sessions: Sessions, pid: str) -> None:
+    """Kill a server's program, and wait until that is noticed."""
+    os.kill(int(pid), signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while sessions.is_ready("it"):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_has_ended_between_two_calls_is_started_again_for_the_next(
+    desk: Sessions, tmp_path: Path
+) -> None:
+    """Its end has interrupted nothing."""
+    await call(desk, "add", a=1, b=2)
+    await killed(desk, lines_of(tmp_path / "add")[0])
+    assert await call(desk, "append", text="x") == "appended 'x': 1"
+
+
+async def test_a_server_that_is_still_starting_does_not_hold_up_the_end_of_the_worker() -> None:
+    sessions = Sessions({"it": hostile("silent", start_timeout=600)})
+    listing = asyncio.create_task(sessions.listing("it"))
+    await asyncio.sleep(0)  # it begins
+    async with asyncio.timeout(20):
+        await sessions.aclose()
+    with pytest.raises(ServerError, match="it was closed"):
+        await listing
+
+
 async def test_a_server_that_dies_in_each_call_is_left_alone_for_a_while() -> None:
     async with Sessions({"it": hostile("dying")}) as sessions:
         for _ in range(3):
@@ -249,9 +280,7 @@ async def test_a_call_is_made_in_the_session_that_the_run_knows_or_not_at_all(
 ) -> None:
     """What the one that is lost held, nobody has."""
     session = await added(of_runs, "run-1")
-    os.kill(int(lines_of(tmp_path / "add")[0]), signal.SIGKILL)
-    with pytest.raises((SessionReplaced, CallInterrupted)):
-        await added(of_runs, "run-1", session)
+    await killed(of_runs, lines_of(tmp_path / "add")[0])
     with pytest.raises(SessionReplaced) as replaced:
         await added(of_runs, "run-1", session)
     assert len(lines_of(tmp_path / "add")) == 1
