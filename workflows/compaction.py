@@ -53,7 +53,10 @@ def tokens_after(response: Response) -> int | None:
 def bound_after(response: Response) -> int | None:
     """The most tokens that the next response is given of this conversation; None where the usage cannot be trusted."""
     usage = response.usage
-    return None if usage is None or usage.input_tokens == 0 or usage.doubts else tokens_after(response)
+    # Where a number was missing, or could not be read, history has 0.
+    if usage is None or not (usage.input_tokens and usage.output_tokens) or usage.doubts:
+        return None
+    return tokens_after(response)
 
 
 def is_nearly_full(tokens: int | None, window: int | None) -> bool:

@@ -158,9 +158,10 @@ async def _start_beside(start: "_Start", beside: StateFolder) -> None:
 
 def has_records(settings: Settings) -> bool:
     """Whether there may be runs: a server is configured, or the embedded one has been started before."""
+    if configured_address():
+        return True
     folder = StateFolder(settings)
-    is_embedded_new = not (folder.stack_lock.is_held or folder.database.exists() or (folder.path / "postgres").exists())
-    return bool(configured_address()) or not is_embedded_new
+    return folder.stack_lock.is_held or folder.database.exists() or (folder.path / "postgres").exists()
 
 
 async def ensure_readable(settings: Settings, say: Say, *, timeout: float = 90) -> StackFile | None:

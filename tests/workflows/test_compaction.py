@@ -104,6 +104,8 @@ def test_what_a_response_has_compacted_itself_has_no_length_that_is_known() -> N
         None,
         {},
         {"output_tokens": 5},
+        {"input_tokens": 5},
+        {"input_tokens": 5, "output_tokens": "five"},
         {"input_tokens": 5, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 90}},
         {"input_tokens": 5, "output_tokens": 5, "total_tokens": 100},
     ],
