@@ -156,7 +156,7 @@ def other_search_tool(name: str) -> Cure:
 
 
 def without_containers(*containers: str) -> Cure:
-    """Without the calls of the code interpreter in containers that are gone, and the reasoning that led to each.
+    """Without the calls that ran in containers that are gone, what a shell has put out, and the reasoning before each.
 
     Reasoning is refused without the item that followed it.
     """
@@ -165,10 +165,16 @@ def without_containers(*containers: str) -> Cure:
         items = input_items(request.input)
         gone = {place for place, item in enumerate(items) if _container_of(item) in containers}
         gone |= {place - 1 for place in gone if place and kind_of(items[place - 1]) == "reasoning"}
+        calls = {items[place].get("call_id") for place in gone if kind_of(items[place]) == "shell_call"}
+        gone |= {
+            place
+            for place, item in enumerate(items)
+            if kind_of(item) == "shell_call_output" and item.get("call_id") in calls
+        }
         left = [item for place, item in enumerate(items) if place not in gone]
         return request.model_copy(update={"input": left}) if gone else None
 
-    return Cure("code_interpreter_call was left out, as its container is gone", make)
+    return Cure("calls were left out, as their container is gone", make)
 
 
 def without_these_images(*marks: str) -> Cure:
@@ -203,7 +209,14 @@ def _image(request: CreateRequest, refusal: GiveUp) -> Cure | None:
 
 
 def _container_of(item: Any) -> str | None:
-    """The container of a call of the code interpreter; an empty text if it names none, None for any other item."""
+    """The container of a call of the code interpreter, an empty text if it names none; that of a call of a shell.
+
+    None for any other item, and for a shell that has none.
+    """
+    if kind_of(item) == "shell_call":
+        environment = item.get("environment")
+        container = environment.get("container_id") if isinstance(environment, dict) else None
+        return container if isinstance(container, str) else None
     if kind_of(item) != "code_interpreter_call":
         return None
     container = item.get("container_id")

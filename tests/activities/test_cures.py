@@ -256,6 +256,22 @@ def test_the_reasoning_that_led_to_it_goes_with_it_and_a_living_container_of_ano
     assert cure.make(wanted(input=[USER, thought, CODE[1]])) is None
 
 
+def test_what_a_shell_has_put_out_goes_with_its_call() -> None:
+    def shell(container: str, call_id: str) -> list[dict[str, Any]]:
+        environment = {"type": "container_reference", "container_id": container}
+        return [
+            {"type": "shell_call", "call_id": call_id, "environment": environment},
+            {"type": "shell_call_output", "call_id": call_id, "output": []},
+        ]
+
+    given = wanted(input=[USER, *shell("cntr_a", "c1"), *shell("cntr_b", "c2")])
+    cure = cure_for(given, refusal("Container 'cntr_a' not found or expired."))
+    assert cure is not None
+    changed = cure.make(given)
+    assert changed is not None
+    assert changed.input == [USER, *shell("cntr_b", "c2")]
+
+
 def test_a_server_that_does_not_know_include_is_asked_without() -> None:
     asked = wanted(include=["reasoning.encrypted_content"])
     cure = cure_for(asked, refusal("Unknown parameter: 'include'.", "include"))

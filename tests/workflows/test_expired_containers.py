@@ -20,7 +20,7 @@ from tests.support.runs import Agents, reached, result_of
 AFTER_EXPIRY = 20 * 60 + 1
 ADDS = FunctionCallStep(name="add", arguments='{"a": 1, "b": 2}')
 ASKS = FunctionCallStep(name="ask_owner", arguments=json.dumps({"question": "Shall I go on?"}))
-LEFT_OUT = "code_interpreter_call was left out, as its container is gone"
+LEFT_OUT = "calls were left out, as their container is gone"
 
 
 async def ran(agents: Agents, conversation: ConversationChoice, transport: TransportChoice) -> AgentResult:
