@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import SplitResult, urlsplit
 
 import anyio
 import httpx2
@@ -52,7 +51,7 @@ from durable_responses.mcp_tools.sessions import (
     SessionReplaced,
     Surroundings,
 )
-from durable_responses.mcp_tools.transports import LastWords, Streams, address, program
+from durable_responses.mcp_tools.transports import NOT_SENT, LastWords, Streams, address, no_connection, program
 from durable_responses.tools.registry import ToolError
 
 logger = logging.getLogger(__name__)
@@ -172,6 +171,8 @@ class Server:
                 self._died(session)
             session.close()
             return CallInterrupted(self._masked(f"its server {self._name!r} ended in the middle of it{session.said}"))
+        if error.code == NOT_SENT and self.configured.url is not None:
+            return ServerError(f"{tool} was not called: {error}.")
         if self.configured.url is not None and _SESSION_IS_OVER.search(str(error)):
             session.close()
             return SessionOver(f"its server {self._name!r} has begun anew")
@@ -480,9 +481,8 @@ class _Session:
                 return f"there is no program {error.filename!r}{apart}"
             case OSError(filename=str(name), strerror=str(problem)):
                 return f"{name!r} cannot be started: {problem}"
-            case httpx2.ConnectError():
-                parts = urlsplit(self.server.url or "")
-                return f"there is no connection to {parts.scheme}://{parts.hostname}{_port(parts)}: {error}"
+            case httpx2.ConnectError():  # to whoever gives out tokens
+                return no_connection(error.request.url, error)
             case MCPError(code=types.CONNECTION_CLOSED) if self.server.command is not None:
                 code = self._words.exit_code
                 how = "closed its standard output" if code is None else f"ended, with exit code {code},"
@@ -493,10 +493,6 @@ class _Session:
     def _printed(self) -> str:
         line = self._words.not_a_message
         return f"; it prints {line!r}, which is not a message of the protocol" if line is not None else ""
-
-
-def _port(parts: SplitResult) -> str:
-    return f":{parts.port}" if parts.port else ""
 
 
 def _version() -> str:

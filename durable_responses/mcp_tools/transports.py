@@ -35,6 +35,8 @@ _LOOKS = 0.02
 _READ_TIMEOUT = 300.0  # seconds
 _CALL_READ_TIMEOUT = 86_400.0  # a call has a timer of its own; one that waits for a person may be silent for hours
 _END_READ_TIMEOUT = 2.0  # what ends a session may be left unanswered: nobody waits for that
+NOT_SENT = 1
+"""The code of an error that answers a request over HTTP which has not left this machine; ours, unlike negative ones."""
 _ID_AT_THE_BEGINNING = re.compile(rb'^\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d+)\s*,')
 _ID_AT_THE_END = re.compile(rb',\s*"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 
@@ -224,7 +226,7 @@ class _Bounded(httpx2.AsyncHTTPTransport):
     """Takes no JSON body that is too long. Event streams have no length; their events are bounded by the library.
 
     And it waits for as long as each kind of request may take, for any number of them: calls that wait for a person
-    keep their connections.
+    keep their connections. A server that cannot be reached ends nothing but the request that was for it.
     """
 
     def __init__(self, url: str) -> None:
@@ -234,7 +236,12 @@ class _Bounded(httpx2.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         timeout = {**request.extensions.get("timeout", {}), "read": self._patience(request)}
         request.extensions = {**request.extensions, "timeout": timeout}
-        response = await super().handle_async_request(request)
+        try:
+            response = await super().handle_async_request(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            if request.method != "POST" or request.url != self._url:
+                raise
+            return _not_sent(no_connection(request.url, error))
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _BoundedStream(response.stream)
@@ -244,6 +251,16 @@ class _Bounded(httpx2.AsyncHTTPTransport):
         if request.url != self._url:
             return _READ_TIMEOUT
         return {"POST": _CALL_READ_TIMEOUT, "DELETE": _END_READ_TIMEOUT}.get(request.method, _READ_TIMEOUT)
+
+
+def no_connection(url: httpx2.URL, error: Exception) -> str:
+    """What is said of a server that cannot be reached."""
+    return f"there is no connection to {url.scheme}://{url.netloc.decode()}: {str(error) or type(error).__name__}"
+
+
+def _not_sent(why: str) -> httpx2.Response:
+    error = types.JSONRPCError(jsonrpc="2.0", id=None, error=types.ErrorData(code=NOT_SENT, message=why))
+    return httpx2.Response(503, json=error.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
