@@ -239,7 +239,7 @@ async def test_answers_that_grow_as_json_fit_into_a_payload(agents: Agents) -> N
     calls: list[Step] = [FunctionCallStep(name="return_control_characters", arguments={"count": 100_000})] * 5
     result, run = await scripted(agents, Script(output=calls), Script(output=[Text(text="I see.")]))
     assert result.output_text == "I see."
-    assert all("[cut: the first" in answer for answer in await agents.answers(run, iteration=2))
+    assert all("too many to be given whole" in answer for answer in await agents.answers(run, iteration=2))
 
 
 EMPTY = Script(output=[Text(text="")])
