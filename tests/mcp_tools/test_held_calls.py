@@ -132,10 +132,11 @@ async def test_a_question_is_that_of_the_call_which_is_left_when_the_others_have
 async def test_of_two_calls_that_ask_at_once_one_is_cancelled_and_then_they_come_one_by_one(
     shop: Sessions, tmp_path: Path
 ) -> None:
-    results = await asyncio.gather(call(shop, "order"), call(shop, "order"), return_exceptions=True)
+    both = (call(shop, "order_together"), call(shop, "order_together"))
+    results = await asyncio.gather(*both, return_exceptions=True)
     [asks] = [each for each in results if isinstance(each, AsksFirst)]
-    assert "order: cancel" in results
-    assert await call(shop, "order", answering(asks)) == "order: green"
+    assert "order_together: cancel" in results
+    assert await call(shop, "order_together", answering(asks)) == "order_together: green"
     looking, ordering = await asyncio.gather(asked(shop, "look_up"), asked(shop, "order"))
     red = {"action": "accept", "content": {"color": "red"}}
     assert await call(shop, "look_up", answering(looking)) == "look_up: green"

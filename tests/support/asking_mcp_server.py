@@ -25,6 +25,7 @@ TOOLS = {
     "look_up": READS,
     "order": ADDS,
     "order_twice": ADDS,
+    "order_together": ADDS,
     "log_in": READS,
     "after_log_in": READS,
     "impatient_look_up": READS,
@@ -45,6 +46,10 @@ _folder = Path()
 def _noted(name: str, line: str = "x") -> int:
     with (_folder / name).open("a") as file:
         file.write(f"{line}\n")
+    return _count(name)
+
+
+def _count(name: str) -> int:
     return len((_folder / name).read_text().splitlines())
 
 
@@ -79,6 +84,10 @@ async def call_tool(context: Context, params: types.CallToolRequestParams) -> ty
     count = _noted(params.name)
     match params.name:
         case "look_up" | "order":
+            said = await _answered(context)
+        case "order_together":
+            while _count(params.name) < 2:
+                await asyncio.sleep(0.02)
             said = await _answered(context)
         case "order_twice":
             said = f"{await _answered(context)} and {await _answered(context, 'And which second color?')}"
