@@ -23,6 +23,8 @@ async def has_ended(client: Client, run: str) -> bool:
         if error.status is RPCStatusCode.NOT_FOUND:
             return True
         raise
+    except ValueError:  # a status that the SDK does not know: a run may be paused
+        return False
     return described.status is not WorkflowExecutionStatus.RUNNING
 
 

@@ -362,7 +362,9 @@ class Settings(BaseSettings):
     )
     max_responses_in_flight: int = Field(100, ge=1, description="Responses that one worker has in flight at once.")
     max_waiting: int = Field(5000, ge=1, description="Responses that one worker waits for at once.")
-    max_tools: int = Field(50, ge=1, description="Function calls that one worker executes at once.")
+    max_tools: int = Field(
+        50, ge=1, description="Function calls that one worker executes at once, without those in MCP sessions of runs."
+    )
     max_calls_per_response: int = Field(
         128,
         ge=1,

@@ -176,7 +176,7 @@ class HeldCalls:
     def _taken(self, given: Given, progress: Progress) -> HeldCall:
         call = self._calls.get(given.held or "")
         if call is None:
-            raise NotHeld("its worker, which kept it while its server waited for an answer, was lost")
+            raise NotHeld("its worker, which kept it while its server waited for an answer, was lost or gave it up")
         if timer := self._waiting.pop(call.id, None):
             timer.cancel()
         call.followed_by(progress, given.answers or {})

@@ -46,6 +46,8 @@ from durable_responses.workflows.search_attributes import COSTS_SETTABLE, SETTAB
 from durable_responses.workflows.tenant_budget import BudgetWorkflow
 
 MOST_WORKFLOW_TASKS = 100  # at once in one worker, as by default
+# Of calls to sessions that are here: one that is not taken within seconds is taken for lost, with its session.
+_MOST_CALLS_HERE = 1000
 _AT_ONCE = timedelta(milliseconds=100)
 _ONE = FixedSizeSlotSupplier(1)
 
@@ -218,7 +220,7 @@ def held_calls_worker(of: Dependencies) -> list[Worker]:
             of.temporal,
             task_queue=of.tools.queue,
             activities=[of.tools.call_tool],
-            max_concurrent_activities=of.settings.max_tools,
+            max_concurrent_activities=_MOST_CALLS_HERE,
             max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
             graceful_shutdown_timeout=of.shutdown.tools,
             # No deployment: a version whose queues come and go with its processes could not be replaced.
