@@ -58,6 +58,8 @@ class ToolListActivities:
     async def list_tools(self, wanted: ListTools) -> ListedTools:
         """The tools that a run is offered. Raises `ApplicationError`: retryable while a server cannot be used."""
         async with Heartbeats():
+            if activity.info().attempt == 1:  # nobody has told this worker that an earlier run with this id has ended
+                await self._sessions.close_run(activity.info().workflow_id or "")
             tools: list[PinnedTool] = []
             left_out: list[LeftOutTool] = []
             hosted: dict[str, list[str]] = {}

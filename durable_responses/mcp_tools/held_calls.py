@@ -137,7 +137,7 @@ class HeldCalls:
                 self._left.clear()
                 await self._left.wait()
             if len(self._active) != 1:
-                logger.info("An MCP server asks in the middle of several calls: one question is cancelled.")
+                logger.info("An MCP server asks, and nobody knows for which call: the question is cancelled.")
                 return CANCELLED
         finally:
             self._questions -= 1
