@@ -169,15 +169,15 @@ class Server:
         if error.code == types.CONNECTION_CLOSED:
             if not session.is_given_up:
                 self._died(session)
-            session.close()
+            session.leave()
             return CallInterrupted(self._masked(f"its server {self._name!r} ended in the middle of it{session.said}"))
         if error.code == NOT_SENT and self.configured.url is not None:
             return ServerError(f"{tool} was not called: {error}.")
         if self.configured.url is not None and _SESSION_IS_OVER.search(str(error)):
-            session.close()
+            session.leave()
             return SessionOver(f"its server {self._name!r} has begun anew")
         if self.configured.url is not None and str(error) == _HTTP_ERROR:
-            session.close()
+            session.leave()
             return CallInterrupted(f"its server {self._name!r} answered with an HTTP error")
         if error.code == types.URL_ELICITATION_REQUIRED:
             return _to_be_opened(tool, error)
@@ -335,6 +335,12 @@ class _Session:
         if not self._begun.is_set():
             self._starting.cancel()
 
+    def leave(self) -> None:
+        """Make no further calls in it. It is closed with the last of those that are under way."""
+        self._is_left = True
+        if self._users == 0:
+            self.close()
+
     @contextlib.contextmanager
     def telling(self, token: str, progress: Progress) -> Iterator[None]:
         """While inside, what the server says of the call with this token is told. Left by a cancel, it is to end."""
@@ -362,16 +368,15 @@ class _Session:
                 else:
                     await self.client.session.send_request(types.PingRequest(), types.EmptyResult)
         except TimeoutError:
-            self._leave("does not answer any more")
+            self._leave_soon("does not answer any more")
         except Exception as error:  # an answer, or an end that is told elsewhere
             logger.debug("MCP server %s answers, after a call was cancelled: %r", self.name, error)
 
-    def _leave(self, why: str) -> None:
+    def _leave_soon(self, why: str) -> None:
         if not self.is_over:
             logger.warning("MCP server %s %s after a call was cancelled: it is started anew.", self.name, why)
-            self._is_left = True
-            in_time = 0.0 if self._users == 0 else _MOST_PATIENCE * self.surroundings.patience
-            asyncio.get_running_loop().call_later(in_time, self.close)
+            self.leave()
+            asyncio.get_running_loop().call_later(_MOST_PATIENCE * self.surroundings.patience, self.close)
 
     async def _told(self, message: IncomingMessage) -> None:
         match message:
@@ -382,7 +387,7 @@ class _Session:
                 if (progress := self._progress.get(token)) is not None:
                     await progress(said.progress, said.total, said.message)
                 elif time.monotonic() - self._abandoned.get(token, math.inf) > self.surroundings.patience:
-                    self._leave("goes on with it")
+                    self._leave_soon("goes on with it")
 
     async def _subscribe(self) -> None:
         """In the newest revision a change of the list is told only to those who have asked for it.

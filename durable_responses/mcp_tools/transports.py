@@ -226,7 +226,7 @@ class _Bounded(httpx2.AsyncHTTPTransport):
     """Takes no JSON body that is too long. Event streams have no length; their events are bounded by the library.
 
     And it waits for as long as each kind of request may take, for any number of them: calls that wait for a person
-    keep their connections. A server that cannot be reached ends nothing but the request that was for it.
+    keep their connections. A connection that breaks ends nothing but the request that was sent over it.
     """
 
     def __init__(self, url: str) -> None:
@@ -238,10 +238,12 @@ class _Bounded(httpx2.AsyncHTTPTransport):
         request.extensions = {**request.extensions, "timeout": timeout}
         try:
             response = await super().handle_async_request(request)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        except httpx2.TransportError as error:
             if request.method != "POST" or request.url != self._url:
                 raise
-            return _not_sent(no_connection(request.url, error))
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+                return _failed(NOT_SENT, no_connection(request.url, error))
+            return _failed(types.CONNECTION_CLOSED, f"the connection has ended: {str(error) or type(error).__name__}")
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _BoundedStream(response.stream)
@@ -258,8 +260,8 @@ def no_connection(url: httpx2.URL, error: Exception) -> str:
     return f"there is no connection to {url.scheme}://{url.netloc.decode()}: {str(error) or type(error).__name__}"
 
 
-def _not_sent(why: str) -> httpx2.Response:
-    error = types.JSONRPCError(jsonrpc="2.0", id=None, error=types.ErrorData(code=NOT_SENT, message=why))
+def _failed(code: int, why: str) -> httpx2.Response:
+    error = types.JSONRPCError(jsonrpc="2.0", id=None, error=types.ErrorData(code=code, message=why))
     return httpx2.Response(503, json=error.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 

@@ -163,6 +163,11 @@ async def test_a_server_over_http_is_called(tmp_path: Path) -> None:
             await learned(sessions)
             many = [asyncio.create_task(call(sessions, "look_slowly")) for _ in range(120)]
             await until_there(tmp_path / "look_slowly", len(many))  # all at once
+            (tmp_path / "refuses").touch()
+            with pytest.raises(CallInterrupted, match="answered with an HTTP error"):
+                await call(sessions, "add", a=1, b=2)
+            (tmp_path / "refuses").unlink()  # and the others go on
+            assert await call(sessions, "add", a=1, b=2) == "3"
             (tmp_path / "open").touch()
             await asyncio.gather(*many)
             with pytest.raises(ToolError, match=r"more than 16,777,216 bytes|exceed"):
@@ -176,6 +181,17 @@ async def test_a_server_over_http_is_called(tmp_path: Path) -> None:
         if serving.returncode is None:
             serving.kill()
             await serving.wait()
+
+
+async def test_a_server_over_http_that_hangs_up_is_told() -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as hanging_up:
+        port = hanging_up.sockets[0].getsockname()[1]
+        async with Sessions({"it": McpServer(url=f"http://127.0.0.1:{port}/mcp")}) as sessions:
+            with pytest.raises(ServerError, match="'it' cannot be used: the connection has ended: "):
+                await sessions.listing("it")
 
 
 # --- its end -----------------------------------------------------------------------------------------------------

@@ -13,10 +13,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve
 from mcp_types import ContentBlock, ImageContent, ListRootsResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 READS = ToolAnnotations(read_only_hint=True)
 AGAIN = ToolAnnotations(read_only_hint=False, idempotent_hint=True, destructive_hint=False)
@@ -190,6 +193,16 @@ def megabytes(count: int) -> str:
     return "x" * (count * 1024 * 1024)
 
 
+def refusing(app: ASGIApp) -> ASGIApp:
+    """The same, but too many requests come while the file `refuses` is there."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        refuses = scope["type"] == "http" and (_folder / "refuses").exists()
+        await (Response(status_code=429) if refuses else app)(scope, receive, send)
+
+    return answer
+
+
 def serve_in(folder: Path) -> None:
     """Note calls in this folder."""
     global _folder
@@ -200,7 +213,9 @@ def main() -> None:
     """Serve on standard input and output, or over HTTP."""
     serve_in(Path(sys.argv[1]))
     if len(sys.argv) > 2:
-        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
+        uvicorn.run(
+            refusing(server.streamable_http_app()), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning"
+        )
     else:
         server.run()
 
