@@ -68,12 +68,12 @@ from durable_responses.responses_api.errors import (
     ResponsesError,
 )
 from durable_responses.responses_api.models import Response, ResponseStatus
+from durable_responses.sizes import MEBIBYTE
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MEBIBYTE = 1024 * 1024
 MOST_BYTES = 256 * MEBIBYTE
 LARGEST_PAGE = 1 * MEBIBYTE
 FOLDER = "conversations"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from durable_responses.activities.messages import InputFile, Opening
 from durable_responses.responses_api.models import InputImage, InputItem, InputText, OtherInputItem, UserMessage
+from durable_responses.sizes import MEBIBYTE
 
-MEBIBYTE = 1024 * 1024
 TEXT_FILE_BYTES = 1 * MEBIBYTE
 ALL_TEXT_BYTES = 5 * MEBIBYTE
 IMAGE_BYTES = 10 * MEBIBYTE

@@ -40,7 +40,6 @@ from durable_responses.activities.messages import (
     SaveOptions,
 )
 from durable_responses.activities.records import container_of
-from durable_responses.responses_api.budget import MEBIBYTE
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.errors import ConnectionLost, NotFound, ResponsesError
 from durable_responses.responses_api.models import (
@@ -51,6 +50,7 @@ from durable_responses.responses_api.models import (
     OtherItem,
     OutputItem,
 )
+from durable_responses.sizes import MEBIBYTE
 from durable_responses.tools.images import image_of
 
 LARGEST_FILE = 256 * MEBIBYTE

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.activities.executions import DescribedExecution, described
 from durable_responses.responses_api.client import FINISHED_OR_GONE, ResponsesClient
 from durable_responses.responses_api.errors import ResponsesError
 
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 6
 _FIRST_PAUSE = 0.5  # seconds; it doubles
-_CLOSED_FROM_OUTSIDE = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT)
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class RunAtTemporal:
         `waits`: whether its input named the response. What else created one may have given its id away before.
         """
         own = await self._described(self.run_id)
-        if own is not None and own.status is WorkflowExecutionStatus.RUNNING:
+        if own is not None and own.is_open:
             pending = own.raw_description.pending_activities
             if any(other.activity_id == activity_id for other in pending):  # its next attempt
                 return False
             return waits or not await self._knows(self.run_id, response_id)
-        if own is not None and own.status not in _CLOSED_FROM_OUTSIDE:
+        if own is not None and not own.was_closed_from_outside:
             return not waits and not await self._knows(self.run_id, response_id)
         return not await self._has_successor_with(response_id)
 
@@ -58,15 +58,15 @@ class RunAtTemporal:
         An execution that is not found proves nothing: it may belong to another server or namespace.
         """
         own = await self._described(self.run_id)
-        if own is None or own.status is WorkflowExecutionStatus.RUNNING:
+        if own is None or own.is_open:
             return False
-        if own.status not in _CLOSED_FROM_OUTSIDE:
+        if not own.was_closed_from_outside:
             return not await self._knows(self.run_id, response_id)
         return not await self._has_successor_with(response_id)
 
-    async def _described(self, run_id: str | None) -> WorkflowExecutionDescription | None:
+    async def _described(self, run_id: str | None) -> DescribedExecution | None:
         try:
-            return await self.client.get_workflow_handle(self.workflow_id, run_id=run_id).describe()
+            return await described(self.client, self.workflow_id, run_id)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
@@ -74,7 +74,7 @@ class RunAtTemporal:
 
     async def _has_successor_with(self, response_id: str) -> bool:
         newest = await self._described(None)
-        if newest is None or newest.run_id == self.run_id or newest.status is not WorkflowExecutionStatus.RUNNING:
+        if newest is None or newest.run_id == self.run_id or not newest.is_open:
             return False
         return await self._knows(newest.run_id, response_id)
 

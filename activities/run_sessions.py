@@ -4,9 +4,10 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.activities.executions import described
 from durable_responses.mcp_tools.sessions import Sessions
 
 logger = logging.getLogger(__name__)
@@ -18,14 +19,11 @@ LOOKS_EVERY = 10.0  # seconds
 async def has_ended(client: Client, run: str) -> bool:
     """Whether a run has ended, or is not known any more. Raises `RPCError` where nobody can tell."""
     try:
-        described = await client.get_workflow_handle(run).describe(rpc_timeout=_DESCRIBED_WITHIN)
+        return not (await described(client, run, timeout=_DESCRIBED_WITHIN)).is_open
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return True
         raise
-    except ValueError:  # a status that the SDK does not know: a run may be paused
-        return False
-    return described.status is not WorkflowExecutionStatus.RUNNING
 
 
 async def close_ended(sessions: Sessions, client: Client, every: float = LOOKS_EVERY) -> None:

@@ -25,7 +25,6 @@ from temporalio import activity
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
-    WorkflowExecutionStatus,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
@@ -33,6 +32,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.activities.budgets import WorstCase
+from durable_responses.activities.executions import described
 from durable_responses.activities.failures import detail_of, invalid_input, later, over_budget
 from durable_responses.activities.inputs import InputError
 from durable_responses.activities.messages import (
@@ -486,12 +486,11 @@ class TenantBudgetActivities:
 
     async def _is_closed(self, job: str, run_id: str | None) -> bool:
         try:
-            described = await self.client.get_workflow_handle(job, run_id=run_id).describe()
+            return not (await described(self.client, job, run_id)).is_open
         except RPCError as error:
             if error.status in _NOBODY_KNOWS_IT:
                 return True
             raise
-        return described.status is not WorkflowExecutionStatus.RUNNING
 
     async def _settled(self, job: str, run_id: str) -> dict[str, Settle] | None:
         """What the history of a run says of its reservations; None where it cannot be read now."""

@@ -15,7 +15,7 @@ from durable_responses.activities.messages import FailureType, SavedFile
 from durable_responses.cli.questions import asked_in_short, asked_lines, request_changes, standing_of
 from durable_responses.cli.times import age, counted, duration
 from durable_responses.jobs.continuing import MEMO_CONTINUES
-from durable_responses.jobs.job_view import JobView, Source
+from durable_responses.jobs.job_view import THE_RUN, JobView, Source
 from durable_responses.jobs.starting import MEMO_PROJECT
 from durable_responses.shown_text import shown, shown_on_one_line
 from durable_responses.workflows.contract import (
@@ -155,7 +155,12 @@ def absent_build(build: str, job_id: str) -> str:
 
 
 def paused(activities: Sequence[str], job_id: str) -> str:
-    """That an operator has paused activities of the run, and what to do."""
+    """That an operator has paused the run, or activities of it, and what to do."""
+    if THE_RUN in activities:
+        return shown(
+            f"Paused by an operator: {', '.join(activities)}. "
+            f"To resume, use `durable-responses temporal workflow unpause --workflow-id {job_id}`."
+        )
     return shown(
         f"Paused by an operator: {', '.join(activities)}. "
         "To resume, use `durable-responses temporal activity unpause`; "

@@ -5,8 +5,9 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client
 
+from durable_responses.activities.executions import Execution, listed
 from durable_responses.jobs.job_errors import JobError, JobNotFound, NoJobs, SeveralJobs, asking_temporal
 from durable_responses.jobs.server_records import Records
 from durable_responses.jobs.starting import MEMO_PROJECT
@@ -15,6 +16,15 @@ from durable_responses.workflows.contract import WORKFLOW_TYPE
 
 AGENT_RUNS = f'WorkflowType = "{WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"'
 """The condition of lists: each run once, however often it was continued as new."""
+
+_ENDS = ("Completed", "Failed", "Canceled", "Terminated", "TimedOut")
+
+# A server that cannot pause workflows refuses the condition that a status is "Paused".
+OPEN = " AND ".join(f"ExecutionStatus != '{end}'" for end in _ENDS)
+"""The condition of runs, listed once each, that have not ended: they run, or are paused."""
+
+ENDED = "(" + " OR ".join(f"ExecutionStatus = '{end}'" for end in _ENDS) + ")"
+"""The condition of runs that have ended."""
 
 _NAMED_JOBS = 5  # in the error that several fit
 _LISTED = 100
@@ -46,10 +56,10 @@ async def newest_job(client: Client, task_queue: str, project: str | None = None
     Of a project: the last one of its own, or that was started on its task queue by a program that knows no projects.
     """
     # Lists come in no order that can be asked for: open runs first, others by their end.
-    newest: WorkflowExecution | None = None
+    newest: Execution | None = None
     condition = AGENT_RUNS if project is not None else f'{AGENT_RUNS} AND TaskQueue = "{task_queue}"'
 
-    async def is_meant(execution: WorkflowExecution) -> bool:
+    async def is_meant(execution: Execution) -> bool:
         return project is None or (await _project_of(execution) or execution.task_queue) in (project, task_queue)
 
     query = condition
@@ -61,7 +71,7 @@ async def newest_job(client: Client, task_queue: str, project: str | None = None
     return newest.id
 
 
-async def _project_of(execution: WorkflowExecution) -> object:
+async def _project_of(execution: Execution) -> object:
     try:
         return (await execution.memo()).get(MEMO_PROJECT)
     except (KeyError, RuntimeError, ValueError):  # a memo that only its starter can read
@@ -82,14 +92,12 @@ async def until_listed(client: Client, job_id: str) -> None:
 
 async def _ids(client: Client, query: str, limit: int) -> list[str]:
     async with asking_temporal():
-        return list(dict.fromkeys([each.id async for each in client.list_workflows(query, limit=limit)]))
+        return list(dict.fromkeys([each.id async for each in listed(client, query, limit)]))
 
 
-async def _first(
-    client: Client, query: str, is_meant: Callable[[WorkflowExecution], Awaitable[bool]]
-) -> WorkflowExecution | None:
+async def _first(client: Client, query: str, is_meant: Callable[[Execution], Awaitable[bool]]) -> Execution | None:
     async with asking_temporal():
-        async for execution in client.list_workflows(query):
+        async for execution in listed(client, query):
             if await is_meant(execution):
                 return execution
     return None

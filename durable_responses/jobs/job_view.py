@@ -10,6 +10,9 @@ from pydantic import BaseModel
 from durable_responses.activities.messages import PREVIEW_CHARACTERS
 from durable_responses.workflows.contract import AgentResult, AgentState, AgentStatus, InputRequest
 
+# What is paused where an operator has paused a workflow, and no activity of it.
+THE_RUN = "the run"
+
 
 class Source(StrEnum):
     """Who told a state: the run's worker, the Temporal server's records, or nobody (what was known before)."""
@@ -25,8 +28,9 @@ class JobView(BaseModel):
     `result` is there once the run has closed. `worker_seen_at`: when a worker last polled, if lately. Where the
     source is not the worker, tokens and function calls of an open run are not known. `task_attempt`: a workflow task
     that is tried again and again means that the worker cannot carry on with the run. `memo`: as given to `start`.
-    `paused`: the activities that an operator has paused, by name. `absent_build`: the build that the run is pinned
-    to, if no worker of it answers. `last_sign`: when anything was last heard of an open run.
+    `paused`: the activities that an operator has paused, by name, and `THE_RUN` if all of it is. `absent_build`: the
+    build that the run is pinned to, if no worker of it answers. `last_sign`: when anything was last heard of an open
+    run.
     """
 
     job_id: str

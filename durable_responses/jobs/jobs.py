@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio.client import (
     Client,
-    WorkflowExecutionDescription,
     WorkflowHandle,
     WorkflowHistoryEventFilterType,
     WorkflowQueryFailedError,
@@ -22,11 +21,12 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.activities.executions import DescribedExecution, listed
 from durable_responses.jobs import list_filters
 from durable_responses.jobs.attribute_registration import says_unregistered
 from durable_responses.jobs.bills import Bill, BillBy, bill_of
 from durable_responses.jobs.continuing import MEMO_CONTINUES, continued, rebuilt
-from durable_responses.jobs.finding import AGENT_RUNS, job_of, newest_job, until_listed
+from durable_responses.jobs.finding import AGENT_RUNS, ENDED, OPEN, job_of, newest_job, until_listed
 from durable_responses.jobs.job_errors import (
     InvalidInput,
     JobError,
@@ -57,7 +57,7 @@ from durable_responses.jobs.server_records import (
     is_shown,
     is_unattended,
     last_heartbeat,
-    paused_activities,
+    paused_parts,
     pinned_build,
     unattended,
 )
@@ -345,15 +345,15 @@ class Jobs:
         `ended_since`: only those that have, since then. Raises `InvalidInput` if the server does not understand the
         condition.
         """
-        runs = f'{AGENT_RUNS} AND ExecutionStatus = "Running"' if is_open else AGENT_RUNS
+        runs = f"{AGENT_RUNS} AND {OPEN}" if is_open else AGENT_RUNS
         if ended_since is not None:
             # The dev server takes the close time of an open run for the end of all times.
-            runs += f' AND ExecutionStatus != "Running" AND CloseTime >= "{_stamp(ended_since)}"'
+            runs += f' AND {ENDED} AND CloseTime >= "{_stamp(ended_since)}"'
         before = f"{runs} AND ("
         query = f"{before}{where})" if where else runs
         try:
             async with asking_temporal():
-                ids = [execution.id async for execution in self._client.list_workflows(query, limit=limit)]
+                ids = [execution.id async for execution in listed(self._client, query, limit)]
         except TemporalRefused as error:
             if where is None or not is_misunderstanding(error):
                 raise
@@ -377,7 +377,7 @@ class Jobs:
             return bill_of([await self.state(job_id)], by)
         began = f' AND StartTime >= "{_stamp(since)}"' if since else ""
         async with asking_temporal():
-            found = self._client.list_workflows(f"{AGENT_RUNS}{began}", limit=_MOST_BILLED + 1)
+            found = listed(self._client, f"{AGENT_RUNS}{began}", _MOST_BILLED + 1)
             ids = list(dict.fromkeys([execution.id async for execution in found]))
         room = asyncio.Semaphore(_READS_AT_ONCE)
         views = await asyncio.gather(*(self._billed(id_, room) for id_ in ids[:_MOST_BILLED]))
@@ -514,7 +514,7 @@ class Jobs:
             if error.status not in (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.NOT_FOUND):
                 raise
 
-    async def _ask_worker(self, described: WorkflowExecutionDescription) -> _WorkerAnswer:
+    async def _ask_worker(self, described: DescribedExecution) -> _WorkerAnswer:
         """Query the run, unless no worker has polled for minutes: then there is nothing to wait for."""
         seen_at = await self._records.last_poll(described.task_queue)
         if seen_at is None:
@@ -544,7 +544,7 @@ class Jobs:
             except JobNotFound:  # its retention has ended since it was listed
                 return None
 
-    async def _view(self, described: WorkflowExecutionDescription, answer: _WorkerAnswer) -> JobView:
+    async def _view(self, described: DescribedExecution, answer: _WorkerAnswer) -> JobView:
         result = None
         if is_closed(described):
             state = answer.state or await self._records.state(described)
@@ -567,12 +567,12 @@ class Jobs:
             closed_at=described.close_time,
             task_attempt=described.raw_description.pending_workflow_task.attempt,
             memo=await self._records.memo(described),
-            paused=paused_activities(described),
+            paused=paused_parts(described),
             absent_build=None if answer.worker_running else pinned_build(described),
             last_sign=None if result else max(filter(None, [last_heartbeat(described), state.updated_at])),
         )
 
-    async def _while_open(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
+    async def _while_open(self, state: AgentState, described: DescribedExecution) -> AgentState:
         """Heartbeats carry the response under way and its text, sooner and more than signals to the run do."""
         if state.status.is_final:  # not before it has closed: its result would be missing
             state = state.model_copy(update={"status": AgentStatus.RUNNING})
@@ -584,7 +584,7 @@ class Jobs:
             return state.model_copy(update={"preview": preview, "response_status": response_status})
         return state
 
-    async def _with_wait(self, state: AgentState, described: WorkflowExecutionDescription) -> AgentState:
+    async def _with_wait(self, state: AgentState, described: DescribedExecution) -> AgentState:
         """With what only the server knows: that no worker has taken the run's next step yet."""
         waiting = state.waiting
         if not is_unattended(described) and (waiting is None or waiting.attempt):
@@ -595,7 +595,7 @@ class Jobs:
         shown = waiting if waiting is not None and is_shown(waiting, now) else None
         return state.model_copy(update={"waiting": shown})
 
-    async def _closing(self, described: WorkflowExecutionDescription) -> WorkflowExecutionDescription:
+    async def _closing(self, described: DescribedExecution) -> DescribedExecution:
         """A run that calls itself ended closes in a moment: look again, so that its status comes with its result."""
         await self._until_closed(described.id, 1.0)
         return await self._records.describe(described.id)

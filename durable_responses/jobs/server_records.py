@@ -15,8 +15,10 @@ from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType, Version
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkflowExecutionHistoryReverseRequest
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 
+from durable_responses.activities.executions import DescribedExecution
+from durable_responses.activities.executions import described as described_execution
 from durable_responses.activities.messages import (
     TRANSPORT_OF_ACTIVITY,
     ActivityName,
@@ -26,7 +28,7 @@ from durable_responses.activities.messages import (
     Waiting,
 )
 from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
-from durable_responses.jobs.job_view import with_live_text
+from durable_responses.jobs.job_view import THE_RUN, with_live_text
 from durable_responses.workflows.contract import (
     CANCEL_SIGNAL,
     WORKFLOW_TYPE,
@@ -55,15 +57,15 @@ class Records:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def describe(self, job_id: str) -> WorkflowExecutionDescription:
+    async def describe(self, job_id: str) -> DescribedExecution:
         """The newest execution of an agent run. A workflow of another type is not ours: `JobNotFound`."""
         async with asking_temporal(job_id):
-            described = await self._client.get_workflow_handle(job_id).describe()
+            described = await described_execution(self._client, job_id)
         if described.workflow_type != WORKFLOW_TYPE:
             raise JobNotFound(job_id)
         return described
 
-    async def summary(self, described: WorkflowExecutionDescription) -> str | None:
+    async def summary(self, described: DescribedExecution) -> str | None:
         """What the run is called: its static summary, which continue-as-new does not carry over, or its task."""
         first_run = described.raw_info.first_run_id
         if (given := await _readable(described.static_summary())) is not None:
@@ -74,12 +76,12 @@ class Records:
             return None
         try:
             async with asking_temporal(described.id):
-                first = await self._client.get_workflow_handle(described.id, run_id=first_run).describe()
+                first = await described_execution(self._client, described.id, first_run)
         except JobNotFound:  # the first execution closed long ago, and its retention is over
             return None
         return await _readable(first.static_summary())
 
-    async def memo(self, described: WorkflowExecutionDescription) -> Mapping[str, Any]:
+    async def memo(self, described: DescribedExecution) -> Mapping[str, Any]:
         """What was kept beside the run; nothing where it cannot be read."""
         return await _readable(described.memo()) or {}
 
@@ -94,7 +96,7 @@ class Records:
             answer = await self._client.workflow_service.describe_task_queue(request)
         return max((time_of(poller.last_access_time) for poller in answer.pollers), default=None)
 
-    async def outcome(self, described: WorkflowExecutionDescription) -> AgentResult:
+    async def outcome(self, described: DescribedExecution) -> AgentResult:
         """The result of a closed execution. One that was closed from outside has little more than a status.
 
         A result that is not an agent's, or that this process has no codec for, reads as a failure that says so.
@@ -107,7 +109,7 @@ class Records:
             return _failed_outcome(error.cause)
         return result or _failed("unreadable_result", _UNREADABLE)
 
-    async def state(self, described: WorkflowExecutionDescription) -> AgentState:
+    async def state(self, described: DescribedExecution) -> AgentState:
         """Where a run stands, or stood, as far as the records tell: not its tokens, its function calls and its end."""
         state = await self._at_the_start(described)
         events = await self._newest_events(described)
@@ -122,7 +124,7 @@ class Records:
         state.updated_at = _last_change(described, events)
         return state
 
-    async def heartbeats(self, described: WorkflowExecutionDescription) -> list[ProgressReport]:
+    async def heartbeats(self, described: DescribedExecution) -> list[ProgressReport]:
         """What the pending activities told of their responses in their last heartbeats."""
         told = [
             await decoded(described, pending.heartbeat_details.payloads, ProgressReport)
@@ -131,7 +133,7 @@ class Records:
         ]
         return [heartbeat for heartbeat in told if heartbeat is not None]
 
-    async def _at_the_start(self, described: WorkflowExecutionDescription) -> AgentState:
+    async def _at_the_start(self, described: DescribedExecution) -> AgentState:
         """The state that the execution began with: a fresh one, or what continue-as-new carried over."""
         handle = self._client.get_workflow_handle(described.id, run_id=described.run_id)
         async with asking_temporal(described.id):
@@ -146,7 +148,7 @@ class Records:
         asked = {"model": request.model, "max_iterations": max_iterations_for(request)}
         return state.model_copy(update={**asked, "deadline": absolute_deadline(request, described.start_time)})
 
-    async def _newest_events(self, described: WorkflowExecutionDescription) -> Sequence[HistoryEvent]:
+    async def _newest_events(self, described: DescribedExecution) -> Sequence[HistoryEvent]:
         request = GetWorkflowExecutionHistoryReverseRequest(
             namespace=self._client.namespace,
             execution=WorkflowExecution(workflow_id=described.id, run_id=described.run_id),
@@ -157,9 +159,7 @@ class Records:
         return answer.history.events
 
 
-async def _read_events(
-    state: AgentState, described: WorkflowExecutionDescription, newest_first: Sequence[HistoryEvent]
-) -> None:
+async def _read_events(state: AgentState, described: DescribedExecution, newest_first: Sequence[HistoryEvent]) -> None:
     """Find the iteration under way and its response, or the response before while this one has no id yet."""
     results: dict[int, Sequence[Payload]] = {}
     iteration = response_id = None
@@ -185,13 +185,13 @@ async def _read_events(
     state.response_id = response_id or state.response_id
 
 
-async def _id_in(described: WorkflowExecutionDescription, result: Sequence[Payload]) -> str | None:
+async def _id_in(described: DescribedExecution, result: Sequence[Payload]) -> str | None:
     """The response id in the result of an activity that created one: a `CreatedResponse`, or the response itself."""
     content = await decoded(described, result, dict) or {}
     return content.get("response_id") or content.get("id")
 
 
-async def decoded(described: WorkflowExecutionDescription, payloads: Sequence[Payload], kind: type[T]) -> T | None:
+async def decoded(described: DescribedExecution, payloads: Sequence[Payload], kind: type[T]) -> T | None:
     """The first value; None where there is none of this kind. A run can be started with anything, or with nothing."""
     if not payloads:
         return None
@@ -219,11 +219,11 @@ def _read_heartbeat(state: AgentState, heartbeat: ProgressReport) -> None:
     state.preview = with_live_text(state.preview, heartbeat.preview or "")
 
 
-def _last_change(described: WorkflowExecutionDescription, newest_first: Sequence[HistoryEvent]) -> datetime:
+def _last_change(described: DescribedExecution, newest_first: Sequence[HistoryEvent]) -> datetime:
     return max([last_heartbeat(described), *(time_of(event.event_time) for event in newest_first[:1])])
 
 
-def last_heartbeat(described: WorkflowExecutionDescription) -> datetime:
+def last_heartbeat(described: DescribedExecution) -> datetime:
     """When an activity of the run last sent a heartbeat; without one, when the execution started."""
     heartbeats = [time_of(pending.last_heartbeat_time) for pending in described.raw_description.pending_activities]
     return max([described.start_time, *heartbeats])
@@ -261,14 +261,14 @@ _STEPS = {
 }
 
 
-def is_unattended(described: WorkflowExecutionDescription) -> bool:
+def is_unattended(described: DescribedExecution) -> bool:
     """Whether an open run has activities to be executed, and no worker executes any of them at the moment."""
     pending = described.raw_description.pending_activities
     scheduled = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     return bool(pending) and all(each.state == scheduled and not each.paused for each in pending)
 
 
-def unattended(described: WorkflowExecutionDescription, now: datetime) -> Waiting | None:
+def unattended(described: DescribedExecution, now: datetime) -> Waiting | None:
     """That a run waits for a worker, or for a free slot of one. `now` is the server's time."""
     if not is_unattended(described):
         return None
@@ -297,12 +297,13 @@ def is_shown(waiting: Waiting, now: datetime) -> bool:
     return waiting.attempt > 0 or now - waiting.since >= _SOON
 
 
-def paused_activities(described: WorkflowExecutionDescription) -> list[str]:
-    """The names of the activities that an operator has paused, or is about to."""
-    return [pending.activity_type.name for pending in described.raw_description.pending_activities if pending.paused]
+def paused_parts(described: DescribedExecution) -> list[str]:
+    """The names of the activities that an operator has paused, or is about to; before them `THE_RUN`, if it is."""
+    activities = [each.activity_type.name for each in described.raw_description.pending_activities if each.paused]
+    return [THE_RUN, *activities] if described.is_paused else activities
 
 
-def pinned_build(described: WorkflowExecutionDescription) -> str | None:
+def pinned_build(described: DescribedExecution) -> str | None:
     """The build that an open run is pinned to, with the name of its deployment; None for any other run."""
     versioning = described.raw_info.versioning_info
     override = versioning.versioning_override
@@ -314,9 +315,9 @@ def pinned_build(described: WorkflowExecutionDescription) -> str | None:
     return f"{pinned.deployment_name}.{pinned.build_id}" if pinned and not is_closed(described) else None
 
 
-def is_closed(described: WorkflowExecutionDescription) -> bool:
+def is_closed(described: DescribedExecution) -> bool:
     """Whether the execution has ended. A chain that was continued as new has not."""
-    return described.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+    return described.has_ended
 
 
 def time_of(stamp: Timestamp) -> datetime:

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.client import Client
 
+from durable_responses.activities.executions import DescribedExecution
 from durable_responses.activities.messages import (
     TRANSPORT_OF_ACTIVITY,
     ActivityName,
@@ -125,7 +126,7 @@ class Story(BaseModel):
     mcp: ListedTools | None = None
 
 
-async def story_of(client: Client, described: WorkflowExecutionDescription) -> Story:
+async def story_of(client: Client, described: DescribedExecution) -> Story:
     """The steps of a run so far, over all of its executions. Raises `JobError`."""
     first = described.raw_info.first_run_id or described.run_id
     try:
@@ -136,7 +137,7 @@ async def story_of(client: Client, described: WorkflowExecutionDescription) -> S
     return (await _told_from(described.run_id, client, described)).model_copy(update={"is_whole": False})
 
 
-async def request_of(client: Client, described: WorkflowExecutionDescription) -> AgentInput | None:
+async def request_of(client: Client, described: DescribedExecution) -> AgentInput | None:
     """What a run was asked for; None if it cannot be read. Raises `JobError`."""
     async with asking_temporal(described.id):
         handle = client.get_workflow_handle(described.id, run_id=described.run_id)
@@ -146,7 +147,7 @@ async def request_of(client: Client, described: WorkflowExecutionDescription) ->
     return None
 
 
-async def _told_from(run_id: str, client: Client, described: WorkflowExecutionDescription) -> Story:
+async def _told_from(run_id: str, client: Client, described: DescribedExecution) -> Story:
     telling = _Telling(described)
     following: str | None = run_id
     async with asking_temporal(described.id, seconds=_LONGEST_READING):
@@ -163,7 +164,7 @@ async def _told_from(run_id: str, client: Client, described: WorkflowExecutionDe
 class _Telling:
     """Takes the events of a history, one after the other."""
 
-    def __init__(self, described: WorkflowExecutionDescription) -> None:
+    def __init__(self, described: DescribedExecution) -> None:
         self.story = Story()
         self._described = described
         self._steps: dict[int, ResponseStep | CallStep] = {}

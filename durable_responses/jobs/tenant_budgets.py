@@ -11,6 +11,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_responses.activities.executions import listed
 from durable_responses.jobs.job_errors import InvalidInput, asking_temporal
 from durable_responses.pricing.tenant_budgets import RAISE, SHOW, WORKFLOW_TYPE, Amount, TenantBudget, budget_id
 
@@ -30,8 +31,7 @@ async def open_budgets(client: Client, task_queue: str) -> list[TenantBudget]:
     """
     async with asking_temporal():
         ids = [
-            execution.id
-            async for execution in client.list_workflows(f'{_OPEN} AND TaskQueue = "{task_queue}"', limit=_MOST)
+            execution.id async for execution in listed(client, f'{_OPEN} AND TaskQueue = "{task_queue}"', limit=_MOST)
         ]
     room = asyncio.Semaphore(_AT_ONCE)
     found = await asyncio.gather(*(_shown(client, id_, room) for id_ in dict.fromkeys(ids)))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MEBIBYTE = 2**20
+from durable_responses.sizes import MEBIBYTE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MEBIBYTE = 1024 * 1024
+from durable_responses.sizes import MEBIBYTE
+
 LARGEST_IMAGE = 10 * MEBIBYTE
 MOST_IMAGES = 20  # of one answer
 MOST_SENT = 32 * MEBIBYTE  # of all in one request: a conversation that is sent in full has old ones, too

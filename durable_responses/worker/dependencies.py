@@ -17,7 +17,6 @@ from durable_responses.activities.claims import Claims
 from durable_responses.activities.compaction import CompactionActivities
 from durable_responses.activities.conversations import (
     FOLDER,
-    MEBIBYTE,
     ConversationActivities,
     ConversationFiles,
     Conversations,
@@ -41,6 +40,7 @@ from durable_responses.responses_api.handshake import ConnectOptions, RequestOve
 from durable_responses.responses_api.redaction import Secrets
 from durable_responses.responses_api.websocket_pool import WebSocketPool
 from durable_responses.settings import Settings
+from durable_responses.sizes import MEBIBYTE
 from durable_responses.tools.loops import ToolLoops
 from durable_responses.tools.registry import ToolContext
 from durable_responses.worker.offered_tools import offered_tools

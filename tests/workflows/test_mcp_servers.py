@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
+from durable_responses.activities.executions import described
 from durable_responses.activities.run_sessions import close_ended
 from durable_responses.emulator.model.scenarios import Scenario
 from durable_responses.emulator.model.script import FunctionCallStep, Script, Text
@@ -91,7 +92,7 @@ def made(folder: Path, tool: str) -> int:
 
 async def told(agents: Agents, run: Run) -> Story:
     """What `show` tells of a run."""
-    return await story_of(agents.client, await run.describe())
+    return await story_of(agents.client, await described(agents.client, run.id))
 
 
 async def history_of(run: Run) -> bytes:

@@ -1,0 +1,3 @@
+"""Sizes of data, in bytes."""
+
+MEBIBYTE = 2**20
