@@ -473,7 +473,7 @@ async def _started(jobs: Jobs, job_id: str, *, is_new: bool) -> CallToolResult:
 
 async def _an_open_job(jobs: Jobs) -> JobView | None:
     """Any open job, as its worker tells it: records show a worker for minutes after its death, asking does not."""
-    newest = await jobs.recent(limit=1, where='ExecutionStatus = "Running"')
+    newest = await jobs.recent(limit=1, is_open=True)
     try:
         return await jobs.state(newest[0].job_id) if newest else None
     except JobNotFound:  # deleted in this very moment
