@@ -3,8 +3,10 @@
 https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from durable_responses.emulator.objects.api_errors import ApiError, invalid
@@ -66,12 +68,8 @@ class SchemaRules:
 
     def _check_form(self, schema: Any) -> None:
         """What is not a schema by the rules of JSON Schema itself."""
-        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types
-        from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # as above
-
-        meta = Draft202012Validator(Draft202012Validator.META_SCHEMA)
-        if (problem := best_match(meta.iter_errors(schema))) is not None:
-            raise self._invalid(f"In context={tuple(map(str, problem.path))}, {problem.message[:300]}.")
+        if problem := _fault_of_form(json.dumps(schema)):
+            raise self._invalid(problem)
 
     def _check_strict(self, schema: Item, context: Context, root: Any) -> None:
         if refused := sorted(NOT_IN_STRICT_MODE & set(schema)):
@@ -165,6 +163,17 @@ def parts_of(schema: Any, context: Context) -> Iterator[tuple[Item, Context]]:
                 yield from parts_of(member, (*context, key, name))
         else:
             yield from parts_of(value, (*context, key))
+
+
+@lru_cache(maxsize=256)  # a conversation offers the same tools in each request, and judging one takes a millisecond
+def _fault_of_form(schema: str) -> str | None:
+    """What JSON Schema's own schema says against this one, given as JSON."""
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types
+    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # as above
+
+    meta = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+    problem = best_match(meta.iter_errors(json.loads(schema)))
+    return None if problem is None else f"In context={tuple(map(str, problem.path))}, {problem.message[:300]}."
 
 
 def _fault_of_required(properties: list[str], required: Any) -> str | None:
