@@ -42,7 +42,7 @@ async def measure(quick: bool) -> Table:
     every = [*taken_over, *restarted]
     table.rows.append(_creates(every))
     table.notes.append(
-        f"{runs} runs of each kind. A run's heartbeat timeout is a field of its input, 10 s by default. To heartbeat:"
+        f"{runs} runs of each kind. A run's heartbeat timeout is a field of its input, 10 s by default. To beat:"
         " pydantic-ai 2.68 12-16 s; Temporal's OpenAI plugin 1.1 70 s, with a second create."
     )
     return table
