@@ -41,6 +41,7 @@ from durable_responses.activities.conversation_items import (
 from durable_responses.activities.cures import is_about_a_container
 from durable_responses.activities.failures import conversation_lost, failed_read, later
 from durable_responses.activities.heartbeats import Heartbeats
+from durable_responses.activities.histories import decoded
 from durable_responses.activities.messages import (
     RESULT_OF_ACTIVITY,
     TRANSPORT_OF_ACTIVITY,
@@ -330,7 +331,7 @@ class _Reading:
             scheduled = event.activity_task_scheduled_event_attributes
             self._kinds[event.event_id] = scheduled.activity_type.name
             if scheduled.activity_type.name in TRANSPORT_OF_ACTIVITY:
-                create = await self._decoded(scheduled.input, CreateResponse)
+                create = await decoded(self._converter, scheduled.input, CreateResponse)
                 if create and create.conversation and create.conversation.compacted == self._wanted:
                     known = self.until(create.conversation, create.previous_response_id)
                     self._items = [*known, *await self._own_items(create)]
@@ -338,7 +339,7 @@ class _Reading:
             completed = event.activity_task_completed_event_attributes
             kind = RESULT_OF_ACTIVITY.get(self._kinds.get(completed.scheduled_event_id, ""))
             if kind is not None:
-                await self._keep(await self._decoded(completed.result, kind))
+                await self._keep(await decoded(self._converter, completed.result, kind))
 
     def until(self, conversation: Conversation, chained_from: str | None = None) -> list[bytes]:
         """The items of this history that come before a create with this conversation. Raises `ConversationLost`."""
@@ -385,14 +386,6 @@ class _Reading:
                 self._outputs.setdefault(record.id, []).append(await self._kept_output(record.id, record.kept))
         elif record.replayable:
             self._outputs.setdefault(record.id, []).append([encoded(item) for item in output_items(record)])
-
-    async def _decoded(self, payloads: Payloads, kind: type[T]) -> T | None:
-        try:
-            values = await self._converter.decode(payloads.payloads[:1], [kind])
-        except Exception as error:  # an operator may have given an activity any result
-            logger.warning("A payload of a history cannot be read: %r", error)
-            return None
-        return values[0] if values and isinstance(values[0], kind) else None
 
 
 # --- one create --------------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ Models only ever widen: a new field has a default, none is removed, no set of va
 histories keep replaying. No defaults computed at run time: the workflow sandbox would not see them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -32,6 +32,8 @@ from durable_responses.responses_api.models import (
 )
 from durable_responses.tools.approvals import Action, Approvals
 from durable_responses.tools.registry import Effect
+
+M = TypeVar("M", bound=BaseModel)
 
 PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500
@@ -860,6 +862,14 @@ class HeartbeatDetails(ProgressReport):
     read_error: str | None = None
     at_most: float | None = None
     most_tokens: int | None = None
+
+
+def detail_as(kind: type[M], details: Sequence[object]) -> M | None:
+    """The first detail of a failure or heartbeat, if it is such a message: people fail activities with their own."""
+    try:
+        return kind.model_validate(details[0]) if details else None
+    except ValueError:
+        return None
 
 
 def failure_of_lost_create(heartbeat: HeartbeatDetails | None) -> FailureType:

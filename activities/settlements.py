@@ -8,9 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
@@ -18,6 +16,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, TimeoutError  # noqa: A004
 
 from durable_responses.activities.failures import detail_of
+from durable_responses.activities.histories import decoded
 from durable_responses.activities.messages import (
     RESULT_OF_ACTIVITY,
     ActivityName,
@@ -28,13 +27,12 @@ from durable_responses.activities.messages import (
     FailureType,
     HeartbeatDetails,
     ResponseRecord,
+    detail_as,
     records_in,
 )
 from durable_responses.pricing.tenant_budgets import NOTHING, Amount, Settle
 
 logger = logging.getLogger(__name__)
-
-M = TypeVar("M", bound=BaseModel)
 
 NOTHING_WAS_SENT = frozenset(
     {
@@ -103,7 +101,7 @@ class RecordedSettlements:
                 self._kinds[event.event_id] = kind
                 self._keys[event.event_id] = key_of(self.run_id, scheduled.activity_id)
             if kind in _FOLLOWS:
-                follows = await self._decoded(scheduled.input, _FOLLOWS[kind])
+                follows = await decoded(self.converter, scheduled.input, _FOLLOWS[kind])
                 self._keys[event.event_id] = self._key_followed(follows)
         elif event.HasField("activity_task_completed_event_attributes"):
             completed = event.activity_task_completed_event_attributes
@@ -123,7 +121,7 @@ class RecordedSettlements:
 
     async def _completed(self, scheduled: int, result: Payloads) -> None:
         kind = RESULT_OF_ACTIVITY.get(self._kinds.get(scheduled, ""))
-        found = await self._decoded(result, kind) if kind is not None else None
+        found = await decoded(self.converter, result, kind) if kind is not None else None
         records = records_in(found)
         if not records or not records[-1].is_finished:
             if isinstance(found, CreatedResponse):
@@ -148,11 +146,11 @@ class RecordedSettlements:
             logger.warning("A failure of a history cannot be read: %r", unreadable)
             return
         if isinstance(error, ApplicationError):
-            detail = _as(FailureDetail, error.details) or detail_of(error) or FailureDetail()
+            detail = detail_as(FailureDetail, error.details) or detail_of(error) or FailureDetail()
             is_unsent = error.type in NOTHING_WAS_SENT and not detail.may_still_run
             self._is_over(scheduled, detail.response_id, NOTHING if is_unsent else Amount())
         elif isinstance(error, TimeoutError):
-            heartbeat = _as(HeartbeatDetails, error.last_heartbeat_details)
+            heartbeat = detail_as(HeartbeatDetails, error.last_heartbeat_details)
             self._is_over(scheduled, heartbeat.response_id if heartbeat else None, Amount())
 
     def _is_over(self, scheduled: int, response_id: str | None, cost: Amount) -> None:
@@ -167,18 +165,3 @@ class RecordedSettlements:
 
     def _settle(self, key: str, cost: Amount) -> None:
         self.settled.setdefault(key, Settle(key=key, cost=cost))
-
-    async def _decoded(self, payloads: Payloads, kind: type[M]) -> M | None:
-        try:
-            values = await self.converter.decode(payloads.payloads[:1], [kind])
-        except Exception as error:  # an operator may have given an activity any result
-            logger.warning("A payload of a history cannot be read: %r", error)
-            return None
-        return values[0] if values and isinstance(values[0], kind) else None
-
-
-def _as(kind: type[M], details: Sequence[Any]) -> M | None:
-    try:
-        return kind.model_validate(details[0]) if details else None
-    except ValidationError:
-        return None

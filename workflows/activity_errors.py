@@ -1,10 +1,7 @@
 """What an activity's failure means for the run: why it ended, what the provider said, what the last heartbeat held."""
 
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import TypeVar
 
-from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
@@ -20,12 +17,11 @@ with workflow.unsafe.imports_passed_through():
         FailureDetail,
         FailureType,
         HeartbeatDetails,
+        detail_as,
         failure_of_lost_create,
     )
     from durable_responses.workflows import rules
     from durable_responses.workflows.contract import AgentError
-
-M = TypeVar("M", bound=BaseModel)
 
 NOT_REGISTERED = "NotFoundError"
 """What the SDK calls the failure of an activity that a worker does not have."""
@@ -86,7 +82,7 @@ def detail_of(error: ActivityError) -> FailureDetail:
             response_id=heartbeat.response_id, at_most=heartbeat.at_most, most_tokens=heartbeat.most_tokens
         )
     details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
-    return _as(FailureDetail, details) or FailureDetail()
+    return detail_as(FailureDetail, details) or FailureDetail()
 
 
 def delay_asked_for(error: ActivityError) -> timedelta | None:
@@ -107,12 +103,4 @@ def error_of(error: ActivityError) -> AgentError:
 def last_heartbeat_of(error: ActivityError) -> HeartbeatDetails | None:
     """The last heartbeat that reached the server from an activity that timed out."""
     details = error.cause.last_heartbeat_details if isinstance(error.cause, TimeoutError) else ()
-    return _as(HeartbeatDetails, details)
-
-
-def _as(kind: type[M], details: Sequence[object]) -> M | None:
-    """The first detail, if it is such a message: a person may have failed the activity with details of their own."""
-    try:
-        return kind.model_validate(details[0]) if details else None
-    except ValueError:
-        return None
+    return detail_as(HeartbeatDetails, details)

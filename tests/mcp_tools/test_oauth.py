@@ -73,13 +73,18 @@ async def test_a_person_logs_in_once_and_workers_use_the_token(tmp_path: Path) -
     assert stat.S_IMODE(tokens.stat().st_mode) == 0o700
 
 
+def expire(tokens: Path) -> None:
+    """The time of the token in this folder is over."""
+    [file] = tokens.glob("it-*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": 1.0}))
+
+
 async def test_a_token_whose_time_is_over_is_renewed_where_it_was_given(tmp_path: Path) -> None:
     """By a worker that has started since: it knows from the file when that is, and where."""
     tokens = tmp_path / "tokens"
     async with serving(tmp_path, free_port()) as server:
         await logged_in(server, tokens)
-        [file] = tokens.glob("it-*.json")
-        file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": 1.0}))
+        expire(tokens)
         assert await listed(server, tokens)
         assert await listed(server, tokens)
     assert grants(tmp_path) == ["authorization_code", "refresh_token"]
@@ -90,8 +95,7 @@ async def test_of_several_workers_one_renews_a_token(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     async with serving(tmp_path, free_port()) as server:
         await logged_in(server, tokens)
-        [file] = tokens.glob("it-*.json")
-        file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": 1.0}))
+        expire(tokens)
         assert all(await asyncio.gather(*(listed(server, tokens) for _ in range(5))))
     assert grants(tmp_path) == ["authorization_code", "refresh_token"]
 
@@ -100,10 +104,9 @@ async def test_a_worker_uses_the_token_that_another_one_has_renewed(tmp_path: Pa
     tokens = tmp_path / "tokens"
     async with serving(tmp_path, free_port()) as server:
         await logged_in(server, tokens)
-        [file] = tokens.glob("it-*.json")
         async with Sessions({"it": server}, surroundings=Surroundings(tokens=tokens)) as sessions:
             await sessions.listing("it")
-            file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": 1.0}))
+            expire(tokens)
             assert await listed(server, tokens)
             answer = await sessions.call("it", "add", {"a": 1, "b": 2}, quiet)
     assert answer.text == "3"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from durable_responses.activities.budgets import LOWERED
@@ -330,15 +330,20 @@ async def test_what_a_lost_worker_had_yet_to_say_is_read_from_the_history_of_the
     assert state.spent.tokens == result.usage.total_tokens
 
 
-async def test_what_has_been_held_for_long_is_looked_at_when_it_is_in_the_way(budgeted: Agents, tenant: str) -> None:
-    ended = await budgeted.start(asks(None, "echo"))
+async def holding(agents: Agents, tenant: str, amount: Amount) -> tuple[WorkflowHandle[Any, Any], TenantBudget, Till]:
+    """A run that has ended, and a budget that has held so much for it for two minutes: at first, and as it is asked."""
+    ended = await agents.start(asks(None, "echo"))
     await result_of(ended)
     start, now = a_budget(tenant, 10), datetime.now(UTC)
-    id_, queue = budget_id(tenant, start.window, budgeted.settings.task_queue), budgeted.settings.task_queue
-    held = Hold(job=ended.id, attempt=1, most=most(9), since=now - timedelta(minutes=2))
-    holding = start.model_copy(update={"held": {f"{ended.result_run_id}/unknown": held}})
-    await budgeted.client.start_workflow("BudgetWorkflow", holding, id=id_, task_queue=queue)
-    till = Till(budgeted.client, queue, id_)
+    id_, queue = budget_id(tenant, start.window, agents.settings.task_queue), agents.settings.task_queue
+    held = Hold(job=ended.id, attempt=1, most=amount, since=now - timedelta(minutes=2))
+    begun = start.model_copy(update={"held": {f"{ended.result_run_id}/unknown": held}})
+    await agents.client.start_workflow("BudgetWorkflow", begun, id=id_, task_queue=queue)
+    return ended, start, Till(agents.client, queue, id_)
+
+
+async def test_what_has_been_held_for_long_is_looked_at_when_it_is_in_the_way(budgeted: Agents, tenant: str) -> None:
+    _, start, till = await holding(budgeted, tenant, most(9))
     assert (await till.reserve(start, Reserve(key="run/1", job="job", most=most(2)))).refused == ["run/1"]
 
     async def is_settled() -> bool:
@@ -349,14 +354,7 @@ async def test_what_has_been_held_for_long_is_looked_at_when_it_is_in_the_way(bu
 
 
 async def test_what_a_run_that_goes_on_has_left_behind_is_settled_soon(budgeted: Agents, tenant: str) -> None:
-    ended = await budgeted.start(asks(None, "echo"))
-    await result_of(ended)
-    start, now = a_budget(tenant, 10), datetime.now(UTC)
-    id_, queue = budget_id(tenant, start.window, budgeted.settings.task_queue), budgeted.settings.task_queue
-    held = Hold(job=ended.id, attempt=1, most=most(4), since=now - timedelta(minutes=2))
-    holding = start.model_copy(update={"held": {f"{ended.result_run_id}/unknown": held}})
-    await budgeted.client.start_workflow("BudgetWorkflow", holding, id=id_, task_queue=queue)
-    till = Till(budgeted.client, queue, id_)
+    ended, start, till = await holding(budgeted, tenant, most(4))
     await till.reserve(start, Reserve(key=f"{ended.result_run_id}/next", job=ended.id, most=most(2)))
 
     async def is_settled() -> bool:
