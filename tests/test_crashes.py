@@ -102,7 +102,7 @@ async def response_id_of(run: Run) -> str | None:
 async def previewing(deployment: Deployment) -> Run:
     """The text of its second response is followed, and the run has had a first report of it."""
     deployment.gate("previewing").open()
-    turns = [Script(output=[calls("look", "previewing")]), Script(output=[Text(text=LONG_TEXT)], write=14)]
+    turns = [Script(output=[calls("look", "previewing")]), Script(output=[Text(text=LONG_TEXT)], write=18)]
     run = await deployment.start("previewing", turns, transport=BACKGROUND, live_preview=True)
     await until(lambda: preview_of(run))
     return run

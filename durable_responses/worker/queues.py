@@ -13,7 +13,6 @@ from temporalio.worker import (
     FixedSizeSlotSupplier,
     HandleQueryInput,
     Interceptor,
-    UnsandboxedWorkflowRunner,
     Worker,
     WorkerDeploymentConfig,
     WorkerTuner,
@@ -38,6 +37,7 @@ from durable_responses.jobs.attribute_registration import AttributeWatch
 from durable_responses.settings import Settings
 from durable_responses.worker.arguments import Queue
 from durable_responses.worker.dependencies import Dependencies
+from durable_responses.worker.unfinished_tasks import ReplaysUnfinishedTasks
 from durable_responses.workflows.agent import AgentWorkflow
 from durable_responses.workflows.contract import TaskQueue
 from durable_responses.workflows.eager_start import MAY_START_EAGERLY
@@ -84,7 +84,8 @@ def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: Att
     """Workflow tasks, the short activities that must never wait, and what is started eagerly."""
     config = of.temporal.config()
     config["data_converter"] = decoding_totally(config["data_converter"])
-    return Worker(
+    runner = ReplaysUnfinishedTasks()
+    worker = Worker(
         Client(**config),
         task_queue=TaskQueue.AGENTS.under(of.settings.task_queue),
         workflows=[AgentWorkflow, BudgetWorkflow],
@@ -106,7 +107,7 @@ def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: Att
         max_heartbeat_throttle_interval=_AT_ONCE,
         # The sandbox is for the tests. Here it would cost 1 ms for each activity and 75 KB for each run in memory, and
         # load the workflow from its file for every run, whatever that file has become since this process started.
-        workflow_runner=UnsandboxedWorkflowRunner(),
+        workflow_runner=runner,
         max_cached_workflows=of.settings.max_cached_workflows,
         # After a SIGKILL, tasks go to the dead worker's queue for this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
@@ -114,6 +115,8 @@ def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: Att
         deployment_config=deployment_config(of.settings),
         interceptors=[Forgotten(), WorkerShutdown(), *news, AnswersWorkflows(attributes, of.eager)],
     )
+    runner.serve(worker)
+    return worker
 
 
 class AnswersWorkflows(Interceptor):
