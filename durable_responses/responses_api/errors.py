@@ -219,6 +219,13 @@ _BY_CODE: dict[str, type[ResponsesError]] = {
     "billing_not_active": QuotaExhausted,
     "billing_limit_reached": QuotaExhausted,
     "insufficient_credits": QuotaExhausted,
+    "exceeded_current_quota_error": QuotaExhausted,
+    "insufficient_balance": QuotaExhausted,
+    "insufficient_funds": QuotaExhausted,
+    "Arrearage": QuotaExhausted,
+    "AccountOverdueError": QuotaExhausted,
+    "rate_limit_error": Busy,
+    "ThrottlingException": Busy,
     "account_deactivated": AuthenticationFailed,
     "account_suspended": AuthenticationFailed,
     "organization_deactivated": AuthenticationFailed,
@@ -238,15 +245,22 @@ _BY_STATUS: dict[int, type[ResponsesError]] = {
     409: ServerFailed,
     425: Busy,
     429: Busy,
+    498: Busy,  # Groq: no capacity in this service tier
     501: NoSuchEndpoint,
     503: Busy,
+    # Cloudflare: the server was not reached, so it has not got the request.
+    521: Busy,
+    523: Busy,
+    525: Busy,
+    526: Busy,
+    530: Busy,
+    529: Busy,  # turned away under load
 }
 
 # For error events, which often come without a status.
 _BY_TYPE: dict[str, type[ResponsesError]] = {
     "invalid_request_error": BadRequest,
     "authentication_error": AuthenticationFailed,
-    "rate_limit_error": Busy,
 }
 
 # The API gives the first two no code of their own; the third comes from servers that give none at all.
@@ -258,6 +272,22 @@ _CHAIN_REJECTED = re.compile(
 _NEVER_PAID = re.compile(
     r"account is not active|exceeded your current quota|check your (?:plan|billing)|spend(?:ing)? limit|out of credits"
     r"|insufficient (?:quota|credits?|balance)|billing (?:is )?(?:not active|hard limit|inactive)",
+    re.IGNORECASE,
+)
+# The same with a status that would mean the key or the request: gateways and resellers have no status for it.
+_NOT_PAID = re.compile(
+    r"out of (?:call )?(?:volume )?quota|key limit exceeded|(?:monthly|weekly|daily) (?:spend|usage|budget)\w* limit"
+    r"|does(?:n't| not) have any credits|(?:no|not enough|insufficient) (?:credits?|funds|balance)\b"
+    r"|account (?:is )?(?:not )?in good standing|overdue (?:balance|payment|invoice)|past invoices"
+    r"|free (?:tier|quota|credits?)\b[^.]{0,40}\b(?:exhausted|used up)|payment (?:is )?required",
+    re.IGNORECASE,
+)
+_MAY_NOT = (400, 403, 412, 429)  # statuses with which that is said
+
+# What gateways say with 503 although the request was passed on, so that nobody knows what became of it.
+_PASSED_ON = re.compile(
+    r"reset reason: (?:connection termination|remote reset|local reset|protocol error)|backend fetch failed"
+    r"|connection to the instance had an error|(?:request|response|read|upstream|gateway|processing) timed? ?-?out",
     re.IGNORECASE,
 )
 _TOO_LARGE = re.compile(
@@ -294,10 +324,10 @@ def is_quota_exhausted(error: ErrorDetail) -> bool:
 def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     """The class for an answer with this HTTP status, or for an error event with or without one.
 
-    Of the server's own failures only 503 proves that the request was not taken, whatever code is given; and words of a
-    gateway that has looked at the parameters only.
+    Of the server's own failures only 503 and its like prove that the request was not taken, whatever code is given,
+    unless their words say that it was passed on; and words of a gateway that has looked at the parameters only.
     """
-    if is_quota_exhausted(error):
+    if is_quota_exhausted(error) or (status in _MAY_NOT and _NOT_PAID.search(error.message)):
         return QuotaExhausted
     if status == 429 or "rate_limit_exceeded" in (error.code, error.type):
         if _NEVER_PAID.search(error.message):
@@ -305,6 +335,8 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
         if _is_larger_than_its_limit(error.message):
             return BadRequest
     if status is not None and status >= 500:
+        if _PASSED_ON.search(error.message):
+            return ServerFailed
         return BadRequest if _NOT_SUPPORTED.search(error.message) else _BY_STATUS.get(status, ServerFailed)
     if _CHAIN_REJECTED.search(error.message):
         return ChainRejected
@@ -407,7 +439,8 @@ def _event_headers(error: ErrorDetail) -> dict[str, str]:
 
 
 _NO_SUCH_PATH = re.compile(
-    r"Invalid URL|404 page not found|cannot (?:GET|POST) /|no (?:such )?route|unexpected endpoint", re.IGNORECASE
+    r"Invalid URL|404 page not found|cannot (?:GET|POST) /|no (?:such )?route|unexpected endpoint|resource not found$",
+    re.IGNORECASE,
 )
 _A_THING = re.compile(r"\b(?:response|model|id)\b|resp_", re.IGNORECASE)
 
@@ -432,22 +465,77 @@ def read_error(body: bytes) -> ErrorDetail | None:
 
 
 def _error_of_a_framework(body: bytes) -> ErrorDetail | None:
-    """The error in the words of a web framework: `detail` (FastAPI: a text or a list), `error`, `message`."""
-    answer = _object_in(body)
-    match answer:
-        case {"detail": {"error": dict() as nested}} | {"detail": {"message": str()} as nested}:
-            return ErrorDetail.model_validate(nested)
-        case {"detail": str() as message} | {"error": str() as message} | {"message": str() as message}:
-            named = {name: answer[name] for name in ("code", "type", "param") if isinstance(answer.get(name), str)}
-            return ErrorDetail.model_validate({**named, "message": message[:_PLAIN_CHARACTERS]})
-        case {"detail": [{"msg": str()}, *_] as problems}:
-            told = [
-                (_place(problem.get("loc")), problem.get("msg")) for problem in problems if isinstance(problem, dict)
-            ]
-            message = "; ".join(f"{place}: {why}" for place, why in told)
-            return ErrorDetail(message=message[:_PLAIN_CHARACTERS], param=told[0][0] or None)
+    """The error in the words of a web framework or a gateway, wherever in a JSON text it stands; None for any other."""
+    try:
+        return _told(read_json(body))
+    except ValueError:
+        return None
+
+
+_NAMES_OF_ERRORS = ("error", "errors", "Error", "fault", "exception", "detail")
+_NAMES_OF_SENTENCES = (
+    *("message", "Message", "error_description", "errorMessage", "error_message", "error_msg", "msg"),
+    *("faultstring", "description", "status_msg", "base_resp", "reason", "title"),
+)
+_DEEPEST_ERROR = 6
+_MOST_PROBLEMS = 10
+
+
+def _told(value: Any, depth: int = 0) -> ErrorDetail | None:
+    """The error in a JSON value, with its sentence; several problems are told one after the other."""
+    if depth > _DEEPEST_ERROR:
+        return None
+    match value:
+        case str() if value.strip():
+            inner = _told(_object_in(value.encode(errors="replace")), depth + 1) if value.lstrip()[0] == "{" else None
+            return inner or ErrorDetail(message=value[:_PLAIN_CHARACTERS])
+        case list():
+            return _together([_told(each, depth + 1) for each in value[:_MOST_PROBLEMS]])
+        case {"msg": str() as why, "loc": list() as loc}:  # FastAPI
+            return _problem(_place(loc), why)
+        case dict():
+            return _told_by_name(value, depth)
         case _:
             return None
+
+
+def _told_by_name(fields: dict[str, Any], depth: int) -> ErrorDetail | None:
+    own = {
+        name: str(fields[name])
+        for name in ("code", "type", "param")
+        if isinstance(fields.get(name), str | int) and not isinstance(fields[name], bool)
+    }
+    if isinstance(fields.get("__type"), str):  # AWS
+        own["type"] = fields["__type"].rpartition("#")[2]
+    if "://" in own.get("type", ""):  # RFC 9457: a page about errors of this kind
+        del own["type"]
+    match fields:
+        case {"error": str() as code, "error_description": str() as sentence} if sentence.strip():  # OAuth
+            return ErrorDetail(code=code, message=sentence[:_PLAIN_CHARACTERS])
+        case {"title": str() as title, "errors": dict() as problems}:  # ASP.NET
+            found = _together([_problem(name, _sentence_in(why)) for name, why in problems.items()])
+            return found or ErrorDetail(message=title[:_PLAIN_CHARACTERS])
+    for name in (*_NAMES_OF_ERRORS, *_NAMES_OF_SENTENCES):
+        if (found := _told(fields.get(name), depth + 1)) is not None:
+            inner = {key: getattr(found, key) for key in ("code", "type", "param")}
+            known = own | {key: said for key, said in inner.items() if said is not None}
+            return ErrorDetail.model_validate({**known, "message": found.message})
+    return None
+
+
+def _sentence_in(value: Any) -> str:
+    found = _told(value)
+    return found.message if found else ""
+
+
+def _problem(place: str, why: str) -> ErrorDetail:
+    return ErrorDetail(message=f"{place}: {why}"[:_PLAIN_CHARACTERS], param=place or None)
+
+
+def _together(found: list[ErrorDetail | None]) -> ErrorDetail | None:
+    told = [each for each in found if each is not None]
+    message = "; ".join(each.message for each in told)[:_PLAIN_CHARACTERS]
+    return told[0].model_copy(update={"message": message}) if told else None
 
 
 def _object_in(body: bytes) -> dict[str, Any]:
@@ -464,10 +552,12 @@ def _place(loc: Any) -> str:
 
 
 _PLAIN_CHARACTERS = 300
+_READ_OF_A_PAGE = 65_536  # bytes
+_NOT_SHOWN = re.compile(r"<(style|script|svg)\b.*?(?:</\1\s*>|$)|<!--.*?(?:-->|$)", re.IGNORECASE | re.DOTALL)
 
 
 def _plain_text(body: bytes) -> str:
-    text = re.sub(r"<[^>]*>", " ", body[:4096].decode(errors="replace"))
+    text = re.sub(r"<[^>]*>", " ", _NOT_SHOWN.sub(" ", body[:_READ_OF_A_PAGE].decode(errors="replace")))
     return " ".join(text.split())[:_PLAIN_CHARACTERS]
 
 

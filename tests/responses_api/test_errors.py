@@ -104,6 +104,38 @@ ANSWERS: list[tuple[int, Any, type[ResponsesError]]] = [
     (504, b"", ServerFailed),
     (524, b"", ServerFailed),
     (307, b"", NoSuchEndpoint),
+    # No credit, in the words of those who have no status for it.
+    (403, api_error("Out of call volume quota. Quota will be replenished in 02:03:04.", code="403"), QuotaExhausted),
+    (403, api_error("Key limit exceeded (total limit).", code=403), QuotaExhausted),
+    (403, {"code": "no permission", "error": "Your team doesn't have any credits yet."}, QuotaExhausted),
+    (412, api_error("Account x is suspended: failure to pay past invoices.", code="INVALID"), QuotaExhausted),
+    (400, api_error("Make sure your account is in good standing.", code="Arrearage"), QuotaExhausted),
+    (403, api_error("The free tier of the model has been exhausted."), QuotaExhausted),
+    (403, api_error("Your account has an overdue balance.", code="AccountOverdueError"), QuotaExhausted),
+    (400, api_error("Insufficient funds. Add more.", type="insufficient_funds"), QuotaExhausted),
+    # Turned away, with statuses of their own.
+    (498, api_error("Flex tier capacity exceeded", code="capacity_exceeded"), Busy),
+    (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, Busy),
+    (400, {"type": "error", "error": {"type": "rate_limit_error", "message": "Slow."}}, Busy),
+    (400, {"__type": "com.amazon.coral#ThrottlingException", "message": "Rate exceeded"}, Busy),
+    # The gateway did not reach the server; but 520, 522 and 524 may mean one that has got the request.
+    (521, b"<title>521: Web server is down</title>", Busy),
+    (523, b"error code: 523", Busy),
+    (525, b"", Busy),
+    (526, b"", Busy),
+    (530, b"error code: 1033", Busy),
+    (520, b"", ServerFailed),
+    (522, b"", ServerFailed),
+    # A 503 of a gateway that has passed the request on.
+    (503, b"upstream connect error or disconnect/reset before headers. reset reason: remote reset", ServerFailed),
+    (503, b"disconnect/reset before headers. reset reason: connection termination", ServerFailed),
+    (503, b"reset before headers. reset reason: connection failure", Busy),
+    (503, b"reset before headers. reset reason: remote connection failure, delayed connect error: 111", Busy),
+    (503, b"reset before headers. reset reason: overflow", Busy),
+    (503, b"<title>503 Backend fetch failed</title>", ServerFailed),
+    (503, b"The response was malformed or the connection to the instance had an error.", ServerFailed),
+    (503, api_error("Request timed out.", code="timeout"), ServerFailed),
+    (404, api_error("Resource not found", code="404"), NoSuchEndpoint),
 ]
 
 
@@ -204,6 +236,54 @@ def test_the_text_of_an_error_is_one_sentence_with_its_facts() -> None:
 def test_a_page_of_html_is_shown_as_its_words() -> None:
     error = refusal(502, b"<html><h1>Bad\n Gateway</h1></html>")
     assert str(error) == "The provider refused POST /v1/responses: Bad Gateway (status 502)"
+
+
+STYLE = f"<!-- {300 * 'x'} --><style>{'a { b: c }' * 300}</style><script>if (a < b) {'{}' * 300}</script>"
+
+
+@pytest.mark.parametrize(
+    "page", [f"<html><head>{STYLE}</head><p>No access.</p></html>", f"<p>No access.</p>{STYLE[:-20]}"]
+)
+def test_of_a_page_only_what_is_seen_is_shown(page: str) -> None:
+    assert str(refusal(403, page.encode())).endswith("permissions: No access. (status 403)")
+
+
+OTHER_WORDS: list[tuple[Any, str, str | None]] = [
+    ({"success": False, "errors": [{"code": 2001, "message": "No gateway."}]}, "No gateway.", "2001"),
+    ({"success": False, "result": [], "error": [{"code": 10000, "message": "No access."}]}, "No access.", "10000"),
+    ({"error": "invalid_token", "error_description": "The token expired."}, "The token expired.", "invalid_token"),
+    ([{"error": {"code": 400, "message": "No such field.", "status": "INVALID"}}], "No such field.", "400"),
+    ({"fault": {"faultstring": "Wrong.", "detail": {"errorcode": "oauth.v2"}}}, "Wrong.", None),
+    ({"Message": "Wrong."}, "Wrong.", None),
+    ({"msg": "Wrong."}, "Wrong.", None),
+    ({"error_code": 17, "error_msg": "Wrong."}, "Wrong.", None),
+    ({"base_resp": {"status_code": 1008, "status_msg": "Wrong."}}, "Wrong.", None),
+    ({"detail": ["First.", "Second."]}, "First.; Second.", None),
+    ({"detail": {"msg": "Wrong."}}, "Wrong.", None),
+    ({"errors": ["Wrong."]}, "Wrong.", None),
+    ({"title": "Errors.", "status": 400, "errors": {"model": ["Is missing."]}}, "model: Is missing.", None),
+    ({"title": "Wrong.", "type": "https://tools.ietf.org/html/rfc9110#section-15.5.5"}, "Wrong.", None),
+    ({"error": {"code": "bad", "msg": "Wrong."}}, "Wrong.", "bad"),
+    ({"error": {"error": {"message": "Wrong.", "code": "bad"}}}, "Wrong.", "bad"),
+    ({"error": {"message": {"detail": "Wrong."}, "type": "bad"}}, "Wrong.", "bad"),
+    ({"error": {"message": ["One.", "Two."]}}, "One.; Two.", None),
+    ({"message": '{"error": {"message": "Wrong.", "code": "bad"}}'}, "Wrong.", "bad"),
+    ({"__type": "ValidationException", "message": "Wrong."}, "Wrong.", "ValidationException"),
+]
+
+
+@pytest.mark.parametrize(("body", "sentence", "code"), OTHER_WORDS)
+def test_the_sentence_of_an_error_is_found_wherever_a_gateway_puts_it(
+    body: Any, sentence: str, code: str | None
+) -> None:
+    error = refusal(400, body)
+    assert str(error).startswith(f"The provider refused POST /v1/responses: {sentence}")
+    assert (error.code, "{" in str(error)) == (code, False)
+
+
+@pytest.mark.parametrize("body", [{"errors": []}, {"error": {}}, [[]], {"a": {"error": "x"}}, {"error": 200 * [[]]}])
+def test_an_error_without_a_sentence_is_shown_as_it_came(body: Any) -> None:
+    assert json.dumps(body)[:20] in str(refusal(400, body))
 
 
 SENT = "Sun, 01 Mar 2026 12:00:00 GMT"
