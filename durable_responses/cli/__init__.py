@@ -7,7 +7,7 @@ jobs.py        status, show, cancel, list         with telling.py
 stack.py       doctor, up, down                   with checks.py
 temporal.py    temporal
 completion.py  completion
-output.py      streams, errors, exit codes
+output.py      what goes to which stream, errors, exit codes  with streams.py: streams that are closed, full or not read
 reports.py     what --json prints
 screen.py      how a run looks
 """

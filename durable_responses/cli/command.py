@@ -10,9 +10,7 @@ are arguments and options, as typer understands them; `options` is a dataclass o
 
 import asyncio
 import dataclasses
-import errno
 import inspect
-import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
+from durable_responses.cli import streams
 from durable_responses.cli.entry import loading
 from durable_responses.cli.output import IN_PLAIN_SIGNS, ExitCode, Output, UsageError, complain, exit_code_of_error
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
@@ -325,27 +324,7 @@ def _without_runs(told: WithoutRuns | None, said: dict[str, Any], output: Output
 
 
 def _leave(work: Callable[[], int]) -> NoReturn:
-    # Whoever started us may have closed one of them.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 until the process ends
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character is no reason to lose an answer.
         stream.reconfigure(errors=IN_PLAIN_SIGNS)  # type: ignore[union-attr]
-    try:
-        code = work()
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # rich turns the one into the other
-        code = ExitCode.READER_GONE
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        complain(
-            f"Standard output cannot be written ({error.strerror}). Runs are safe: `result` prints the answer again."
-        )
-        code = ExitCode.UNAVAILABLE
-    sys.stderr.flush()
-    # Temporal's SDK can abort in the interpreter's shutdown, after all is done (see `process.leave`).
-    os._exit(code)
-
-
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    streams.leave(work, complain)

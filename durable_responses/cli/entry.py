@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
+from durable_responses.cli import streams
 from durable_responses.nearest_name import did_you_mean
 
 
@@ -67,26 +68,34 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 
 def main() -> NoReturn:
     """Run the command that the arguments name."""
+    streams.prepare()
     name, *arguments = [_as_typed(word) for word in sys.argv[1:]] or [""]
     if command := COMMANDS.get(name):
         with loading():
             function = getattr(import_module(command.module), command.function)
         sys.exit(function(arguments))
     if name in ("", "-h", "--help"):
-        sys.stdout.write(_help())
-        sys.exit(0 if name else 2)
+        _print(_help(), 0 if name else 2)
     if name == "--version":
-        sys.stdout.write(f"durable-responses {_version()}\n")
-        sys.exit(0)
+        _print(f"durable-responses {_version()}\n", 0)
     kind = "option" if name.startswith("-") else "command"
     near = did_you_mean(name, [*COMMANDS, "--help", "--version"])
     problem = f"No such {kind}: {name}.{near} See `durable-responses --help`."
     if "--json" in sys.argv[1:]:
         import json
 
-        sys.stdout.write(f"{json.dumps({'error': problem, 'exit_code': 2}, separators=(',', ':'))}\n")
+        sys.stderr.write(f"{problem}\n")
+        _print(f"{json.dumps({'error': problem, 'exit_code': 2}, separators=(',', ':'))}\n", 2)
     sys.stderr.write(f"{problem}\n")
     sys.exit(2)
+
+
+def _print(text: str, code: int) -> NoReturn:
+    def work() -> int:
+        sys.stdout.write(text)
+        return code
+
+    streams.leave(work, lambda problem: sys.stderr.write(f"{problem}\n"))
 
 
 def _as_typed(word: str) -> str:

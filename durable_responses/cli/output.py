@@ -1,13 +1,15 @@
 """The streams of a command, its errors and its exit codes."""
 
+import asyncio
 import codecs
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from durable_responses.cli import streams
 from durable_responses.cli.wrapping import wrapped
 from durable_responses.progress import Progress
 from durable_responses.shown_text import shown
@@ -55,10 +57,13 @@ class ExitCode(IntEnum):
     """The run cannot be started or read: something that it needs is missing."""
     LEFT = 130
     """Ctrl-C. The run is still going."""
-    READER_GONE = 141
-    """Nobody reads standard output any more; a shell says the same of a process that SIGPIPE ended."""
+    READER_GONE = streams.READER_GONE
+    """Nobody reads standard output any more."""
 
 
+_T = TypeVar("_T")
+
+_LOOKS = 0.25  # seconds between two looks at whether somebody still reads
 _MOST_RENDERED = 50_000
 """Characters of an answer that are rendered; more would keep the reader waiting."""
 
@@ -85,6 +90,19 @@ def exit_code_of_error(error: Exception) -> ExitCode | None:
         case SetupError() | JobError():
             return ExitCode.UNAVAILABLE
     return None
+
+
+async def while_read(waiting: Coroutine[Any, Any, _T]) -> _T:
+    """Await what is to go to standard output. Raises `BrokenPipeError` as soon as nobody reads that any more."""
+    task = asyncio.create_task(waiting)
+    try:
+        while not (await asyncio.wait([task], timeout=_LOOKS))[0]:
+            if streams.reader_is_gone():
+                raise BrokenPipeError
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def complain(sentence: str) -> None:

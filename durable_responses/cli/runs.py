@@ -10,7 +10,7 @@ import typer
 
 from durable_responses.cli.command import NOTHING_TO_TELL, Connection, command, connected
 from durable_responses.cli.options import JobId, JobOrText, RunOptions, agent_input, task_of
-from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of
+from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of, while_read
 from durable_responses.cli.worker_checks import check_as_the_worker_will
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ async def result(connection: Connection, output: Output, job: JobId = None) -> E
     job_id = await connection.find(job)
     connection = await connection.with_worker_for(job_id)
     waiting = connection.jobs.result(job_id)
-    outcome = await told_while(waiting, f"waiting for {job_id} to end", output.say, slower=2)
+    outcome = await while_read(told_while(waiting, f"waiting for {job_id} to end", output.say, slower=2))
     if output.as_json:
         _print_result(outcome, job_id, connection, output)
     else:
@@ -173,15 +173,22 @@ async def _follow(connection: Connection, job_id: str, output: Output) -> ExitCo
         output.say(web_ui)
     try:
         with LiveScreen(output.console, web_ui) if output.is_screen else PlainLines(output.console) as display:
-            view = await follow(connection.jobs, job_id, display, asks=output.asks)
+            view = await while_read(follow(connection.jobs, job_id, display, asks=output.asks))
+    except BrokenPipeError:
+        output.say(f"Nobody reads the answer any more. {_still_going(job_id)}")
+        raise
     except Left:
         if output.as_json:
             from durable_responses.cli.reports import StartedJob
 
             output.object(StartedJob(job_id=job_id, web_ui=web_ui))
-        output.say(f"\nThe run is still going. Reattach with: durable-responses watch {shlex.quote(job_id)}")
+        output.say(f"\n{_still_going(job_id)}")
         return ExitCode.LEFT
     return _show_end(view, connection, output)
+
+
+def _still_going(job_id: str) -> str:
+    return f"The run is still going. Reattach with: durable-responses watch {shlex.quote(job_id)}"
 
 
 def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCode:

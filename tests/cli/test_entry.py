@@ -77,6 +77,25 @@ def test_an_unknown_word_is_named(word: str, kind: str) -> None:
     assert refused.stderr == f"No such {kind}: {word}. See `durable-responses --help`.\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("--help >&3", 141),
+        ("--version >&3", 141),
+        ("--version >/dev/full", 5),
+        ("--version 1</dev/null", 5),
+        ("--help >&-", 0),
+        ("fly 2>&-", 2),
+        ("fly 2>/dev/full", 2),
+        ("fly <&- >&- 2>&-", 2),
+    ],
+)
+def test_streams_that_nobody_reads_or_that_are_closed_cost_a_sentence_at_most(typed: str, code: int) -> None:
+    shown = run("bash", "-c", f"exec 3> >(true); wait $!; {PROGRAM} {typed}")
+    assert (shown.returncode, shown.stdout) == (code, "")
+    assert shown.stderr.count("\n") == (1 if code == 5 else 0)
+
+
 @pytest.mark.parametrize("start", [["starter.py"], ["-m", "durable_responses.cli"]])
 def test_each_other_way_in_is_the_same_program(start: list[str]) -> None:
     shown = subprocess.run([sys.executable, *start, "--help"], cwd=CHECKOUT, capture_output=True, text=True, check=True)

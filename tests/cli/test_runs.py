@@ -19,6 +19,7 @@ from tests.support.shell import (
     INCOMPLETE,
     UNAVAILABLE,
     USAGE,
+    Ended,
     Shell,
     ended,
     has_response,
@@ -200,6 +201,35 @@ async def test_a_reader_that_goes_away_is_no_error_of_ours(shell: Shell) -> None
     done = await ended(process)
     assert done.code == 141
     assert "Error" not in done.err
+
+
+@pytest.mark.parametrize("command", ["run", "watch", "result"])
+async def test_a_run_is_left_as_soon_as_nobody_can_read_its_answer_any_more(shell: Shell, command: str) -> None:
+    if command == "run":
+        words = ["Think.", "--job-id", f"{shell.task_queue}-unread", *scenario("think?seconds=600")]
+    else:
+        words = [await shell.start("think?seconds=600")]
+    done = await _in_bash(shell, f"{shlex.join([*COMMAND, command, *words])} | true; exit ${{PIPESTATUS[0]}}")
+    assert done.code == 141
+    assert ("The run is still going. Reattach with: durable-responses watch " in done.err) is (command != "result")
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", "&-", ">(true)"])
+async def test_what_cannot_be_said_beside_it_costs_no_answer(shell: Shell, stderr: str) -> None:
+    typed = shlex.join([*COMMAND, "run", "Say this.", *scenario("echo")])
+    done = await _in_bash(shell, f"{typed} 2> {stderr}" if stderr != "&-" else f"{typed} 2>&-")
+    assert (done.code, done.out) == (COMPLETED, "Say this.\n")
+
+
+async def _in_bash(shell: Shell, typed: str) -> Ended:
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", typed),
+        env=shell.env,
+        cwd=shell.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    return await ended(process)
 
 
 @pytest.mark.parametrize(("stdout", "code"), [("/dev/full", UNAVAILABLE), ("&-", COMPLETED)])
