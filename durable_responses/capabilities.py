@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 KEPT_FOR = 3600.0  # seconds
 FILE_NAME = "capabilities.json"
+LOOKED_AGAIN_AFTER = 1.0
+"""Seconds after which the file is looked at again: a run asks for what it holds several times a turn."""
 _CONFIRMED_AFTER = 600.0  # seconds; what was learned anew before that is not written again
 _MOST_SERVERS = 100
 _WHY_CHARACTERS = 300
@@ -69,6 +71,7 @@ class Capabilities:
         self._own: dict[str, Finding] = {}
         self._read: _Findings = _Findings({})
         self._read_of: tuple[int, int] | None = None
+        self._looked_at = 0.0
 
     @property
     def is_openai(self) -> bool:
@@ -77,7 +80,7 @@ class Capabilities:
 
     def can(self, capability: Capability) -> bool | None:
         """Whether the server can do this; None where it is not known, or no longer."""
-        self._reread()
+        self._reread_sometimes()
         finding = self._found(capability)
         if finding is None:
             return True if capability in _OF_OPENAI and self.is_openai else None
@@ -97,7 +100,7 @@ class Capabilities:
 
     def learned(self, capability: Capability, can: bool, why: str | None = None) -> None:
         """The server has shown that it can do this, or that it cannot."""
-        self._reread()
+        self._reread_sometimes()
         known = self._found(capability)
         if known is not None and known.can == can and abs(self._now() - known.at) < _CONFIRMED_AFTER:
             return
@@ -125,10 +128,15 @@ class Capabilities:
             written.write_text(kept.model_dump_json(indent=1), encoding="utf-8")
             written.replace(path)  # readers see the old file or the new one
 
+    def _reread_sometimes(self) -> None:
+        if abs(self._now() - self._looked_at) >= LOOKED_AGAIN_AFTER:
+            self._reread()
+
     def _reread(self) -> None:
         """Read the file if another process has replaced it. One that cannot be read counts as empty."""
         if self._path is None:
             return
+        self._looked_at = self._now()
         try:
             state = self._path.stat()
             if (state.st_ino, state.st_mtime_ns) == self._read_of:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from durable_responses.capabilities import FILE_NAME, KEPT_FOR, Capabilities, Capability, server_of
+from durable_responses.capabilities import FILE_NAME, KEPT_FOR, LOOKED_AGAIN_AFTER, Capabilities, Capability, server_of
 
 SERVER = "http://127.0.0.1:8080/v1"
 
@@ -53,12 +53,15 @@ def test_a_clock_that_was_set_back_does_not_keep_it_for_ever() -> None:
 
 
 def test_another_process_of_the_state_folder_knows_it_too(tmp_path: Path) -> None:
-    one, other = Capabilities(SERVER, tmp_path), Capabilities(SERVER + "/", tmp_path)
+    clock = Clock()
+    one, other = Capabilities(SERVER, tmp_path, clock), Capabilities(SERVER + "/", tmp_path, clock)
     assert other.can(Capability.CHAIN) is None
     one.learned(Capability.CHAIN, False, "it echoes no previous_response_id")
+    clock.now += LOOKED_AGAIN_AFTER
     assert other.can(Capability.CHAIN) is False
     assert other.table()[Capability.CHAIN].why == "it echoes no previous_response_id"
     other.learned(Capability.STREAM, True)
+    clock.now += LOOKED_AGAIN_AFTER
     assert (one.can(Capability.CHAIN), one.can(Capability.STREAM)) == (False, True)
 
 

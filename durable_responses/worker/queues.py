@@ -108,6 +108,8 @@ def agents_worker(of: Dependencies, news: Sequence[Interceptor], attributes: Att
         # The sandbox is for the tests. Here it would cost 1 ms for each activity and 75 KB for each run in memory, and
         # load the workflow from its file for every run, whatever that file has become since this process started.
         workflow_runner=runner,
+        # No payload is stored elsewhere. Above 1 the SDK makes a task of each, in each workflow task, to look whether.
+        max_workflow_task_external_storage_concurrency=1,
         max_cached_workflows=of.settings.max_cached_workflows,
         # After a SIGKILL, tasks go to the dead worker's queue for this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
