@@ -162,15 +162,14 @@ class EventReader:
         self._skip_line_feed = data.endswith(b"\r")
         *lines, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for line in lines:
-            if (event := self._end_line(line)) is not None:
-                yield event
+            yield from self._end_line(line)
         self._take(rest)
 
     def end(self) -> Iterator[ServerSentEvent]:
         """An event that lacks only the blank line at its end."""
         return self.feed(b"\n\n")
 
-    def _end_line(self, end: bytes) -> ServerSentEvent | None:
+    def _end_line(self, end: bytes) -> list[ServerSentEvent]:
         self._take(end)
         line = b"".join(self._line)
         self._line.clear()
@@ -186,12 +185,14 @@ class EventReader:
                 self._data.append(value.removeprefix(" "))
             case "event":
                 self._name = value.removeprefix(" ")
-        return None
+        return []
 
-    def _dispatch(self) -> ServerSentEvent | None:
-        data, name = "\n".join(self._data), self._name
+    def _dispatch(self) -> list[ServerSentEvent]:
+        data, name = [line for line in self._data if line.strip()], self._name
         self._data, self._name, self._bytes = [], "", 0
-        return ServerSentEvent(event=name, data=data) if data else None
+        if len(data) > 1 and all(map(_is_whole, data)):  # the blank lines between them were lost on the way
+            return [ServerSentEvent(event="", data=line) for line in data]
+        return [ServerSentEvent(event=name, data="\n".join(data))] if data else []
 
     def _take(self, data: bytes) -> None:
         if not data:
@@ -200,3 +201,12 @@ class EventReader:
         if self._bytes > self._budget.unpacked:
             raise TooLarge(f"one event has more than {self._budget.unpacked} bytes")
         self._line.append(data)
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line of data looks like an event of its own."""
+    text = line.strip()
+    return text == _DONE or (len(text) > 2 and text[0] == "{" and text[-1] == "}")
+
+
+_DONE = "[DONE]"

@@ -43,6 +43,7 @@ from durable_responses.responses_api.errors import (
     refusal,
 )
 from durable_responses.responses_api.events import ErrorEvent, Event, EventType, ResponseEvent, parse_event
+from durable_responses.responses_api.foreign_errors import error_in, error_instead
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
     ContainerFile,
@@ -554,8 +555,11 @@ async def _error_instead_of_response(answer: Answer) -> ErrorDetail | None:
 def _only_an_error(fields: Any) -> ErrorDetail | None:
     if not isinstance(fields, dict) or fields.get("id") or fields.get("output"):
         return None
-    error = fields if fields.get("object") == "error" else error_fields(fields.get("error"))
-    return None if error is None else ErrorDetail.model_validate(error)
+    error = error_fields(fields.get("error"))
+    if error is None:
+        return error_instead(fields)
+    detail = ErrorDetail.model_validate(error)
+    return detail if detail.message else error_in(fields) or detail
 
 
 async def _response_in(answer: Answer, response_id: str | None = None) -> Response:

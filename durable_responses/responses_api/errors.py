@@ -44,6 +44,7 @@ from pydantic import ValidationError
 
 from durable_responses.responses_api.body_kinds import is_markup
 from durable_responses.responses_api.events import ErrorEvent
+from durable_responses.responses_api.foreign_errors import LONGEST_SENTENCE, error_in_body
 from durable_responses.responses_api.models import ErrorDetail, Response, read_json
 from durable_responses.responses_api.redaction import MAX_TEXT_BYTES, redact
 
@@ -354,7 +355,7 @@ def error_for_answer(request: str, status: int, headers: Mapping[str, str], body
     `request` names it for the reader ("POST /responses"), `headers` is case-insensitive (or lower-case).
     """
     api_error = read_error(body)
-    error = api_error or _error_of_a_framework(body) or ErrorDetail(message=_plain_text(body))
+    error = api_error or error_in_body(body) or ErrorDetail(message=_plain_text(body))
     if status < 400:
         error = ErrorDetail(message=f"it redirects to {headers.get('location', 'another address')}")
     kind = classify(status, error)
@@ -464,80 +465,6 @@ def read_error(body: bytes) -> ErrorDetail | None:
         return ErrorDetail(message=fields["message"])
 
 
-def _error_of_a_framework(body: bytes) -> ErrorDetail | None:
-    """The error in the words of a web framework or a gateway, wherever in a JSON text it stands; None for any other."""
-    try:
-        return _told(read_json(body))
-    except ValueError:
-        return None
-
-
-_NAMES_OF_ERRORS = ("error", "errors", "Error", "fault", "exception", "detail")
-_NAMES_OF_SENTENCES = (
-    *("message", "Message", "error_description", "errorMessage", "error_message", "error_msg", "msg"),
-    *("faultstring", "description", "status_msg", "base_resp", "reason", "title"),
-)
-_DEEPEST_ERROR = 6
-_MOST_PROBLEMS = 10
-
-
-def _told(value: Any, depth: int = 0) -> ErrorDetail | None:
-    """The error in a JSON value, with its sentence; several problems are told one after the other."""
-    if depth > _DEEPEST_ERROR:
-        return None
-    match value:
-        case str() if value.strip():
-            inner = _told(_object_in(value.encode(errors="replace")), depth + 1) if value.lstrip()[0] == "{" else None
-            return inner or ErrorDetail(message=value[:_PLAIN_CHARACTERS])
-        case list():
-            return _together([_told(each, depth + 1) for each in value[:_MOST_PROBLEMS]])
-        case {"msg": str() as why, "loc": list() as loc}:  # FastAPI
-            return _problem(_place(loc), why)
-        case dict():
-            return _told_by_name(value, depth)
-        case _:
-            return None
-
-
-def _told_by_name(fields: dict[str, Any], depth: int) -> ErrorDetail | None:
-    own = {
-        name: str(fields[name])
-        for name in ("code", "type", "param")
-        if isinstance(fields.get(name), str | int) and not isinstance(fields[name], bool)
-    }
-    if isinstance(fields.get("__type"), str):  # AWS
-        own["type"] = fields["__type"].rpartition("#")[2]
-    if "://" in own.get("type", ""):  # RFC 9457: a page about errors of this kind
-        del own["type"]
-    match fields:
-        case {"error": str() as code, "error_description": str() as sentence} if sentence.strip():  # OAuth
-            return ErrorDetail(code=code, message=sentence[:_PLAIN_CHARACTERS])
-        case {"title": str() as title, "errors": dict() as problems}:  # ASP.NET
-            found = _together([_problem(name, _sentence_in(why)) for name, why in problems.items()])
-            return found or ErrorDetail(message=title[:_PLAIN_CHARACTERS])
-    for name in (*_NAMES_OF_ERRORS, *_NAMES_OF_SENTENCES):
-        if (found := _told(fields.get(name), depth + 1)) is not None:
-            inner = {key: getattr(found, key) for key in ("code", "type", "param")}
-            known = own | {key: said for key, said in inner.items() if said is not None}
-            return ErrorDetail.model_validate({**known, "message": found.message})
-    return None
-
-
-def _sentence_in(value: Any) -> str:
-    found = _told(value)
-    return found.message if found else ""
-
-
-def _problem(place: str, why: str) -> ErrorDetail:
-    return ErrorDetail(message=f"{place}: {why}"[:_PLAIN_CHARACTERS], param=place or None)
-
-
-def _together(found: list[ErrorDetail | None]) -> ErrorDetail | None:
-    told = [each for each in found if each is not None]
-    message = "; ".join(each.message for each in told)[:_PLAIN_CHARACTERS]
-    return told[0].model_copy(update={"message": message}) if told else None
-
-
 def _object_in(body: bytes) -> dict[str, Any]:
     try:
         answer = read_json(body)
@@ -546,19 +473,13 @@ def _object_in(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _place(loc: Any) -> str:
-    parts = [str(part) for part in loc] if isinstance(loc, list) else []
-    return ".".join(parts[1:] if parts[:1] == ["body"] else parts)
-
-
-_PLAIN_CHARACTERS = 300
 _READ_OF_A_PAGE = 65_536  # bytes
 _NOT_SHOWN = re.compile(r"<(style|script|svg)\b.*?(?:</\1\s*>|$)|<!--.*?(?:-->|$)", re.IGNORECASE | re.DOTALL)
 
 
 def _plain_text(body: bytes) -> str:
     text = re.sub(r"<[^>]*>", " ", _NOT_SHOWN.sub(" ", body[:_READ_OF_A_PAGE].decode(errors="replace")))
-    return " ".join(text.split())[:_PLAIN_CHARACTERS]
+    return " ".join(text.split())[:LONGEST_SENTENCE]
 
 
 LONGEST_DELAY = 86_400.0

@@ -5,11 +5,13 @@ module does not know arrive as `OtherEvent`, with every field as it came. The ca
 https://platform.openai.com/docs/api-reference/responses-streaming and of the `openai` package's `ResponsesServerEvent`.
 """
 
+import re
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
+from durable_responses.responses_api.foreign_errors import LONGEST_SENTENCE, error_in, error_instead
 from durable_responses.responses_api.models import (
     ContentPart,
     ErrorDetail,
@@ -20,6 +22,7 @@ from durable_responses.responses_api.models import (
     SummaryText,
     Text,
     error_fields,
+    has_ended,
     read_json,
     with_text_found,
 )
@@ -169,11 +172,17 @@ class ErrorEvent(StreamEvent):
             return value
         event = dict(value)
         nested = event.pop("error", None)
-        if isinstance(nested, str):
-            nested = {"message": nested}
+        if nested is None and "errors" in event:
+            nested = event.pop("errors")
+        nested = error_fields(nested)
         flat = {name: event.pop(name) for name in ("code", "message", "param") if name in event}
         inner = nested if isinstance(nested, dict) else {}
         event["error"] = {**flat, **{name: item for name, item in inner.items() if item is not None}}
+        if (told := error_in({**_named(event), **event["error"]})) is not None:
+            if not isinstance(event["error"].get("message"), str):
+                event["error"]["message"] = told.message
+            if event["error"].get("code") is None and told.code is not None:
+                event["error"]["code"] = told.code
         status = _first_number(inner.get("status"), event.pop("status", None))
         return event if status is None else event | {"status": status}
 
@@ -181,6 +190,12 @@ class ErrorEvent(StreamEvent):
     def is_terminal(self) -> bool:
         """An error ends the response."""
         return True
+
+
+def _named(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: said for name, said in event.items() if name not in ("type", "sequence_number", "stream_id", "status")
+    }
 
 
 def _first_number(*values: Any) -> int | None:
@@ -519,21 +534,19 @@ _CLASSES: dict[str, type[Event]] = {
 def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> Event:
     """Read one event: the JSON text of an SSE `data` field or of a WebSocket frame, or the object it holds.
 
-    `name`: that of the SSE `event` field, for servers that give the type only there. An object without a type that
-    holds an error is an error, one that is a response is the end of it. Raises ValueError if it is not JSON, not an
-    object, or has no type. Nothing else is refused.
+    `name`: that of the SSE `event` field, for servers that give the type only there. What holds nothing but an error is
+    an error, by whatever name or none; what holds a response that has ended is the end of it. Raises ValueError if it
+    is not JSON, not an object, or has no type. Nothing else is refused.
     """
-    fields = data if isinstance(data, dict) else _read_object(data)
-    kind = fields.get("type")
-    if not isinstance(kind, str):
+    fields = data if isinstance(data, dict) else _read_fields(data, name)
+    if not isinstance(fields.get("type"), str):
         fields = _with_type(fields, name)
-        kind = fields["type"]
-    elif (
-        kind not in _CLASSES and "response" not in fields and isinstance(fields.get("error"), dict) and fields["error"]
-    ):
-        kind, fields = EventType.ERROR, fields | {"type": EventType.ERROR}  # an error, by whatever name
+    elif fields["type"] not in _CLASSES:
+        fields = _by_its_name(fields)
+    if fields["type"] == EventType.FAILED:
+        fields = _with_its_reason(fields)
     try:
-        event = _CLASSES.get(kind, OtherEvent).model_validate(fields)
+        event = _CLASSES.get(fields["type"], OtherEvent).model_validate(fields)
     except ValidationError:
         return OtherEvent.model_validate(fields)
     if isinstance(event, ResponseEvent):
@@ -541,9 +554,20 @@ def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> 
     return event
 
 
-def _is_only_an_error(fields: dict[str, Any]) -> bool:
-    """Whether an event of a kind that nobody knows is an error, by another name (`response.error`)."""
-    return "response" not in fields and isinstance(fields.get("error"), dict) and bool(fields["error"])
+_OF_AN_ERROR = re.compile(r"(?:response\.)?\w*(?:error|exception)", re.IGNORECASE)
+_ABOUT_AN_ITEM = {"item_id", "output_index", "call_id"}
+
+
+def _by_its_name(fields: dict[str, Any]) -> dict[str, Any]:
+    """An event of a kind that nobody knows, as what it is by another name (`response.error`, `BadRequestError`)."""
+    if "response" in fields:
+        return fields | {"type": EventType.DONE} if has_ended(fields["response"]) else fields
+    if isinstance(fields.get("error"), dict) and fields["error"]:
+        return fields | {"type": EventType.ERROR}
+    if not _OF_AN_ERROR.fullmatch(fields["type"]) or fields.keys() & _ABOUT_AN_ITEM:
+        return fields
+    told = error_in({name: said for name, said in fields.items() if name != "type"})
+    return fields if told is None else _error_event(fields, told.model_copy(update={"type": fields["type"]}))
 
 
 def _with_type(fields: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -551,11 +575,42 @@ def _with_type(fields: dict[str, Any], name: str | None) -> dict[str, Any]:
         return fields | {"type": name}
     if error_fields(fields.get("error")) is not None and "output" not in fields:
         return fields | {"type": EventType.ERROR}
-    if fields.get("object") == "error" or (isinstance(fields.get("detail"), str) and "output" not in fields):
+    if isinstance(fields.get("detail"), str) and "output" not in fields:
         return {"message": fields.get("detail"), **fields, "type": EventType.ERROR}
+    if (told := error_instead(fields)) is not None:
+        return _error_event(fields, told)
     if isinstance(fields.get("id"), str) and isinstance(fields.get("output"), list):
         return {"type": EventType.DONE, "response": fields}
     raise ValueError("The event has no string `type`.")
+
+
+def _with_its_reason(fields: dict[str, Any]) -> dict[str, Any]:
+    """A failed response with the error that stands beside it."""
+    response = fields["response"] if isinstance(fields.get("response"), dict) else {}
+    beside = error_fields(fields.get("error"))
+    if beside is None and isinstance(fields.get("message"), str):
+        beside = {name: fields[name] for name in ("code", "message", "param") if name in fields}
+    if beside is None or error_fields(response.get("error")) is not None:
+        return fields
+    return fields | {"response": {**response, "error": beside}}
+
+
+def _error_event(fields: dict[str, Any], error: ErrorDetail) -> dict[str, Any]:
+    return {
+        **{name: fields[name] for name in ("sequence_number", "stream_id", "status") if name in fields},
+        "type": EventType.ERROR,
+        "error": error.model_dump(exclude_none=True),
+    }
+
+
+def _read_fields(data: str | bytes, name: str | None) -> dict[str, Any]:
+    try:
+        return _read_object(data)
+    except ValueError:
+        if name != EventType.ERROR:
+            raise
+    text = data if isinstance(data, str) else data.decode(errors="replace")
+    return {"type": EventType.ERROR, "message": text[:LONGEST_SENTENCE]}
 
 
 def _read_object(data: str | bytes) -> dict[str, Any]:

@@ -784,6 +784,13 @@ def error_fields(value: Any) -> Any:
             return None
 
 
+def _error_elsewhere(response: dict[str, Any]) -> Any:
+    """Why a response has failed, where its `error` does not say so: as runs of other APIs do."""
+    details = response.get("status_details")
+    said = (response.get("last_error"), details.get("error") if isinstance(details, dict) else None)
+    return next((found for each in said if (found := error_fields(each)) is not None), None)
+
+
 class IncompleteDetails(Received):
     """Why a response is incomplete: `max_output_tokens`, `content_filter`, `steered`, or a newer reason."""
 
@@ -867,6 +874,8 @@ class Response(Received):
             read["status"] = status
         else:
             read.pop("status", None)
+        if status == ResponseStatus.FAILED and error_fields(read.get("error")) is None:
+            read["error"] = _error_elsewhere(read)
         if not read.get("output") and isinstance(read.get("output_text"), str) and read["output_text"]:
             read["output"] = [_item(read["output_text"])]
         return _within_budget(read)
@@ -1060,6 +1069,13 @@ def _status_in(response: dict[str, Any]) -> str | None:
             return ResponseStatus.INCOMPLETE
         case _:
             return None
+
+
+def has_ended(fields: Any) -> bool:
+    """Whether an object is a response that says, by its status, that it has ended."""
+    if not isinstance(fields, dict) or not isinstance(fields.get("status"), str):
+        return False
+    return _status_in(fields) in set(ResponseStatus) - UNFINISHED
 
 
 def _is_cut(response: dict[str, Any]) -> bool:

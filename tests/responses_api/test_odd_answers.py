@@ -19,6 +19,7 @@ from durable_responses.responses_api.errors import (
     BadRequest,
     Busy,
     ConnectionLost,
+    EndedByError,
     MalformedAnswer,
     NotFound,
     NotSent,
@@ -67,6 +68,52 @@ async def test_of_a_response_under_way_that_is_not_streamed_the_id_is_known(
 async def test_a_stream_is_one_whatever_its_content_type(provider: Provider, api: ResponsesClient, kind: str) -> None:
     body = "".join(f"data: {json.dumps(event)}\n\n" for event in (CREATED, COMPLETED)).encode()
     provider.will(answer(b"\n" + body, content_type=kind))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+@pytest.mark.parametrize("between", ["\n", "\nevent: response.completed\n", "\ndata: \n", "\n: hi\n"])
+async def test_events_between_which_the_blank_line_was_lost_are_events(
+    provider: Provider, api: ResponsesClient, between: str
+) -> None:
+    lines = [f"data: {json.dumps(event)}" for event in (CREATED, COMPLETED)]
+    provider.will(event_stream(between.join(lines) + "\ndata: [DONE]\n\n"))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+async def test_an_event_of_several_lines_is_one(provider: Provider, api: ResponsesClient) -> None:
+    data = json.dumps(COMPLETED, indent=1).replace("\n", "\ndata: ")
+    provider.will(event_stream(f"data: {data}\n\n"))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+@pytest.mark.parametrize("kind", ["response.complete", "response.finished", "final"])
+async def test_an_event_with_a_response_that_has_ended_is_the_end(
+    provider: Provider, api: ResponsesClient, kind: str
+) -> None:
+    provider.will(event_stream(CREATED, COMPLETED | {"type": kind}))
+    assert (await streamed(api)).output_text == "Hello."
+
+
+async def test_an_error_as_plain_text_is_shown(provider: Provider, api: ResponsesClient) -> None:
+    provider.will(event_stream(CREATED, "event: error\ndata: The upstream broke down.\n\n"))
+    with pytest.raises(EndedByError, match="The upstream broke down"):
+        await streamed(api)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.tool_error", "item_id": "fc_1", "message": "no"},
+        {"type": "response.web_search.error", "message": "no"},
+        {"type": "ping", "message": "ok"},
+        {"code": 0, "message": "ok"},
+        {"status": "ok", "message": "alive"},
+    ],
+)
+async def test_what_is_no_error_of_the_response_does_not_end_it(
+    provider: Provider, api: ResponsesClient, event: dict[str, Any]
+) -> None:
+    provider.will(event_stream(CREATED, f"data: {json.dumps(event)}\n\n", COMPLETED))
     assert (await streamed(api)).output_text == "Hello."
 
 
@@ -234,6 +281,13 @@ REFUSALS: list[tuple[Any, type[ResponsesError]]] = [
     ({"error": {"message": "model is overloaded", "type": "server_error"}}, Busy),
     ({"id": None, "status": "failed", "error": {"message": "no model", "code": "404"}}, NotFound),
     ({"object": "error", "message": "no such parameter", "code": 40303}, BadRequest),
+    ({"object": "error", "message": "no model", "type": "NotFoundError", "code": 404}, NotFound),
+    ({"success": False, "message": "no such parameter"}, BadRequest),
+    ({"code": "InvalidParameter", "message": "no such parameter", "request_id": "1"}, BadRequest),
+    ({"error_code": 17, "error_msg": "no such parameter"}, BadRequest),
+    ({"statusCode": 401, "message": "bad key"}, AuthenticationFailed),
+    ({"errors": [{"code": 502, "message": "It broke."}]}, Busy),
+    ({"error": {"code": 401, "msg": "bad key"}}, AuthenticationFailed),
 ]
 
 

@@ -194,6 +194,21 @@ BEGUN = {"type": "response.created", "response": response(status="in_progress")}
         ({"object": "error", "message": "No such model.", "code": 400}, "No such model."),
         ({"detail": "No such template."}, "No such template."),
         ({"type": "response.failed", "error": {"message": "No such way."}}, "No such way."),
+        ({"object": "error", "type": "BadRequestError", "message": "Too long.", "code": 400}, "Too long."),
+        ({"type": "invalid_model_error", "message": "No such model."}, "No such model."),
+        ({"type": "error", "errors": [{"message": "It broke."}]}, "It broke."),
+        ({"error": ["It broke."]}, "It broke."),
+        ({"code": "InvalidParameter", "message": "No such template."}, "No such template."),
+        ({"statusCode": 400, "message": "Too long."}, "Too long."),
+        ({"type": "response.failed", "response": {"id": "resp_1"}, "error": "It broke."}, "It broke."),
+        ({"type": "response.failed", "message": "It broke."}, "It broke."),
+        (
+            {
+                "type": "response.failed",
+                "response": {"id": "resp_1", "status": "failed", "last_error": {"message": "It broke."}},
+            },
+            "It broke.",
+        ),
     ],
 )
 async def test_a_final_error_in_a_stream_is_the_end_of_it_with_its_sentence(
