@@ -1,6 +1,7 @@
 """What Temporal's Web UI and CLI show of a run: the panel in "User Metadata", and summaries of its steps."""
 
 import json
+import shlex
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,6 +9,7 @@ from datetime import datetime
 from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
 from durable_responses.responses_api.redaction import names_a_secret, redact
+from durable_responses.shell_words import typed
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import RESPOND, AgentInput, AgentState, AgentUsage, CallStatus
 from durable_responses.workflows.costs import cost_text
@@ -91,10 +93,10 @@ def _asked(state: AgentState, job_id: str) -> list[str]:
             _as_code(request.message.strip().splitlines()),
             f"To answer: *Send an Update*, on this page, with the name `{RESPOND}` and one of",
             _as_code(sent),
-            f"or `durable-responses respond {job_id} {request.id} ANSWER`.",
+            f"or `durable-responses respond {typed(job_id, request.id)} ANSWER`.",
         ]
     more = len(still_open) - _NAMED_REQUESTS
-    return [*parts, f"and {more} more questions: `durable-responses respond {job_id}`"] if more > 0 else parts
+    return [*parts, f"and {more} more questions: `durable-responses respond {typed(job_id)}`"] if more > 0 else parts
 
 
 def _as_code(lines: Iterable[str]) -> str:
@@ -110,8 +112,8 @@ def _last_lines(preview: str) -> list[str]:
 def _how_to_cancel(job_id: str) -> str:
     ways = (
         "*Request Cancellation*, on this page",
-        f"`temporal workflow cancel -w {job_id}`",
-        f"`durable-responses cancel {job_id}`",
+        f"`temporal workflow cancel -w {shlex.quote(job_id)}`",
+        f"`durable-responses cancel {typed(job_id)}`",
         "over MCP: `gpt5_agent_cancel`",
     )
     return "\n".join(["To cancel it:", "", *(f"- {way}" for way in ways)])

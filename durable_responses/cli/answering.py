@@ -10,6 +10,7 @@ from durable_responses.cli.command import Connection, command
 from durable_responses.cli.options import JobId
 from durable_responses.cli.output import ExitCode, Output, UsageError
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
+from durable_responses.shell_words import typed
 
 if TYPE_CHECKING:
     from durable_responses.jobs.job_view import JobView
@@ -103,7 +104,7 @@ async def _ask(connection: Connection, output: Output, job_id: str, request_id: 
     if not output.asks:
         raise UsageError("ANSWER is missing.")
     if left:
-        output.say(f"Left open. Answer it at any time: durable-responses respond {job_id}")
+        output.say(f"Left open. Answer it at any time: durable-responses respond {typed(job_id)}")
     return ExitCode.COMPLETED
 
 
@@ -122,7 +123,7 @@ def _nothing_to_answer(view: "JobView", request_id: str | None) -> str:
     if view.state.status is AgentStatus.INPUT_REQUIRED and not view.worker_running:
         return (
             f"What {view.job_id} asks is known to its worker only, and none is running: start one, or give the answer "
-            f"itself, `durable-responses respond {view.job_id} ANSWER`."
+            f"itself, `durable-responses respond {typed(view.job_id)} ANSWER`."
         )
     last = f" The last question: {outcome_line(known[-1])}." if known else ""
     return f"{view.job_id} asks {request_id or 'nothing'} at the moment: it is {view.state.status}.{last}"

@@ -12,6 +12,7 @@ from durable_responses.cli.output import ExitCode, Output, UsageError
 from durable_responses.cli.times import counted
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.pricing.tenant_budgets import Amount, TenantBudget
+from durable_responses.shell_words import typed
 from durable_responses.workflows.costs import usd
 
 RAISE = "raise"
@@ -103,7 +104,9 @@ async def _raise(
     if output.as_json:
         output.object(raised)
     else:
-        output.report_all([*_lines([raised]), *(f"durable-responses respond {job} retry" for job in raised.waiting)])
+        output.report_all(
+            [*_lines([raised]), *(f"durable-responses respond {typed(job, 'retry')}" for job in raised.waiting)]
+        )
     return ExitCode.COMPLETED
 
 

@@ -233,7 +233,7 @@ def _run(parser: typer.Typer, name: str, arguments: Sequence[str], *, prints_jso
 def _sentence(error: typer.TyperException) -> str:
     if (number := _refused_number(error)) is not None:
         return number
-    told = error.format_message().replace("Value error, ", "").rstrip(".") + "."
+    told = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".") + "."
     return f"{told}{_nearest_choice(told)}"
 
 

@@ -4,6 +4,7 @@ Options win over the JSON object of `--input`. Files are checked here already: a
 not be started.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pydantic_core import from_json
 from durable_responses.activities.messages import ArtifactFormat, InputFile
 from durable_responses.cli.output import UsageError
 from durable_responses.cli.sources import STANDARD_INPUT, is_piped, text_of
+from durable_responses.jobs.starting import check_job_id
 from durable_responses.json_text import mended_json, nested_too_deep
 from durable_responses.nearest_name import did_you_mean
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
@@ -411,7 +413,7 @@ _FIELDS = {
 
 def task_of(options: RunOptions) -> str | None:
     """The task alone, where no other field of the input is to be read; None if none was given. Raises `UsageError`."""
-    _check_readers(options)
+    _check_said(options)
     return _task(options, {})
 
 
@@ -423,17 +425,14 @@ def agent_input(
     `fields` of an `AgentInput` hold where neither the options nor the JSON of --input say otherwise. Raises
     `UsageError` for whatever cannot be used.
     """
-    _check_readers(options)
-    for name, value in (("--job-id", options.job_id), ("--model", options.model)):
-        if value is not None and not value.strip():
-            raise UsageError(f"{name} is empty.")
+    _check_said(options)
     given = _json_object(options.input, "--input", _LIKE_AN_INPUT) if options.input is not None else {}
     given = {**fields, **{name: value for name, value in given.items() if value is not None}}
     given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}
     if (task := _task(options, given)) is not None:
         given["task"] = task
     if "task" not in given:
-        raise UsageError(_NO_TASK)
+        raise UsageError(_unknown_fields(given) or _NO_TASK)
     if options.schema is not None:
         given["text_format"] = _text_format(options.schema)
     given |= dict(_set(said) for said in options.set or [])
@@ -445,6 +444,18 @@ def agent_input(
         return parse_input(given)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _name_of(option: str) -> str:
+    return "TASK" if option == "task" else f"--{option.replace('_', '-')}"
+
+
+def _unknown_fields(given: Mapping[str, Any]) -> str | None:
+    """What is wrong with the names in the JSON of --input, one of which may be meant for the task."""
+    unknown = next((name for name in given if name not in AgentInput.model_fields), None)
+    if unknown is None:
+        return None
+    return f"--input: a run has no field {unknown!r}.{did_you_mean(unknown, AgentInput.model_fields)}"
 
 
 def _set(said: str) -> tuple[str, Any]:
@@ -463,8 +474,21 @@ def _set(said: str) -> tuple[str, Any]:
         raise UsageError(f"--set {name}: {text!r:.80} is not valid JSON ({error}).{quoted}") from None
 
 
-def _check_readers(options: RunOptions) -> None:
-    """Standard input can be read once, and a task given once. Raises `UsageError`."""
+_MAY_BE_EMPTY = {"context", "instructions", "save_folder", "save_name"}  # as if they had not been given
+
+
+def _check_said(options: RunOptions) -> None:
+    """Nothing is empty, an id can be one, standard input is read once, a task given once. Raises `UsageError`."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        texts = value if isinstance(value, list) else [value]
+        if field.name not in _MAY_BE_EMPTY and any(isinstance(text, str) and not text.strip() for text in texts):
+            raise UsageError(f"{_name_of(field.name)} is empty.")
+    if options.job_id is not None:
+        try:
+            check_job_id(options.job_id)
+        except ValueError as error:
+            raise UsageError(f"--job-id: {error}") from None
     if options.task is not None and options.task_file is not None:
         raise UsageError("TASK and --task-file both say what the agent should do: use one of them.")
     said = {"TASK": options.task, "--task-file": options.task_file, "--input": options.input}
@@ -536,7 +560,7 @@ def _said(options: RunOptions, option: str) -> Any:
     is_time = option in ("deadline", "tool_timeout", "answer_within")
     if not (is_time and value):
         return value
-    return time_given(f"--{option.replace('_', '-')}", value, "90s, 30m or 2h").total_seconds()
+    return time_given(_name_of(option), value, "90s, 30m or 2h").total_seconds()
 
 
 _LONGEST_AGO = timedelta(days=36_500)

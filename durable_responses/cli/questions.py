@@ -1,7 +1,6 @@
 """What a run asks its owner: how that is shown, what can be typed, and what is meant by what was typed. No I/O."""
 
 import re
-import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +11,7 @@ from rich.text import Text
 from durable_responses.cli.times import age, duration
 from durable_responses.jobs.job_view import JobView
 from durable_responses.settings import Duration
+from durable_responses.shell_words import typed
 from durable_responses.shown_text import shown, shown_on_one_line
 from durable_responses.workflows import answers
 from durable_responses.workflows.contract import AgentState, AgentStatus, InputRequest, Limit
@@ -57,11 +57,11 @@ def question_lines(request: InputRequest, now: datetime, *, in_full: bool = True
 
 def ways_to_answer(job_id: str, request: InputRequest, state: AgentState) -> list[str]:
     """A line for each answer, with the command that gives it, ready to paste."""
-    begin = f"durable-responses respond {shlex.quote(shown(job_id))} {request.id}"
     examples = [shown_on_one_line(example) for example in example_answers(request, state)]
     names = ["in your words" if example == SOME_TEXT else example for example in examples]
     width = max(map(len, names), default=0)
-    return [f"  {name:{width}}  {begin} {_typed(example)}" for name, example in zip(names, examples, strict=True)]
+    commands = [_command(shown(job_id), request.id, example) for example in examples]
+    return [f"  {name:{width}}  {command}" for name, command in zip(names, commands, strict=True)]
 
 
 def asked_lines(view: JobView, now: datetime) -> list[Text]:
@@ -71,7 +71,7 @@ def asked_lines(view: JobView, now: datetime) -> list[Text]:
         lines += question_lines(request, now, in_full=False)
         lines += [Text(way, overflow="fold") for way in ways_to_answer(view.job_id, request, view.state)]
     if not lines and view.state.status is AgentStatus.INPUT_REQUIRED:
-        job = shlex.quote(shown(view.job_id))
+        job = typed(shown(view.job_id))
         lines.append(Text(f"What it asks is known to its worker only: durable-responses respond {job}", style="yellow"))
     return lines
 
@@ -106,8 +106,8 @@ def _when(moment: datetime, now: datetime) -> str:
     return f"in {duration(left)} (at {day}{moment:%H:%M:%S} UTC)"
 
 
-def _typed(example: str) -> str:
-    return f'"{example}"' if example == SOME_TEXT else shlex.quote(example)
+def _command(*words: str) -> str:
+    return f"durable-responses respond {typed(*words)}".replace(f"'{SOME_TEXT}'", f'"{SOME_TEXT}"')
 
 
 # --- what is typed -----------------------------------------------------------------------------------------------

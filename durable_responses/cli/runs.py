@@ -1,7 +1,6 @@
 """`run`, `start`, `watch`, `continue`, `steer` and `result`: start a run, follow it, print its answer, go on."""
 
 import dataclasses
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from durable_responses.cli.command import NOTHING_TO_TELL, Connection, command, 
 from durable_responses.cli.options import JobId, JobOrText, RunOptions, agent_input, task_of
 from durable_responses.cli.output import ExitCode, Output, UsageError, complain, exit_code_of, while_read
 from durable_responses.cli.worker_checks import check_as_the_worker_will
+from durable_responses.shell_words import typed
 
 if TYPE_CHECKING:
     from durable_responses.jobs.job_view import JobView
@@ -45,7 +45,7 @@ async def start(settings: "Settings", output: Output, options: RunOptions) -> Ex
         output.object(StartedJob(job_id=job_id, web_ui=web_ui))
     else:
         output.report(job_id)
-    output.say_all([*filter(None, [web_ui]), f"Follow it with: durable-responses watch {shlex.quote(job_id)}"])
+    output.say_all([*filter(None, [web_ui]), f"Follow it with: durable-responses watch {typed(job_id)}"])
     return ExitCode.COMPLETED
 
 
@@ -188,7 +188,7 @@ async def _follow(connection: Connection, job_id: str, output: Output) -> ExitCo
 
 
 def _still_going(job_id: str) -> str:
-    return f"The run is still going. Reattach with: durable-responses watch {shlex.quote(job_id)}"
+    return f"The run is still going. Reattach with: durable-responses watch {typed(job_id)}"
 
 
 def _show_end(view: "JobView", connection: Connection, output: Output) -> ExitCode:

@@ -3,7 +3,6 @@
 Text that a model, a tool or a server wrote is never trusted: control characters do not reach the terminal.
 """
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from durable_responses.cli.times import age, counted, duration
 from durable_responses.jobs.continuing import MEMO_CONTINUES
 from durable_responses.jobs.job_view import THE_RUN, JobView, Source
 from durable_responses.jobs.starting import MEMO_PROJECT
+from durable_responses.shell_words import typed
 from durable_responses.shown_text import shown, shown_on_one_line
 from durable_responses.workflows.contract import (
     AgentError,
@@ -179,7 +179,7 @@ def no_worker(view: JobView, now: datetime) -> str:
             "No worker is running. To resume the run, start one: `durable-responses up` or `durable-responses worker`."
         )
     # Only there are its settings: a worker that is started elsewhere is another project's. `watch` names the folder.
-    watch = f"durable-responses watch {shlex.quote(view.job_id)}"
+    watch = f"durable-responses watch {typed(view.job_id)}"
     return shown(f"No worker is running. To resume the run, type `{watch}` in the folder of its project.")
 
 
@@ -277,16 +277,16 @@ def continued_by(view: JobView) -> str | None:
 
 def ways_on(view: JobView) -> list[Text]:
     """What can be typed next about a run, ready to paste."""
-    job = shlex.quote(shown(view.job_id))
-    rebuild = " --rebuild" if view.result and _is_forgotten(view.result) else ""
-    ways = {"continue": f'continue {job} "…"{rebuild}', "details": f"show {job}"}
+    job = typed(shown(view.job_id))
+    rebuild = "--rebuild " if view.result and _is_forgotten(view.result) else ""
+    ways = {"continue": f'continue {rebuild}{job} "…"', "details": f"show {job}"}
     if view.result and view.result.error and view.result.error.type == FailureType.INVALID_INPUT:
         # It would be continued with the same input, and fail again.
         ways = {"correct the input and start again": 'run "…"', "details": f"show {job}"}
     if not view.is_closed:
         ways = {"follow": f"watch {job}", "steer": f'steer {job} "…"', "cancel": f"cancel {job}"}
     width = max(map(len, ways))
-    return [Text(f"{name:{width}}  durable-responses {typed}", style="dim") for name, typed in ways.items()]
+    return [Text(f"{name:{width}}  durable-responses {words}", style="dim") for name, words in ways.items()]
 
 
 def time_left(view: JobView, now: datetime) -> list[str]:

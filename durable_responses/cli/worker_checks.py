@@ -44,9 +44,11 @@ def _check_paths(request: "AgentInput", settings: "Settings") -> None:
     except InputError as error:
         place = re.fullmatch(r"files\[(\d+)\]\.path", error.field)
         named = f"--file {request.files[int(place[1])].path!r}" if place else error.field
-        raise UsageError(f"{named} {error.message}") from None
+        told = error.message.replace("the allowed root; give", f"{settings.files_root}; give")
+        raise UsageError(f"{named} {told}") from None
     except ArtifactError as error:
         told = str(error).replace("save.folder", "--save-folder").replace("save.filename", "--save-name")
+        told = told.replace("the output root; give", f"{settings.output_root}; give")
         raise UsageError(told) from None
 
 

@@ -118,7 +118,9 @@ _NO_SUCH_ID = {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}
 
 def _meaning(error: RPCError | TimeoutError, job_id: str | None) -> JobError:
     if isinstance(error, RPCError) and error.status not in _UNREACHABLE:
-        unknown = error.status in _NO_SUCH_ID and "namespace" not in error.message.lower()
+        # The sentence may be about the namespace, in which case no id is known; it quotes the id.
+        told = error.message.replace(job_id or "", "").lower()
+        unknown = error.status in _NO_SUCH_ID and "namespace" not in told
         return JobNotFound(job_id) if job_id is not None and unknown else _refusal(error)
     return TemporalNotAnswering("Temporal is not responding. Runs are safe and resume when it is back.")
 

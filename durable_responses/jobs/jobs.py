@@ -272,7 +272,7 @@ class Jobs:
         Raises `JobNotFound`, `InvalidInput`.
         """
         if problem := unusable_steering_message(text, []):
-            raise InvalidInput(f"The message cannot be sent: {problem}")
+            raise InvalidInput(f"The message cannot be sent: {problem[0].lower()}{problem[1:]}")
         has_ended = InvalidInput(f"Job {job_id} has ended: continue it instead.")
         if not await self.is_open(job_id):
             raise has_ended

@@ -23,13 +23,15 @@ _TASK_CHARACTERS = 4000
 _LONGEST_JOB_ID = 1000  # Temporal's limit of ids
 _SLUG_CHARACTERS = 24
 _READ_CHARACTERS = 400  # of a task, for its slug
+_WITHOUT_STROKES = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _NAMELESS = "agent"  # for a task without a word in Latin letters
 
 
 def slug_of(task: str) -> str:
     """The first words of a task, as the beginning of an id: lower-case Latin letters and digits, with hyphens."""
     # A key in a task is to stand in no address.
-    letters = unicodedata.normalize("NFKD", redact(task[:_READ_CHARACTERS])).replace("'", "").replace("’", "")
+    folded = redact(task[:_READ_CHARACTERS]).casefold().translate(_WITHOUT_STROKES)
+    letters = unicodedata.normalize("NFKD", folded).replace("'", "").replace("’", "")
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = re.findall(r"[a-z0-9]+", re.sub(r"[^\x00-\x7f]+", " ", plain).lower())
     slug = ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from durable_responses.mcp_server.arguments import LONGEST_WAIT
+from durable_responses.shell_words import typed
 
 LONG_OUTPUT = 10_000
 """Bytes of an output from which on clients are known to cut it: they get the ways to the whole of it as well."""
@@ -58,8 +59,8 @@ def while_asking(job_id: str, asked: Sequence[tuple[str, str]]) -> str:
 def no_more_keys(job_id: str) -> str:
     """Where the further questions of a task are answered."""
     return (
-        f"Further questions of this job cannot be asked here: answer them with `durable-responses respond {job_id}`, "
-        "or by the tool gpt5_agent_respond."
+        "Further questions of this job cannot be asked here: answer them with "
+        f"`durable-responses respond {typed(job_id)}`, or by the tool gpt5_agent_respond."
     )
 
 

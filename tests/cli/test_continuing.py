@@ -76,7 +76,7 @@ async def test_a_conversation_can_be_told_again_over_several_runs(shell: Shell) 
 async def test_where_the_provider_has_forgotten_the_conversation_it_says_what_to_type(shell: Shell) -> None:
     failed = await shell.run("run", "Go on.", "--previous-response-id", "resp_gone", *scenario("echo"))
     assert failed.code == FAILED
-    [typed] = re.findall(r'durable-responses continue (\S+) "…" --rebuild', failed.err)
+    [typed] = re.findall(r'durable-responses continue --rebuild (\S+) "…"', failed.err)
     done = await shell.run("continue", typed, "Again.", "--rebuild", "--json")
     assert (done.code, done.json["output_text"]) == (COMPLETED, "Again.")
     assert done.json["job_id"].startswith("again-")

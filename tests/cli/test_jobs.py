@@ -137,9 +137,19 @@ async def test_an_id_that_is_mistyped_names_the_nearest(shell: Shell) -> None:
     job_id = f"mistyped-{secrets.token_hex(4)}"
     await shell.jobs.start(AgentInput(task="Say it.", metadata={"scenario": "echo"}), job_id=job_id)
     await shell.jobs.until_listed(job_id)
-    done = await shell.run("status", job_id.replace("mistyped", "mystiped"))
-    assert done.code == USAGE
-    assert f"Did you mean '{job_id}'?" in done.err
+    for mistyped in (job_id.replace("mistyped", "mystiped"), job_id.upper()):
+        done = await shell.run("status", mistyped)
+        assert done.code == USAGE
+        assert f"Did you mean '{job_id}'?" in done.err
+
+
+async def test_an_id_may_speak_of_a_namespace(shell: Shell) -> None:
+    """The server's sentence about an unknown id quotes it, and one about an unknown namespace is another error."""
+    job_id = f"list-the-namespaces-{secrets.token_hex(4)}"
+    await shell.jobs.start(AgentInput(task="Say it.", metadata={"scenario": "echo"}), job_id=job_id)
+    await shell.jobs.until_listed(job_id)
+    assert (await shell.run("status", job_id[:-3], "--json")).json["job_id"] == job_id
+    assert "There is no agent run" in (await shell.run("status", f"no-namespace-{secrets.token_hex(4)}")).err
 
 
 async def test_without_any_run_the_newest_is_asked_for_in_vain(bare: Shell) -> None:

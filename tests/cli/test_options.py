@@ -233,7 +233,7 @@ def test_files_in_json_are_under_our_root_unless_it_names_one(settings: Settings
     ("said", "named"),
     [
         ({"task": None}, "TASK"),
-        ({"task": ""}, "task"),
+        ({"task": ""}, "TASK"),
         ({"max_iterations": 0}, "max_iterations"),
         ({"max_output_tokens": 1}, "max_output_tokens"),
         ({"deadline": "soon"}, "--deadline"),
@@ -271,6 +271,7 @@ def test_half_a_character_in_the_json_is_replaced(settings: Settings, root: Path
         (b"[]", "one JSON object"),
         (b"\xff", "UTF-8"),
         (b'{"task": "a", "modell": "b"}', "modell"),
+        (b'{"tsak": "a"}', "--input: a run has no field 'tsak'. Did you mean 'task'?"),
         (b'{"task": "a", "model": 5}', "model"),
         (b'{"task": "a", "save": 5}', "save"),
         (b'{"task": "a", "files": 5}', "files"),

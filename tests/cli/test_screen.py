@@ -276,7 +276,15 @@ def test_what_can_be_typed_after_a_failure_is_what_can_help() -> None:
 
     assert ways(FailureType.INVALID_INPUT)[0] == 'correct the input and start again  durable-responses run "…"'
     assert ways(FailureType.AUTHENTICATION_FAILED)[0] == 'continue  durable-responses continue agent-1 "…"'
-    assert ways(FailureType.CHAIN_REJECTED)[0] == 'continue  durable-responses continue agent-1 "…" --rebuild'
+    assert ways(FailureType.CHAIN_REJECTED)[0] == 'continue  durable-responses continue --rebuild agent-1 "…"'
+
+
+@pytest.mark.parametrize(
+    ("job_id", "typed"), [("-x", "-- -x"), ("my job", "'my job'"), ("--help", "-- --help"), ("ünï", "'ünï'")]
+)
+def test_what_is_to_be_pasted_means_the_run(job_id: str, typed: str) -> None:
+    ways = [way.plain for way in ways_on(view_of().model_copy(update={"job_id": job_id}))]
+    assert ways[0].endswith(f"durable-responses watch {typed}")
 
 
 def test_what_the_sentence_of_an_error_has_is_not_said_again() -> None:

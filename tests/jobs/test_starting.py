@@ -41,6 +41,7 @@ def test_a_key_may_hold_half_a_character() -> None:
     [
         ("What is still open before Fernwick 2.0 can ship?", "what-is-still-open"),
         ("Zähle die Wörter!", "zahle-die-worter"),
+        ("Große Straßen, ÆRØ und ŁÓDŹ", "grosse-strassen-aero-und"),
         ("Don't panic", "dont-panic"),
         ("x" * 100, "x" * 24),
         ("../../etc/passwd", "etc-passwd"),
