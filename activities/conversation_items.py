@@ -6,6 +6,7 @@ workflow does so, which holds no items, and each worker checks by it what it has
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -102,10 +103,13 @@ def kind_of(item: Any) -> Any:
 def is_no_response(named: str | None) -> bool:
     """Whether what an answer names as the response that it continues from is none.
 
-    A gateway in front of a chat model names that model's completion, and forgets it (LiteLLM without a database). The
-    id of another response than the one that was sent proves nothing either way.
+    A gateway in front of a chat model names that model's completion, and forgets it (LiteLLM without a database). Some
+    spell nothing as a text. The id of another response than the one that was sent proves nothing either way.
     """
-    return named is None or named.startswith("chatcmpl")
+    return named is None or _NO_RESPONSE.fullmatch(named.strip()) is not None
+
+
+_NO_RESPONSE = re.compile(r"(?:chatcmpl|(?:cmpl|gen|msg|completion)[-_]).*|null|none|nil|undefined|false|[0-]*", re.I)
 
 
 def _as_given(item: Any) -> Any:

@@ -61,12 +61,15 @@ from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.client import ResponsesClient
 from durable_responses.responses_api.context_errors import exceeds_window
 from durable_responses.responses_api.errors import (
+    AuthenticationFailed,
     BadRequest,
     ChainRejected,
     GiveUp,
     NoSuchEndpoint,
     NotFound,
     ResponsesError,
+    ServerFailed,
+    names_the_previous,
 )
 from durable_responses.responses_api.models import Response, ResponseStatus
 from durable_responses.sizes import MEBIBYTE
@@ -80,7 +83,6 @@ LARGEST_PAGE = 1 * MEBIBYTE
 FOLDER = "conversations"
 _PAGES_KEPT = 31 * 86_400.0  # seconds; longer than a run may take
 _MOST_HISTORIES = 1000
-_ID_CHARACTERS = 64  # of a long id, enough to see that a text names it
 
 
 class ConversationLost(Exception):
@@ -524,9 +526,15 @@ class ConversationTurn:
         except (BadRequest, NotFound, NoSuchEndpoint) as refusal:
             if not self._is_about_the_chain(refusal):
                 raise
-            raise ChainRejected(
-                str(refusal), status=refusal.status, code=refusal.code, request_id=refusal.request_id
-            ) from None
+            raise _chain_rejected(refusal) from None
+        except (AuthenticationFailed, ServerFailed) as refusal:
+            named = refusal.status in _IF_IT_IS_NAMED and names_the_chain(
+                refusal, self.create.previous_response_id or ""
+            )
+            if not (self.is_chained and named):
+                raise
+            self._learn_of_refusal()
+            raise _chain_rejected(refusal) from None
         except ChainRejected:
             self._learn_of_refusal()
             raise
@@ -606,9 +614,14 @@ class ConversationTurn:
         """False for a response that names none to continue from, although it was asked to."""
         return False if self.is_chained and is_no_response(response_id) else None
 
-    def continued(self, response_id: str | None) -> bool | None:
-        """As `named`, for a finished response; and learn from it what its server can do."""
+    def continued(self, response_id: str | None, status: str) -> bool | None:
+        """As `named`, for a finished response; and learn from it what its server can do.
+
+        One that has failed need not say what it was to continue from.
+        """
         if self.is_chained and is_no_response(response_id):
+            if status not in _ANSWERS:
+                return None
             self._all.learn_that_it_does_not_chain()
         elif self.is_chained and response_id == self.create.previous_response_id:
             self._all.capabilities.learned(Capability.CHAIN, True)
@@ -627,15 +640,20 @@ class ConversationTurn:
         self._all.remembered.put(activity.info().workflow_id or "", before.plus([*self._own, *said]))
 
 
+_ANSWERS = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE)
 _MAY_BE_THE_CHAIN = (200, 400, 404, 422)
 _NO_MODEL = "model_not_found"
-_NAMES = ("previous_response_id", "previous response", "response_id")
+# What these say is usually about something else, unless their words name the chain.
+_IF_IT_IS_NAMED = (403, 409, 500)
 
 
-def names_the_chain(refusal: GiveUp, response_id: str) -> bool:
+def _chain_rejected(refusal: ResponsesError) -> ChainRejected:
+    return ChainRejected(str(refusal), status=refusal.status, code=refusal.code, request_id=refusal.request_id)
+
+
+def names_the_chain(refusal: ResponsesError, response_id: str) -> bool:
     """Whether a refusal is about the response that was to be continued from."""
-    text = f"{refusal} {refusal.param or ''} {refusal.code or ''}"
-    return response_id[:_ID_CHARACTERS] in text or any(name in text.lower() for name in _NAMES)
+    return names_the_previous(f"{refusal} {refusal.param or ''} {refusal.code or ''}", response_id)
 
 
 # --- before a new history ----------------------------------------------------------------------------------------

@@ -224,7 +224,8 @@ class Reads:
             retrieved = await self.client.retrieve(self.response_id)
             response = retrieved.response
             record = record_of(response, self.keep) if response.output or response.is_finished else None
-            if record is not None and self.chained and is_no_response(response.previous_response_id):
+            failed = response.status in (ResponseStatus.FAILED, ResponseStatus.CANCELLED)
+            if record is not None and self.chained and not failed and is_no_response(response.previous_response_id):
                 record.continues = False
         except ResponsesError as error:
             self._take_failure(error, now)

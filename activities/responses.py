@@ -131,7 +131,9 @@ class ResponsesActivities:
                 if create.compacts:
                     record = await self.requests.conversations.kept_apart(record, is_stored=False)
                 finished = await self._kept(record, create.save_whole_text)
-                await conversation.tell(finished, conversation.continued(response.previous_response_id))
+                await conversation.tell(
+                    finished, conversation.continued(response.previous_response_id, response.status)
+                )
             else:
                 await cancel_if_orphaned(self.client, response.id)
             created = CreatedResponse(

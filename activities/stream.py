@@ -145,7 +145,8 @@ class StreamTurn:
         assert self.streamed.response is not None
         record = record_of(self.streamed.response, self.conversation.keep)
         record.changes = self._changes or None
-        await self.conversation.tell(record, self.conversation.continued(self.streamed.continues_from))
+        continues = self.conversation.continued(self.streamed.continues_from, record.status)
+        await self.conversation.tell(record, continues)
         return record
 
     async def _open(self, connection: AsyncExitStack, request: CreateRequest) -> AsyncIterator[Event]:

@@ -81,6 +81,7 @@ TWICE_LOST = "its answer was lost twice"
 _ANSWERED_PATCH = "compacts-after-answer"
 _CREATE_WAITS = "the create waits for a free slot or for the provider's answer"
 _EMPTY_PATCH = "empty-output"
+_REFUSED_CHAIN_PATCH = "refused-by-a-failed-response"
 _FAILED_PATCH = "failed-responses-again"
 _LEAVE_PATCH = "given-up-responses"
 _REFUSAL_PATCH = "input-requests"
@@ -169,7 +170,9 @@ class ResponseSource:
                     has_compacted = True
                     creates.refused += 1
                     continue
-                if self._is_not_continued(response, creates) or self._was_sent_in_part(create, response, creates):
+                if self._is_not_continued(create, response, creates) or self._was_sent_in_part(
+                    create, response, creates
+                ):
                     continue
                 if self._is_empty_for_the_first_time(response, before, creates):
                     continue
@@ -203,11 +206,13 @@ class ResponseSource:
             message = f"The whole conversation cannot be sent: {conversation.lost}."
             raise RunFailed(AgentError(type=FailureType.CONVERSATION_LOST, message=message))
 
-    def _is_not_continued(self, response: ResponseRecord, creates: CreateHistory) -> bool:
+    def _is_not_continued(self, create: CreateResponse, response: ResponseRecord, creates: CreateHistory) -> bool:
         """Whether a response is to be created again, with the full input: its model has not seen what was said before.
 
         Raises `RunFailed` where the run does not know what that was.
         """
+        if rules.refuses_the_chain(response, create.previous_response_id):
+            return self._is_sent_in_full(creates)
         if response.continues is not False or response.status != ResponseStatus.COMPLETED:
             return False
         self.ledger.superseded(response.id)
@@ -217,6 +222,16 @@ class ResponseSource:
                 "model has not seen what was said before."
             )
             raise RunFailed(AgentError(type=FailureType.CHAIN_REJECTED, message=message))
+        self.ledger.send_all()
+        self.changed()
+        return True
+
+    def _is_sent_in_full(self, creates: CreateHistory) -> bool:
+        """Whether what the provider did not continue from is now sent instead: it has said so by a failed response."""
+        if self.request.conversation is ConversationChoice.SERVER or not workflow.patched(_REFUSED_CHAIN_PATCH):
+            return False
+        if not creates.after_not_continued():
+            return False
         self.ledger.send_all()
         self.changed()
         return True

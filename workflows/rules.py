@@ -31,7 +31,7 @@ from durable_responses.activities.messages import (
 from durable_responses.json_text import checked, cut, json_bytes, read_json, text_bytes
 from durable_responses.mcp_tools.names import problem_of_server, servers_of
 from durable_responses.responses_api.context_errors import exceeds_window
-from durable_responses.responses_api.errors import Busy, classify, is_quota_exhausted
+from durable_responses.responses_api.errors import Busy, ChainRejected, classify, is_quota_exhausted, names_the_previous
 from durable_responses.responses_api.models import (
     MCP_APPROVAL_REQUEST,
     CallAnswer,
@@ -551,6 +551,15 @@ def may_succeed_later(response: Response) -> bool:
     if _RATE_LIMIT.search(name):
         return classify(429, error) is Busy
     return _PASSES.search(name) is not None
+
+
+def refuses_the_chain(response: Response, previous: str | None) -> bool:
+    """Whether a response has failed because its provider does not know the one that it was to continue from."""
+    error = response.error
+    if previous is None or response.status != ResponseStatus.FAILED or error is None:
+        return False
+    text = f"{error.message} {error.code or ''} {error.param or ''}"
+    return classify(400, error) is ChainRejected or names_the_previous(text, previous)
 
 
 _IMAGE_CODE = re.compile(r"image", re.IGNORECASE)

@@ -349,6 +349,15 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     return _BY_STATUS.get(status, BadRequest if status >= 400 else NoSuchEndpoint)
 
 
+_NAMES_OF_THE_PREVIOUS = ("previous_response_id", "previous_response_not_found", "previous response", "response_id")
+_ID_CHARACTERS = 64  # of a long id, enough to see that a text names it
+
+
+def names_the_previous(text: str, response_id: str) -> bool:
+    """Whether the text of a refusal is about the response that was to be continued from."""
+    return response_id[:_ID_CHARACTERS] in text or any(name in text.lower() for name in _NAMES_OF_THE_PREVIOUS)
+
+
 def error_for_answer(request: str, status: int, headers: Mapping[str, str], body: bytes) -> ResponsesError:
     """The error for an HTTP answer that is not a success.
 

@@ -10,6 +10,7 @@ from durable_responses.activities.conversation_items import (
     after,
     encoded,
     input_items,
+    is_no_response,
     output_items,
     own_items,
     sendable,
@@ -108,6 +109,19 @@ def test_a_point_travels_as_a_few_bytes() -> None:
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "named", [None, "", "  ", "null", "None", "0", "-", "undefined", "chatcmpl-1", "gen-1758", "msg_01", "cmpl-7"]
+)
+def test_what_names_no_response_names_none(named: str | None) -> None:
+    """Servers that forget spell nothing in many ways; taken for an id, the model would never have seen the task."""
+    assert is_no_response(named)
+
+
+@pytest.mark.parametrize("named", ["resp_1", "resp-0", "bGl0ZWxsbQ==", "01JD", "msgr", "nullable", "generated-7"])
+def test_an_id_of_any_form_names_a_response(named: str) -> None:
+    assert not is_no_response(named)
 
 
 @pytest.mark.parametrize(

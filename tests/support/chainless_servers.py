@@ -29,6 +29,9 @@ class Chain(StrEnum):
     REFUSED_BY_CODE = "400 with code previous_response_not_found"
     UNPROCESSABLE = "422 that names the parameter"
     PLAIN_DETAIL = "400 of a framework, {detail: …}"
+    NAMES_NOTHING = "ignored, and an empty text is named"
+    BREAKS_DOWN = "500 that names the id"
+    FAILS = "a response that has failed for it"
     CALL_UNKNOWN = "400 that complains of the call's output"
     ECHOES_ANOTHER = "continued, and another id is named"
     CONTINUED = "continued"
@@ -73,6 +76,7 @@ class ChainlessServer:
         echo = {
             Chain.CONTINUED: previous,
             Chain.ECHOES_ANOTHER: previous and "resp_another",
+            Chain.NAMES_NOTHING: previous and "",
             Chain.NAMES_A_COMPLETION: previous and "chatcmpl-d1ebf0ec",
         }.get(self.chain)
         return 200, {
@@ -102,6 +106,11 @@ class ChainlessServer:
                 return 400, _error("No.", code="previous_response_not_found", param="previous_response_id")
             case Chain.UNPROCESSABLE:
                 return 422, _error("Extra inputs are not permitted: previous_response_id")
+            case Chain.BREAKS_DOWN:
+                return 500, _error(f"KeyError: {previous!r}", type="server_error")
+            case Chain.FAILS:
+                error = {"code": "previous_response_not_found", "message": f"Previous response {previous} not found."}
+                return 200, {"id": f"resp_{uuid.uuid4().hex}", "status": "failed", "output": [], "error": error}
             case Chain.PLAIN_DETAIL:
                 return 400, {"detail": "previous_response_id is not supported"}
             case Chain.CALL_UNKNOWN:
@@ -145,7 +154,7 @@ def kinds(items: list[Any]) -> list[str]:
 
 
 def _error(message: str, **fields: Any) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", **fields}}
+    return {"error": {"type": "invalid_request_error", **fields, "message": message}}
 
 
 @contextmanager

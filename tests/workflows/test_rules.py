@@ -730,3 +730,23 @@ def test_usage_keeps_its_numbers_in_the_form_of_the_api() -> None:
     )
     assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (4, 2)
     assert usage.total_tokens == 15
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "refuses"),
+    [
+        ("failed", {"code": "previous_response_not_found", "message": "No."}, True),
+        ("failed", {"code": "invalid_prompt", "message": "previous_response_id is unknown"}, True),
+        ("failed", {"message": "KeyError: 'resp_1'"}, True),
+        ("failed", {"message": "No tool call found for function call output with call_id call_1."}, True),
+        ("failed", {"code": "server_error", "message": "Sorry."}, False),
+        ("failed", None, False),
+        ("completed", {"message": "previous_response_id"}, False),
+    ],
+)
+def test_a_response_that_failed_may_refuse_what_it_was_to_continue_from(
+    status: str, error: dict[str, str] | None, refuses: bool
+) -> None:
+    failed = Response.model_validate({"id": "resp_2", "status": status, "error": error})
+    assert rules.refuses_the_chain(failed, "resp_1") is refuses
+    assert rules.refuses_the_chain(failed, None) is False
