@@ -135,6 +135,15 @@ async def refused_chain(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start(asks(TOOL, transport="background")))
 
 
+async def refused_by_a_failed_response(agents: Agents) -> WorkflowHandle[Any, Any]:
+    """The provider takes the create, and its response says that there is none to continue from."""
+    code, message = "previous_response_not_found", "Previous response not found."
+    ending = Ending(status=ResponseStatus.FAILED, code=code, message=message)
+    fault = Fault(operation=Operation.CREATE, effect=End(ending=ending), metadata={"iteration": "2"})
+    await agents.emulator.control.add_fault(fault)
+    return await _finished(await agents.start(asks(TOOL, transport="background")))
+
+
 async def unknown_model(agents: Agents) -> WorkflowHandle[Any, Any]:
     return await _finished(await agents.start({"task": "Do it.", "model": "unknown-model"}))
 
@@ -429,6 +438,7 @@ SCENARIOS: list[Scenario] = [
     deadline,
     ambiguous_create,
     refused_chain,
+    refused_by_a_failed_response,
     unknown_model,
     invalid_input,
     saved,
