@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -123,10 +123,10 @@ class ResponsesClient:
         self._connections = single_use_transport(tls, proxy, max_connections)
         # httpx would put our paths behind the query of a base URL.
         query, base = url.params, url.copy_with(query=None, fragment=None)
-        self._reads = httpx.AsyncClient(base_url=base, params=query, headers=ours, transport=TracedTransport(pooled))
-        self._single = httpx.AsyncClient(
-            base_url=base, params=query, headers=ours, transport=TracedTransport(self._connections)
-        )
+        self._url = lru_cache(maxsize=1000)(partial(_under, base))
+        self._base = base
+        self._reads = httpx.AsyncClient(params=query, headers=ours, transport=TracedTransport(pooled))
+        self._single = httpx.AsyncClient(params=query, headers=ours, transport=TracedTransport(self._connections))
 
     @property
     def secrets(self) -> Secrets:
@@ -149,7 +149,7 @@ class ResponsesClient:
 
         Worth it where the provider is far: a create then need not wait for the connection. Nothing is sent on it.
         """
-        self._connections.open_ahead(self._single.base_url, CONNECT_TIMEOUT)
+        self._connections.open_ahead(self._base, CONNECT_TIMEOUT)
 
     async def create(
         self, request: CreateRequest, *, before_end: BeforeEnd | None = None, within: float | None = None
@@ -305,7 +305,7 @@ class ResponsesClient:
         upload = None if body is None else Upload(_encoded(body))
         request = self._reads.build_request(
             method,
-            path,
+            self._url(path),
             params=query,
             timeout=httpx.Timeout(None, connect=connecting, pool=connecting),
             content=upload,
@@ -390,6 +390,11 @@ def _usable_url(base_url: str) -> httpx.URL:
     if url.userinfo:
         raise Misconfigured(f"The base URL of {url.host} contains a user name or password: give an API key instead.")
     return url
+
+
+def _under(base: httpx.URL, path: str) -> httpx.URL:
+    """The URL of a path of the API. To put together and parse the same one for each request takes 2 % of a turn."""
+    return base.copy_with(raw_path=base.raw_path.rstrip(b"/") + path.encode())
 
 
 def _usable_key(api_key: SecretStr | None) -> str:
