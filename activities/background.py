@@ -26,7 +26,7 @@ from durable_responses.responses_api.models import IncompleteDetails, Response, 
 IGNORED = "background was ignored, so an answer comes with its create, and a crash before it loses it"
 _NAMED = re.compile(r"\bbackground\b", re.IGNORECASE)
 _GENERATED = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE)
-_REFUSES_FIELDS = (400, 404, 405, 422, 501)
+_REFUSES_FIELDS = (400, 403, 404, 405, 406, 412, 422, 500, 501)
 
 
 def refuse_without_background(capabilities: Capabilities, create: CreateResponse) -> None:

@@ -26,11 +26,19 @@ _UNSUPPORTED = re.compile(
     r"unsupported|(?:not|no|without) (?:yet )?support|does(?:n't| not) support|unknown|unrecognized|invalid value"
     r"|cannot be used|not (?:permitted|allowed|available|implemented|possible)|extra (?:inputs|fields)|unexpected"
     r"|(?:not|un)[ _]?recogni[sz]ed|does(?:n't| not) accept"
-    r"|must be verified|not verified",
+    r"|must be verified|not verified|requires? verif"
+    r"|(?:not|n't) (?:be )?enabled|\bdisabled\b|has no \w+ capability|only \w+ models|not a valid|\bis invalid\b"
+    r"|invalid (?:parameter|argument|option|enum)|(?:must|should|can only) be|expected (?:one of|['\"`])"
+    r"|only allowed when",
     re.IGNORECASE,
 )
-_SUPPORTED = re.compile(r"(?:supported|allowed|valid) values(?: are| include)?:?(.*)", re.IGNORECASE | re.DOTALL)
-_STREAMS = re.compile(r"\bstream(?:s|ed|ing)?\b", re.IGNORECASE)
+_SUPPORTED = re.compile(
+    r"(?:(?:supported|allowed|valid|accepted|available) (?:values|options|efforts)(?: are| include)?"
+    r"|(?:must|should|can only) be(?: one of| either)?|expected(?: one of)?):?(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_STREAMS = re.compile(r"\bstream(?:s|ed|ing)?\b|\bSSE\b|server-sent events|event-stream", re.IGNORECASE)
+_NOT_ACCEPTABLE = 406  # a server that has no media type but JSON
 FORMAT_NAME = "answer"  # of a schema that a caller gave without a format around it
 _CONTAINER = re.compile(r"\bcntr_\w+")
 _IMAGES = re.compile(r"\bimages?\b|image_|_image|\bvision\b", re.IGNORECASE)
@@ -250,6 +258,8 @@ def cure_for(request: CreateRequest, refusal: GiveUp) -> Cure | None:
         return cure
     if (cure := _image(request, refusal)) is not None:
         return cure
+    if refusal.status == _NOT_ACCEPTABLE and request.stream:
+        return NO_PREVIEW if request.background else NO_STREAM
     if not _UNSUPPORTED.search(text) and refusal.code != _BAD_SCHEMA:
         # Whatever its words are, a server that speaks of streams refuses this one.
         return NO_PREVIEW if _STREAMS.search(text) and _without_preview(request) else None
@@ -266,25 +276,39 @@ def _candidates(request: CreateRequest, refusal: GiveUp, text: str) -> list[Cure
         found.append(NO_SUMMARY)
     if _names_effort(about) or _names_effort(text):
         found += _efforts(request, listed, text)
-    if "verbosity" in about:
+    if "verbosity" in about or _is_named("text", text):
         found.append(NO_VERBOSITY)
     if "web_search_preview" in listed and (param.startswith("tools") or "web_search" in text):
         found.append(other_search_tool("web_search_preview"))
-    if re.search(r"\breasoning\b(?![._ ]effort)|\bthinking\b", about) and not found:
+    if re.search(r"\breasoning\b(?![._ ](?:effort|encrypted))|\bthinking\b", about, re.IGNORECASE) and not found:
         found.append(NO_REASONING)
-    if param == "metadata" or re.search(r"(?:parameter|field|argument)s?:? ['\"`]?metadata\b", text):
+    if param == "metadata" or _is_named("metadata", text):
         found.append(NO_METADATA)
-    if param == "store" or re.search(r"(?:parameter|field|argument)s?:? ['\"`]?store\b", text):
+    if param == "store" or _is_named("store", text) or re.search(r"\bstoring\b", text, re.IGNORECASE):
         found.append(NO_STORE)
     if param in ("stream", "background") or (not param and _STREAMS.search(text)):
         found.append(NO_PREVIEW)
     if param.startswith("context_management") or (not param and re.search(r"context[_ ]management", text)):
         found.append(NO_CONTEXT_MANAGEMENT)
-    if param.startswith("include") or re.search(r"['\"`]include\b|encrypted[_ ]content", text):
+    if param.startswith("include") or re.search(_INCLUDED, text, re.IGNORECASE):
         found.append(NO_INCLUDE)
     if param == "stream" or (not param and _STREAMS.search(text)):
         found.append(NO_STREAM)
     return found
+
+
+_INCLUDED = r"['\"`]include\b|\binclude\[|for include\b|encrypted[_ ]content"
+
+
+def _is_named(name: str, text: str) -> bool:
+    """Whether the sentence of a refusal is about the field of this name, which is an ordinary word as well."""
+    about = (
+        rf"(?:parameter|field|argument|key|property|option)s?(?: supplied)?:? ['\"`]?{name}\b(?![.\[])",
+        rf"['\"`]{name}['\"`]",
+        rf": {name} (?:is|must|should|cannot|may)\b",
+        rf"\b{name}=(?:true|false)\b",
+    )
+    return re.search("|".join(about), text, re.IGNORECASE) is not None
 
 
 def _names_effort(text: str) -> bool:

@@ -297,8 +297,14 @@ _TOO_LARGE = re.compile(
 _LIMIT_AND_REQUESTED = re.compile(r"\blimit:?\s+([\d,]+).*?\brequested:?\s+([\d,]+)", re.IGNORECASE | re.DOTALL)
 
 
-# What gateways call a failure of their own although the request was never passed on (LiteLLM, with 500).
-_NOT_SUPPORTED = re.compile(r"Unsupported_?Params|does not support parameters?\b|unsupported parameter", re.IGNORECASE)
+# What servers call a failure of their own although the request was never worked on (LiteLLM, with 500).
+_NOT_SUPPORTED = re.compile(
+    r"Unsupported_?Params|does not support parameters?\b|unsupported parameter|unexpected keyword argument"
+    r"|unknown field|extra inputs are not permitted|unrecognized (?:request )?(?:argument|key)"
+    r"|\b(?:reasoning|thinking|background|streaming|stream|store|metadata)\b(?: \w+)? (?:is|are) not"
+    r" (?:supported|implemented)",
+    re.IGNORECASE,
+)
 
 
 def _is_larger_than_its_limit(message: str) -> bool:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from durable_responses.activities.background import IGNORED, learn_of_background
+from durable_responses.activities.background import IGNORED, learn_of_background, names_background
 from durable_responses.capabilities import Capabilities, Capability
+from durable_responses.responses_api.errors import GiveUp, error_for_answer
 from durable_responses.responses_api.models import Response
 
 
@@ -37,3 +38,20 @@ def test_a_response_that_failed_at_once_shows_nothing(status: str) -> None:
 def test_one_quick_answer_does_not_take_background_from_a_server_that_has_it() -> None:
     assert learned("completed", before=True) == (True, [])
     assert learned("completed", background=True) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "about"),
+    [
+        (400, "Background mode is not enabled for this deployment.", True),
+        (403, "Background responses are not allowed for this key.", True),
+        (500, "background is not supported", True),
+        (501, "background is not implemented", True),
+        (403, "You may not use this model.", False),
+        (400, "No such model.", False),
+    ],
+)
+def test_a_refusal_is_about_background_if_it_names_it(status: int, words: str, about: bool) -> None:
+    refused = error_for_answer("POST /responses", status, {}, words.encode())
+    assert isinstance(refused, GiveUp)
+    assert names_background(refused) is about

@@ -123,10 +123,71 @@ def test_what_a_run_can_do_without_is_left_out(refused: GiveUp, field: str, chan
         refusal("Incorrect API key provided.", None, "invalid_api_key", status=401),
         refusal("Your input exceeds the context window of this model.", "input", "context_length_exceeded"),
         refusal("Hosted tool 'web_search' is not supported with this model.", "tools"),
+        refusal("Item 'rs_1' of type 'reasoning' was provided without its required following item.", "input"),
+        refusal("Invalid parameter: 'text.format' must be an object."),
+        refusal("Unknown parameter: 'input[1].text'."),
     ],
 )
 def test_limits_tools_and_input_are_never_changed(refused: GiveUp) -> None:
     assert cure_for(wanted(), refused) is None
+
+
+ALL: dict[str, Any] = {
+    **FULL,
+    "reasoning": {"effort": "medium", "summary": "auto"},
+    "include": ["reasoning.encrypted_content"],
+    "background": False,
+    "store": True,
+}
+
+
+def fastapi(*loc: str, msg: str = "Extra inputs are not permitted") -> dict[str, Any]:
+    return {"detail": [{"type": "x", "loc": ["body", *loc], "msg": msg}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "name"),
+    [
+        (400, "thinking is not enabled for this model", "reasoning was"),
+        (400, "Thinking mode is disabled for this model.", "reasoning was"),
+        (400, "Invalid parameter: reasoning", "reasoning was"),
+        (400, "The model has no reasoning capability.", "reasoning was"),
+        (400, "Only reasoning models accept 'reasoning'.", "reasoning was"),
+        (400, "reasoning_effort should be one of: none, default", "reasoning was"),
+        (500, "reasoning is not supported by this model", "reasoning was"),
+        (500, "TypeError: generate() got an unexpected keyword argument 'reasoning'", "reasoning was"),
+        (400, "reasoning.effort: Invalid enum value. Expected 'low' | 'high', received 'medium'", "effort is low"),
+        (400, '`reasoning_effort` must be one of ["low", "high"]', "effort is low"),
+        (422, fastapi("reasoning", "effort", msg="Input should be 'low' or 'high'"), "effort is low"),
+        (400, "reasoning.effort: unknown variant `medium`, expected one of `high`, `max` at line 1", "effort is high"),
+        (400, "Reasoning summaries require verification of your organization.", "summary was"),
+        (400, "summary 'auto' is invalid: only 'detailed' is allowed", "summary was"),
+        (400, "metadata is not permitted", "metadata was"),
+        (400, "Unrecognized request argument supplied: metadata", "metadata was"),
+        (400, "The 'metadata' parameter is only allowed when 'store' is enabled.", "metadata was"),
+        (400, "Additional properties are not allowed ('store' was unexpected)", "store was"),
+        (400, "store=true is not supported", "store was"),
+        (400, "Storing responses is not supported.", "store was"),
+        (400, "`store` must be false", "store was"),
+        (400, "include[0]: reasoning.encrypted_content is not a valid option", "include was"),
+        (400, "Unsupported value for include", "include was"),
+        (400, "Encrypted content is not supported with this model.", "include was"),
+        (400, 'json: unknown field "text"', "text.verbosity was"),
+        (400, "verbosity must be medium for this model", "text.verbosity was"),
+        (406, "", "stream was"),
+        (501, "SSE is not implemented.", "stream was"),
+        (400, "stream must be false", "stream was"),
+        (500, "Streaming is not supported.", "stream was"),
+        (400, "Server-sent events are disabled on this gateway.", "stream was"),
+    ],
+)
+def test_a_refusal_in_words_of_a_server_s_own_is_cured(status: int, body: Any, name: str) -> None:
+    said = body if isinstance(body, dict) else {"error": {"message": body}}
+    refused = error_for_answer("POST /responses", status, {}, json.dumps(said).encode())
+    assert isinstance(refused, GiveUp)
+    cure = cure_for(wanted(**ALL), refused)
+    assert cure is not None
+    assert name in cure.name
 
 
 def test_a_schema_that_a_caller_calls_strict_stays_strict() -> None:
