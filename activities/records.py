@@ -110,7 +110,7 @@ def _whole(response: Response, record: ResponseRecord) -> ResponseRecord | None:
     for item in response.output:
         match item:
             case Message():
-                message = _message(texts.fit(item.text), list(_citations(item.citations, citations)), item.phase)
+                message = _message(texts.fit(item.text), list(_citations(item.citations, citations)), _phase(item))
                 output.append(message.model_copy(update={"id": item.id, "role": item.role, "status": item.status}))
             case FunctionCall():
                 # Without an id of its own, which no server asks for, and a status, which is the same for all.
@@ -320,8 +320,8 @@ def _items(output: list[OutputItem], texts: _Room) -> Iterable[OutputItem]:
     arguments, summaries, citations, traces = _Room(), _Room(LARGEST_SUMMARY), _Room(LARGEST_CITATIONS), 0
     for item in output:
         match item:
-            case Message():
-                yield _message(texts.fit(item.text), list(_citations(item.citations, citations)), item.phase)
+            case Message() if item.is_of_the_model:
+                yield _message(texts.fit(item.text), list(_citations(item.citations, citations)), _phase(item))
             case FunctionCall():
                 yield FunctionCall(
                     call_id=item.call_id, name=_short(item.name), arguments=arguments.fit(item.arguments)
@@ -335,6 +335,10 @@ def _items(output: list[OutputItem], texts: _Room) -> Iterable[OutputItem]:
 
 def _message(text: str, citations: list[UrlCitation], phase: str | None = None) -> Message:
     return Message(content=[OutputText(text=text, annotations=list(citations))], phase=phase)
+
+
+def _phase(message: Message) -> str | None:
+    return message.phase or ("commentary" if message.is_commentary else None)
 
 
 def _citations(citations: list[UrlCitation], room: _Room) -> Iterable[UrlCitation]:

@@ -24,6 +24,7 @@ from durable_responses.responses_api.events import (
     ResponseEvent,
     TextDelta,
     TextDone,
+    says_it_is_the_end,
 )
 from durable_responses.responses_api.models import (
     FunctionCall,
@@ -52,29 +53,37 @@ _KINDS_OF_TEXT = (EventType.OUTPUT_TEXT_DELTA, EventType.REFUSAL_DELTA)
 
 @dataclass
 class _Item:
-    """One output item: as it was announced or finished, and what its deltas add up to."""
+    """One output item: as it was announced or finished, and what its deltas add up to.
+
+    `begun`: text with which parts were announced, which counts where nothing more came. `name`: of a call, if the item
+    has none.
+    """
 
     item: OutputItem | None = None
     is_done: bool = False
     parts: dict[int, list[str]] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
     arguments: list[str] = field(default_factory=list)
+    name: str = ""
+    begun: dict[int, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> list[OutputItem]:
         """The item with all that was streamed of it; before it, text that does not belong to an item of its kind."""
         item = self.item
-        if isinstance(item, FunctionCall) and not item.arguments:
-            item = item.model_copy(update={"arguments": "".join(self.arguments)})
-        if not self.parts or (isinstance(item, Message) and item.text):
+        if isinstance(item, FunctionCall):
+            streamed = {"arguments": item.arguments or "".join(self.arguments), "name": item.name or self.name}
+            item = item.model_copy(update=streamed)
+        texts = self.parts or {index: [text] for index, text in self.begun.items()}
+        if not texts or (isinstance(item, Message) and item.text):
             return [] if item is None else [item]
-        parts = [self._part(index) for index in sorted(self.parts)]
+        parts = [self._part(index, texts[index]) for index in sorted(texts)]
         if item is None or isinstance(item, Message):
             return [(item or Message()).model_copy(update={"content": parts})]
         return [Message().model_copy(update={"content": parts}), item]
 
-    def _part(self, index: int) -> OutputText | Refusal:
-        text = "".join(self.parts[index])
+    def _part(self, index: int, pieces: list[str]) -> OutputText | Refusal:
+        text = "".join(pieces)
         return Refusal(refusal=text) if index in self.refused else OutputText(text=text)
 
 
@@ -100,7 +109,7 @@ class Assembly:
                 event = self._completed(event)
                 self.response = event.response
             case OtherEvent():
-                return self._repaired(event)
+                return (self.end() or event) if says_it_is_the_end(event) else self._repaired(event)
             case OutputItemEvent():
                 self._take_item(event)
             case TextDelta() if event.type in _KINDS_OF_TEXT:
@@ -111,11 +120,17 @@ class Assembly:
                 self._set_text(event, event.content_index, event.refusal, refused=True)
             case ContentPartEvent(type=EventType.CONTENT_PART_DONE, part=OutputText() as part):
                 self._set_text(event, event.content_index, part.text)
+            case ContentPartEvent(part=OutputText(text=text)) if text:
+                self._text_of(event).begun[event.content_index] = text
             case ArgumentsDelta(type=EventType.FUNCTION_CALL_ARGUMENTS_DELTA):
                 self._grow(len(event.delta))
                 self._item(self._place(event)).arguments.append(event.delta)
             case ArgumentsDone(type=EventType.FUNCTION_CALL_ARGUMENTS_DONE):
-                self._item(self._place(event)).arguments[:] = [event.arguments]
+                item = self._item(self._place(event))
+                if event.arguments:
+                    item.arguments[:] = [event.arguments]
+                name = (event.model_extra or {}).get("name")
+                item.name = name if isinstance(name, str) else ""
         return event
 
     @property
@@ -129,7 +144,7 @@ class Assembly:
         """The response of a stream that broke behind its answer: all items are done, and the last one is the answer."""
         streamed = self._streamed
         last = streamed[-1] if streamed else None
-        if not isinstance(last, Message) or not last.text.strip() or last.phase == "commentary":
+        if not isinstance(last, Message) or not last.text.strip() or last.is_commentary:
             return None
         if any(isinstance(item, FunctionCall) for item in streamed):
             return None
@@ -157,8 +172,10 @@ class Assembly:
 
     def _place(self, event: ItemEvent) -> int:
         """Where the item is that an event is about. Servers without indexes mean the latest."""
-        if event.item_id in self._by_id:
-            return self._by_id[event.item_id]
+        call_id = event.call_id if isinstance(event, ArgumentsDelta | ArgumentsDone) else None
+        for known in (event.item_id, call_id or ""):
+            if known in self._by_id:
+                return self._by_id[known]
         if "output_index" in event.model_fields_set:
             return self._by_index.get(event.output_index, event.output_index)
         return self._latest
@@ -180,8 +197,8 @@ class Assembly:
         item.item, item.is_done = event.item, is_done
         self._latest = place
         self._by_index[index] = place
-        if event.item.id:
-            self._by_id[event.item.id] = place
+        call_id = event.item.call_id if isinstance(event.item, FunctionCall) else None
+        self._by_id |= {known: place for known in (event.item.id, call_id) if known}
 
     def _text_of(self, event: ItemEvent) -> _Item:
         place = self._place(event)
@@ -217,7 +234,7 @@ class Assembly:
         ):
             changed["status"] = status
         if is_end and not response.output_text:
-            streamed = self._streamed
+            streamed = self._streamed or ([] if self.response is None else self.response.output)
             if response.function_calls:
                 streamed = [item for item in streamed if isinstance(item, Message)]
             if any(isinstance(item, FunctionCall) or (isinstance(item, Message) and item.text) for item in streamed):

@@ -3,12 +3,13 @@
 import re
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"  # a byte-order mark counts as blank
+_JSON_EVENT = re.compile(rb'\[?\s*\{[^{}]*"type"\s*:\s*"(?:response\.|error")')
 _EVENTS = re.compile(rb"(?:data|event|id|retry)\s*:|:")
 
 
 def is_json(body: bytes | bytearray) -> bool:
-    """Whether a body, or its beginning, is a JSON object or list."""
-    return _opening(body)[:1] in (b"{", b"[")
+    """Whether a body, or its beginning, is a JSON object or list, or a text, which may hold one."""
+    return _opening(body)[:1] in (b"{", b"[", b'"')
 
 
 def is_markup(body: bytes | bytearray) -> bool:
@@ -24,6 +25,11 @@ def is_blank(body: bytes | bytearray) -> bool:
 def is_event_stream(body: bytes | bytearray) -> bool:
     """Whether a body, or its beginning, is a stream of server-sent events."""
     return _EVENTS.match(_opening(body)) is not None
+
+
+def is_list_of_events(body: bytes | bytearray) -> bool:
+    """Whether a body is JSON and begins with an event: such a stream has an event in each line, or all in a list."""
+    return _JSON_EVENT.match(_opening(body)) is not None
 
 
 def _opening(body: bytes | bytearray) -> bytes:

@@ -28,7 +28,13 @@ from durable_responses.responses_api.bodies import (
     Upload,
     unpacked,
 )
-from durable_responses.responses_api.body_kinds import is_blank, is_event_stream, is_json, is_markup
+from durable_responses.responses_api.body_kinds import (
+    is_blank,
+    is_event_stream,
+    is_json,
+    is_list_of_events,
+    is_markup,
+)
 from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.errors import (
     AnswerTooLarge,
@@ -42,8 +48,16 @@ from durable_responses.responses_api.errors import (
     error_for_event,
     refusal,
 )
-from durable_responses.responses_api.events import ErrorEvent, Event, EventType, ResponseEvent, parse_event
+from durable_responses.responses_api.events import (
+    ErrorEvent,
+    Event,
+    EventType,
+    ResponseEvent,
+    events_in,
+    is_mark_of_the_end,
+)
 from durable_responses.responses_api.foreign_errors import error_in, error_instead
+from durable_responses.responses_api.foreign_forms import unwrapped
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
     ContainerFile,
@@ -558,7 +572,7 @@ async def _error_instead_of_response(answer: Answer) -> ErrorDetail | None:
 
 
 def _only_an_error(fields: Any) -> ErrorDetail | None:
-    if not isinstance(fields, dict) or fields.get("id") or fields.get("output"):
+    if not isinstance(fields, dict) or fields.get("id") or fields.get("output") or unwrapped(fields, read_json):
         return None
     error = error_fields(fields.get("error"))
     if error is None:
@@ -575,7 +589,7 @@ async def _response_in(answer: Answer, response_id: str | None = None) -> Respon
     """
     if answer.is_cut:
         return await _off_the_loop(len(answer.body), partial(_beginning_of_response, answer))
-    if not is_event_stream(answer.body):
+    if not (is_event_stream(answer.body) or is_list_of_events(answer.body)):
         return await _read(Response, answer, partial(read_response, response_id=response_id))
     try:
         assembly = await _off_the_loop(len(answer.body), partial(_assembled, answer))
@@ -589,24 +603,31 @@ async def _response_in(answer: Answer, response_id: str | None = None) -> Respon
 def _assembled(answer: Answer) -> Assembly:
     """What a stream that nobody asked for has brought. Raises the error in it as `stream()` does."""
     assembly, reader = Assembly(), EventReader()
+    if is_list_of_events(answer.body):
+        _takes_its_end(assembly, events_in(answer.body.decode(errors="replace")), answer)
+        return assembly
     for message in (*reader.feed(answer.body), *reader.end()):
-        if message.data.strip() == _DONE:
+        if is_mark_of_the_end(message.data):
             assembly.end()
             break
         with suppress(ValueError):
-            event = parse_event(message.data, message.event)
-            if isinstance(event, ErrorEvent):
-                if assembly.response is None and event.status is None:
-                    raise refusal(answer.asked, event.error, answer.headers)
-                raise error_for_event(event, assembly.response.id if assembly.response else None)
-            if assembly.take(event).is_terminal:
+            if _takes_its_end(assembly, events_in(message.data, message.event), answer):
                 break
     return assembly
 
 
-# --- streams -----------------------------------------------------------------------------------------------------
+def _takes_its_end(assembly: Assembly, events: list[Event], answer: Answer) -> bool:
+    for event in events:
+        if isinstance(event, ErrorEvent):
+            if assembly.response is None and event.status is None:
+                raise refusal(answer.asked, event.error, answer.headers)
+            raise error_for_event(event, assembly.response.id if assembly.response else None)
+        if assembly.take(event).is_terminal:
+            return True
+    return False
 
-_DONE = "[DONE]"
+
+# --- streams -----------------------------------------------------------------------------------------------------
 
 
 async def _follow(answer: httpx.Response, silence: float, secrets: Secrets) -> AsyncGenerator[Event]:
@@ -637,8 +658,8 @@ def _tell_what_came(error: ResponsesError, assembly: Assembly) -> None:
     error.answer = assembly.answer
 
 
-def _event_in(message: ServerSentEvent, secrets: Secrets) -> Event:
-    return parse_event(secrets.mask(message.data), secrets.mask(message.event))
+def _events_of(message: ServerSentEvent, secrets: Secrets) -> list[Event]:
+    return events_in(secrets.mask(message.data), secrets.mask(message.event))
 
 
 async def _heard(answer: httpx.Response, silence: float, assembly: Assembly, secrets: Secrets) -> AsyncGenerator[Event]:
@@ -656,18 +677,19 @@ async def _heard(answer: httpx.Response, silence: float, assembly: Assembly, sec
                 is_cut = len(message) > BUDGET.unpacked
                 yield await _only_event(body, answer, assembly, is_cut=is_cut)
                 return
-            if message.data.strip() == _DONE:
+            if is_mark_of_the_end(message.data):
                 if (end := assembly.end()) is not None:
                     yield end
                 continue
             try:
-                event = await _off_the_loop(len(message.data), partial(_event_in, message, secrets))
+                events = await _off_the_loop(len(message.data), partial(_events_of, message, secrets))
             except ValueError as error:
                 unreadable = unreadable or error
                 continue
-            if isinstance(event, ErrorEvent):
-                raise _error_for_event(event, answer, assembly)
-            yield assembly.take(event)
+            for event in events:
+                if isinstance(event, ErrorEvent):
+                    raise _error_for_event(event, answer, assembly)
+                yield assembly.take(event)
     if unreadable is not None:
         raise MalformedAnswer(f"The stream of {asked} is malformed: {unreadable}")
 

@@ -10,8 +10,11 @@ from enum import StrEnum
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import from_json
 
+from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.foreign_errors import LONGEST_SENTENCE, error_in, error_instead
+from durable_responses.responses_api.foreign_forms import objects_in, unwrapped
 from durable_responses.responses_api.models import (
     ContentPart,
     ErrorDetail,
@@ -303,7 +306,7 @@ class ArgumentsDelta(ItemEvent):
 
     type: Literal[EventType.FUNCTION_CALL_ARGUMENTS_DELTA, EventType.MCP_CALL_ARGUMENTS_DELTA]
     call_id: str | None = None
-    delta: Text
+    delta: JsonText
 
 
 class ArgumentsDone(ItemEvent):
@@ -543,7 +546,12 @@ def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> 
         fields = _with_type(fields, name)
     elif fields["type"] not in _CLASSES:
         fields = _by_its_name(fields)
-    if fields["type"] == EventType.FAILED:
+    kind = fields["type"]
+    if kind in _RESPONSE_EVENTS:
+        fields = _with_its_response(fields)
+    elif kind in _CLASSES and kind.endswith(".delta") and "delta" not in fields:
+        fields = _with_its_delta(fields)
+    if kind == EventType.FAILED:
         fields = _with_its_reason(fields)
     try:
         event = _CLASSES.get(fields["type"], OtherEvent).model_validate(fields)
@@ -554,15 +562,64 @@ def parse_event(data: str | bytes | dict[str, Any], name: str | None = None) -> 
     return event
 
 
+_RESPONSE_EVENTS = frozenset(kind for kind, family in _CLASSES.items() if family is ResponseEvent)
+_NOT_LETTERS = re.compile("[^a-z]")
+_BY_LETTERS = {_NOT_LETTERS.sub("", kind): kind for kind in _CLASSES} | {
+    "responsetextdelta": EventType.OUTPUT_TEXT_DELTA,  # as the Realtime API has it
+    "responsetextdone": EventType.OUTPUT_TEXT_DONE,
+    **dict.fromkeys(("responsecanceled", "responseaborted"), EventType.CANCELLED),
+    **dict.fromkeys(("responseexpired", "responsetimeout", "responseerrored"), EventType.FAILED),
+}
+_ENDS = frozenset(
+    prefix + word
+    for prefix in ("", "response", "message", "stream")
+    for word in ("done", "end", "ended", "complete", "completed", "finish", "finished", "stop", "stopped")
+)
+
+
+def is_mark_of_the_end(data: str) -> bool:
+    """Whether the data of an event only says that there are no more: `[DONE]`."""
+    return data.strip(" \t\r\n\"'").upper() == "[DONE]"
+
+
+def says_it_is_the_end(event: "Event") -> bool:
+    """Whether an event without a response says that there are no more: `{"type": "done"}`."""
+    is_unknown = isinstance(event, OtherEvent) and event.type not in _CLASSES
+    return is_unknown and _NOT_LETTERS.sub("", event.type.lower()) in _ENDS
+
+
+_LONGEST_KIND = 100  # characters
+
+
+def _with_its_response(fields: dict[str, Any]) -> dict[str, Any]:
+    """An event about a response that has it under another name, or is it."""
+    if isinstance(fields.get("response"), dict):
+        return fields
+    rest = {name: value for name, value in fields.items() if name not in ("type", "sequence_number")}
+    found = unwrapped(rest, read_json)
+    return fields if found is None else fields | {"response": found}
+
+
+def _with_its_delta(fields: dict[str, Any]) -> dict[str, Any]:
+    inner = fields.get("data")
+    told = fields | inner if isinstance(inner, dict) else fields
+    delta = next((told[it] for it in ("delta", "text", "content", "arguments", "data") if told.get(it) is not None), "")
+    return told | {"delta": delta, "type": fields["type"]}
+
+
 _OF_AN_ERROR = re.compile(r"(?:response\.)?\w*(?:error|exception)", re.IGNORECASE)
 _ABOUT_AN_ITEM = {"item_id", "output_index", "call_id"}
 
 
 def _by_its_name(fields: dict[str, Any]) -> dict[str, Any]:
     """An event of a kind that nobody knows, as what it is by another name (`response.error`, `BadRequestError`)."""
+    letters = _NOT_LETTERS.sub("", fields["type"].lower()) if len(fields["type"]) <= _LONGEST_KIND else ""
+    if (known := _BY_LETTERS.get(letters)) is not None:
+        return fields | {"type": known}
     if "response" in fields:
-        return fields | {"type": EventType.DONE} if has_ended(fields["response"]) else fields
-    if isinstance(fields.get("error"), dict) and fields["error"]:
+        is_the_end = has_ended(fields["response"]) or (letters in _ENDS and isinstance(fields["response"], dict))
+        return fields | {"type": EventType.DONE} if is_the_end else fields
+    if isinstance(fields.get("error"), dict) and error_fields(fields["error"]) is not None:
         return fields | {"type": EventType.ERROR}
     if not _OF_AN_ERROR.fullmatch(fields["type"]) or fields.keys() & _ABOUT_AN_ITEM:
         return fields
@@ -571,6 +628,9 @@ def _by_its_name(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_type(fields: dict[str, Any], name: str | None) -> dict[str, Any]:
+    if isinstance(fields.get("event"), str):  # some put into the data what SSE has beside it
+        inner = fields.get("data")
+        return (inner if isinstance(inner, dict) else fields) | {"type": fields["event"]}
     if name and name != "message":
         return fields | {"type": name}
     if error_fields(fields.get("error")) is not None and "output" not in fields:
@@ -611,6 +671,23 @@ def _read_fields(data: str | bytes, name: str | None) -> dict[str, Any]:
             raise
     text = data if isinstance(data, str) else data.decode(errors="replace")
     return {"type": EventType.ERROR, "message": text[:LONGEST_SENTENCE]}
+
+
+def events_in(data: str, name: str | None = None) -> list[Event]:
+    """The events in the data of an SSE event: one, as a rule; some servers leave out what should stand between them.
+
+    Raises ValueError as `parse_event()`, where there is none.
+    """
+    try:
+        value = from_json(data)
+    except (ValueError, TypeError):
+        value = None
+    if isinstance(value, dict):
+        return [parse_event(value, name)]
+    several = objects_in(data, BUDGET.items)
+    if not several or (len(several) == 1 and data.lstrip().startswith("{")):
+        return [parse_event(data, name)]
+    return [parse_event(each, name) for each in several]
 
 
 def _read_object(data: str | bytes) -> dict[str, Any]:

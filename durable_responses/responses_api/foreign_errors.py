@@ -23,12 +23,18 @@ def error_in_body(body: bytes) -> ErrorDetail | None:
 
 def error_instead(fields: dict[str, Any]) -> ErrorDetail | None:
     """The error in an object that is nothing but an error, although nothing around it says so."""
-    if fields.keys() & _OF_ANSWERS:
+    if any(fields.get(name) is not None for name in _OF_ANSWERS):
         return None
     if fields.get("object") == "error":
         return _told(fields)
-    said = [fields[name] for name in _NUMBERS_OF_ERRORS if fields.get(name) not in _NUMBERS_OF_SUCCESS]
-    return _told(fields) if said or fields.get("success") is False or fields.get("errors") else None
+    if fields.get("success") is False or fields.get("errors"):
+        return _told(fields)
+    places = (fields, *(part for part in fields.values() if isinstance(part, dict)))
+    return next((_told(place) for place in places if _has_number_of_an_error(place)), None)
+
+
+def _has_number_of_an_error(fields: dict[str, Any]) -> bool:
+    return any(fields.get(name) not in _NUMBERS_OF_SUCCESS for name in _NUMBERS_OF_ERRORS)
 
 
 _OF_ANSWERS = {"output", "choices", "delta", "item", "response", "text", "content", "data", "result"}

@@ -31,6 +31,16 @@ from pydantic_core import PydanticUseDefault, from_json, to_json
 
 from durable_responses.json_text import mended_json
 from durable_responses.responses_api.budget import BUDGET
+from durable_responses.responses_api.foreign_forms import (
+    is_a_response,
+    is_no_error,
+    items_in,
+    output_of_another_api,
+    reason_of_a_cut,
+    snake_case,
+    status_in,
+    unwrapped,
+)
 from durable_responses.responses_api.request_fields import with_extra
 
 
@@ -130,7 +140,7 @@ def _text(value: Any) -> Any:
             raise PydanticUseDefault
         case int() | float():
             return str(value)
-        case {"value": str() as text} | {"text": str() as text}:
+        case {"value": str() as text} | {"text": str() as text} | {"content": str() as text}:
             return text
         case list() if all(isinstance(piece, str) for piece in value):
             return "".join(value)
@@ -336,7 +346,7 @@ def _parts(value: Any) -> Any:
         case list():
             return [_part(part) for part in value if isinstance(part, str | dict | BaseModel)]
         case dict():
-            return [value]
+            return [_part(part) for part in _listed(value) if isinstance(part, str | dict)]
         case _:
             return _text(value)
 
@@ -357,6 +367,18 @@ class Message(Received):
     status: str | None = None
     content: Annotated[list[ContentPart] | str, BeforeValidator(_parts)] = Field(default_factory=list)
     phase: str | None = None
+
+    @property
+    def is_of_the_model(self) -> bool:
+        """Whether the model says it: some servers repeat in the output what was said to it."""
+        return snake_case(self.role) not in _NOT_THE_MODEL
+
+    @property
+    def is_commentary(self) -> bool:
+        """Whether it is about the work, not the answer. Some servers tell it by the channel of their model."""
+        channel = (self.model_extra or {}).get("channel")
+        told = self.phase or (channel if isinstance(channel, str) else "")
+        return snake_case(told) in _BESIDE_THE_ANSWER
 
     @property
     def text(self) -> str:
@@ -477,16 +499,19 @@ OutputItem = Annotated[
 
 
 def _items(value: Any) -> list[Any]:
-    return [_item(item) for item in _listed(value) if item and isinstance(item, str | dict | BaseModel)]
+    listed = [_item(item) for item in _listed(value) if item and isinstance(item, str | dict | BaseModel)]
+    return [part for item in listed for part in (items_in(item) if isinstance(item, dict) else [item])]
 
 
 def _listed(value: Any) -> list[Any]:
-    """Items that are not in a list, in a list within a list, or under their numbers."""
+    """Items that are not in a list, in a list within a list or an object, or under their numbers."""
     match value:
         case list():
             return [part for item in value for part in (item if isinstance(item, list) else [item])]
         case dict() if value and value.keys() <= _NUMBERS:
             return list(value.values())
+        case {"items": list() as inner} | {"data": list() as inner}:
+            return inner
         case _:
             return [value]
 
@@ -681,7 +706,7 @@ class Usage(Received):
     def _older_names(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        read = {key: item for key, item in value.items() if item is not None}
+        read = {snake_case(str(key)): item for key, item in value.items() if item is not None}
         for new, old in (
             ("input_tokens", "prompt_tokens"),
             ("output_tokens", "completion_tokens"),
@@ -774,9 +799,11 @@ def error_fields(value: Any) -> Any:
     match value:
         case {"error": dict() as inner} if "message" not in value and "code" not in value:
             return error_fields(inner)
-        case dict() | BaseModel():
-            return value or None
-        case str() if value.strip():
+        case dict():
+            return None if is_no_error(value) else value
+        case BaseModel():
+            return value
+        case str() if snake_case(value) not in ("", "null", "none"):
             return {"message": value}
         case list() if value:
             return error_fields(value[0])
@@ -798,9 +825,18 @@ class IncompleteDetails(Received):
 
 
 def _incomplete_details(value: Any) -> Any:
-    if isinstance(value, str) and value:
-        return {"reason": value}
-    return value if isinstance(value, dict | BaseModel) else None
+    match value:
+        case [dict() | str() as only]:
+            return _incomplete_details(only)
+        case str():
+            return _incomplete_details({"reason": value})
+        case {"reason": str() as said} | {"type": str() as said} | {"code": str() as said}:
+            reason = reason_of_a_cut(said)
+            return None if reason is None else value | {"reason": reason}
+        case dict() | BaseModel():
+            return value
+        case _:
+            return None
 
 
 # --- the response ------------------------------------------------------------------------------------------------
@@ -869,15 +905,19 @@ class Response(Received):
         read = dict(value)
         if isinstance(read.get("id"), int) and not isinstance(read["id"], bool):
             read["id"] = str(read["id"])
+        if not read.get("output") and isinstance(read.get("output_text"), str) and read["output_text"]:
+            read["output"] = [_item(read["output_text"])]
+        elif not read.get("output") and (found := output_of_another_api(read))[0]:
+            read["output"], ended = found
+            read["status"] = read.get("status") or ended
         status = _status_in(read)
         if status is not None:
+            _say_why_it_was_cut(read, status)
             read["status"] = status
         else:
             read.pop("status", None)
         if status == ResponseStatus.FAILED and error_fields(read.get("error")) is None:
             read["error"] = _error_elsewhere(read)
-        if not read.get("output") and isinstance(read.get("output_text"), str) and read["output_text"]:
-            read["output"] = [_item(read["output_text"])]
         return _within_budget(read)
 
     @model_validator(mode="after")
@@ -905,14 +945,14 @@ class Response(Received):
     @property
     def all_text(self) -> str:
         """The text of all messages, what the model said about its work included."""
-        return "".join(item.text for item in self.output if isinstance(item, Message))
+        return "".join(item.text for item in self.output if isinstance(item, Message) and item.is_of_the_model)
 
     @property
     def _answer(self) -> list[Message]:
         return [
             item
             for item in self.output
-            if isinstance(item, Message) and item.phase != "commentary" and item.role not in _NOT_THE_MODEL
+            if isinstance(item, Message) and item.is_of_the_model and not item.is_commentary
         ]
 
     @property
@@ -931,18 +971,6 @@ class Response(Received):
         return [note for message in self._answer for note in message.citations]
 
 
-_OTHER_WORDS = {
-    **dict.fromkeys(("complete", "succeeded", "success", "done", "finished"), ResponseStatus.COMPLETED),
-    **dict.fromkeys(("pending", "waiting", "created"), ResponseStatus.QUEUED),
-    **dict.fromkeys(
-        ("running", "processing", "started", "generating", "working", "inprogress", "cancelling", "canceling"),
-        ResponseStatus.IN_PROGRESS,
-    ),
-    **dict.fromkeys(("error", "errored", "failure", "expired"), ResponseStatus.FAILED),
-    "canceled": ResponseStatus.CANCELLED,
-}
-
-
 WITHOUT_ID = "resp_without_id_"
 _LONGEST_ID = 4096  # characters; servers put state into ids, but longer ones fit into no URL
 
@@ -953,30 +981,36 @@ def as_response(fields: Any, response_id: str | None = None) -> Any:
     `response_id`: the one that was asked for. Without it, a finished answer gets an id of ours: nothing can be
     read by it, but the answer is there.
     """
+    fields = unwrapped(fields, read_json) or fields
     if isinstance(fields, list) and len(fields) == 1:
         fields = fields[0]
     if not isinstance(fields, dict):
         return fields
-    if not _is_response(fields):
-        inner = (fields.get(name) for name in ("response", "data", "result"))
-        fields = next((part for part in inner if isinstance(part, dict) and _is_response(part)), fields)
-    match fields.get("id"):
+    match fields.get("id") or fields.get("response_id"):
         case str() as known if 0 < len(known) <= _LONGEST_ID:
-            return fields
+            return fields | {"id": known}
         case int() | float() as number if not isinstance(number, bool):
             return fields | {"id": str(number)}
     rest = {name: value for name, value in fields.items() if name != "id"}
     if response_id is not None and _is_response(fields):
         return rest | {"id": response_id}
-    if fields.get("output") and _status_in(fields) not in UNFINISHED:
+    if _status_in(fields) not in UNFINISHED and (fields.get("output") or fields.get("choices") or _text_in(fields)):
         return rest | {"id": WITHOUT_ID + hashlib.sha256(to_json(rest)).hexdigest()[:24]}
     return rest
 
 
 def read_response(fields: Any, response_id: str | None = None) -> Response:
-    """The response in what a server sends. `response_id` as in `as_response()`. Raises `ValidationError`."""
+    """The response in what a server sends. `response_id` as in `as_response()`. Raises `ValueError`.
+
+    One that tells nothing but its id has begun; as what was asked for by its id it is no answer.
+    """
     fields = as_response(fields, response_id)
-    return with_text_found(Response.model_validate(fields), fields)
+    response = with_text_found(Response.model_validate(fields), fields)
+    if "status" in response.model_fields_set or response.output or response.usage or "output" in fields:
+        return response
+    if response_id is not None:
+        raise ValueError("it has neither a status nor an output")
+    return response.model_copy(update={"status": ResponseStatus.IN_PROGRESS})
 
 
 COMPACTED = "response.compaction"
@@ -1001,9 +1035,7 @@ def with_text_found(response: Response, fields: Any) -> Response:
         return response
     if any(_is_call(item) for item in response.output):
         return response
-    text = "".join(
-        _text_within(fields.get(name)) for name in ("output", "output_text", "content", "message", "choices")
-    )
+    text = _text_in(fields)
     if text.strip():
         return response.model_copy(update={"output": [*response.output, _message(text)]})
     says_why = response.error is not None and (response.error.message or response.error.code)
@@ -1011,7 +1043,28 @@ def with_text_found(response: Response, fields: Any) -> Response:
 
 
 _NAMES_OF_TEXT = ("text", "refusal", "output_text", "content", "value", "transcript", "message", "parts", "markdown")
+_NAMES_OF_JSON = ("parsed", "json", "text")  # an answer that was to be JSON, and was read on its way
+_WHERE_TEXT_MAY_BE: dict[str, type] = {
+    **dict.fromkeys(("output", "output_text", "content", "outputs"), object),
+    "message": dict,  # as a text it is a remark about the request
+    **dict.fromkeys(("text", "response", "result", "answer", "completion", "generated_text"), str),
+}
 _DEEPEST_TEXT = 8
+
+
+def _text_in(fields: dict[str, Any]) -> str:
+    """The text of an answer, wherever in it; JSON where it is a value."""
+    places = [fields[it] for it, kind in _WHERE_TEXT_MAY_BE.items() if it in fields and isinstance(fields[it], kind)]
+    choices = fields.get("choices")
+    text = "".join(map(_text_within, [*places, *(choices[:1] if isinstance(choices, list) else [])]))
+    return text if text.strip() else _json_in(fields.get("output"))
+
+
+def _json_in(output: Any) -> str:
+    items = [item for item in _listed(output) if isinstance(item, dict) and not _is_beside_the_answer(item)]
+    parts = [part for item in items for part in [item, *_listed(item.get("content"))] if isinstance(part, dict)]
+    values = (part.get(name) for part in parts if not _is_beside_the_answer(part) for name in _NAMES_OF_JSON)
+    return next((json.dumps(value, ensure_ascii=False) for value in values if value and not isinstance(value, str)), "")
 
 
 def _text_within(value: Any, depth: int = 0) -> str:
@@ -1029,16 +1082,18 @@ def _text_within(value: Any, depth: int = 0) -> str:
 
 
 def _is_beside_the_answer(fields: dict[str, Any]) -> bool:
-    kind, role, phase = (str(fields.get(name) or "") for name in ("type", "role", "phase"))
+    said = (fields.get(name) for name in ("type", "role", "phase", "channel"))
+    kind, role, phase, channel = (snake_case(it) if isinstance(it, str) else "" for it in said)
     return bool(
         _THOUGHTS.search(kind)
         or re.search("call|_output$|tool", kind)
         or role in _NOT_THE_MODEL
-        or phase == "commentary"
+        or (phase or channel) in _BESIDE_THE_ANSWER
     )
 
 
-_NOT_THE_MODEL = ("user", "system", "developer", "tool")
+_NOT_THE_MODEL = frozenset({"user", "human", "system", "developer", "tool", "function"})
+_BESIDE_THE_ANSWER = frozenset({"commentary", "analysis"})
 
 
 def _is_call(item: OutputItem) -> bool:
@@ -1050,23 +1105,23 @@ def _message(text: str) -> Message:
 
 
 def _is_response(fields: dict[str, Any]) -> bool:
-    return "output" in fields or fields.get("object") == "response" or ("id" in fields and "status" in fields)
+    return "output" in fields or is_a_response(fields)
 
 
 def _status_in(response: dict[str, Any]) -> str | None:
     """The status as the API spells it; None where it is not said."""
-    status = response.get("status")
-    if isinstance(status, str) and status.strip():
-        spelled = re.sub("[ -]", "_", status.strip().lower())
-        spelled = _OTHER_WORDS.get(spelled, spelled)
-        if spelled == ResponseStatus.COMPLETED and _is_cut(response):
-            return ResponseStatus.INCOMPLETE
-        return spelled if spelled in set(ResponseStatus) else status
+    said = status_in(response.get("status")) or status_in(response.get("state"))
+    if said is not None:
+        return ResponseStatus.INCOMPLETE if said == ResponseStatus.COMPLETED and _cut_because(response) else said
     if error_fields(response.get("error")) is not None:
         return ResponseStatus.FAILED
+    return ResponseStatus.INCOMPLETE if _cut_because(response) else None
+
+
+def _cut_because(response: dict[str, Any]) -> str | None:
     match _incomplete_details(response.get("incomplete_details")):
-        case {"reason": str()}:
-            return ResponseStatus.INCOMPLETE
+        case {"reason": str() as reason}:
+            return reason
         case _:
             return None
 
@@ -1078,13 +1133,16 @@ def has_ended(fields: Any) -> bool:
     return _status_in(fields) in set(ResponseStatus) - UNFINISHED
 
 
-def _is_cut(response: dict[str, Any]) -> bool:
-    """Whether a response that calls itself completed says elsewhere that it is not."""
-    match _incomplete_details(response.get("incomplete_details")):
-        case {"reason": str() as reason}:
-            return bool(reason)
-        case _:
-            return False
+def _say_why_it_was_cut(response: dict[str, Any], status: str) -> None:
+    """Put into its place what a server says by the status alone: `length`."""
+    said = response.get("status")
+    if status == ResponseStatus.INCOMPLETE and isinstance(said, str) and _cut_because(response) is None:
+        reason = reason_of_a_cut(said)
+        if reason in _REASONS_OF_A_CUT:
+            response["incomplete_details"] = {"reason": reason}
+
+
+_REASONS_OF_A_CUT = frozenset({"max_output_tokens", "content_filter"})
 
 
 def _within_budget(response: dict[str, Any]) -> dict[str, Any]:
