@@ -89,7 +89,7 @@ def _why(name: str, project: ProjectFile, names: Names) -> str | None:
         near = heading if isinstance(value, dict) else nearest_setting(name, allowed)
         return f"there is no setting {name[:_LONGEST_NAME]!r}.{near}"
     if name in OF_TEMPORAL and not isinstance(value, str):
-        return f"{name} cannot be used: Input should be a valid string."
+        return f"{name} cannot be used: must be text."
     return None
 
 

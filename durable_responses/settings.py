@@ -130,6 +130,18 @@ def _read_object(value: Any) -> Any:
     return read
 
 
+def _check_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, if a run can have them. Raises ValueError."""
+    if fields:
+        from durable_responses.workflows.rules import parse_input  # takes a moment to load
+
+        try:
+            parse_input({"task": "any", **fields})
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("The input cannot be used: ").rstrip(".")) from None
+    return fields
+
+
 def _read_approvals(value: Any) -> Any:
     if isinstance(value, str) and value.strip().lower() in list(Action):
         return Approvals(default=Action(value.strip().lower()))
@@ -324,10 +336,12 @@ class Settings(BaseSettings):
         "all but pure tools. [Approvals](approvals.md).",
     )
 
-    run_fields: Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_object)] = Field(
-        {},
-        description='Fields of all runs that do not say otherwise, such as `{ service_tier = "flex" }`; in the '
-        "environment in JSON. [Fields](fields.md).",
+    run_fields: Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_object), AfterValidator(_check_fields)] = (
+        Field(
+            {},
+            description='Fields of all runs that do not say otherwise, such as `{ service_tier = "flex" }`; in the '
+            "environment in JSON. [Fields](fields.md).",
+        )
     )
     run_secrets: Annotated[list[str], NoDecode, BeforeValidator(_split_names)] = Field(
         [],
@@ -574,11 +588,9 @@ def _first_problem(error: ValidationError) -> str:
 
 def _reason(problem: Any) -> str:
     """What pydantic says of a value, and the nearest one that is right. The value itself may be a secret."""
-    from durable_responses.workflows.rules import number_expected  # takes a moment to load, and most settings are right
+    from durable_responses.workflows.rules import plainly_expected  # takes a moment to load, and most are right
 
-    if (number := number_expected(problem)) is not None:
-        return f"{number}."
-    said: str = problem["msg"].removeprefix("Value error, ")
+    said = plainly_expected(problem) or problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     if problem["type"] == "path_type":
         return "must be the path of a folder, as text."
     right = {"enum": re.findall(r"'([^']*)'", said), "bool_parsing": ["true", "false"]}.get(problem["type"], [])

@@ -212,7 +212,7 @@ UNUSABLE_RULES = [
     ("perhaps", "perhaps cannot be read"),
     ("[{]", "is not valid"),
     ('[{"tool": "a"}]', r"rules\[0\].action: Field required"),
-    ('[{"tool": "a", "action": "maybe"}]', "Input should be 'allow', 'ask' or 'deny'"),
+    ('[{"tool": "a", "action": "maybe"}]', "must be 'allow', 'ask' or 'deny'"),
     ('[{"tol": "a", "action": "ask"}]', r"rules\[0\].tol"),
     ('[{"action": "ask", "arguments": {"a": {"regex": "("}}}]', "unclosed group"),
 ]

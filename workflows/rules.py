@@ -229,13 +229,19 @@ def place_of(error: ErrorDetails) -> str:
 
 def what_is_expected(error: ErrorDetails) -> str:
     """What would be taken in place of a value that pydantic refuses, in words for callers of any language."""
-    if expected := _EXPECTED.get(error["type"]):
-        return expected.format(**{name: _plain(value) for name, value in error.get("ctx", {}).items()})
+    if expected := plainly_expected(error):
+        return expected
     said, given = error["msg"].removeprefix("Value error, "), error.get("input")
     if error["type"] in ("enum", "literal_error") and isinstance(given, str):
         near = get_close_matches(given[:_LONGEST_NAME].lower(), re.findall(r"'([^']*)'", said), n=1)
         said += f" (did you mean {near[0]}?)" if near else ""
     return said
+
+
+def plainly_expected(error: ErrorDetails) -> str | None:
+    """The same without what pydantic says itself; None for an error that only pydantic has words for."""
+    expected = _EXPECTED.get(error["type"])
+    return expected and expected.format(**{name: _plain(value) for name, value in error.get("ctx", {}).items()})
 
 
 def number_expected(error: ErrorDetails) -> str | None:

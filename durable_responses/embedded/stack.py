@@ -19,6 +19,7 @@ from durable_responses.embedded.project_queues import move, release
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.progress import Progress, Words, told_while
 from durable_responses.projects import Project, Projects, task_queue_of
+from durable_responses.responses_api.redaction import Secrets, redact
 from durable_responses.settings import Settings, SetupError, child_environment, configured_address, is_set
 from durable_responses.stack_file import PartName, StackFile, StackMode
 from durable_responses.workflows.contract import TaskQueue
@@ -414,7 +415,8 @@ async def _check_tools(settings: Settings) -> None:
     _, told = await process.communicate()
     if process.returncode:
         lines = told.decode(errors="replace").strip().splitlines() or ["they printed nothing"]
-        raise StackError(f"The tools of AGENT_TOOL_MODULES cannot be loaded, so nothing was changed: {lines[-1]}")
+        why = redact(Secrets(settings.secrets()).mask(lines[-1]))
+        raise StackError(f"The tools of AGENT_TOOL_MODULES cannot be loaded, so nothing was changed: {why}")
 
 
 async def _open_runs(mine: StackFile, settings: Settings, stack: StackFile | None = None) -> int | None:

@@ -228,9 +228,8 @@ def _import(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise RegistryError(
-            f"AGENT_TOOL_MODULES names {module!r}, which cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RegistryError(f"AGENT_TOOL_MODULES names {module!r}, which cannot be imported: {why}") from error
 
 
 def _tools_in(module: ModuleType) -> list[Tool[..., Any]]:

@@ -204,13 +204,14 @@ async def test_an_unknown_command_below_names_the_right_one(project: Shell) -> N
     )
 
 
-@pytest.mark.parametrize("text", ["1/0", "raise SystemExit(0)", "import nothing_of_that_name"])
+@pytest.mark.parametrize("text", ["1/0", "raise SystemExit(0)", "import no_such_name", "1 +", "raise OSError('a\\nb')"])
 async def test_a_module_that_cannot_be_loaded_is_named(project: Shell, text: str) -> None:
     (project.folder.parent / "my_tools.py").write_text(text)
     for words in (["tools"], ["tools", "call", "list_files"]):
         done = await project.run(*words)
         assert (done.code, done.out) == (USAGE, "")
         assert done.err.startswith("AGENT_TOOL_MODULES names 'my_tools', which cannot be imported: ")
+        assert done.err.count("\n") == 1
 
 
 async def test_a_module_that_is_misspelt_names_the_right_one(project: Shell) -> None:
