@@ -8,7 +8,6 @@ What cannot be saved is listed with the reason. Nothing here fails a run.
 """
 
 import asyncio
-import base64
 import hashlib
 import os
 import re
@@ -51,7 +50,7 @@ from durable_responses.responses_api.models import (
     OutputItem,
 )
 from durable_responses.sizes import MEBIBYTE
-from durable_responses.tools.images import image_of
+from durable_responses.tools.images import decoded, image_of
 
 LARGEST_FILE = 256 * MEBIBYTE
 SAVED_WITHIN = 600.0  # seconds, for all files of a response
@@ -122,7 +121,6 @@ _IMAGE_FORMS = {
     "svg+xml": "svg",
 }
 _SVG = re.compile(rb"\s*<(?:svg|\?xml)", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:(?:image/)?([\w.+-]*)[^,]{0,100};base64,", re.IGNORECASE)
 
 
 def _save_images(
@@ -141,7 +139,7 @@ def _save_image(item: OtherItem, mark: str, options: SaveOptions, outputs: Outpu
     told = item.model_extra or {}
     name = "image.png"
     try:
-        content, form = _decoded_image(str(told["result"]))
+        content, form = decoded(str(told["result"]))
         name = f"image.{_form_of(content, [str(told.get('output_format')), form])}"
         path = run_folder(options, outputs) / saved_name(name, mark)
         _clear(path.parent, f".{path.name}.*{_TEMPORARY}")
@@ -153,18 +151,6 @@ def _save_image(item: OtherItem, mark: str, options: SaveOptions, outputs: Outpu
     except (ArtifactError, OSError) as error:
         return _not_saved(name, _told(error))
     return SavedFile(name=name, path=str(path), bytes=len(content))
-
-
-def _decoded_image(text: str) -> tuple[bytes, str]:
-    """The bytes of an image, and the form that stands before them. Raises `ValueError` for what is not base64.
-
-    Servers wrap lines, leave out the padding, use the alphabet of URLs, or give a data URL.
-    """
-    url = _DATA_URL.match(text)
-    plain = "".join(text[url.end() if url else 0 :].split()).translate(str.maketrans("-_", "+/")).rstrip("=")
-    if not plain:
-        raise ValueError("there is nothing")
-    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True), url[1] if url else ""
 
 
 def _form_of(content: bytes, told: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ from durable_responses.mcp_tools.configuration import McpServer, UnresolvedError
 from durable_responses.mcp_tools.effects import Hints, treatment_of
 from durable_responses.mcp_tools.elicitation import ACCEPT
 from durable_responses.mcp_tools.held_calls import HeldCall, HeldCalls
+from durable_responses.mcp_tools.messages import FAILED, NOT_OFFERED, NOT_SENT, REFUSED, UNREADABLE, problem_of
 from durable_responses.mcp_tools.oauth import auth_of
 from durable_responses.mcp_tools.results import read
 from durable_responses.mcp_tools.schemas import NotOffered, hash_of, offer_of
@@ -51,7 +52,7 @@ from durable_responses.mcp_tools.sessions import (
     SessionReplaced,
     Surroundings,
 )
-from durable_responses.mcp_tools.transports import NOT_SENT, LastWords, Streams, address, no_connection, program
+from durable_responses.mcp_tools.transports import LastWords, Streams, address, no_connection, program
 from durable_responses.tools.registry import ToolError
 
 logger = logging.getLogger(__name__)
@@ -68,11 +69,12 @@ _MOST_ABANDONED = 100  # calls that were cancelled, and are remembered
 _LONGEST_CAUSE = 300  # characters
 _MOST_ROUNDS = 10
 _PROGRAM = "durable-responses"
-_ASKS_FOR_A_LOGIN = re.compile("redirect handler|Server returned an error response")
-# What the library says of a status above 400: of a session that the server does not know any more, for instance.
-_HTTP_ERROR = "Server returned an error response"
+_ASKS_FOR_A_LOGIN = re.compile("redirect handler|HTTP 40[13]")
 _SESSION_IS_OVER = re.compile(
-    r"session (id )?(was |is )?(terminated|not found|expired|unknown)|not initialized", re.IGNORECASE
+    r"session (id )?(was |is |has been )?(terminated|not found|expired|unknown|invalid)"
+    r"|(no valid|invalid|unknown|missing|expired) (mcp[- ])?session|session-id header is required"
+    r"|not initialized|expect(ed|s)? (an )?initialize request",
+    re.IGNORECASE,
 )
 _TO_BE_OPENED = "open-"
 _LARGEST_QUESTIONS = 64 * 1024  # bytes, with the state that is given back
@@ -158,7 +160,7 @@ class Server:
         except MCPError as error:
             raise self._meaning_of(error, tool, session) from None
         except ValidationError as error:
-            raise ToolError(f"{tool}: the answer is not valid: {error.errors()[0]['msg']}") from None
+            raise ToolError(f"{tool}: the answer is not valid: {problem_of(error)}") from None
         self._deaths = 0
         if isinstance(answer, types.InputRequiredResult):
             raise _asked(tool, answer)
@@ -171,17 +173,33 @@ class Server:
                 self._died(session)
             session.leave()
             return CallInterrupted(self._masked(f"its server {self._name!r} ended in the middle of it{session.said}"))
-        if error.code == NOT_SENT and self.configured.url is not None:
-            return ServerError(f"{tool} was not called: {error}.")
         if self.configured.url is not None and _SESSION_IS_OVER.search(str(error)):
             session.leave()
             return SessionOver(f"its server {self._name!r} has begun anew")
-        if self.configured.url is not None and str(error) == _HTTP_ERROR:
+        if error.code == NOT_SENT:
+            return ServerError(self._masked(f"{tool} was not called: {error}{self._login_for(error)}."))
+        if error.code == REFUSED:
+            why = f"its server {self._name!r} answered with an HTTP error, {error}{self._login_for(error)}"
+            return ServerError(self._masked(f"{tool} was not called: {why.rstrip('.')}."))
+        if error.code == FAILED:
             session.leave()
-            return CallInterrupted(f"its server {self._name!r} answered with an HTTP error")
+            return CallInterrupted(self._masked(f"its server {self._name!r} answered with an HTTP error, {error}"))
+        if error.code == UNREADABLE:
+            return CallInterrupted(self._masked(f"its server {self._name!r} answered, and {error}"))
         if error.code == types.URL_ELICITATION_REQUIRED:
             return _to_be_opened(tool, error)
-        return ToolError(f"{tool} failed: {error}")
+        details = f"\n\n{to_json(error.data).decode()}" if error.data is not None else ""
+        return ToolError(f"{tool} failed: {error}{details}")
+
+    def _login_for(self, problem: object) -> str:
+        """What to do about a server over HTTP that asks for a login, as the end of a sentence."""
+        if (
+            self.configured.url is None
+            or self.configured.oauth is not None
+            or not _ASKS_FOR_A_LOGIN.search(str(problem))
+        ):
+            return ""
+        return f"; where it asks for a login: `durable-responses tools login {self._name}`"
 
     def _died(self, session: "_Session") -> None:
         """A server that dies in each of its calls is left alone for a while, as one that cannot be started."""
@@ -237,8 +255,7 @@ class Server:
             self._failures += 1
             self._not_before = time.monotonic() + min(2.0 ** (self._failures - 1), _LONGEST_BACK_OFF)
         why = (session.failure or "it has ended").rstrip(".")
-        if self.configured.url is not None and self.configured.oauth is None and _ASKS_FOR_A_LOGIN.search(why):
-            why += f"; where it asks for a login: `durable-responses tools login {self._name}`"
+        why += self._login_for(why)
         self._why = self._masked(f"The MCP server {self._name!r} cannot be used: {why}{session.said}.")
         raise ServerError(self._why)
 
@@ -488,6 +505,8 @@ class _Session:
                 return f"{name!r} cannot be started: {problem}"
             case httpx2.ConnectError():  # to whoever gives out tokens
                 return no_connection(error.request.url, error)
+            case ValidationError(title=what):
+                return f"what it answers is not a valid {what}: {problem_of(error)}"[:_LONGEST_CAUSE]
             case MCPError(code=types.CONNECTION_CLOSED) if self.server.command is not None:
                 code = self._words.exit_code
                 how = "closed its standard output" if code is None else f"ended, with exit code {code},"
@@ -555,21 +574,21 @@ async def _listed(client: Client, name: str, server: McpServer) -> Listing:
     if client.server_capabilities.tools is None:
         return Listing({}, ("it has no tools",))
     tools: dict[str, ServerTool] = {}
-    problems: list[str] = []
+    problems: dict[str, None] = {}
     cursor: str | None = None
     for _ in range(_MOST_PAGES):
         page = await client.list_tools(cursor=cursor)
         for tool in page.tools:
             if tool.name in tools:
-                problems.append(f"two of its tools are called {tool.name[:100]!r}: the first one counts")
+                problems[f"two of its tools are called {tool.name[:100]!r}: the first one counts"] = None
             elif len(tools) < MOST_TOOLS:
                 tools[tool.name[: 2 * _LONGEST_NAME]] = _described(tool, name, server)
-        cursor = page.next_cursor
-        if cursor is None or len(tools) >= MOST_TOOLS:
+        if page.next_cursor in (None, cursor) or len(tools) >= MOST_TOOLS:
             break
+        cursor = page.next_cursor
     if len(tools) >= MOST_TOOLS:
-        problems.append(f"it has more tools than the {MOST_TOOLS:,} that are looked at")
-    return Listing(tools, tuple(problems[:20]))
+        problems[f"it has more tools than the {MOST_TOOLS:,} that are looked at"] = None
+    return Listing(tools, tuple(problems)[:20])
 
 
 def _described(tool: types.Tool, server: str, configured: McpServer) -> ServerTool:
@@ -578,6 +597,10 @@ def _described(tool: types.Tool, server: str, configured: McpServer) -> ServerTo
     description = (tool.description or tool.title or "")[:_LONGEST_DESCRIPTION]
     offer, reason = None, None
     try:
+        if (why := (tool.meta or {}).get(NOT_OFFERED)) is not None:
+            raise NotOffered(str(why))
+        if not tool.name:
+            raise NotOffered("it has no name")
         if len(tool.name) > _LONGEST_NAME:
             raise NotOffered(f"its name has more than {_LONGEST_NAME} characters")
         if tool.execution is not None and tool.execution.task_support == "required":

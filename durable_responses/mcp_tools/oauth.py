@@ -31,11 +31,15 @@ from mcp.shared.auth import (
 from pydantic import AnyUrl, BaseModel, ValidationError
 
 from durable_responses.mcp_tools.configuration import McpServer
+from durable_responses.mcp_tools.messages import problem_of
+from durable_responses.mcp_tools.transports import UNAUTHORIZED, no_connection
 
 _NAME = "durable-responses"
 _ANSWERED_WITHIN = 300.0  # seconds
 _RENEWED_WITHIN = 60.0  # seconds
 _LOOKS = 0.05
+_LONGEST_CAUSE = 300  # characters
+_LONG_AGO = 1.0  # seconds since the epoch
 _LONGEST_REQUEST = 16 * 1024  # bytes
 _PAGE = "<!doctype html><title>durable-responses</title><p>You can close this page."
 
@@ -76,7 +80,9 @@ class TokenFile:
 
     def look(self) -> None:
         """Let the library know what others have stored since."""
-        if self.context is None or (changed := self._changed_at()) == self._seen:
+        if self.context is None:
+            return
+        if (changed := self._changed_at()) == self._seen and self.context.current_tokens is not None:
             return
         self._seen, stored = changed, self.read()
         self.context.current_tokens, self.context.token_expiry_time = stored.tokens, stored.expires_at
@@ -92,6 +98,7 @@ class TokenFile:
     @contextlib.asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
         """While inside, nobody else renews the token. Raises `TimeoutError` where somebody does so for too long."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.path.with_suffix(".renewing"), "w") as file:  # noqa: ASYNC230 - nothing is written
             async with asyncio.timeout(_RENEWED_WITHIN):
                 while not _is_locked(file):  # noqa: ASYNC110 - others may be other processes
@@ -152,20 +159,93 @@ class SharedTokens(httpx2.Auth):
         tokens.remember(provider.context)
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """As the library's; whoever renews the token does so alone."""
+        """As the library's; whoever renews the token does so alone.
+
+        The library sends all requests of a session one after the other, and a call that waits for a person would keep
+        the others waiting: it is left out wherever there is a token.
+        """
+        refused = None
+        for _ in range(2):
+            if not self._has_another(refused):
+                async with contextlib.aclosing(self._renewed(request, refused)) as flow:
+                    with contextlib.suppress(StopAsyncIteration):
+                        sent = await anext(flow)
+                        while True:
+                            response = yield sent
+                            sent = await flow.asend(response)
+                if not self._has_another(refused):
+                    return
+            refused = self._token
+            request.headers["Authorization"] = f"Bearer {refused}"
+            response = yield request
+            if response.status_code == httpx2.codes.UNAUTHORIZED and self._provider.context.can_refresh_token():
+                self._provider.context.token_expiry_time = _LONG_AGO  # whatever was said of it
+            elif response.status_code not in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+                return
+
+    @property
+    def _token(self) -> str | None:
+        tokens = self._provider.context.current_tokens
+        return tokens.access_token if tokens is not None else None
+
+    def _has_another(self, refused: str | None) -> bool:
+        """Whether there is a token that the server has not refused, as far as is known here."""
+        self._tokens.look()
+        return self._provider.context.is_token_valid() and self._token != refused
+
+    async def _renewed(
+        self, request: httpx2.Request, refused: str | None
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Until there is a token, or the request has been sent without."""
         async with contextlib.AsyncExitStack() as alone:
-            self._tokens.look()
             if not self._provider.context.is_token_valid():
                 await alone.enter_async_context(self._tokens.renewing())
-                self._tokens.look()
+                if self._has_another(refused):
+                    return
             async with contextlib.aclosing(self._provider.async_auth_flow(request)) as flow:
                 with contextlib.suppress(StopAsyncIteration):
                     sent = await anext(flow)
                     while True:
                         if sent is request:  # there is a token, or none to be had
+                            if self._has_another(refused):
+                                return
                             await alone.aclose()
                         response = yield sent
                         sent = await flow.asend(response)
+
+
+class Contained(httpx2.Auth):
+    """The same, but what goes wrong ends the one request, which is not sent then, and no other.
+
+    The library would end the session, and all calls that are under way in it.
+    """
+
+    requires_response_body = True
+
+    def __init__(self, auth: httpx2.Auth) -> None:
+        self._auth = auth
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """As the other one's."""
+        try:
+            async with contextlib.aclosing(self._auth.async_auth_flow(request)) as flow:
+                sent = await anext(flow)
+                while True:
+                    response = yield sent
+                    sent = await flow.asend(response)
+        except StopAsyncIteration:
+            return
+        except Exception as error:
+            request.extensions = {**request.extensions, UNAUTHORIZED: _words_of(error)}
+        yield request
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, httpx2.ConnectError):
+        return f"nobody could authorize it: {no_connection(error.request.url, error)}"
+    if isinstance(error, ValidationError):
+        return f"nobody could authorize it: what the authorization server answers is not valid: {problem_of(error)}"
+    return f"nobody could authorize it: {(str(error) or type(error).__name__)[:_LONGEST_CAUSE]}"
 
 
 class Login:
@@ -222,8 +302,7 @@ def auth_of(name: str, server: McpServer, folder: Path, login: Login | None) -> 
         credentials = ClientCredentialsOAuthProvider(
             url, tokens, client.client_id, client.client_secret, scope=client.scope, issuer=client.issuer
         )
-        tokens.remember(credentials.context)
-        return credentials
+        return Contained(SharedTokens(credentials, tokens))
     if login is None and not tokens.is_there:
         return None
     redirect_uri = login.redirect_uri if login else "http://127.0.0.1/callback"
@@ -232,6 +311,6 @@ def auth_of(name: str, server: McpServer, folder: Path, login: Login | None) -> 
         url, metadata, tokens, login.redirect if login else None, login.callback if login else None
     )
     if login is None:
-        return SharedTokens(provider, tokens)
+        return Contained(SharedTokens(provider, tokens))
     tokens.context = provider.context
     return provider

@@ -5,15 +5,16 @@ named with its type and size: history has no room for its bytes.
 """
 
 import base64
-import binascii
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mcp_types as types
 from pydantic_core import from_json, to_json
 
-from durable_responses.tools.images import LARGEST_IMAGE, MOST_IMAGES, TYPES, Image, image_of
+from durable_responses.tools.images import LARGEST_IMAGE, MOST_IMAGES, TYPES, Image, decoded, image_of
 
+_IS_TEXT = re.compile(r"text/|application/(?:[\w.-]+\+)?(?:json|xml|yaml|x-yaml|toml|javascript)\b", re.IGNORECASE)
 NOTHING = "(The tool has answered nothing.)"
 
 
@@ -43,6 +44,8 @@ def _parts(content: Sequence[types.ContentBlock], images: list[Image]) -> Iterat
             case types.EmbeddedResource(resource=types.BlobResourceContents(uri=uri, mime_type=kind, blob=data)):
                 if kind is not None and kind in TYPES.values():
                     yield f"[resource {uri}]\n{_image(kind, data, images)}"
+                elif (said := _text(kind, data)) is not None:
+                    yield f"[resource {uri}]\n{said}"
                 else:
                     yield f"[resource {uri}: {kind or 'bytes'}, {_size(data):,} bytes]"
 
@@ -55,13 +58,23 @@ def _image(kind: str, data: str, images: list[Image]) -> str:
     if len(images) >= MOST_IMAGES:
         return f"[{size}: not shown, as only {MOST_IMAGES} images of an answer are]"
     try:
-        image = image_of(base64.b64decode(data, validate=True))
-    except (binascii.Error, ValueError):
+        image = image_of(decoded(data)[0])
+    except ValueError:
         image = None
     if image is None:
         return f"[{size}: not an image of a kind that can be shown]"
     images.append(image)
     return f"[image {len(images)}: {TYPES[image.suffix]}, {len(image.data):,} bytes]"
+
+
+def _text(kind: str | None, data: str) -> str | None:
+    """What bytes say that are text, by what their server says of them; None for others."""
+    if kind is None or not _IS_TEXT.match(kind):
+        return None
+    try:
+        return base64.b64decode("".join(data.split()), validate=True).decode()
+    except ValueError:  # of base64, or of UTF-8
+        return None
 
 
 def _size(base64: str) -> int:

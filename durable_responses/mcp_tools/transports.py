@@ -23,6 +23,17 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 from durable_responses.mcp_tools.configuration import McpServer
+from durable_responses.mcp_tools.messages import (
+    FAILED,
+    NOT_SENT,
+    REFUSED,
+    UNREADABLE,
+    Exchange,
+    as_bytes,
+    excerpt,
+    failure,
+    id_in,
+)
 
 LARGEST_MESSAGE = 16 * 1024 * 1024  # bytes
 _CHUNK = 64 * 1024
@@ -35,10 +46,13 @@ _LOOKS = 0.02
 _READ_TIMEOUT = 300.0  # seconds
 _CALL_READ_TIMEOUT = 86_400.0  # a call has a timer of its own; one that waits for a person may be silent for hours
 _END_READ_TIMEOUT = 2.0  # what ends a session may be left unanswered: nobody waits for that
-NOT_SENT = 1
-"""The code of an error that answers a request over HTTP which has not left this machine; ours, unlike negative ones."""
-_ID_AT_THE_BEGINNING = re.compile(rb'^\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d+)\s*,')
-_ID_AT_THE_END = re.compile(rb',\s*"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+UNAUTHORIZED = "durable-responses.unauthorized"
+"""Where a request says, among its extensions, why it is not to be sent."""
+_MAY_HAVE_RUN = {408, 409, 425, 499}  # of the statuses below 500
+_END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_DATA, _EVENT = b"data:", b"event:"
+_OF_THE_BODY = {"content-type", "content-length", "content-encoding", "transfer-encoding"}
+_READABLE = ("text/plain", "application/json", "application/problem+json")
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
@@ -94,14 +108,16 @@ class Lines:
         self._parts, self._size, self._head = [], 0, b""
         if size <= self._longest:
             return line
-        found = _ID_AT_THE_BEGINNING.search(head or line[:256]) or _ID_AT_THE_END.search(line[-256:])
-        if found is None:
+        id = id_in(head + line[-256:] if head else line)  # noqa: A001 - its name in the protocol
+        if id is None:
             raise ValueError(f"a message of {size:,} bytes, more than {self._longest:,}")
-        why = f"the answer has {size:,} bytes, more than {self._longest:,}"
-        error = types.JSONRPCError(
-            jsonrpc="2.0", id=int(found[1]), error=types.ErrorData(code=types.INTERNAL_ERROR, message=why)
+        return as_bytes(
+            failure(id, types.INTERNAL_ERROR, f"the answer has {size:,} bytes, more than {self._longest:,}")
         )
-        return error.model_dump_json(by_alias=True, exclude_unset=True).encode()
+
+    def rest(self) -> bytes:
+        """What came after the last end of a line."""
+        return b"".join(self._parts) if self._size <= self._longest else b""
 
 
 @asynccontextmanager
@@ -120,9 +136,10 @@ async def program(server: McpServer, words: LastWords) -> AsyncIterator[Streams]
         )
     to_us, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_server, from_us = anyio.create_memory_object_stream[SessionMessage](0)
+    exchange = Exchange()
     async with anyio.create_task_group() as pumps:
-        pumps.start_soon(_read, process, to_us, words)
-        pumps.start_soon(_write, process, from_us, to_us, words)
+        pumps.start_soon(_read, process, to_us, words, exchange)
+        pumps.start_soon(_write, process, from_us, to_us, words, exchange)
         pumps.start_soon(_listen, process, words)
         try:
             yield from_server, to_server
@@ -134,27 +151,35 @@ async def program(server: McpServer, words: LastWords) -> AsyncIterator[Streams]
             pumps.cancel_scope.cancel()
 
 
-async def _read(process: Process, to_us: MemoryObjectSendStream[SessionMessage | Exception], words: LastWords) -> None:
+async def _read(
+    process: Process,
+    to_us: MemoryObjectSendStream[SessionMessage | Exception],
+    words: LastWords,
+    exchange: Exchange,
+) -> None:
     lines = Lines()
+
+    async def pass_on(line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            messages = exchange.received(line).messages
+        except ValueError as error:  # many a program prints what is no message
+            words.not_a_message = line[:_SHOWN_OF_A_LINE].decode(errors="replace").strip()
+            await to_us.send(error)
+            return
+        for message in messages:
+            await to_us.send(SessionMessage(message))
+
     async with to_us:  # closed, it tells the session that the server has ended
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, ValueError):
             async for data in _chunks(process.stdout):
                 for line in lines.take(data):
-                    if line.strip():
-                        message = _message(line)
-                        if isinstance(message, Exception):
-                            words.not_a_message = line[:_SHOWN_OF_A_LINE].decode(errors="replace").strip()
-                        await to_us.send(message)
+                    await pass_on(line)
+            await pass_on(lines.rest())
         words.is_gone = True
     async for _ in _chunks(process.stdout):  # a program that cannot write does not read the end of its input
         pass
-
-
-def _message(line: bytes) -> SessionMessage | Exception:
-    try:
-        return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
-    except ValidationError as error:  # many a program prints what is no message
-        return ValueError(f"a line that is not a message: {error.errors()[0]['msg']}")
 
 
 async def _write(
@@ -162,13 +187,14 @@ async def _write(
     from_us: MemoryObjectReceiveStream[SessionMessage],
     to_us: MemoryObjectSendStream[SessionMessage | Exception],
     words: LastWords,
+    exchange: Exchange,
 ) -> None:
     assert process.stdin
     try:
         async with from_us:
             async for each in from_us:
-                line = each.message.model_dump_json(by_alias=True, exclude_unset=True)
-                await process.stdin.send(line.encode() + _END_OF_LINE)
+                exchange.sent(each.message)
+                await process.stdin.send(as_bytes(each.message) + _END_OF_LINE)
     except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         words.is_gone = True
         to_us.close()
@@ -226,28 +252,63 @@ class _Bounded(httpx2.AsyncHTTPTransport):
     """Takes no JSON body that is too long. Event streams have no length; their events are bounded by the library.
 
     And it waits for as long as each kind of request may take, for any number of them: calls that wait for a person
-    keep their connections. A connection that breaks ends nothing but the request that was sent over it.
+    keep their connections. A connection that breaks ends nothing but the request that was sent over it, and whatever
+    answers a request is a message that the library takes.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(limits=httpx2.Limits(max_keepalive_connections=20))
         self._url = httpx2.URL(url)
+        self._exchange = Exchange()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         timeout = {**request.extensions.get("timeout", {}), "read": self._patience(request)}
         request.extensions = {**request.extensions, "timeout": timeout}
+        if (why := request.extensions.get(UNAUTHORIZED)) is not None:
+            return _failed(NOT_SENT, why)
+        asked = self._asked(request)
         try:
             response = await super().handle_async_request(request)
+            if _is_a_stream(response):
+                return self._mending(response, asked)
+            if asked is None or response.is_redirect or response.status_code == httpx2.codes.ACCEPTED:
+                return _bounded(response)
+            return await self._answer(response, asked)
+        except httpx2.StreamError as error:  # more bytes than it may have
+            return _failed(types.INTERNAL_ERROR, str(error))
+        except httpx2.DecodingError:
+            return _failed(UNREADABLE, "what it answers is packed in a way that cannot be unpacked")
         except httpx2.TransportError as error:
             if request.method != "POST" or request.url != self._url:
                 raise
             if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
                 return _failed(NOT_SENT, no_connection(request.url, error))
             return _failed(types.CONNECTION_CLOSED, f"the connection has ended: {str(error) or type(error).__name__}")
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = _BoundedStream(response.stream)
+
+    def _asked(self, request: httpx2.Request) -> types.JSONRPCRequest | None:
+        """The request of the protocol that this one carries."""
+        if request.method != "POST" or request.url.host != self._url.host:
+            return None
+        try:
+            message = types.jsonrpc_message_adapter.validate_json(request.content, by_name=False)
+        except (ValidationError, httpx2.RequestNotRead):  # one for a token
+            return None
+        self._exchange.sent(message)
+        return message if isinstance(message, types.JSONRPCRequest) else None
+
+    def _mending(self, response: httpx2.Response, asked: types.JSONRPCRequest | None) -> httpx2.Response:
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        if response.is_success and "content-encoding" not in response.headers:
+            response.stream = _MendedEvents(response.stream, self._exchange, asked.id if asked is not None else None)
         return response
+
+    async def _answer(self, response: httpx2.Response, asked: types.JSONRPCRequest) -> httpx2.Response:
+        async with contextlib.aclosing(response):
+            body = b"".join([part async for part in _within(response.aiter_bytes())])
+        kept = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _OF_THE_BODY]
+        if (answer := _told(response, body, self._exchange, asked.id)) is not None:
+            kept, body = [*kept, ("content-type", "application/json")], as_bytes(answer)
+        return httpx2.Response(response.status_code, headers=kept, content=body)
 
     def _patience(self, request: httpx2.Request) -> float:
         if request.url != self._url:
@@ -261,8 +322,55 @@ def no_connection(url: httpx2.URL, error: Exception) -> str:
 
 
 def _failed(code: int, why: str) -> httpx2.Response:
-    error = types.JSONRPCError(jsonrpc="2.0", id=None, error=types.ErrorData(code=code, message=why))
-    return httpx2.Response(503, json=error.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    return httpx2.Response(
+        503, headers={"content-type": "application/json"}, content=as_bytes(failure(None, code, why))
+    )
+
+
+def _is_a_stream(response: httpx2.Response) -> bool:
+    return bool(response.headers.get("content-type", "").lower().startswith("text/event-stream"))
+
+
+def _told(
+    response: httpx2.Response, body: bytes, exchange: Exchange, asked: types.RequestId
+) -> types.JSONRPCMessage | None:
+    """What a body says, as an answer of the protocol; None where the library knows what it means."""
+    if not response.is_success and not _is_an_error(body):
+        if (
+            response.status_code == httpx2.codes.NOT_FOUND
+        ):  # of a session that is over, or of a server that is not there
+            return None
+        status = f"HTTP {response.status_code} {response.reason_phrase}".rstrip()
+        said = excerpt(body) if response.headers.get("content-type", "").lower().startswith(_READABLE) else ""
+        may_have_run = response.status_code >= 500 or response.status_code in _MAY_HAVE_RUN
+        return failure(asked, FAILED if may_have_run else REFUSED, f"{status}: {said}" if said else status)
+    with contextlib.suppress(ValueError):
+        answers = (types.JSONRPCResponse, types.JSONRPCError)
+        if told := [each for each in exchange.received(body, asked).messages if isinstance(each, answers)]:
+            return told[0]
+    return failure(asked, UNREADABLE, f"what it answers is not a message of the protocol: {excerpt(body)!r}")
+
+
+def _is_an_error(body: bytes) -> bool:
+    try:
+        return isinstance(types.jsonrpc_message_adapter.validate_json(body, by_name=False), types.JSONRPCError)
+    except ValidationError:
+        return False
+
+
+async def _within(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    size = 0
+    async for data in parts:
+        size += len(data)
+        if size > LARGEST_MESSAGE:
+            raise httpx2.StreamError(f"the answer has more than {LARGEST_MESSAGE:,} bytes")
+        yield data
+
+
+def _bounded(response: httpx2.Response) -> httpx2.Response:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _BoundedStream(response.stream)
+    return response
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
@@ -270,12 +378,51 @@ class _BoundedStream(httpx2.AsyncByteStream):
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for data in self._stream:
-            size += len(data)
-            if size > LARGEST_MESSAGE:
-                raise httpx2.StreamError(f"the answer has more than {LARGEST_MESSAGE:,} bytes")
+        async for data in _within(aiter(self._stream)):
             yield data
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _MendedEvents(httpx2.AsyncByteStream):
+    """Events as the library takes them, the last one also where its end is missing. `asked`: what they answer."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, exchange: Exchange, asked: types.RequestId | None) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._asked = asked
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts: list[bytes] = []
+        size = 0
+        async for data in self._stream:
+            parts.append(data)
+            size += len(data)
+            if _END_OF_EVENT.search(b"".join(part[-3:] for part in parts[-4:-1]) + data):
+                *events, left = _END_OF_EVENT.split(b"".join(parts))
+                for event in events:
+                    yield self._mended(event)
+                parts, size = [left], len(left)
+            elif size > LARGEST_MESSAGE:  # the library says what is wrong with it
+                yield b"".join(parts)
+                parts, size = [], 0
+        if (rest := b"".join(parts)).strip():
+            yield self._mended(rest)
+
+    def _mended(self, event: bytes) -> bytes:
+        lines = event.splitlines()
+        data = [line[len(_DATA) :].removeprefix(b" ") for line in lines if line.startswith(_DATA)]
+        others = [line for line in lines if not line.startswith(_DATA)]
+        is_message = data and all(line.split(b":", 1)[1].strip() == b"message" for line in others if line[:6] == _EVENT)
+        with contextlib.suppress(ValueError):
+            if is_message and (received := self._exchange.received(b"\n".join(data), self._asked)).is_mended:
+                return b"".join(_event(others, as_bytes(each)) for each in received.messages)
+        return event + 2 * _END_OF_LINE
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _event(fields: list[bytes], data: bytes) -> bytes:
+    return _END_OF_LINE.join([*fields, _DATA + b" " + data]) + 2 * _END_OF_LINE

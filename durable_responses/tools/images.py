@@ -4,6 +4,7 @@ History has no room for their bytes. It has references, which stand where the AP
 worker that sends a request replaces by what it has kept.
 """
 
+import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _SIGNATURES = (
     ("gif", re.compile(rb"GIF8[79]a")),
     ("webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
 )
+_DATA_URL = re.compile(r"data:(?:image/)?([\w.+-]*)[^,]{0,100};base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,18 @@ def image_of(data: bytes) -> Image | None:
     """The image that these bytes are; None where a model would not be able to look at them."""
     suffix = next((suffix for suffix, signature in _SIGNATURES if signature.match(data)), None)
     return Image(suffix, data) if suffix is not None else None
+
+
+def decoded(text: str) -> tuple[bytes, str]:
+    """The bytes of an image, and the form that stands before them. Raises `ValueError` for what is not base64.
+
+    Servers wrap lines, leave out the padding, use the alphabet of URLs, or give a data URL.
+    """
+    url = _DATA_URL.match(text)
+    plain = "".join(text[url.end() if url else 0 :].split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+    if not plain:
+        raise ValueError("there is nothing")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True), url[1] if url else ""
 
 
 def names_of(id: str, images: Sequence[Image]) -> list[str]:  # noqa: A002 as the model calls it

@@ -113,6 +113,44 @@ async def test_a_worker_uses_the_token_that_another_one_has_renewed(tmp_path: Pa
     assert grants(tmp_path) == ["authorization_code", "refresh_token"]
 
 
+async def test_a_token_that_is_refused_before_its_time_is_renewed(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    async with serving(tmp_path, free_port()) as server:
+        await logged_in(server, tokens)
+        (tmp_path / "revokes").touch()
+        assert await listed(server, tokens)
+        assert await listed(server, tokens)
+    assert grants(tmp_path) == ["authorization_code", "refresh_token"]
+
+
+async def test_a_login_that_is_over_ends_no_call_that_is_under_way(tmp_path: Path) -> None:
+    """The call that meets it is not made, and is told what to do."""
+    tokens = tmp_path / "tokens"
+    async with serving(tmp_path, free_port()) as server:
+        await logged_in(server, tokens)
+        async with Sessions({"it": server}, surroundings=Surroundings(tokens=tokens)) as sessions:
+            under_way = asyncio.create_task(sessions.call("it", "look_slowly", {}, quiet))
+            async with asyncio.timeout(30):
+                while not (tmp_path / "look_slowly").exists():
+                    await asyncio.sleep(0.02)
+            [file] = tokens.glob("it-*.json")
+            stored = json.loads(file.read_text())
+            stored["tokens"]["refresh_token"] = "spent"
+            file.write_text(json.dumps({**stored, "expires_at": 1.0}))
+            with pytest.raises(ServerError, match=r"add was not called: .*`durable-responses tools login it`"):
+                await sessions.call("it", "add", {"a": 1, "b": 2}, quiet)
+            (tmp_path / "open").touch()
+            assert (await under_way).text == "look_slowly: 1"
+
+
+async def test_a_client_that_is_refused_is_told_in_words(tmp_path: Path) -> None:
+    async with serving(tmp_path, free_port()) as server:
+        nobody = ClientCredentials(client_id="x", client_secret="y", issuer=f"http://127.0.0.1:{free_port()}")
+        with pytest.raises(ServerError, match="'it' cannot be used: nobody could authorize it: ") as failed:
+            await listed(server.model_copy(update={"oauth": nobody}), tmp_path / "tokens")
+    assert "\n" not in str(failed.value)
+
+
 async def test_a_worker_logs_in_by_itself_with_a_secret(tmp_path: Path) -> None:
     async with serving(tmp_path, free_port()) as server:
         assert server.url is not None

@@ -164,7 +164,8 @@ async def test_a_server_over_http_is_called(tmp_path: Path) -> None:
             many = [asyncio.create_task(call(sessions, "look_slowly")) for _ in range(120)]
             await until_there(tmp_path / "look_slowly", len(many))  # all at once
             (tmp_path / "refuses").touch()
-            with pytest.raises(CallInterrupted, match="answered with an HTTP error"):
+            refused = "add was not called: its server 'it' answered with an HTTP error, HTTP 429 Too Many Requests"
+            with pytest.raises(ServerError, match=refused):
                 await call(sessions, "add", a=1, b=2)
             (tmp_path / "refuses").unlink()  # and the others go on
             assert await call(sessions, "add", a=1, b=2) == "3"

@@ -31,7 +31,10 @@ class AuthorizationServer:
         self._renews = ""
 
     def is_valid(self, header: bytes) -> bool:
-        """Whether a request may come in."""
+        """Whether a request may come in. The file `revokes` ends all tokens that were given so far."""
+        if (self._folder / "revokes").exists():
+            (self._folder / "revokes").unlink()
+            self._valid.clear()
         return header.decode().removeprefix("Bearer ") in self._valid
 
     def routes(self) -> list[Route]:
