@@ -12,6 +12,8 @@ So such a run leaves the cache with the query's answer, and its task replays wha
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
@@ -20,17 +22,55 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowInstanc
 from temporalio.workflow import Info
 
 _QUERY_ALONE = "legacy_query"  # the SDK's id for a query that comes without a workflow task
-AT_ONCE_SECONDS = 2.0
-"""A query follows what was run for it at once. One that follows a finished task comes through the server."""
 
 
-def may_be_unfinished(seconds_ago: float | None) -> bool:
-    """Whether what a run did so long ago may have been done for a query alone. None: all that it did was a replay.
+class Work(StrEnum):
+    """What a run did last in this worker, by what came before it."""
 
-    Nothing that the SDK says tells the two apart. To be wrong costs one replay, so the time is long: a worker that
-    takes longer from one step to the next is taken for deadlocked by the SDK.
+    REPLAYED = "replayed"
+    """Only what is in history."""
+    BETWEEN_TASKS = "between_tasks"
+    """History was longer, the time still that of the task before: this was no task."""
+    AFTER_REPLAY = "after_replay"
+    """The first thing that was new here: a task of this worker, or one that another was given and has not ended."""
+    IN_TURN = "in_turn"
+    """One more after that. For a task of another worker, this one's must have been lost on its way from the server."""
+
+
+_AT_ONCE_SECONDS = {
+    Work.REPLAYED: 0.0,
+    Work.BETWEEN_TASKS: float("inf"),
+    Work.AFTER_REPLAY: 2.0,  # a worker that takes longer from one step to the next is taken for deadlocked by the SDK
+    Work.IN_TURN: 0.1,
+}
+
+
+def may_be_unfinished(work: Work, seconds_ago: float) -> bool:
+    """Whether this may have been done for a query that comes without a task, now, so long after it.
+
+    A query follows at once what was run for it; one that follows a finished task comes through the server. Nothing else
+    tells them apart. To be wrong costs a replay.
     """
-    return seconds_ago is not None and seconds_ago < AT_ONCE_SECONDS
+    return seconds_ago < _AT_ONCE_SECONDS[work]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far a run has come: events of history, and the time of the workflow in nanoseconds."""
+
+    events: int = 0
+    time: int = 0
+
+
+def work_of(before: Work | None, reached: Reached, now: Reached, *, is_replaying: bool) -> Work:
+    """What a run does that comes from `reached` to `now`, after what it did before; None for nothing."""
+    if is_replaying:
+        return Work.REPLAYED
+    if before is not None and now == reached:  # the same task goes on
+        return before
+    if before is not None and now.time == reached.time:
+        return Work.BETWEEN_TASKS
+    return Work.AFTER_REPLAY if before is Work.REPLAYED else Work.IN_TURN
 
 
 class ReplaysUnfinishedTasks(UnsandboxedWorkflowRunner):
@@ -58,20 +98,27 @@ class _CachedRun(WorkflowInstance):
     def __init__(self, run: WorkflowInstance, evict: Callable[[str], None]) -> None:
         self._run = run
         self._evict = evict
-        self._ran_at: float | None = None
+        self._work: Work | None = None
+        self._reached = Reached()
+        self._ended_at = 0.0
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         """As the SDK does it. What a query has run is forgotten with its answer."""
         queries = [job.query_workflow.query_id for job in act.jobs if job.HasField("query_workflow")]
-        if _QUERY_ALONE in queries and may_be_unfinished(self._seconds_ago()):
-            self._evict(act.run_id)
-        completion = self._run.activate(act)
         if not queries:
-            self._ran_at = None if act.is_replaying else time.monotonic()
-        return completion
+            return self._worked(act)
+        is_alone = _QUERY_ALONE in queries
+        if is_alone and self._work and may_be_unfinished(self._work, time.monotonic() - self._ended_at):
+            self._evict(act.run_id)
+        return self._run.activate(act)
 
-    def _seconds_ago(self) -> float | None:
-        return None if self._ran_at is None else time.monotonic() - self._ran_at
+    def _worked(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        now = Reached(act.history_length, act.timestamp.ToNanoseconds())
+        self._work = work_of(self._work, self._reached, now, is_replaying=act.is_replaying)
+        self._reached = now
+        completion = self._run.activate(act)
+        self._ended_at = time.monotonic()
+        return completion
 
     def get_serialization_context(self, command_info: object) -> SerializationContext | None:
         """As the SDK has it."""

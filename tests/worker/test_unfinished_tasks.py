@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from durable_responses.worker.unfinished_tasks import AT_ONCE_SECONDS, ReplaysUnfinishedTasks, may_be_unfinished
+from durable_responses.worker.unfinished_tasks import Reached, ReplaysUnfinishedTasks, Work, may_be_unfinished, work_of
 
 ROUNDS = 20
 received: list[bool] = []
@@ -44,12 +44,46 @@ class Clock:
         return len(self.times)
 
 
+AT = Reached(events=21, time=1_000)
+LATER = Reached(events=29, time=2_000)
+LONGER = Reached(events=28, time=1_000)
+
+
 @pytest.mark.parametrize(
-    ("seconds_ago", "may_be"),
-    [(None, False), (0.0, True), (0.001, True), (AT_ONCE_SECONDS - 0.1, True), (AT_ONCE_SECONDS, False)],
+    ("before", "now", "is_replaying", "work"),
+    [
+        (None, AT, False, Work.IN_TURN),  # the first task of a run
+        (None, AT, True, Work.REPLAYED),
+        (Work.IN_TURN, LATER, False, Work.IN_TURN),
+        (Work.AFTER_REPLAY, LATER, False, Work.IN_TURN),
+        (Work.REPLAYED, LATER, True, Work.REPLAYED),
+        (Work.REPLAYED, LATER, False, Work.AFTER_REPLAY),
+        (Work.REPLAYED, LONGER, False, Work.BETWEEN_TASKS),
+        (Work.IN_TURN, LONGER, False, Work.BETWEEN_TASKS),
+        (Work.IN_TURN, AT, False, Work.IN_TURN),
+        (Work.AFTER_REPLAY, AT, False, Work.AFTER_REPLAY),
+        (Work.BETWEEN_TASKS, AT, False, Work.BETWEEN_TASKS),
+    ],
 )
-def test_only_what_was_run_just_now_may_be_for_a_query(seconds_ago: float | None, may_be: bool) -> None:
-    assert may_be_unfinished(seconds_ago) is may_be
+def test_work_is_told_by_what_came_before_it(before: Work | None, now: Reached, is_replaying: bool, work: Work) -> None:
+    assert work_of(before, AT, now, is_replaying=is_replaying) is work
+
+
+@pytest.mark.parametrize(
+    ("work", "seconds_ago", "may_be"),
+    [
+        (Work.REPLAYED, 0.0, False),
+        (Work.BETWEEN_TASKS, 0.001, True),
+        (Work.BETWEEN_TASKS, 3600.0, True),
+        (Work.AFTER_REPLAY, 0.001, True),
+        (Work.AFTER_REPLAY, 1.9, True),
+        (Work.AFTER_REPLAY, 2.0, False),
+        (Work.IN_TURN, 0.001, True),
+        (Work.IN_TURN, 0.5, False),
+    ],
+)
+def test_what_was_run_just_now_may_be_for_a_query(work: Work, seconds_ago: float, may_be: bool) -> None:
+    assert may_be_unfinished(work, seconds_ago) is may_be
 
 
 async def test_a_signal_that_a_query_overtook_is_received_when_history_says(client: Client) -> None:
