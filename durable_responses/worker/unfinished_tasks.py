@@ -27,6 +27,8 @@ _QUERY_ALONE = "legacy_query"  # the SDK's id for a query that comes without a w
 class Work(StrEnum):
     """What a run did last in this worker, by what came before it."""
 
+    FIRST = "first"
+    """The first task of the run: the server takes no query before it has ended."""
     REPLAYED = "replayed"
     """Only what is in history."""
     BETWEEN_TASKS = "between_tasks"
@@ -38,10 +40,11 @@ class Work(StrEnum):
 
 
 _AT_ONCE_SECONDS = {
+    Work.FIRST: 0.0,
     Work.REPLAYED: 0.0,
     Work.BETWEEN_TASKS: float("inf"),
     Work.AFTER_REPLAY: 2.0,  # a worker that takes longer from one step to the next is taken for deadlocked by the SDK
-    Work.IN_TURN: 0.1,
+    Work.IN_TURN: 0.02,
 }
 
 
@@ -49,7 +52,7 @@ def may_be_unfinished(work: Work, seconds_ago: float) -> bool:
     """Whether this may have been done for a query that comes without a task, now, so long after it.
 
     A query follows at once what was run for it; one that follows a finished task comes through the server. Nothing else
-    tells them apart. To be wrong costs a replay.
+    tells them apart. To be wrong costs a replay, and another query of that moment its answer: the SDK drops what waits.
     """
     return seconds_ago < _AT_ONCE_SECONDS[work]
 
@@ -66,9 +69,11 @@ def work_of(before: Work | None, reached: Reached, now: Reached, *, is_replaying
     """What a run does that comes from `reached` to `now`, after what it did before; None for nothing."""
     if is_replaying:
         return Work.REPLAYED
-    if before is not None and now == reached:  # the same task goes on
+    if before is None:
+        return Work.FIRST
+    if now == reached:  # the same task goes on
         return before
-    if before is not None and now.time == reached.time:
+    if now.time == reached.time:
         return Work.BETWEEN_TASKS
     return Work.AFTER_REPLAY if before is Work.REPLAYED else Work.IN_TURN
 

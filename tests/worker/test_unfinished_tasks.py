@@ -52,7 +52,9 @@ LONGER = Reached(events=28, time=1_000)
 @pytest.mark.parametrize(
     ("before", "now", "is_replaying", "work"),
     [
-        (None, AT, False, Work.IN_TURN),  # the first task of a run
+        (None, AT, False, Work.FIRST),
+        (Work.FIRST, LATER, False, Work.IN_TURN),
+        (Work.FIRST, LONGER, False, Work.BETWEEN_TASKS),
         (None, AT, True, Work.REPLAYED),
         (Work.IN_TURN, LATER, False, Work.IN_TURN),
         (Work.AFTER_REPLAY, LATER, False, Work.IN_TURN),
@@ -72,6 +74,7 @@ def test_work_is_told_by_what_came_before_it(before: Work | None, now: Reached, 
 @pytest.mark.parametrize(
     ("work", "seconds_ago", "may_be"),
     [
+        (Work.FIRST, 0.0, False),
         (Work.REPLAYED, 0.0, False),
         (Work.BETWEEN_TASKS, 0.001, True),
         (Work.BETWEEN_TASKS, 3600.0, True),
