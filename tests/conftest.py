@@ -12,7 +12,7 @@ from durable_responses.settings import child_environment
 from tests.support.deployment import Deployment
 from tests.support.emulator_control import EmulatorProcess, emulator  # noqa: F401 a fixture for all
 from tests.support.processes import Process, TemporalServer
-from tests.support.scheduling import ByFileAndPorts
+from tests.support.scheduling import ByFileAndPorts, place_of
 
 _CONFIGURATION = ("AGENT_", "OPENAI_", "OTEL_", "TEMPORAL_")
 
@@ -59,13 +59,19 @@ async def deployment(
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: a third of the time tests wait for timers, kills and starts."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+    """Two processes a core: half of the time tests wait for timers, kills and starts."""
+    return 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndPorts:
     """Which tests run in the same process."""
+    config.option.loadscopereorder = False  # the files with most tests are not those that take longest
     return ByFileAndPorts(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first."""
+    items.sort(key=lambda item: place_of(item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -446,7 +446,7 @@ async def test_jobs_beyond_the_workers_limit_are_queued_and_start_as_others_end(
     queue = "agents-over-mcp-bounded"
     settings = deployment.settings(AGENT_TASK_QUEUE=queue)
     await deployment.emulator.control.add_scenario(
-        Scenario(name="unhurried", responses=[Script(think=6, output=[Text(text="Done.")])])
+        Scenario(name="unhurried", responses=[Script(think=60, output=[Text(text="Done.")])])
     )
     worker = deployment.worker(tmp_path, AGENT_TASK_QUEUE=queue, AGENT_MAX_RESPONSES_IN_FLIGHT="2")
     async with (
@@ -461,7 +461,13 @@ async def test_jobs_beyond_the_workers_limit_are_queued_and_start_as_others_end(
         listed = {job["job_id"]: job["status"] for job in (await two.call("gpt5_agent_list", limit=50))["jobs"]}
         polled = [(await one.poll(job_id))["status"] for job_id in ids]
         iterations = [(await one.poll(job_id))["iterations"] for job_id in ids]
-        done = [await one.ended(job_id) for job_id in ids]
+        await deployment.emulator.control.advance(61)
+        running = [job_id for job_id in ids if listed[job_id] == "running"]
+        done = [await one.ended(job_id) for job_id in running]
+        queued = [job_id for job_id in ids if listed[job_id] == "queued"]
+        await _until_running(two, queued, 2)
+        await deployment.emulator.control.advance(61)
+        done += [await one.ended(job_id) for job_id in queued]
     assert sorted(listed[job_id] for job_id in ids) == ["queued", "queued", "running", "running"]
     assert sorted(polled) == ["queued", "queued", "running", "running"]
     assert sorted(iterations) == [0, 0, 1, 1]

@@ -69,7 +69,8 @@ class RawSocket:
 async def open_socket(emulator: RunningEmulator | str, **options: Any) -> AsyncIterator[RawSocket]:
     """A WebSocket to an emulator, or to the one with this base URL."""
     base_url = emulator if isinstance(emulator, str) else emulator.base_url
-    async with connect(url_of(base_url), proxy=None, max_size=None, **options) as connection:
+    # What a test leaves unread would hold up the closing handshake.
+    async with connect(url_of(base_url), proxy=None, max_size=None, **{"close_timeout": 0.1, **options}) as connection:
         yield RawSocket(connection)
 
 

@@ -28,6 +28,8 @@ from durable_responses.workflows.contract import (
 )
 from tests.support.emulator_control import RunningEmulator
 
+_AT_ONCE = ShutdownTimeouts(polls=timedelta(0), creates=timedelta(seconds=0.2), tools=timedelta(seconds=0.2))
+
 
 class Agents:
     """Starts agent runs whose worker is this process, and looks at them."""
@@ -107,10 +109,9 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
 async def working(
     client: Client, provider: Provider, settings: Settings, queues: Sequence[Queue] = tuple(Queue)
 ) -> AsyncIterator[None]:
-    """A worker in this process, of all queues unless some are named."""
+    """A worker in this process, of all queues unless some are named. At its end it waits for nothing."""
     stop = asyncio.Event()
-    at_once = ShutdownTimeouts(polls=timedelta(0))
-    serving = asyncio.create_task(run_worker(client, provider, settings, list(queues), stop, at_once))
+    serving = asyncio.create_task(run_worker(client, provider, settings, list(queues), stop, _AT_ONCE))
     try:
         yield
     finally:

@@ -3,13 +3,49 @@
 from xdist.scheduler import LoadFileScheduling
 
 # Two embedded stacks want the same ports, the usual ones: these start some.
-_USUAL_PORTS = {
+_USUAL_PORTS = (
     "tests/embedded/test_stack.py",
     "tests/embedded/test_supervisor.py",
     "tests/mcp_server/test_embedded.py",
     "tests/cli/test_stack.py",
     "tests/test_installed.py",
-}
+)
+
+
+# The files that take longest, those first that take more than a hundredth of all: nobody is left alone with one at the
+# end. As `make test TESTS="--numprocesses logical --durations 0 tests"` has measured them.
+_LONGEST = (
+    *_USUAL_PORTS,
+    "tests/test_operators.py",
+    "tests/embedded/test_projects.py",
+    "tests/test_typed.py",
+    "tests/mcp_server/test_jobs.py",
+    "tests/test_deploys.py",
+    "tests/workflows/test_agent.py",
+    "tests/mcp_server/test_outages.py",
+    "tests/test_mcp_crashes.py",
+    "tests/test_crashes.py",
+    "tests/python/test_ends.py",
+    "tests/workflows/test_kept_compactions.py",
+    "tests/test_compaction_crashes.py",
+    "tests/workflows/test_mcp_servers.py",
+    "tests/test_frozen.py",
+    "tests/mcp_server/test_asking.py",
+    "tests/test_eager_start.py",
+    "tests/test_compaction_at_the_emulator.py",
+    "tests/cli/test_tools.py",
+    "tests/test_tenant_budget_crashes.py",
+    "tests/mcp_server/test_door.py",
+    "tests/workflows/test_history.py",
+    "tests/telemetry/test_traces.py",
+    "tests/cli/test_jobs.py",
+)
+_REST = len(_LONGEST)
+
+
+def place_of(file: str) -> int:
+    """Where the tests of a file come among all tests; the files that take little time keep their order."""
+    return _LONGEST.index(file) if file in _LONGEST else _REST
 
 
 class ByFileAndPorts(LoadFileScheduling):

@@ -260,6 +260,7 @@ async def test_of_the_runs_that_try_again_at_the_same_time_one_probes(agents: Ag
     assert [len(state.input_requests) for state in states] == [1] * COUNT
     for run in runs:
         await run.signal("cancel")
+    await agents.emulator.control.advance(30)  # the worker's end would wait for the answer
 
 
 COUNT = 3
