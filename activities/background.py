@@ -71,6 +71,12 @@ def learn_of_background(capabilities: Capabilities, response: Response) -> list[
     return [IGNORED]
 
 
+def is_only_named(response: Response) -> bool:
+    """Whether the answer to a create says nothing of the response but its id, by which it can be read."""
+    says = response.model_fields_set & {"status", "usage", "error", "incomplete_details"}
+    return not response.output and not any(getattr(response, name) is not None for name in says)
+
+
 def learn_of_stream(capabilities: Capabilities, streamed: ResponseRecord) -> None:
     """Remember what a response that was to be streamed shows."""
     changes, usage = streamed.changes or [], streamed.usage

@@ -12,6 +12,7 @@ from temporalio import activity
 from durable_responses.activities.admission import ResponsesInFlight
 from durable_responses.activities.background import (
     first_stage,
+    is_only_named,
     learn_of_background,
     learn_of_stream,
     names_background,
@@ -118,7 +119,10 @@ class ResponsesActivities:
             ends_at_once = capabilities.can(Capability.BACKGROUND) is False
             answered = partial(sending.answered, within=0.0 if ends_at_once else CREATE_TIMEOUT)
             response, changes = await sending.until_taken(lambda: answered(send()), heartbeats)
-            changes += learn_of_background(capabilities, response)
+            if is_only_named(response):
+                response.status = ResponseStatus.IN_PROGRESS
+            else:
+                changes += learn_of_background(capabilities, response)
             self.in_flight.started(response.id)
             sending.heartbeat = HeartbeatDetails(
                 phase=CreatePhase.CREATED, response_id=response.id, response_status=response.status

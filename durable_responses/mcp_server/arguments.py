@@ -1,7 +1,9 @@
 """The arguments of the tools, as published and as checked. Pure: no Temporal, no files."""
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
@@ -11,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from durable_responses.activities.messages import ArtifactFormat
 from durable_responses.json_text import mended_json, read_json
+from durable_responses.nearest_name import nearest_name
 from durable_responses.responses_api.models import ReasoningEffort, Verbosity
 from durable_responses.workflows.contract import ConversationChoice, OnLimit, OnRefusal
 from durable_responses.workflows.rules import place_of, what_is_expected
@@ -240,7 +243,9 @@ class RespondArguments(ToolArguments):
     @field_validator("answer", mode="before")
     @classmethod
     def _may_be_a_number(cls, answer: Any) -> Any:
-        return str(answer) if type(answer) is int else f"{answer:g}" if type(answer) is float else answer
+        if type(answer) is float and math.isfinite(answer):
+            return str(int(answer)) if answer.is_integer() else repr(answer)
+        return str(answer) if type(answer) is int else answer
 
 
 class CancelArguments(ToolArguments):
@@ -268,7 +273,7 @@ def read_arguments(kind: type[Arguments], given: dict[str, Any] | None) -> Argum
         # By way of JSON: strict checks of Python values would not take "high" for an effort.
         return kind.model_validate_json(mended_json(json.dumps(said)))
     except ValidationError as error:
-        raise ArgumentsError(_sentence(error)) from None
+        raise ArgumentsError(_sentence(error, kind.model_fields)) from None
 
 
 class Untitled(GenerateJsonSchema):
@@ -339,13 +344,16 @@ _WANTED: dict[str, type | tuple[type, ...]] = {
 
 
 def meant(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A value as its schema wants it, where there is no doubt: `5.0` and `"5"` are 5, `"true"` is true, `"[]"` is [].
+    """A value as its schema wants it, where there is no doubt: `5.0` and `"5"` are 5, `"true"` is true, `"[]"` is [],
+    `"High"` is `high`.
 
     Models write so where a client has not told them the type. What is in doubt is left as it is, to be refused.
     """
     wanted = schema.get("type")
     if isinstance(value, str) and wanted in _WANTED:
         value = _spelled(value, _WANTED[wanted])
+    if isinstance(value, str) and "enum" in schema:
+        return next((each for each in schema["enum"] if each == value.strip(_AROUND_WORDS).lower()), value)
     if wanted == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
     if wanted == "array" and isinstance(value, list):
@@ -356,27 +364,35 @@ def meant(value: Any, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+_AROUND_WORDS = " \t\r\n\"'`."
+_NUMBER = re.compile(r"\s*\+?0*([0-9]+)(?:\.([0-9]*))?\s*", re.ASCII)  # "+5", "05" and "5." are numbers to people
+
+
 def _spelled(text: str, wanted: type | tuple[type, ...]) -> Any:
     try:
         value = read_json(text.strip().lower() if wanted is bool else text.strip())
     except ValueError:
-        return text
+        number = _NUMBER.fullmatch(text) if isinstance(wanted, tuple) else None
+        return float(f"{number[1]}.{number[2] or 0}") if number else text
     # To Python a truth value is a number, too.
     return value if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)) else text
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, names: Collection[str]) -> str:
     problems = error.errors(include_url=False)
     more = len(problems) - _SHOWN_PROBLEMS
-    said = "; ".join(map(_problem, problems[:_SHOWN_PROBLEMS])) + (f"; and {more} more" if more > 0 else "")
+    said = "; ".join(_problem(problem, names) for problem in problems[:_SHOWN_PROBLEMS]) + (
+        f"; and {more} more" if more > 0 else ""
+    )
     return f"The arguments cannot be used: {said}."
 
 
-def _problem(problem: ErrorDetails) -> str:
+def _problem(problem: ErrorDetails, names: Collection[str]) -> str:
     name = place_of(problem)
     match problem["type"]:
         case "extra_forbidden":
-            return f"there is no argument {name[:80]!r}"
+            near = nearest_name(name[:80], names)
+            return f"there is no argument {name[:80]!r}" + (f" (did you mean {near}?)" if near else "")
         case "missing":
             return f"{name} is missing"
         case _:

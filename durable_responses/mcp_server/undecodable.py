@@ -27,14 +27,15 @@ _ID = re.compile(r'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]{1,100}(?![0-9.eE]))')
 def refusals(text: str) -> list[JSONRPCError] | None:
     """None for a message that can be decoded; else the errors to answer with: one for each request in it.
 
-    There is none for what is no request, or has no id that could be found.
+    There is none for what is no request, or has no id that could be found. One under an id that is neither text nor a
+    whole number is answered under none, as JSON-RPC wants it.
     """
     try:
         decoded: Any = jsonrpc_message_adapter.validate_json(text, by_name=False)
     except ValidationError:
         decoded = None
     else:
-        # A number like 7.0 is no id to the SDK: it would take the request for a notification.
+        # What is no id to the SDK, 7.0 or true, would make it take the request for a notification.
         if not isinstance(decoded, JSONRPCNotification) or '"id"' not in text:
             return None
     try:
@@ -46,6 +47,8 @@ def refusals(text: str) -> list[JSONRPCError] | None:
         return [_error(names["id"], PARSE_ERROR, "The request is not valid JSON.")]
     if isinstance(message, dict) and isinstance(decimal := message.get("id"), float) and decimal.is_integer():
         return [_error(int(decimal), INVALID_REQUEST, "The id is neither a string nor an integer.")]
+    if _has_no_usable_id(message):
+        return [_error(None, INVALID_REQUEST, "The id is neither a string nor an integer.")]
     # Batches went with the revision 2025-06-18.
     several = message if isinstance(message, list) else [message]
     what = "Batches are not supported." if isinstance(message, list) else "The request is not valid."
@@ -55,6 +58,12 @@ def refusals(text: str) -> list[JSONRPCError] | None:
 
 def _is_request(message: Any) -> bool:
     return isinstance(message, dict) and type(message.get("id")) in (str, int) and _asks(message)
+
+
+def _has_no_usable_id(message: Any) -> bool:
+    """Whether it is a request under an id that none can be answered under."""
+    number = message.get("id") if isinstance(message, dict) else None
+    return number is not None and type(number) not in (str, int) and "method" in message
 
 
 def _asks(message: dict[str, Any]) -> bool:
@@ -82,5 +91,5 @@ def _value(text: str) -> RequestId | None:
     return value if isinstance(value, str | int) else None
 
 
-def _error(number: RequestId, code: int, message: str) -> JSONRPCError:
+def _error(number: RequestId | None, code: int, message: str) -> JSONRPCError:
     return JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=code, message=message))

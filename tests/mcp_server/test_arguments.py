@@ -12,6 +12,7 @@ from durable_responses.mcp_server.arguments import (
     ContinueArguments,
     ListArguments,
     PollArguments,
+    RespondArguments,
     SteerArguments,
     ToolArguments,
     input_schema,
@@ -142,6 +143,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"idempotency_key": ""}, "idempotency_key: "),
     ({"temperature": 1}, "there is no argument 'temperature'"),
     ({"max_tool_calls": 0}, "max_tool_calls: must be at least 1"),
+    ({"max_iterations": "1,5"}, "max_iterations: "),
+    ({"max_iterations": "\u0665"}, "max_iterations: "),
+    ({"max_iterations": "1_0"}, "max_iterations: "),
+    ({"reasoning_effort": "extra high"}, "(did you mean xhigh?)"),
+    ({"maxIterations": 5}, "there is no argument 'maxIterations' (did you mean max_iterations?)"),
+    ({"timeout": 5}, "there is no argument 'timeout'"),
 ]
 
 
@@ -194,6 +201,14 @@ TAKEN: list[tuple[dict[str, Any], Any]] = [
     ({"files": '["a.md"]'}, [{"path": "a.md", "label": None}]),
     ({"files": ["a.md", {"path": "b.md"}]}, [{"path": "a.md", "label": None}, {"path": "b.md", "label": None}]),
     ({"files": ['{"path": "a.md"}']}, [{"path": "a.md", "label": None}]),
+    ({"max_iterations": "+5"}, 5),
+    ({"max_iterations": "05"}, 5),
+    ({"max_iterations": "5."}, 5),
+    ({"budget_usd": "00.50"}, 0.5),
+    ({"reasoning_effort": "High"}, "high"),
+    ({"reasoning_effort": " XHIGH\n"}, "xhigh"),
+    ({"verbosity": '"low"'}, "low"),
+    ({"save_format": "Clean."}, "clean"),
     ({"context": "5"}, "5"),
     ({"output_filename": "true"}, "true"),
     ({"system_prompt": "[]"}, "[]"),
@@ -248,3 +263,11 @@ def test_a_continuation_takes_over_what_is_not_given() -> None:
 def test_a_poll_does_not_wait_by_default() -> None:
     """A15."""
     assert read_arguments(PollArguments, {"job_id": "agent-1"}).wait_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(5, "5"), (5.0, "5"), (0.1, "0.1"), (1234567.5, "1234567.5"), (20_000_000.0, "20000000")]
+)
+def test_a_number_as_an_answer_is_said_as_it_is(answer: float, said: str) -> None:
+    """It may be the limit that the run asks for."""
+    assert read_arguments(RespondArguments, {"job_id": "agent-1", "answer": answer}).answer == said

@@ -46,6 +46,13 @@ def test_a_request_that_cannot_be_decoded_is_refused_under_its_id(line: str, num
     assert [(error.id, error.error.code) for error in refusals(line) or []] == [(number, code)]
 
 
+@pytest.mark.parametrize("number", ["true", "1.5", "{}", "[1]", "1e400", "NaN"])
+def test_a_request_under_what_is_no_id_is_refused_under_none(number: str) -> None:
+    """Taken for a notification, it would have no answer, and its sender wait for ever."""
+    [error] = refusals(f'{{"jsonrpc":"2.0","id":{number},"method":"ping"}}') or []
+    assert (error.id, error.error.code) == (None, -32600)
+
+
 @pytest.mark.parametrize(
     "line",
     [

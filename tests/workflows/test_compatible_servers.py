@@ -148,6 +148,17 @@ async def test_a_cancel_ends_a_post_at_once_where_there_is_known_to_be_no_backgr
     await asyncio.wait_for(server.client_left.wait(), 5)
 
 
+@pytest.mark.parametrize("fields", [{}, {"object": "response"}, {"object": "response", "status": None, "output": []}])
+async def test_a_create_that_is_answered_with_an_id_alone_is_read_by_it(
+    runs: Agents, server: scripted_provider.Provider, fields: dict[str, Any]
+) -> None:
+    """It has not ended with nothing to say: that would be paid for a second time."""
+    server.rule = posting(answer({"id": "resp_1", **fields}), otherwise=answer(response(message())))
+    result = await runs.run(asks())
+    assert (result.status, result.output_text, len(creates(server))) == ("completed", "Hello.", 1)
+    assert result.request_changes == []
+
+
 async def test_a_background_that_streams_and_is_ignored_is_followed_to_its_end(
     runs: Agents, server: scripted_provider.Provider
 ) -> None:
