@@ -38,6 +38,7 @@ M = TypeVar("M", bound=BaseModel)
 PREVIEW_CHARACTERS = 4000
 SIGNAL_PREVIEW_CHARACTERS = 500
 MOST_CALLS = 128  # of one response; a worker's setting may be another
+LARGEST_ANSWERS = 512 * 1024  # bytes of JSON, of the answers to all calls of a response
 REPORT_PROGRESS = "report_progress"
 NO_BACKGROUND = "no_background"
 """The code of the failure of a create whose server has no background responses. Nothing was created."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from durable_responses.activities.conversation_items import COMPACTIONS
-from durable_responses.activities.messages import Keep, KeptOutput, ResponseRecord
+from durable_responses.activities.messages import LARGEST_ANSWERS, Keep, KeptOutput, ResponseRecord
 from durable_responses.json_text import checked
 from durable_responses.pricing.rates import Billed
 from durable_responses.responses_api.models import (
@@ -42,6 +42,7 @@ LARGEST_SUMMARY = 64 * 1024  # bytes as JSON, of all reasoning summaries
 LARGEST_CITATIONS = 256 * 1024  # bytes as JSON
 LARGEST_RECORD = 1_900 * 1024  # bytes as JSON; Temporal takes no payload over 2 MiB
 LARGEST_KEPT = 128 * 1024  # bytes as JSON that a record may be larger for what may be needed, but probably is not
+_BESIDE_ITS_ID = 130  # bytes of an answer that says no more than that it was cut
 MOST_TRACES = 500  # items of which only the kind is kept
 LONGEST_NAME = 512  # characters of a name, an id, a code
 LONGEST_URL = 4096
@@ -73,9 +74,9 @@ def record_of(response: Response, keep: Keep | None = None) -> ResponseRecord:
 def compaction_record(response: Response) -> ResponseRecord:
     """The answer to a compaction, its output unchanged; without it, and not `replayable`, where it fits no payload."""
     record = ResponseRecord(
-        id=_short(response.id),
+        id=shortened(response.id),
         status=ResponseStatus.COMPLETED,
-        model=_short(response.model),
+        model=shortened(response.model),
         created_at=response.created_at,
         output=response.output,
         usage=_usage(response.usage),
@@ -131,8 +132,8 @@ def _record_of(response: Response) -> ResponseRecord:
     texts = _Room()
     record = ResponseRecord(
         id=response.id,
-        status=_short(response.status),
-        model=_short(response.model),
+        status=shortened(response.status),
+        model=shortened(response.model),
         created_at=response.created_at,
         completed_at=response.completed_at,
         output=list(_items(response.output, texts)),
@@ -142,7 +143,7 @@ def _record_of(response: Response) -> ResponseRecord:
         billed=billed_of(response),
     )
     is_cut = texts.has_cut and not record.function_calls
-    if len(to_json(record)) > LARGEST_RECORD:
+    if len(to_json(record)) > LARGEST_RECORD or not _can_be_answered(record.function_calls):
         is_cut, record.output = True, [_message(_Room().fit(record.output_text), [])]
     if is_cut and record.status == ResponseStatus.COMPLETED:
         record.status = ResponseStatus.INCOMPLETE
@@ -151,6 +152,11 @@ def _record_of(response: Response) -> ResponseRecord:
         record.uncut = response.output_text
     record.made = [item for item in response.output if _holds_or_names_files(item)] or None
     return record
+
+
+def _can_be_answered(calls: list[FunctionCall]) -> bool:
+    """Whether the answers to all calls fit into one payload, by their ids: too many, or too long ones, do not."""
+    return sum(_json_bytes(call.call_id) + _BESIDE_ITS_ID for call in calls) <= LARGEST_ANSWERS
 
 
 def without_images(told: Any) -> Any:
@@ -189,16 +195,16 @@ def billed_of(response: Response) -> Billed:
     told = response.tool_usage
     searches = told.web_search.num_requests if told and told.web_search else None
     doubts = list(usage.doubts) if response.usage is not None else []
-    doubts += [f"the price of {_short(kind, _LONGEST_KIND)} is not known" for kind in _others(told, kinds)]
+    doubts += [f"the price of {shortened(kind, _LONGEST_KIND)} is not known" for kind in _others(told, kinds)]
     return Billed(
-        model=response.model,
+        model=shortened(response.model),
         created_at=_created_at(response),
         input_tokens=usage.input_tokens,
         cached_tokens=details.cached_tokens,
         cache_write_tokens=details.cache_write_tokens,
         cache_write_12h_tokens=details.cache_write_12h_tokens,
         output_tokens=usage.output_tokens,
-        tier=response.service_tier,
+        tier=_short_or_none(response.service_tier),
         web_searches=kinds["web_search_call"] if searches is None else searches,
         file_searches=kinds["file_search_call"],
         code_interpreters=len({container_of(item) for item in response.output if _runs_in_a_container(item)}),
@@ -280,12 +286,13 @@ def _json_bytes(text: str) -> int:
     return len(to_json(text)) - 2  # without the quotation marks
 
 
-def _short(text: str, limit: int = LONGEST_NAME) -> str:
+def shortened(text: str, limit: int = LONGEST_NAME) -> str:
+    """The text, no longer than names are."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _short_or_none(text: str | None) -> str | None:
-    return None if text is None else _short(text)
+    return None if text is None else shortened(text)
 
 
 def _usage(usage: Usage | None) -> Usage | None:
@@ -324,7 +331,7 @@ def _items(output: list[OutputItem], texts: _Room) -> Iterable[OutputItem]:
                 yield _message(texts.fit(item.text), list(_citations(item.citations, citations)), _phase(item))
             case FunctionCall():
                 yield FunctionCall(
-                    call_id=item.call_id, name=_short(item.name), arguments=arguments.fit(item.arguments)
+                    call_id=item.call_id, name=shortened(item.name), arguments=arguments.fit(item.arguments)
                 )
             case Reasoning() if item.summary:
                 yield Reasoning(summary=[SummaryText(text=summaries.fit(part.text)) for part in item.summary])
@@ -357,12 +364,12 @@ def _trace(item: OtherItem, arguments: _Room) -> OtherItem:
     """Kind and ids of an item: enough to see whether it needs an answer; and what it asks to be approved."""
     told = item.model_extra or {}
     call_id = told.get("call_id")
-    named = {"call_id": _short(call_id)} if isinstance(call_id, str) and call_id else {}
+    named = {"call_id": shortened(call_id)} if isinstance(call_id, str) and call_id else {}
     if item.type == MCP_APPROVAL_REQUEST:
-        named |= {name: _short(told[name]) for name in ("server_label", "name") if isinstance(told.get(name), str)}
+        named |= {name: shortened(told[name]) for name in ("server_label", "name") if isinstance(told.get(name), str)}
         if isinstance(told.get("arguments"), str):
             # Nobody approves what they cannot see: a request that has to be cut is not answered.
             named |= {"arguments": told["arguments"]} if arguments.fit(told["arguments"]) == told["arguments"] else {}
         if item.id is not None and len(item.id) > LONGEST_NAME:  # cut, it would be that of another request
             return OtherItem.model_validate({"type": item.type, **named})
-    return OtherItem.model_validate({"type": _short(item.type), "id": _short_or_none(item.id), **named})
+    return OtherItem.model_validate({"type": shortened(item.type), "id": _short_or_none(item.id), **named})

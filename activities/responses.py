@@ -48,7 +48,7 @@ from durable_responses.activities.messages import (
 )
 from durable_responses.activities.orphans import cancel_if_orphaned, leaving_no_orphan
 from durable_responses.activities.polling import Cadence, GetBudget, Reads, ResponseWait, Waiters
-from durable_responses.activities.records import record_of
+from durable_responses.activities.records import record_of, shortened
 from durable_responses.activities.requests import RequestBuilder
 from durable_responses.activities.stream import PreviewFeed, StreamTurn, after_broken_stream, events_of, read_after_cut
 from durable_responses.capabilities import Capability
@@ -143,7 +143,7 @@ class ResponsesActivities:
             created = CreatedResponse(
                 response_id=response.id,
                 status=response.status,
-                model=response.model or None,
+                model=shortened(response.model) or None,
                 changes=changes or None,
                 finished=finished,
             )

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from durable_responses.activities.messages import (
+    LARGEST_ANSWERS,
     CallerTool,
     FailureDetail,
     FailureType,
@@ -782,9 +783,7 @@ def error_of(failure: FailureType | str, message: str, detail: FailureDetail | N
 
 # --- what fits into history --------------------------------------------------------------------------------------
 
-LARGEST_ANSWERS = 512 * 1024  # bytes of JSON; with the caller's input they must fit one 2-MiB payload
-
-
+# The answers to the calls of a response fit one 2-MiB payload with the caller's input.
 _LARGEST_HISTORY = 4 * 1024 * 1024  # bytes that the answers of one iteration may add; the server ends a run at 50 MB
 
 

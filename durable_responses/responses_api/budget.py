@@ -11,13 +11,15 @@ class AnswerBudget:
 
     `packed` and `unpacked`: bytes of a body before and after its decompression, and of one event of a stream; the text
     of a stream as a whole takes `unpacked` at most. `error`: bytes read of an answer that is an error. `header`: bytes
-    of one header. `depth`: levels of nesting in JSON. `items`, `citations`: of one response, of one piece of text.
+    of one header; `headers`: how many of them. `depth`: levels of nesting in JSON. `items`, `citations`: of one
+    response, of one piece of text.
     """
 
     packed: int = 64 * MEBIBYTE
     unpacked: int = 64 * MEBIBYTE
     error: int = 64 * 1024
     header: int = 64 * 1024
+    headers: int = 1000
     depth: int = 100
     items: int = 5000
     citations: int = 1000

@@ -874,13 +874,17 @@ def _counts_something(told: Any) -> bool:
     return bool(_counted(told))
 
 
+_LONGEST_ID = 4096  # characters; servers put state into ids, but longer ones fit into no URL
+_NAMES_OF_FOLDERS = (".", "..")  # in a URL they lead to another path, however they are written
+
+
 class Response(Received):
     """One response. `status` is a `ResponseStatus`, or a newer status as plain text.
 
     Without a status that can be read, it is what its error or its `incomplete_details` say, else completed.
     """
 
-    id: str = Field(min_length=1)
+    id: str = Field(min_length=1, max_length=_LONGEST_ID)
     object: str = "response"
     created_at: Timestamp = 0
     completed_at: Annotated[float | None, BeforeValidator(_timestamp)] = None
@@ -972,7 +976,6 @@ class Response(Received):
 
 
 WITHOUT_ID = "resp_without_id_"
-_LONGEST_ID = 4096  # characters; servers put state into ids, but longer ones fit into no URL
 
 
 def as_response(fields: Any, response_id: str | None = None) -> Any:
@@ -987,7 +990,7 @@ def as_response(fields: Any, response_id: str | None = None) -> Any:
     if not isinstance(fields, dict):
         return fields
     match fields.get("id") or fields.get("response_id"):
-        case str() as known if 0 < len(known) <= _LONGEST_ID:
+        case str() as known if 0 < len(known) <= _LONGEST_ID and known not in _NAMES_OF_FOLDERS:
             return fields | {"id": known}
         case int() | float() as number if not isinstance(number, bool):
             return fields | {"id": str(number)}

@@ -65,10 +65,22 @@ def _session(connector: aiohttp.TCPConnector, proxy: str | None) -> aiohttp.Clie
     return aiohttp.ClientSession(
         connector=connector,
         proxy=proxy,
+        response_class=_WithoutReason,
         cookie_jar=aiohttp.DummyCookieJar(),
         max_line_size=BUDGET.header,
         max_field_size=BUDGET.header,
+        max_headers=BUDGET.headers,
     )
+
+
+class _WithoutReason(aiohttp.ClientResponse):
+    """An answer without its reason phrase, which nobody reads: httpx_aiohttp fails where that is not UTF-8."""
+
+    async def start(self, connection: "aiohttp.connector.Connection") -> aiohttp.ClientResponse:
+        """Read the head of the answer."""
+        await super().start(connection)
+        self.reason = None
+        return self
 
 
 UPLOAD_BUFFER = 2**18  # bytes

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from durable_responses.activities.conversation_items import output_items
-from durable_responses.activities.messages import Keep, ResponseRecord
+from durable_responses.activities.messages import Keep, ResponseRecord, ToolResult
 from durable_responses.activities.records import (
     LARGEST_TEXT,
     billed_of,
@@ -175,11 +175,27 @@ def test_no_string_and_no_list_makes_a_record_too_large(fields: dict[str, Any]) 
     assert len(record.model_dump_json().encode()) < PAYLOAD
 
 
-def test_calls_that_do_not_fit_end_the_response_with_its_text() -> None:
-    record = record_of(response(message("Hi"), *(call(call_id="x" * LARGEST_TEXT + str(n)) for n in range(5))))
+@pytest.mark.parametrize(("calls", "longest"), [(5, LARGEST_TEXT), (1, LARGEST_TEXT), (4500, 30)])
+def test_calls_that_do_not_fit_end_the_response_with_its_text(calls: int, longest: int) -> None:
+    """They, or the answers to them: each is named by an id."""
+    record = record_of(response(message("Hi"), *(call(call_id="x" * longest + str(n)) for n in range(calls))))
     assert (record.output_text, record.status, record.function_calls) == ("Hi", "incomplete", [])
     assert record.incomplete_details is not None
     assert record.incomplete_details.reason == ANSWER_TOO_LARGE
+
+
+def test_as_many_calls_as_are_kept_can_be_answered() -> None:
+    record = record_of(response(*(call(call_id="x" * 30 + str(n)) for n in range(3000))))
+    calls = record.function_calls
+    assert (len(calls), record.status) == (3000, "completed")
+    too_many = "Error: too many calls: only the first 128 of a response are executed. Call add again."
+    assert len(rules.fit_outputs([ToolResult(call_id=it.call_id, output=too_many) for it in calls])) == 3000
+
+
+@pytest.mark.parametrize("name", ["model", "service_tier"])
+def test_a_name_of_any_length_fits(name: str) -> None:
+    record = record_of(response(message("Hi"), **{name: "m" * 3_000_000}))
+    assert (record.output_text, len(record.model_dump_json()) < 10_000) == ("Hi", True)
 
 
 def test_a_summary_takes_no_room_from_the_text() -> None:

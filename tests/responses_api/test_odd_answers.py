@@ -367,6 +367,42 @@ async def test_of_an_error_only_the_beginning_is_read(provider: Provider, api: R
         await api.create(REQUEST)
 
 
+HEADS: dict[str, bytes] = {
+    "a header that is not ASCII": "x-model: Éole".encode(),
+    "a header in Latin-1": b"server: caf\xe9",
+    "a media type that is none": b"content-type: \xff\xfe; charset=\xff",
+    "many headers": b"\r\n".join(b"x-%d: y" % number for number in range(500)),
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+async def test_headers_may_be_odd(provider: Provider, api: ResponsesClient, head: bytes) -> None:
+    said = Answer(b"HTTP/1.1 200 Tr\xe8s bien\r\n%s\r\ncontent-length: %d\r\n\r\n%s" % (head, len(PLAIN), PLAIN))
+    provider.will(said, said, said)
+    assert (await api.create(REQUEST)).output_text == "Hello."
+    assert (await read(api)).output_text == "Hello."
+    assert (await streamed(api)).output_text == "Hello."
+
+
+@pytest.mark.parametrize("then", [Then.CLOSE, Then.RESET, Then.HOLD])
+@pytest.mark.parametrize(
+    "head", [b"content-length: 9999\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(PLAIN)]
+)
+async def test_an_answer_that_is_whole_needs_no_end(provider: Provider, head: bytes, then: Then) -> None:
+    """Gateways that change an answer forget its length."""
+    provider.will(Answer(b"HTTP/1.1 200 OK\r\n" + head + PLAIN + b"\r\n", then))
+    async with ResponsesClient(provider.url, KEY, create_timeout=0.5) as api:
+        assert (await api.create(REQUEST)).output_text == "Hello."
+
+
+@pytest.mark.parametrize("id_", [".", ".."])
+async def test_an_id_that_leads_to_another_address_is_none(provider: Provider, api: ResponsesClient, id_: str) -> None:
+    provider.will(answer(DONE | {"id": id_}), answer(DONE | {"id": id_, "status": "queued"}))
+    assert (await api.create(REQUEST)).id.startswith("resp_without_id_")
+    with pytest.raises(MalformedAnswer):
+        await api.create(REQUEST)
+
+
 async def test_headers_may_be_long(provider: Provider, api: ResponsesClient) -> None:
     provider.will(answer(DONE, content_security_policy="x" * 30_000))
     assert (await read(api)).output_text == "Hello."

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from durable_responses.activities.messages import FailureType, SaveOptions, ToolResult, Transport, Waiting
+from durable_responses.activities.messages import (
+    LARGEST_ANSWERS,
+    FailureType,
+    SaveOptions,
+    ToolResult,
+    Transport,
+    Waiting,
+)
 from durable_responses.json_text import json_bytes
 from durable_responses.responses_api.models import Response, UrlCitation
 from durable_responses.workflows import rules
@@ -604,21 +611,21 @@ def test_answers_that_fit_are_passed_on_whole() -> None:
 def test_answers_that_are_too_large_together_are_cut_with_a_note() -> None:
     results = [ToolResult(call_id=str(number), output="ä" * 100_000) for number in range(20)]
     items = rules.fit_outputs(results)
-    assert json_bytes(items) <= rules.LARGEST_ANSWERS
+    assert json_bytes(items) <= LARGEST_ANSWERS
     assert all("[cut: the first" in item.output for item in items)
 
 
 def test_answers_are_measured_as_they_travel() -> None:
     """JSON takes six bytes for a control character."""
     results = [ToolResult(call_id=str(number), output="\x01" * 100_000) for number in range(5)]
-    assert json_bytes(rules.fit_outputs(results)) <= rules.LARGEST_ANSWERS
+    assert json_bytes(rules.fit_outputs(results)) <= LARGEST_ANSWERS
 
 
 def test_a_short_answer_is_kept_whole_beside_long_ones() -> None:
     results = [ToolResult(call_id="a", output="x" * 2_000_000), ToolResult(call_id="b", output="y" * 200_000)]
     long, short = rules.fit_outputs(results)
     assert short.output == "y" * 200_000
-    assert json_bytes([long, short]) > 0.99 * rules.LARGEST_ANSWERS
+    assert json_bytes([long, short]) > 0.99 * LARGEST_ANSWERS
 
 
 def test_more_calls_than_can_be_answered_at_once_are_a_data_error() -> None:
