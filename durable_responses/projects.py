@@ -7,6 +7,7 @@ first one has the usual queue, `agents`.
 
 import hashlib
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from durable_responses.stack_file import StackFile
 from durable_responses.workflows.contract import TaskQueue
 
 _LONGEST_NAME = 24
+_NAMED = 3  # of the projects that a sentence tells
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,13 @@ class Projects(BaseModel):
     def owner_of(self, task_queue: str) -> str | None:
         """The project whose runs go on a task queue."""
         return next((name for name, each in self.projects.items() if each.task_queue == task_queue), None)
+
+    def told(self, names: Iterable[str | None]) -> str:
+        """`the projects in /a and /b`, for those of these names that are known; empty where none is."""
+        folders = [str(record.folder) for name in names if (record := self.projects.get(name or ""))]
+        more = [f"{len(folders) - _NAMED} more"] if len(folders) > _NAMED else []
+        *others, last = [*folders[:_NAMED], *more] or [""]
+        return f"the projects in {', '.join(others)} and {last}" if others else last and f"the project in {last}"
 
 
 def projects_folder(settings: Settings) -> Path:

@@ -219,10 +219,10 @@ async def stop(settings: Settings, say: Say) -> bool:
     if not folder.path.is_dir():
         return False
     files = [each for each in (folder.running, *(other.running for other in StateFolder.of_projects(settings))) if each]
-    served = [f"the project with the workspace {file.workspace}" for file in files if file.workspace is not None]
     if files:
-        serving = f", which serves {', '.join(served)}" if served else ""
-        say(f"Stopping the stack (process {files[0].pid}){serving}.")
+        told = Projects.read(settings).told([file.project for file in files])
+        served = f", which serves {told}" if told else ""
+        say(f"Stopping the stack (process {files[0].pid}){served}.")
     await _release_unused(files, settings)
     found = await told_while(_end_all(folder, settings), "waiting for what must not be cut off", say)
     return await clean(settings) or found

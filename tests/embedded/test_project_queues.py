@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from durable_responses.embedded.project_queues import claim, idle_owner, move, release
-from durable_responses.projects import Project, Projects, task_queue_of
+from durable_responses.projects import Project, ProjectRecord, Projects, task_queue_of
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import TaskQueue
 
@@ -117,3 +117,19 @@ def test_a_folder_of_any_name_gives_a_task_queue(state: Path, tmp_path: Path, na
     queue = Project.of(Settings(state_folder=state, project_folder=tmp_path / name)).own_queue
     assert queue.isascii()
     assert len(queue) < 60
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("", ""),
+        ("?", ""),
+        ("a", "the project in /a"),
+        ("ab", "the projects in /a and /b"),
+        ("abc", "the projects in /a, /b and /c"),
+        ("abcde", "the projects in /a, /b, /c and 2 more"),
+    ],
+)
+def test_a_sentence_names_three_projects_at_most(names: str, told: str) -> None:
+    records = {name: ProjectRecord(workspace=Path("/w"), folder=Path(f"/{name}"), task_queue=name) for name in "abcde"}
+    assert Projects(projects=records).told(names) == told

@@ -129,7 +129,7 @@ async def test_a_run_that_is_open_when_the_stack_is_stopped_is_left_to_its_own_p
     """H1: `down` in the middle, and then a start in another folder."""
     job_id = await machine.start("a", 20)
     down = await machine.type("b", "down")
-    assert f"the project with the workspace {machine.project('a') / 'workspace'}" in down.out
+    assert f", which serves the project in {machine.project('a')}." in down.out
     done = await machine.type("b", "run", "Write a report.", *WRITE)
     assert done.code == COMPLETED, done.err
     assert (machine.project("b") / "workspace" / "report.md").exists()
