@@ -1,5 +1,6 @@
 """`run`, `start`, `watch`, `continue`, `steer` and `result`: start a run, follow it, print its answer, go on."""
 
+import asyncio
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,7 +160,11 @@ async def _started(
     """A new run; its model may ask, where somebody is there to answer and nothing else was said."""
     request = agent_input(options, settings, Path.cwd(), fields={"allow_questions": True} if asks else {})
     check_as_the_worker_will(request, settings)
-    connection = await _with_worker(settings, output)
+    try:
+        connection = await _with_worker(settings, output)
+    except asyncio.CancelledError:  # Ctrl-C
+        output.say("\nNo run was started.")
+        raise
     job_id = await connection.jobs.start(request, job_id=options.job_id)
     output.say(f"Started {job_id}")
     return connection, job_id

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from durable_responses.activities.messages import FailureType, SavedFile
@@ -323,9 +324,12 @@ class RunScreen:
         used = sum(len(console.render_lines(line, options, pad=False)) for line in [*head, *ids])
         text = Text(shown(self.view.state.preview).strip("\n"), style="dim")
         room = min(max(console.height - used - 2, 3), _PREVIEW_LINES)
-        yield from head
-        yield from text.wrap(console, options.max_width)[-room:] if text else []
-        yield from ids
+        last_lines = text.wrap(console, options.max_width)[-room:] if text else []
+        lines = console.render_lines(Group(*head, *last_lines, *ids), options, pad=False)
+        # What is higher than the terminal could not be cleared away again.
+        for line in lines[: max(console.height - 1, 1)]:
+            yield from line
+            yield Segment.line()
 
 
 def _one_line(text: Text) -> Text:

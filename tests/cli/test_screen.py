@@ -332,11 +332,11 @@ def test_a_failed_call_says_why_on_the_screen() -> None:
     assert "  add ✗: no such number" in drawn(view_of(function_calls=[failed]))
 
 
-@pytest.mark.parametrize("height", [8, 12, 20, 100])
+@pytest.mark.parametrize("height", [2, 4, 8, 12, 20, 100])
 def test_the_screen_never_fills_the_terminal(height: int) -> None:
     lines = drawn(view_of(preview="word " * 800), height=height)
     assert len(lines) < height
-    assert lines[-3].strip().endswith("word")
+    assert height < 8 or lines[-3].strip().endswith("word")
 
 
 def test_the_screen_shows_the_end_of_the_text() -> None:
