@@ -230,6 +230,7 @@ _BY_CODE: dict[str, type[ResponsesError]] = {
     "account_deactivated": AuthenticationFailed,
     "account_suspended": AuthenticationFailed,
     "organization_deactivated": AuthenticationFailed,
+    "organization_restricted": AuthenticationFailed,
     "access_terminated": AuthenticationFailed,
     "previous_response_not_found": ChainRejected,
     "invalid_api_key": AuthenticationFailed,
@@ -280,7 +281,23 @@ _NOT_PAID = re.compile(
     r"out of (?:call )?(?:volume )?quota|key limit exceeded|(?:monthly|weekly|daily) (?:spend|usage|budget)\w* limit"
     r"|does(?:n't| not) have any credits|(?:no|not enough|insufficient) (?:credits?|funds|balance)\b"
     r"|account (?:is )?(?:not )?in good standing|overdue (?:balance|payment|invoice)|past invoices"
-    r"|free (?:tier|quota|credits?)\b[^.]{0,40}\b(?:exhausted|used up)|payment (?:is )?required",
+    r"|free (?:tier|quota|credits?)\b[^.]{0,40}\b(?:exhausted|used up)|payment (?:is )?required"
+    r"|used up your (?:\w+ ){0,2}free (?:allocation|quota|credits?)|\blimited to [\d,]+ (?:\w+ ){1,3}/ ?month"
+    r"|(?:credits?|balance|funds)\b(?: \w+){0,2} (?:depleted|exhausted|used up|too low)"
+    r"|budget has been exceeded|\bover budget\b|Exceeded\w*Budget\b|(?:budget|credit) limit (?:has been )?exceeded"
+    r"|(?:monthly|weekly) (?:\w+ )?(?:limit|cap|budget)\b|\bbilling limit\b|specified (?:API )?usage limits"
+    r"|(?:requires|enable) billing\b|(?:credit card|payment method) on file",
+    re.IGNORECASE,
+)
+_NAMES_OF_UNPAID = re.compile(
+    r"(?:budget|credits?|spend|spending|billing|balance)_?(?:limit|cap)?_?(?:exceeded|exhausted|reached|depleted)$"
+    r"|^(?:no|out_of|not_enough)_credits?$|payment_(?:method_)?required$",
+    re.IGNORECASE,
+)
+# Whoever may not do anything at all, where the status would mean the request.
+_SHUT_OUT = re.compile(
+    r"\b(?:organization|account|project|team|workspace|key|user)\b(?: \S+)? (?:has been|is|was) (?:temporarily )?"
+    r"(?:disabled|restricted|suspended|deactivated|archived|terminated|blocked|banned)",
     re.IGNORECASE,
 )
 _MAY_NOT = (400, 403, 412, 429)  # statuses with which that is said
@@ -325,7 +342,7 @@ _ADVICE: dict[type[ResponsesError], str] = {
 def is_quota_exhausted(error: ErrorDetail) -> bool:
     """Whether an error, of an HTTP answer or of a failed response, says that nothing will work until someone pays."""
     names = (error.code or "", error.type or "")
-    return any(_BY_CODE.get(name) is QuotaExhausted or name.endswith("_spend_limit_exceeded") for name in names)
+    return any(_BY_CODE.get(name) is QuotaExhausted or _NAMES_OF_UNPAID.search(name) for name in names)
 
 
 def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
@@ -350,6 +367,8 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     for name in (error.code, error.type):
         if name in _BY_CODE:
             return _BY_CODE[name]
+    if status in _MAY_NOT and _SHUT_OUT.search(error.message):
+        return AuthenticationFailed
     if status is None:
         return _BY_TYPE.get(error.type or "", ServerFailed)
     return _BY_STATUS.get(status, BadRequest if status >= 400 else NoSuchEndpoint)
