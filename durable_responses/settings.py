@@ -12,6 +12,7 @@ Whatever is wrong around a program is a `SetupError`, one sentence for the user:
 """
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -165,32 +166,47 @@ def _read_budgets(value: Any) -> Any:
 Table = TypeVar("Table", bound=BaseModel)
 
 
-def _read_table(value: Any, table: type[Table], wanted: str, json: Callable[[str], Any] = read_json) -> Table:
+def _read_table(value: Any, table: type[Table], wanted: str, reader: Callable[[str], Any] = read_json) -> Table:
     """A table from a file, or as it stands in the project file, or in JSON as it is handed to a child.
 
-    `json` reads JSON. Raises `ValueError`.
+    `reader` reads JSON. Raises `ValueError`.
     """
     if not isinstance(value, str):
         return _usable(table, value)
     said = value.strip()
     if said.startswith(("[", "{")):
         try:
-            return _usable(table, json(said))
+            return _usable(table, _without_twins(reader(said), said))
         except ValueError as error:
             raise ValueError(f"is not valid: {error}") from None
     import tomllib  # only here: it takes its time to load, and few have such a file
 
     path = Path(said).expanduser()
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         is_json = path.suffix == ".json" or text.lstrip().startswith("{")
         if is_json and not text.strip():
             raise ValueError("it is empty")
-        return _usable(table, json(text) if is_json else tomllib.loads(text))
+        return _usable(table, _without_twins(reader(text), text) if is_json else tomllib.loads(text))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); give {wanted}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid: {error}") from None
+
+
+def _without_twins(read: Any, text: str) -> Any:
+    """What was read, unless a name stands twice in an object: TOML refuses that, and JSON takes the last."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise ValueError(f"{name!r} stands there twice; one of them has to go")
+            found[name] = value
+        return found
+
+    json.loads(without_comments(text.lstrip("\ufeff")), object_pairs_hook=once)
+    return read
 
 
 def _usable(table: type[Table], value: Any) -> Table:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -24,14 +25,20 @@ _COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])")
 _MOST_SERVERS = 100
 _LONGEST_TIMEOUT = 86400  # seconds
-_HEADINGS = ("mcpServers", "mcp_servers", "servers")
+_HEADINGS = ("mcpServers", "mcp_servers", "servers", "context_servers", "mcp.servers", "amp.mcpServers")
+_SPOKEN = {"stdio", "local", "http", "remote", "url", "streamablehttp", "custom"}
+_A_VARIABLE = re.compile(r"(?:\w+ )?\$[A-Z][A-Z0-9_]*")
 _CALLED_OTHERWISE = {
     "httpUrl": "url",
     "serverUrl": "url",
     "environment": "env",
     "http_headers": "headers",
     "startup_timeout_sec": "start_timeout",
+    "tool_timeout_sec": "timeout",
 }
+_ADDRESSES = ("url", "httpUrl", "serverUrl")
+_OFFERED = ("includeTools", "enabledTools", "enabled_tools")
+_NOT_OFFERED = ("excludeTools", "disabledTools", "disabled_tools")
 _OF_OTHERS = {"transport", "envFile", "disabledTools", "enabledTools", "toolTimeout", "description", "scope"}
 _A_SLIP = 0.8
 
@@ -62,6 +69,13 @@ class ToolOverride(BaseModel):
     effect: Effect | None = None
     approval: Action | None = None
     timeout: float | None = Field(None, gt=0, le=_LONGEST_TIMEOUT)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_object(cls, given: Any) -> Any:
+        if not isinstance(given, dict | cls):
+            raise ValueError('must be an object such as {"effect": "pure", "approval": "allow"}')
+        return given
 
 
 class ClientCredentials(BaseModel):
@@ -114,6 +128,9 @@ class McpServer(BaseModel):
                 given.setdefault(ours, given.pop(name))
         if given.pop("enabled", True) is False:
             given["disabled"] = True
+        if given.get("type") == "local" and isinstance(words := given.get("command"), list) and words:
+            given |= {"command": words[0], "args": [*words[1:], *given.get("args", [])]}
+        given |= _headers_from_variables(given) | _tools_by_list(given)
         for name in given.keys() - cls.model_fields.keys() - _OF_OTHERS:
             from difflib import get_close_matches  # takes a moment, and most say what is right
 
@@ -126,7 +143,14 @@ class McpServer(BaseModel):
     def _one_program(cls, given: Any) -> Any:
         if isinstance(given, list):
             raise ValueError("must be the program alone; what follows it belongs into args")
+        if isinstance(given, str) and not given.strip():
+            raise ValueError("must be a program, such as npx")
         return given
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _without_spaces(cls, given: Any) -> Any:
+        return given.strip() if isinstance(given, str) else given
 
     @field_validator("args", mode="before")
     @classmethod
@@ -164,12 +188,6 @@ class McpServer(BaseModel):
             raise ValueError(f"must be at most {_LONGEST_TIMEOUT:,} seconds; some clients have milliseconds there")
         return given
 
-    @field_validator("tools", mode="before")
-    @classmethod
-    def _names_alone(cls, given: Any) -> Any:
-        """Some clients have a list there, of what is offered."""
-        return {} if isinstance(given, list) else given
-
     @model_validator(mode="after")
     def _one_way_in(self) -> "McpServer":
         if (self.command is None) == (self.url is None):
@@ -196,6 +214,13 @@ class McpServer(BaseModel):
             raise UnresolvedError(
                 "it is of type sse, which is not spoken here; many have Streamable HTTP as well (http)"
             )
+        kind = (self.type or "stdio").lower().replace("-", "").replace("_", "")
+        if kind not in _SPOKEN and not self.hosted:
+            raise UnresolvedError(f"it is of type {self.type}, which is not spoken here; stdio and http are")
+        values = (*self.env.values(), *self.headers.values())
+        if bare := next((text for text in values if _A_VARIABLE.fullmatch(text)), None):
+            name = bare.rpartition("$")[2]
+            raise UnresolvedError(f"${name} stands for nothing here; write ${{{name}}} for a variable of the worker")
         if foreign := next((found for text in _texts(self) if (found := _FOREIGN.search(text))), None):
             raise UnresolvedError(f"{foreign[0]} stands for nothing here; name a variable of the worker, as ${{NAME}}")
         missing: list[str] = []
@@ -243,8 +268,8 @@ class McpServers(BaseModel):
     def _as_others_have_it(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             raise ValueError('must be an object such as {"mcpServers": {…}}')
-        if isinstance(given.get("mcp"), dict) and "servers" in given["mcp"]:
-            given = given["mcp"]
+        if isinstance(inner := given.get("mcp"), dict) and not inner.keys() & {"command", *_ADDRESSES}:
+            given = inner
         named = next((name for name in _HEADINGS if name in given), None)
         servers = given[named] if named else given
         if not isinstance(servers, dict):
@@ -280,6 +305,28 @@ def without_comments(text: str) -> str:
     return _LAST_COMMA.sub(lambda found: found[1] or "", plain)
 
 
+def _headers_from_variables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Headers whose values some clients take from variables that are named apart."""
+    named = given.get("env_http_headers")
+    headers = {name: f"${{{variable}}}" for name, variable in named.items()} if isinstance(named, dict) else {}
+    if isinstance(token := given.get("bearer_token_env_var"), str):
+        headers["Authorization"] = f"Bearer ${{{token}}}"
+    written = given.get("headers", {})
+    return {"headers": headers | written} if headers and isinstance(written, dict) else {}
+
+
+def _tools_by_list(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Some clients have lists of what is offered, and of what is not."""
+    tools = given.get("tools", {})
+    lists = [tools] if isinstance(tools, list) else [given[name] for name in _OFFERED if name in given]
+    known: dict[str, Any] = dict(tools) if isinstance(tools, dict) else {}
+    for denied in (given[name] for name in _NOT_OFFERED if isinstance(given.get(name), list)):
+        known = {str(name): {"approval": Action.DENY} for name in denied} | known
+    for offered in (each for each in lists if isinstance(each, list) and each and "*" not in each):
+        known = known | {str(name): {} for name in offered if name not in known} | {"*": {"approval": Action.DENY}}
+    return {"tools": known} if known != tools else {}
+
+
 def _as_text(value: Any) -> Any:
     """Numbers and truths as programs read them."""
     if isinstance(value, bool):
@@ -308,9 +355,25 @@ def _secrets(server: McpServer, environment: Mapping[str, str]) -> Iterator[str]
             yield secret
     if server.oauth is not None:
         yield _REFERENCE.sub(lambda match: environment.get(match[1]) or match[2] or "", server.oauth.client_secret)
+    for said in _secrets_said(server):
+        whole = _REFERENCE.sub(lambda match: environment.get(match[1]) or match[2] or "", said)
+        if len(whole) >= SHORTEST_SECRET:
+            yield whole
     for name in server.references:
         if names_a_secret(name) and (value := environment.get(name)):
             yield value
+
+
+def _secrets_said(server: McpServer) -> Iterator[str]:
+    """Secrets that are written into arguments and addresses: after `--api-key`, in `?token=`, before the host's @."""
+    for flag, value in pairwise([*server.args, ""]):
+        name, equals, said = flag.partition("=")
+        if flag.startswith("-") and names_a_secret(name):
+            yield said if equals else value
+    if server.url is not None:
+        parts = urlsplit(server.url)
+        yield from (value for name, value in parse_qsl(parts.query) if names_a_secret(name))
+        yield unquote(parts.password or "")
 
 
 def _texts(server: McpServer) -> Iterator[str]:

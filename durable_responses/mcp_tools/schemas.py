@@ -5,7 +5,7 @@ again. Schemas that say more than such a translation can keep are given to the A
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
@@ -19,7 +19,8 @@ LARGEST_SCHEMA = 64 * 1024  # bytes of JSON
 _HASH = 12
 _NOT_AT_THE_TOP = ("anyOf", "oneOf", "allOf", "not", "enum")
 _TRANSLATED = SUPPORTED_KEYWORDS | {"title", "default", "$schema", "minLength", "maxLength", "examples"}
-_DEEPEST_STRICT, _MOST_STRICT = 10, 1000  # levels, properties
+_DEEPEST_STRICT, _MOST_STRICT = 10, 1000  # levels, properties and as many values of enums
+_LONGEST_PLACE = 200  # characters
 _MOST_REFERENCES = 100
 
 
@@ -49,9 +50,10 @@ def offer_of(schema: Schema) -> Offer:
     for reference in _references(schema):
         if not reference.startswith("#"):
             raise NotOffered(f"its schema refers to {reference[:100]!r}, outside of itself")
+    schema = _as_of_today(schema)
     plain = {"type": "object", "properties": {}, **{name: part for name, part in schema.items() if name != "$schema"}}
-    if not isinstance(plain["properties"], dict):
-        raise NotOffered("its schema is not valid: properties is not an object")
+    if (fault := next(_faults(plain, ()), None)) is not None:
+        raise NotOffered(f"its schema is not valid: {fault}")
     try:
         if _can_be_strict(plain):
             return Offer(strict_schema(plain), strict=True)
@@ -71,13 +73,119 @@ def for_server(arguments: dict[str, Any], schema: Schema) -> dict[str, Any]:
     return value if isinstance(value, dict) else arguments
 
 
+# --- valid or not: one tool whose schema the API refuses would cost the whole request ------------------------------
+
+
+def _as_of_today(schema: Any) -> Any:
+    """The same as the newest draft has it: tuples, bounds. Without keywords that are null, as programs leave out."""
+    if isinstance(schema, list):
+        return [_as_of_today(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made: Schema = {}
+    for name, part in schema.items():
+        if name in _VALUES:
+            made[name] = part
+        elif isinstance(part, dict | list) and name not in _KNOWN:
+            continue  # of an extension: the API takes what is in there for schemas
+        elif name in _NAMED and isinstance(part, dict):
+            made[name] = {each: _as_of_today(inner) for each, inner in part.items()}
+        elif name == "items" and isinstance(part, list) and part and "prefixItems" not in schema:
+            made["prefixItems"] = _as_of_today(part)
+        elif name in _BOUNDS and isinstance(part, bool):
+            if part and (bound := schema.get(_BOUNDS[name])) is not None:
+                made[name] = bound
+        elif part is not None and not (name in _BOUNDS.values() and schema.get(_EXCLUSIVE[name]) is True):
+            made[name] = _as_of_today(part)
+    return made
+
+
+def _faults(schema: Any, path: tuple[str, ...]) -> Iterator[str]:
+    """What is not a schema by the rules of JSON Schema, each with its place."""
+    if isinstance(schema, bool):
+        return
+    if not isinstance(schema, dict):
+        yield f"{'.'.join(path)[:_LONGEST_PLACE]}: must be a schema"
+        return
+    for name, part in schema.items():
+        here = (*path, name)
+        if (rule := _RULES.get(name)) is not None and not rule.holds(part):
+            yield f"{'.'.join(here)[:_LONGEST_PLACE]}: must be {rule.wanted}"
+        elif name in _NAMED:
+            for each, inner in part.items():
+                yield from _faults(inner, (*here, each))
+        elif name in _SEVERAL:
+            for number, inner in enumerate(part):
+                yield from _faults(inner, (*here, str(number)))
+        elif name in _ONE:
+            yield from _faults(part, here)
+
+
+class _Rule(NamedTuple):
+    wanted: str
+    holds: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and value >= 0 and value == int(value)
+
+
+def _is_type(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and len({*map(str, value)}) == len(value) and all(each in _TYPES for each in value)
+    return isinstance(value, str) and value in _TYPES
+
+
+_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+_BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
+_EXCLUSIVE = {bound: exclusive for exclusive, bound in _BOUNDS.items()}
+_VALUES = {"const", "default", "enum", "examples"}
+_NAMED = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
+_ONE = (
+    *("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"),
+    *("unevaluatedProperties", "unevaluatedItems", "contentSchema"),
+)
+_TEXT = _Rule("a text", lambda value: isinstance(value, str))
+_TRUTH = _Rule("true or false", lambda value: isinstance(value, bool))
+_LIST = _Rule("a list", lambda value: isinstance(value, list))
+_NAMES = _Rule(
+    "a list of different names",
+    lambda value: (
+        isinstance(value, list) and all(isinstance(each, str) for each in value) and len(set(value)) == len(value)
+    ),
+)
+_COUNT = _Rule("a whole number that is not negative", _is_count)
+_RULES: dict[str, _Rule] = {
+    "type": _Rule(f"one of {', '.join(_TYPES)}", _is_type),
+    "multipleOf": _Rule("a number above 0", lambda value: _is_number(value) and value > 0),
+    "required": _NAMES,
+    **dict.fromkeys(("enum", "examples"), _LIST),
+    **dict.fromkeys(_NAMED, _Rule("an object", lambda value: isinstance(value, dict))),
+    **dict.fromkeys(_SEVERAL, _Rule("a list of schemas", lambda value: isinstance(value, list) and bool(value))),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _Rule("a number", _is_number)),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _COUNT),
+    **dict.fromkeys(("minContains", "maxContains"), _COUNT),
+    **dict.fromkeys(("uniqueItems", "readOnly", "writeOnly", "deprecated"), _TRUTH),
+    **dict.fromkeys(("title", "description", "pattern", "format", "$ref", "$id", "$anchor", "$comment"), _TEXT),
+    **dict.fromkeys(("contentEncoding", "contentMediaType", "$dynamicRef", "$dynamicAnchor"), _TEXT),
+}
+
+_KNOWN = {*_RULES, *_VALUES, *_NAMED, *_SEVERAL, *_ONE, *_BOUNDS, "dependencies", "dependentRequired"}
+
+
 # --- strict or not -----------------------------------------------------------------------------------------------
 
 
 def _can_be_strict(schema: Schema) -> bool:
     found = list(_parts(schema, 0))
     properties = sum(len(part.get("properties") or {}) for part, _ in found)
-    return properties <= _MOST_STRICT and all(
+    values = sum(len(part.get("enum") or ()) for part, _ in found)
+    return max(properties, values) <= _MOST_STRICT and all(
         depth <= _DEEPEST_STRICT and _is_translated(part, schema, is_top=part is schema) for part, depth in found
     )
 

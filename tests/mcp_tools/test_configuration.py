@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from durable_responses.mcp_tools.configuration import McpServer, McpServers, Trust, UnresolvedError
 from durable_responses.settings import Settings, SettingsError, child_environment
+from durable_responses.tools.approvals import Action
 
 CLAUDE_CODE = {
     "mcpServers": {
@@ -29,14 +30,54 @@ WINDSURF = {
     "mcpServers": {"a": {"serverUrl": "https://h/mcp", "oauth": {"clientId": "x"}}, "b": {"command": "b", "args": None}}
 }
 COPILOT = {"mcpServers": {"a": {"type": "local", "command": "a", "tools": ["*"]}}}
+CODEX = {"mcp_servers": {"a": {"url": "https://h/", "bearer_token_env_var": "KEY", "env_http_headers": {"X": "Y"}}}}
+ZED = {"context_servers": {"a": {"source": "custom", "command": "a", "args": [], "env": {}}}}
+OPENCODE = {"$schema": "https://x/", "mcp": {"a": {"type": "local", "command": ["a", "b"], "environment": {"C": "d"}}}}
+AMP = {"amp.mcpServers": {"a": {"command": "a"}}}
 BARE = {"a": {"command": "a"}}
 
 
-@pytest.mark.parametrize("given", [CLAUDE_CODE, CURSOR, VS_CODE, VS_CODE_SETTINGS, GEMINI, WINDSURF, COPILOT, BARE])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(CLAUDE_CODE, CURSOR, VS_CODE, VS_CODE_SETTINGS, GEMINI, WINDSURF, COPILOT),
+        *(CODEX, ZED, OPENCODE, AMP, BARE),
+    ],
+)
 def test_it_is_taken_as_other_clients_have_it(given: dict[str, Any]) -> None:
     """Fields of theirs alone are ignored."""
     servers = McpServers.model_validate(given).servers
     assert all(server.trust is Trust.NONE for server in servers.values())
+
+
+def test_a_program_with_its_arguments_in_one_list_is_taken_where_its_client_has_it_so() -> None:
+    server = McpServers.model_validate(OPENCODE).servers["a"]
+    assert (server.command, server.args, server.env) == ("a", ["b"], {"C": "d"})
+
+
+def test_headers_that_name_variables_are_taken() -> None:
+    server = McpServers.model_validate(CODEX).servers["a"].resolved({"KEY": "k", "Y": "y"})
+    assert server.headers == {"X": "y", "Authorization": "Bearer k"}
+
+
+@pytest.mark.parametrize(
+    ("lists", "offered"),
+    [
+        ({"disabledTools": ["delete"]}, ["get", "put"]),
+        ({"excludeTools": ["delete", "put"]}, ["get"]),
+        ({"includeTools": ["get"]}, ["get"]),
+        ({"enabled_tools": ["get", "put"], "disabled_tools": ["put"]}, ["get"]),
+        ({"tools": ["get", "delete"]}, ["delete", "get"]),
+        ({"tools": ["*"]}, ["delete", "get", "put"]),
+        ({"tools": []}, ["delete", "get", "put"]),
+        ({"disabledTools": ["delete"], "tools": {"delete": {"effect": "once"}}}, ["delete", "get", "put"]),
+    ],
+)
+def test_what_another_client_does_not_offer_is_not_offered_here(lists: dict[str, Any], offered: list[str]) -> None:
+    """A person has decided it there. What stands here of a tool goes before that."""
+    server = McpServer.model_validate({"command": "x", **lists})
+    known = {tool: server.override_of(tool).approval for tool in ("delete", "get", "put")}
+    assert [tool for tool, approval in known.items() if approval is not Action.DENY] == offered
 
 
 def test_a_disabled_server_is_not_used() -> None:
@@ -65,6 +106,10 @@ def test_numbers_are_texts_as_programs_read_them() -> None:
         ({"a": {"command": "x", "timeout": 600000}}, "at most 86,400 seconds; some clients have milliseconds there"),
         ({"a": {"url": "https://h/", "oauth": "yes"}}, "must be an object with client_id, client_secret and issuer"),
         ({"a": {"url": "h/mcp"}}, "must be an address such as"),
+        ({"a": {"url": "wss://h/mcp"}}, "must be an address such as"),
+        ({"a": {"command": " "}}, "must be a program, such as npx"),
+        ({"a": {"command": "x", "tools": {"get": "allow"}}}, 'must be an object such as {"effect": "pure"'),
+        ({"mcp": {"a": {"args": ["x"]}}}, "give a command or a url"),
         ({"a.b": {"command": "x"}}, "'a.b': a server's name has"),
         ({"a": {"command": "x", "tools": {"get": {"efect": "pure"}}}}, "Extra inputs"),
         ({"a": {"command": "x", "trust": "yes"}}, "should be 'none' or 'annotations'"),
@@ -97,6 +142,9 @@ def test_a_variable_that_is_not_set_is_named() -> None:
     [
         ({"command": "x", "env": {"K": "${input:key}"}}, "${input:key} stands for nothing here"),
         ({"type": "sse", "url": "https://h/sse"}, "it is of type sse, which is not spoken here"),
+        ({"type": "websocket", "url": "https://h/"}, "it is of type websocket, which is not spoken here"),
+        ({"command": "x", "env": {"K": "$MY_KEY"}}, "$MY_KEY stands for nothing here; write ${MY_KEY}"),
+        ({"url": "https://h/", "headers": {"A": "Bearer $KEY"}}, "$KEY stands for nothing here; write ${KEY}"),
         ({"url": "${NO:-nonsense}"}, "its url is not an address such as https://host/mcp"),
         ({"url": "https://h/", "headers": {"X": "${NEWLINE}"}}, "headers: X holds characters that an HTTP header"),
     ],
@@ -117,6 +165,16 @@ def test_what_stands_for_a_secret_is_one() -> None:
         {"TOKEN": "token-value", "MY_SECRET": "secret-value", "HOME": "/home/ada"}
     )
     assert set(secrets) == {"token-value", "in-the-file", "written-down", "secret-value"}
+
+
+def test_a_secret_in_an_argument_or_an_address_is_one() -> None:
+    args = ["--api-key", "after-it", "--token=behind-it", "--secret", "${MY_VALUE}", "--verbose", "not-a-secret"]
+    given = {
+        "a": {"command": "x", "args": args},
+        "b": {"url": "https://ada:of%20adas-own@h.example/mcp?api_key=in-there&x=12345678"},
+    }
+    secrets = McpServers.model_validate(given).secrets({"MY_VALUE": "of-the-worker"})
+    assert set(secrets) == {"after-it", "behind-it", "of-the-worker", "of adas-own", "in-there"}
 
 
 # --- as a setting ------------------------------------------------------------------------------------------------
@@ -143,7 +201,13 @@ def test_comments_and_last_commas_are_no_mistakes(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("", "it is empty"), ("[]", "must be an object such as"), ('{"a": }', "expected value at line 1")],
+    [
+        ("", "it is empty"),
+        ("[]", "must be an object such as"),
+        ('{"a": }', "expected value at line 1"),
+        ('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "'a' stands there twice; one of them"),
+        ('{"a": {"command": "x", /* old */ "command": "y"}}', "'command' stands there twice"),
+    ],
 )
 def test_a_file_that_cannot_be_read_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
@@ -152,6 +216,14 @@ def test_a_file_that_cannot_be_read_says_why(
     monkeypatch.setenv("AGENT_MCP_SERVERS", str(tmp_path / "mcp.json"))
     with pytest.raises(SettingsError, match=rf"mcp\.json is not valid: {problem}"):
         Settings.load()
+
+
+@pytest.mark.parametrize("name", ["mcp.json", "servers.toml"])
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text = '{"a": {"command": "x"}}' if name.endswith("json") else '[mcpServers.a]\ncommand = "x"\n'
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    monkeypatch.setenv("AGENT_MCP_SERVERS", str(tmp_path / name))
+    assert "a" in Settings.load().mcp_servers.servers
 
 
 def test_a_server_that_cannot_be_used_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

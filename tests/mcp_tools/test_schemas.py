@@ -1,10 +1,14 @@
 """Schemas of strangers, as the API takes them."""
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
+from durable_responses.emulator.objects.schema_checks import SchemaRules
 from durable_responses.mcp_tools.schemas import LARGEST_SCHEMA, NotOffered, for_server, hash_of, offer_of
+from tests.support.outside_data import mutated
 
 TEXT = {"type": "string"}
 OPTIONAL = {"anyOf": [TEXT, {"type": "null"}]}
@@ -56,7 +60,6 @@ def test_a_schema_is_made_strict(schema: dict[str, Any], strict: dict[str, Any])
         {"oneOf": [TEXT, {"type": "integer"}]},
         {"type": "string", "x-of-theirs": 1},
         {"type": "array"},
-        {"type": "array", "items": [TEXT, TEXT]},
         {"anyOf": [an_object(a=TEXT), TEXT]},
         {"$ref": "#/properties/b"},
         {"type": "object", "patternProperties": {"^a": TEXT}},
@@ -77,7 +80,7 @@ def test_a_schema_that_has_no_strict_form_stays_as_it_is(part: Any) -> None:
         ({"anyOf": [{"type": "object"}]}, "its schema has anyOf at the top"),
         (an_object(a={"$ref": "https://h/schema.json"}), "refers to 'https://h/schema.json', outside of itself"),
         (an_object(a={"description": "x" * LARGEST_SCHEMA}), "its schema has 65,6"),
-        ({"type": "object", "properties": []}, "properties is not an object"),
+        ({"type": "object", "properties": []}, "properties: must be an object"),
     ],
 )
 def test_a_schema_that_the_api_does_not_take_is_left_out_with_a_reason(schema: dict[str, Any], why: str) -> None:
@@ -126,3 +129,73 @@ def test_a_hash_does_not_depend_on_the_order_in_which_something_is_said() -> Non
     assert hash_of("a", {"b": 1, "c": [{"d": 1, "e": 2}]}) == hash_of("a", {"c": [{"e": 2, "d": 1}], "b": 1})
     assert hash_of("a", {"b": 1}) != hash_of("a", {"b": 2})
     assert len(hash_of()) == 12
+
+
+# --- what the API would refuse, and a whole request with it ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    [
+        ({"type": "text"}, "properties.a.type: must be one of object, array, "),
+        ({"type": ["string", "nil"]}, "properties.a.type: must be one of"),
+        ({"type": "array", "items": {"type": "str"}}, "properties.a.items.type: must be one of"),
+        ({"enum": "x"}, "properties.a.enum: must be a list"),
+        ({"type": "string", "required": True}, "properties.a.required: must be a list of different names"),
+        ({"type": "integer", "minimum": "1"}, "properties.a.minimum: must be a number"),
+        ({"type": "string", "minLength": -1}, "properties.a.minLength: must be a whole number"),
+        ({"type": "string", "description": 5}, "properties.a.description: must be a text"),
+        ({"anyOf": []}, "properties.a.anyOf: must be a list of schemas"),
+        ({"anyOf": {"type": "string"}}, "properties.a.anyOf: must be a list of schemas"),
+        ({"$ref": 5}, "properties.a.$ref: must be a text"),
+        ({"type": "object", "properties": []}, "properties.a.properties: must be an object"),
+        ({"type": "number", "multipleOf": 0}, "properties.a.multipleOf: must be a number above 0"),
+        ({"not": "x"}, "properties.a.not: must be a schema"),
+    ],
+)
+def test_a_schema_that_is_not_valid_is_not_offered(part: dict[str, Any], fault: str) -> None:
+    with pytest.raises(NotOffered, match=f"^its schema is not valid: {re.escape(fault)}"):
+        offer_of(an_object(a=part))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"type": "number", "minimum": 0, "exclusiveMinimum": True}, {"type": "number", "exclusiveMinimum": 0}),
+        ({"type": "number", "exclusiveMaximum": True, "maximum": 9}, {"type": "number", "exclusiveMaximum": 9}),
+        ({"type": "number", "minimum": 0, "exclusiveMinimum": False}, {"type": "number", "minimum": 0}),
+        ({"type": "string", "description": None, "default": None}, {"type": "string", "default": None}),
+    ],
+)
+def test_a_schema_of_an_older_draft_is_offered_as_of_today(old: dict[str, Any], new: dict[str, Any]) -> None:
+    assert offer_of(an_object("a", a=old)) == offer_of(an_object("a", a=new))
+
+
+def test_a_list_with_a_schema_for_each_of_its_members_is_offered() -> None:
+    offer = offer_of(an_object("a", a={"type": "array", "items": [TEXT, TEXT]}))
+    assert offer.parameters["properties"]["a"] == {"type": "array", "prefixItems": [TEXT, TEXT]}
+
+
+def test_more_values_than_strict_mode_takes_are_offered_as_they_are() -> None:
+    assert not offer_of(an_object("a", a={"enum": [str(number) for number in range(1500)]})).strict
+
+
+ODD = an_object(
+    "a",
+    a={"type": "string", "enum": ["x", None], "minLength": 1, "format": "uri", "description": "d", "default": "x"},
+    b={"type": "array", "items": {"$ref": "#/$defs/N"}, "minItems": 1, "uniqueItems": True},
+    c={"anyOf": [{"type": "integer", "minimum": 0, "exclusiveMaximum": True, "maximum": 9}, {"type": "null"}]},
+    d={"oneOf": [TEXT], "not": {"const": 1}, "if": {}, "required": None, "type": ["object", "null"]},
+) | {"$defs": {"N": an_object(n=TEXT, **{"$ref": {"type": "number", "multipleOf": 2}})}, "patternProperties": {"x": {}}}
+
+
+@settings(max_examples=200, deadline=None)
+@given(mutated(ODD))
+def test_whatever_is_offered_the_api_takes(schema: Any) -> None:
+    """Else one tool of a stranger would cost every request of a run."""
+    try:
+        offer = offer_of(schema if isinstance(schema, dict) else {})
+    except NotOffered as refused:
+        assert str(refused)
+        return
+    SchemaRules("it", "tools", "invalid_function_parameters", strict=offer.strict).check_root(offer.parameters)
