@@ -110,7 +110,7 @@ def _check_scenario(book: ScenarioBook) -> None:
 
 def create_app(provider: Provider, api_key: str | None = None, allowed_hosts: Collection[str] = ()) -> Starlette:
     """The emulator as an ASGI application: HTTP, WebSocket and control endpoints on one port."""
-    return Starlette(
+    app = Starlette(
         routes=[
             *ResponsesApi(provider, api_key).routes(),
             WebSocketRoute("/v1/responses", WebSocketEndpoint(provider, api_key)),
@@ -120,6 +120,8 @@ def create_app(provider: Provider, api_key: str | None = None, allowed_hosts: Co
         middleware=[Middleware(HostCheck, allowed=allowed_hosts)],
         exception_handlers={404: refuse_url, 405: refuse_url},
     )
+    app.router.redirect_slashes = False  # a redirect is no answer of the API
+    return app
 
 
 class EmulatorServer:

@@ -19,7 +19,7 @@ from durable_responses.emulator.http.asgi_answers import (
     unless_gone,
 )
 from durable_responses.emulator.objects.answer_bodies import Deletion, InputTokens, ModelList, item_list
-from durable_responses.emulator.objects.api_errors import ApiError
+from durable_responses.emulator.objects.api_errors import ApiError, no_such_url
 from durable_responses.emulator.objects.request_bodies import (
     CompactBody,
     CreateBody,
@@ -186,6 +186,8 @@ class ResponsesApi:
 
     async def model(self, request: Request) -> ASGIApp:
         """GET /models/{id}."""
+        if not request.path_params["id"]:
+            raise no_such_url(request.method, request.url.path)
         return json_answer(self._provider.model(request.path_params["id"]).model_dump_json().encode())
 
     # --- answering -----------------------------------------------------------------------------------------------

@@ -132,6 +132,12 @@ def wrong_api_key() -> ApiError:
     return ApiError(401, ErrorBody(message="Incorrect API key provided.", code="invalid_api_key"))
 
 
+def wrong_type(param: str, expected: str, given: Any) -> ApiError:
+    """400: a value of another type than the expected one."""
+    message = f"Invalid type for '{param}': expected {expected}, but got {_kind_of(given)} instead."
+    return invalid(message, param, "invalid_type")
+
+
 def from_validation(error: ValidationError) -> ApiError:
     """400 for a body that does not fit: names the parameter in the API's words, as the API does, one at a time."""
     problem = error.errors(include_url=False)[0]
@@ -147,14 +153,13 @@ def from_validation(error: ValidationError) -> ApiError:
         supported = SUPPORTED.findall(str(problem.get("ctx", {}).get("expected", "")))
         listed = f"{', '.join(supported[:-1])}{',' if len(supported) > 2 else ''} and {supported[-1]}"
         listed = listed if len(supported) > 1 else "".join(supported)
+        if not isinstance(problem["input"], str):
+            return wrong_type(param, f"one of {listed}", problem["input"])
         return invalid(
             f"Invalid value: '{_shown(problem['input'])}'. Supported values are: {listed}.", param, "invalid_value"
         )
     if expected := EXPECTED_TYPES.get(kind):
-        given = _kind_of(problem["input"])
-        return invalid(
-            f"Invalid type for '{param}': expected {expected}, but got {given} instead.", param, "invalid_type"
-        )
+        return wrong_type(param, expected, problem["input"])
     if bounds := _out_of_bounds(problem):
         message, code = bounds
         return invalid(f"Invalid '{param}': {message}", param, code)

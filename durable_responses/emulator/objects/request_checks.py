@@ -3,7 +3,7 @@
 import base64
 import re
 
-from durable_responses.emulator.objects.api_errors import invalid
+from durable_responses.emulator.objects.api_errors import invalid, wrong_type
 from durable_responses.emulator.objects.request_bodies import CreateBody, Item, input_items, is_trigger, parse
 from durable_responses.emulator.objects.schema_checks import SchemaRules
 from durable_responses.responses_api.models import ReasoningEffort
@@ -85,6 +85,8 @@ def parse_create(body: bytes) -> CreateBody:
 
 def check(request: CreateBody) -> None:
     """What a schema cannot say. Raises: ApiError 400."""
+    if not request.model.strip():
+        raise invalid("Missing required parameter: 'model'.", "model", "missing_required_parameter")
     if request.conversation is not None:
         raise invalid("Conversations are not offered by this server.", "conversation", "unsupported_parameter")
     if request.prompt is not None:
@@ -201,7 +203,8 @@ def _check_item(item: Item, param: str) -> None:
             message = f"Missing required parameter: '{param}.{name}'."
             raise invalid(message, f"{param}.{name}", "missing_required_parameter")
         if not isinstance(item[name], types):
-            raise invalid(f"Invalid type for '{param}.{name}'.", f"{param}.{name}", "invalid_type")
+            expected = "an array" if types is list else "a boolean" if types is bool else "a string"
+            raise wrong_type(f"{param}.{name}", expected, item[name])
     if kind in ("function_call_output", "custom_tool_call_output") and isinstance(item["output"], list):
         for index, part in enumerate(item["output"]):
             _check_part(part, f"{param}.output[{index}]")
@@ -210,7 +213,7 @@ def _check_item(item: Item, param: str) -> None:
 def _check_part(part: object, param: str) -> None:
     """What an answer to a call may hold beside text: images and files."""
     if not isinstance(part, dict):
-        raise invalid(f"Invalid type for '{param}'.", param, "invalid_type")
+        raise wrong_type(param, "an object", part)
     if part.get("type") not in PARTS_OF_OUTPUTS:
         supported = ", ".join(map(repr, PARTS_OF_OUTPUTS))
         message = f"Invalid value: '{part.get('type')}'. Supported values are: {supported}."
@@ -262,6 +265,9 @@ def _check_tool_choice(request: CreateBody) -> None:
             raise invalid(
                 "Missing required parameter: 'tool_choice.type'.", "tool_choice", "missing_required_parameter"
             )
+        if one["type"] in CLIENTS_TOOLS and not isinstance(one.get("name"), str):
+            message = "Missing required parameter: 'tool_choice.name'."
+            raise invalid(message, "tool_choice.name", "missing_required_parameter")
         if not any(is_named(member, one) for tool in request.tools or [] for member in members(tool)):
             name = one.get("name", one["type"])
             raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")

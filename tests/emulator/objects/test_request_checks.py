@@ -32,6 +32,13 @@ def checked(**fields: Any) -> CreateBody:
         ({"service_tier": "cheapest"}, "service_tier"),
         ({"service_tier": "flex", "model": "gpt-6.2-sol"}, "service_tier"),
         ({"include": ["everything"]}, "include[0]"),
+        ({"include": [1]}, "include[0]"),
+        ({"reasoning": {"effort": 5}}, "reasoning.effort"),
+        ({"model": " "}, "model"),
+        ({"input": [{"type": "item_reference", "id": 5}]}, "input[0].id"),
+        ({"input": [{"type": "function_call_output", "call_id": "c", "output": [5]}]}, "input[0].output[0]"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
+        ({"tool_choice": {"type": "custom", "name": 5}}, "tool_choice.name"),
         ({"tool_choice": {"type": "function", "name": "missing"}}, "tool_choice"),
         ({"background_options": {"completion_window": "2h"}}, "background_options"),
         ({"background": True, "background_options": {"completion_window": "4h"}}, WINDOW),
@@ -43,6 +50,28 @@ def test_a_field_is_refused_by_its_name(fields: dict[str, Any], param: str) -> N
     with pytest.raises(ApiError) as refused:
         checked(**fields)
     assert (refused.value.status, refused.value.error.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"include": [1]}, "Invalid type for 'include[0]': expected one of "),
+        ({"reasoning": {"effort": 5}}, "but got an integer instead."),
+        (
+            {"input": [{"type": "item_reference", "id": 5}]},
+            "Invalid type for 'input[0].id': expected a string, but got an integer instead.",
+        ),
+        (
+            {"input": [{"type": "mcp_approval_response", "approval_request_id": "a", "approve": "yes"}]},
+            "Invalid type for 'input[0].approve': expected a boolean, but got a string instead.",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_both_types(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        checked(**fields)
+    assert said in refused.value.error.message
+    assert refused.value.error.code == "invalid_type"
 
 
 @pytest.mark.parametrize(
