@@ -13,13 +13,14 @@ from durable_responses.responses_api.client import FINISHED_OR_GONE, ResponsesCl
 from durable_responses.responses_api.errors import (
     ConnectionLost,
     GiveUp,
+    MalformedAnswer,
     NoSuchEndpoint,
     NotFound,
     OutcomeUnknown,
     ResponsesError,
     Unreachable,
 )
-from durable_responses.responses_api.models import Response
+from durable_responses.responses_api.models import Response, ResponseStatus
 
 CANCEL_PATIENCE = 60.0  # seconds
 _NOT_FOUND_YET = 10.0  # seconds in which a response need not be found that was created a moment ago
@@ -78,13 +79,16 @@ class Cancelling:
         try:
             response = await self.client.cancel(self.response_id)
             self.is_possible, self.refusal = True, None
-            return response
+            if response.status != ResponseStatus.COMPLETED or "output" in response.model_fields_set:
+                return response
+        except MalformedAnswer:  # some say no more than that they have done it
+            self.is_possible, self.refusal = True, None
         except (GiveUp, OutcomeUnknown) as refused:
             if isinstance(refused, NoSuchEndpoint):
                 self.is_possible, self.refusal = False, str(refused)
             if refused.status not in FINISHED_OR_GONE:  # a GET shows which
                 raise
-            return (await self.client.retrieve(self.response_id)).response
+        return (await self.client.retrieve(self.response_id)).response
 
     def _pause_after(self, error: ResponsesError, pause: float) -> float:
         """Seconds until the next try. Raises `ApplicationError` where there is to be none."""

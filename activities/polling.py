@@ -62,6 +62,7 @@ _LONGEST_WAIT = 300.0  # seconds between two GETs, whatever the server asks for:
 _LEAVE_WITHIN = 5.0  # seconds
 _LAST_READ = 5.0  # seconds for the GET at the deadline
 _NO_SUCH_METHOD = (405, 501)
+_ABOUT_THE_REQUEST = (400, 410, 413, 414, 422)
 _RANDOM = Random()  # one for all: the state of each takes 2.5 KB
 
 
@@ -247,7 +248,7 @@ class Reads:
     def _take_failure(self, error: ResponsesError, now: float) -> None:
         self.failures += 1
         self.last_error = str(error)
-        self._strange += error.is_a_page or isinstance(error, MalformedAnswer | NoSuchEndpoint)
+        self._strange += error.is_a_page or isinstance(error, MalformedAnswer | NoSuchEndpoint) or _is_odd(error)
         self._not_found += isinstance(error, NotFound)
         self._asked_to_wait = error.retry_after or 0.0
         if self._passes(error, now):
@@ -289,7 +290,7 @@ class Reads:
                 return False
             case AnswerTooLarge():
                 return False
-            case AuthenticationFailed() | BadRequest() if error.is_a_page:
+            case AuthenticationFailed() | BadRequest() if error.is_a_page or _is_odd(error):
                 return self._strange <= _STRANGE_ANSWERS
             case NoSuchEndpoint() if not self.found and now - self._asked_since(now) >= _NO_ENDPOINT_YET:
                 return False
@@ -328,6 +329,11 @@ class Reads:
             why = f"The provider has answered no GET of {self.response_id} in {_NO_ENDPOINT_YET:.0f} seconds: {error}"
             return failed_read(error if isinstance(error, NoSuchEndpoint) else NoSuchEndpoint(why), self.response_id)
         return failed_read(error, self.response_id)
+
+
+def _is_odd(error: ResponsesError) -> bool:
+    """Whether a GET was refused by a status that says nothing of it: a gateway gave up, something is locked."""
+    return isinstance(error, BadRequest) and error.status not in _ABOUT_THE_REQUEST
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ _EMPTY_PATCH = "empty-output"
 _REFUSED_CHAIN_PATCH = "refused-by-a-failed-response"
 _FAILED_PATCH = "failed-responses-again"
 _LEAVE_PATCH = "given-up-responses"
+_USED_PATCH = "completed-though-given-up"
 _REFUSAL_PATCH = "input-requests"
 _WINDOW_PATCH = "context-window"
 _WORDS_PATCH = "context-window-words"
@@ -722,8 +723,11 @@ class ResponseSource:
 
     # --- stopping ------------------------------------------------------------------------------------------------
 
-    async def _cancel_at_provider(self, response_id: str) -> ResponseRecord | None:
-        """Tell the provider to stop, and record what it says the response has become; None: no answer."""
+    async def _cancel_at_provider(self, response_id: str, *, may_be_used: bool = False) -> ResponseRecord | None:
+        """Tell the provider to stop, and record what it says the response has become; None: no answer.
+
+        `may_be_used`: one that has completed anyway is recorded by whoever uses it.
+        """
         try:
             answer = await workflow.execute_activity_method(
                 ResponsesActivities.cancel_response,
@@ -746,20 +750,22 @@ class ResponseSource:
             workflow.logger.warning("%s may still run at the provider: %s", response_id, error.__cause__ or error)
             self.ledger.response_left(response_id)
             return None
-        self._record(response)
+        is_used = may_be_used and response.status == ResponseStatus.COMPLETED
+        if not (is_used and workflow.patched(_USED_PATCH)):  # such runs have counted it twice
+            self._record(response)
         return response
 
     async def _given_up(self, response_id: str, error: ActivityError) -> ResponseRecord:
         """Stop a response that cannot be waited for; one that has completed anyway is used. Raises `RunFailed`."""
-        ended = await self._leave(response_id)
+        ended = await self._leave(response_id, may_be_used=True)
         if ended is not None and ended.status == ResponseStatus.COMPLETED:
             return ended
         raise RunFailed(activity_errors.error_of(error)) from error
 
-    async def _leave(self, response_id: str) -> ResponseRecord | None:
-        """Stop a response that nobody will follow any more."""
+    async def _leave(self, response_id: str, *, may_be_used: bool = False) -> ResponseRecord | None:
+        """Stop a response that nobody will follow any more. `may_be_used` as in `_cancel_at_provider()`."""
         if workflow.patched(_LEAVE_PATCH):
-            return await self._cancel_at_provider(response_id)
+            return await self._cancel_at_provider(response_id, may_be_used=may_be_used)
         self.ledger.response_lost(response_id)
         return None
 

@@ -539,6 +539,11 @@ STRANGE: dict[str, Answer] = {
     "an error without an id": answer({"error": {"message": "no"}}),
     "half a body": answer(b'{"id": "resp_1", "status": "comp'),
     "nothing": answer(b""),
+    "a gateway that has given up": answer(b"client closed request", 499),
+    "a resource that is locked": answer({}, 423),
+    "the wrong server": answer({}, 421),
+    "a status that nobody knows": answer(b"I'm a teapot", 418),
+    "only the id": answer({"id": "resp_1"}),
 }
 
 

@@ -99,6 +99,28 @@ async def test_whatever_a_provider_says_of_a_finished_response_it_is_read(
     assert [asked.method for asked in provider.asked] == ["POST", "GET"]
 
 
+DONE_WITH_IT: dict[str, Answer] = {
+    "nothing": answer(b""),
+    "nothing, by its status": answer(b"", 204),
+    "a word": answer(b"OK"),
+    "null": answer(None),
+    "that it succeeded": answer({"success": True}),
+    "that it succeeded, with the id": answer({"id": "resp_1", "status": "success"}),
+    "that it was cancelled": answer({"id": "resp_1", "object": "response", "cancelled": True}),
+}
+
+
+@pytest.mark.parametrize("said", DONE_WITH_IT.values(), ids=DONE_WITH_IT)
+async def test_a_provider_that_only_says_that_it_has_done_it_is_asked_what_became_of_the_response(
+    provider: Provider, api: ResponsesClient, said: Answer
+) -> None:
+    """What it has cost is known by a GET only."""
+    provider.will(said, answer(CANCELLED))
+    record = await cancel(api)
+    assert (record.status, record.usage and record.usage.total_tokens) == ("cancelled", 7)
+    assert [asked.method for asked in provider.asked] == ["POST", "GET"]
+
+
 async def test_a_response_that_goes_on_all_the_same_is_brought_as_it_is(
     provider: Provider, api: ResponsesClient
 ) -> None:

@@ -64,6 +64,10 @@ READ: dict[str, list[Answer]] = {
     "a stream": [event_stream(CREATED, {"type": "response.completed", "response": DONE})],
     "a page at first": [PAGE, answer(DONE)],
     "half a body at first": [answer(b'{"id": "re'), answer(DONE)],
+    "a gateway that gives up at first": [answer(b"client closed request", 499), answer(DONE)],
+    "headers that are not ASCII": [answer(DONE, x_model="\u00c9ole")],
+    "envelopes": [answer({"code": 0, "data": {"response": DONE}})],
+    "the words of others": [answer(DONE | {"status": "SUCCEEDED", "error": {"code": "", "message": ""}})],
 }
 
 
@@ -140,6 +144,20 @@ async def test_a_response_whose_status_nobody_knows_is_cancelled_and_ends_the_ru
     assert failed.error.type == "unknown_status"
     assert server.asked[-1].target == "/v1/responses/resp_1/cancel"
     assert (creates(server), failed.usage.total_tokens) == (1, 8)
+
+
+async def test_an_answer_that_only_its_cancel_brings_is_used_and_counted_once(
+    runs: Agents, server: scripted_provider.Provider
+) -> None:
+    server.will(answer(QUEUED), answer({"error": {"message": "It cannot be read."}}, 400), answer(DONE))
+    ended = await result(runs)
+    assert (ended.status, ended.output_text, ended.usage.total_tokens, len(ended.responses)) == (
+        "completed",
+        "Hello.",
+        8,
+        1,
+    )
+    assert creates(server) == 1
 
 
 async def test_an_answer_beyond_the_budget_ends_the_run_by_name(
