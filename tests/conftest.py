@@ -1,6 +1,8 @@
 """What every test may use: a Temporal dev server for the whole session, and a client of it."""
 
 import os
+import shutil
+import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ def unconfigured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         environment.setenv("TEMPORAL_CONFIG_FILE", str(home / "temporal.toml"))
         environment.setenv("AGENT_STATE_FOLDER", str(home / "state"))
         yield
+    if sys.pycache_prefix:  # it stays, but not what is in it of this session's folders
+        temporary = tmp_path_factory.getbasetemp().relative_to("/")
+        shutil.rmtree(Path(sys.pycache_prefix) / temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

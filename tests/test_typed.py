@@ -181,10 +181,10 @@ def test_commands_are_found_in_all_forms_that_pages_have(tmp_path: Path) -> None
     ]
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, set up as `make setup` does it, but with the packages that are here already."""
-    copy = tmp_path / "clone"
+    copy = tmp_path_factory.mktemp("checkout") / "clone"
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.split("\0"):
         if name and (CHECKOUT / name).is_file():
