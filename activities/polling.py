@@ -326,8 +326,13 @@ class Reads:
         if isinstance(error, ServerFailed | Busy | NoSuchEndpoint):
             if self.capabilities is not None and not self.found:
                 self.capabilities.learned(Capability.RETRIEVE, False, str(error))
-            why = f"The provider has answered no GET of {self.response_id} in {_NO_ENDPOINT_YET:.0f} seconds: {error}"
-            return failed_read(error if isinstance(error, NoSuchEndpoint) else NoSuchEndpoint(why), self.response_id)
+            if isinstance(error, NoSuchEndpoint):
+                why = f"The provider cannot read responses by their ids: {error}"
+            else:
+                seconds = f"{_NO_ENDPOINT_YET:.0f} seconds"
+                why = f"The provider has answered no GET of {self.response_id} in {seconds}: {error}"
+            way_out = "" if self.found else "; choose the transport stream, or auto"
+            return failed_read(NoSuchEndpoint(f"{why}{way_out}"), self.response_id)
         return failed_read(error, self.response_id)
 
 

@@ -6,6 +6,7 @@ stay connected, use `websocket.py`; for one response after the other, use `webso
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -307,8 +308,8 @@ def _refused(status: int, headers: dict[str, str], body: bytes) -> ResponsesErro
     if status < 300:
         return NoSuchEndpoint("The server answered the WebSocket upgrade as plain HTTP: check the URL", status=status)
     error = error_for_answer("the WebSocket", status, headers, body)
-    if status in (401, 403) and read_error(body) is None:
-        # What ASGI servers say where there is no such route. If it is the key, the answer over HTTP will say so.
+    if _may_be_about_websockets(status, body):
+        # If it is the key, the answer over HTTP will say so.
         return HttpOnly("The server does not take WebSockets here, and does not say why", status=status)
     if status == 426:
         return HttpOnly("The server requires HTTP here, not a WebSocket", status=status, code=error.code)
@@ -323,6 +324,18 @@ def _refused(status: int, headers: dict[str, str], body: bytes) -> ResponsesErro
         busy.__cause__ = error
         return busy
     return error
+
+
+def _may_be_about_websockets(status: int, body: bytes) -> bool:
+    """Whether a 401 or 403 need not be about the key: ASGI servers answer so where there is no such route."""
+    error = read_error(body)
+    if status not in (401, 403) or error is None:
+        return status in (401, 403)
+    return _OF_WEBSOCKETS.search(error.message) is not None
+
+
+# Or it is nothing but the name of the status.
+_OF_WEBSOCKETS = re.compile(r"web ?socket|\bupgrade\b|^\W*(?:403\W*)?forbidden\W*$", re.IGNORECASE)
 
 
 async def dial(handshake: Handshake, factory: SocketFactory, budget: RetryBudget, clock: Clock, tap: Tap) -> Socket:

@@ -272,7 +272,13 @@ async def test_a_background_response_that_may_not_be_streamed_has_no_preview(
 
 
 @pytest.mark.parametrize(
-    "refusal", [answer(b"", 403), answer(b"<h1>Forbidden</h1>", 403), answer({"detail": "No"}, 403)]
+    "refusal",
+    [
+        answer(b"", 403),
+        answer({"detail": "No"}, 403),
+        answer({"error": {"message": "Forbidden"}}, 403),
+        answer({"error": {"message": "WebSocket connections need a session.", "code": "no_session"}}, 401),
+    ],
 )
 async def test_a_server_that_forbids_the_upgrade_is_used_over_http(
     runs: Agents, server: scripted_provider.Provider, refusal: Answer
