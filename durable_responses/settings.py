@@ -209,13 +209,24 @@ def _without_twins(read: Any, text: str) -> Any:
     return read
 
 
+def _plainly(error: Any) -> str:
+    """What is wrong with a value of a table, in words for people who write files."""
+    if error["type"] == "extra_forbidden":
+        return "there is no such field"
+    if error["type"].startswith("decimal_"):
+        return "must be a number"
+    if error["type"] in ("model_type", "dict_type"):
+        return "must be an object"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
 def _usable(table: type[Table], value: Any) -> Table:
     try:
         return table.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
+        problem = _plainly(first)
         raise ValueError(f"{place.removeprefix('.')}: {problem}" if place else problem) from None
 
 

@@ -92,7 +92,9 @@ def test_a_host_that_is_mapped_to_a_provider_that_nobody_knows_says_so() -> None
     assert mapped.dearest("gpt-5.4", [], 100, AT) is None
 
 
-@pytest.mark.parametrize("host", ["https://gateway.example", "gateway.example/v1", "gateway.example:8443", ""])
+@pytest.mark.parametrize(
+    "host", ["https://gateway.example", "gateway.example/v1", "gateway.example:8443", "", "*.example"]
+)
 def test_a_host_is_given_without_scheme_port_and_path(host: str) -> None:
     with pytest.raises(ValueError, match="is not a host"):
         PriceList(hosts={host: "openai"})
@@ -181,3 +183,16 @@ def test_a_price_for_each_token_holds_up_to_the_next_step() -> None:
 def test_a_price_is_a_number_that_sums_can_be_made_of(price: str) -> None:
     with pytest.raises(ValueError, match="input"):
         Rates.model_validate({"input": price, "output": 1})
+
+
+def test_a_model_with_a_dot_in_its_name_is_written_in_quotes() -> None:
+    with pytest.raises(ValueError, match=r"4 is not a price; a model with a dot in its name is written in quotes"):
+        PriceList.model_validate({"models": {"gpt-5": {"4": {"input": 1, "output": 2}}}})
+
+
+def test_the_most_counts_what_is_cached_where_that_is_dearer() -> None:
+    """Whatever an operator has written: a budget is not passed for it."""
+    dear = Prices("https://h/v1", own={"m": Rates(input=Decimal(1), output=Decimal(1), cached_input=Decimal(9))})
+    per_token = dear.dearest("m", [], 100, AT)
+    assert per_token is not None
+    assert per_token.input == Decimal("0.000009")

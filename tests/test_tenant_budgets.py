@@ -1,10 +1,12 @@
 """The rules of the budgets of tenants: what is granted, held and spent, by tables."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from durable_responses.pricing.tenant_budgets import (
     Amount,
@@ -33,6 +35,36 @@ def usd(amount: float) -> Amount:
 def budget(limit: Amount | None = None, **state: Any) -> TenantBudget:
     ends_at = datetime(2026, 11, 30, tzinfo=UTC)
     return TenantBudget(tenant="acme", window="2026-11-29", ends_at=ends_at, limit=limit or usd(10), **state)
+
+
+@pytest.mark.parametrize(
+    ("granted", "problem"),
+    [
+        ({"acme": {"day": 20}}, "must say of what: {usd = 20}"),
+        ({"acme": {"day": "20 USD"}}, "must say of what"),
+        ({"acme": {"week": {"usd": 20}}}, "week is not a window; there are day and month"),
+        ({"acme": {"com": {"day": {"usd": 20}}}}, "com is not a window"),
+        ({"acme": {"day": {"tokens": True}}}, "must be a number"),
+        ({"acme": {}}, "needs day, month, or both"),
+        ({"": {"day": {"usd": 1}}}, "a tenant has a name"),
+    ],
+)
+def test_a_grant_that_cannot_be_meant_is_named(granted: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        TenantBudgets.model_validate({"tenants": granted})
+
+
+@pytest.mark.parametrize(
+    ("limit", "to", "problem"),
+    [
+        (usd(10), Amount(usd=Decimal(20)), None),
+        (usd(10), Amount(usd=Decimal(20), tokens=5), "it has no limit in tokens that could be raised"),
+        (usd(10), Amount(tokens=5), "it has no limit in tokens that could be raised"),
+        (Amount(tokens=5), usd(20), "it has no limit in USD that could be raised"),
+    ],
+)
+def test_only_what_is_granted_can_be_raised(limit: Amount, to: Amount, problem: str | None) -> None:
+    assert budget(limit).problem_of_raising(to) == problem
 
 
 def reserve(key: str, most: float, attempt: int = 1) -> Exchange:

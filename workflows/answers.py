@@ -212,7 +212,7 @@ def _seconds(text: str) -> str:
         raise ValueError(
             f"{_shown(text)} is not a time: send the seconds that the run may go on, at most {longest:.0f}, or {STOP}."
         )
-    return f"{seconds:g}"
+    return f"{seconds:.12g}"
 
 
 def _budget(text: str, limit: Limit, state: AgentState) -> str:
@@ -242,7 +242,7 @@ def _text_of(answer: object) -> str:
     if isinstance(answer, str):
         return well_formed(answer)
     if isinstance(answer, int | float) and not isinstance(answer, bool) and abs(answer) < 10**12:
-        return f"{answer:g}" if isinstance(answer, float) else str(answer)
+        return str(int(answer) if isinstance(answer, float) and answer.is_integer() else answer)
     raise ValueError("The answer must be text or a number.")
 
 

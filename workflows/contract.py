@@ -144,6 +144,13 @@ class Budget(CallersChoice):
     warn_at: float = Field(0.8, gt=0, le=1)
     on_exceeded: OnBudget = OnBudget.ASK
 
+    @field_validator("usd", "tokens", "working_seconds", "warn_at", mode="before")
+    @classmethod
+    def _is_no_truth(cls, given: Any) -> Any:
+        if isinstance(given, bool):  # true would be one
+            raise ValueError("must be a number")
+        return given
+
     @model_validator(mode="after")
     def _has_a_line(self) -> "Budget":
         if self.usd is None and self.tokens is None and self.working_seconds is None:
@@ -325,8 +332,9 @@ class AgentInput(Record, CallersChoice):
     @field_validator("budget", mode="before")
     @classmethod
     def _usd_alone(cls, budget: Any) -> Any:
-        is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
-        return {"usd": budget} if is_number else budget
+        if isinstance(budget, bool | str | list):
+            raise ValueError('must be a number of USD, or an object such as {"usd": 5}')
+        return {"usd": budget} if isinstance(budget, int | float) else budget
 
     @field_validator("budget")
     @classmethod

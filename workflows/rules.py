@@ -214,6 +214,8 @@ def unusable_input(*problems: str) -> ValueError:
 
 def _problem(error: ErrorDetails) -> str:
     field = place_of(error)
+    if error["type"] == "extra_forbidden" and len(error["loc"]) > 1:
+        return f"{field} is not a field of {place_of({**error, 'loc': error['loc'][:-1]})}"
     if error["type"] == "extra_forbidden":
         # `effort` is short for `reasoning_effort`, and near to `text_format`.
         longer = [name for name in AgentInput.model_fields if name.endswith(f"_{field}")]
@@ -279,6 +281,8 @@ _EXPECTED = {
     "string_too_long": "has too many characters: at most {max_length}",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "decimal_type": "must be a number",
+    "decimal_parsing": "must be a number",
 }
 
 

@@ -161,7 +161,8 @@ class BudgetWorkflow:
 
     @raise_limit.validator
     def _check_limit(self, to: Any = None, *_: Any) -> None:
-        _read(Amount, to)
+        if problem := self._budget.problem_of_raising(_read(Amount, to)):
+            raise ApplicationError(f"{problem}; nothing was raised", type=_UNUSABLE, non_retryable=True)
 
     @workflow.query(name=SHOW)
     def show(self, *_: Any) -> TenantBudget:

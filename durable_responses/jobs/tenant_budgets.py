@@ -57,15 +57,12 @@ async def raise_budget(client: Client, task_queue: str, tenant: str, window: str
     try:
         raised = await handle.execute_update(RAISE, to, rpc_timeout=_ANSWERED_WITHIN)
     except WorkflowUpdateFailedError as error:
-        raise InvalidInput(f"The budget cannot be raised: {error.__cause__ or error}") from None
+        why = getattr(error.__cause__, "message", None) or str(error.__cause__ or error)
+        raise InvalidInput(f"The budget of {tenant!r} for {window!r} cannot be raised: {why.rstrip('.')}.") from None
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise InvalidInput(f"There is no budget of {tenant!r} for {window!r} that anything was spent of.") from None
         raise InvalidInput(_SILENT) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         raise InvalidInput(f"{_SILENT} It may still be raised when there is one.") from None
-    budget = TenantBudget.model_validate(raised)
-    for line, unit in (("usd", "USD"), ("tokens", "tokens")):
-        if getattr(to, line) is not None and getattr(budget.bound, line) is None:
-            raise InvalidInput(f"The budget of {tenant!r} for {window!r} has no limit in {unit} that could be raised.")
-    return budget
+    return TenantBudget.model_validate(raised)

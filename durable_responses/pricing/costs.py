@@ -67,14 +67,15 @@ class Prices:
     def dearest(self, model: str, tiers: Sequence[str], input_tokens: int, at: datetime) -> PerToken | None:
         """What a token of a response with so much input may cost at most; None where a price is missing.
 
-        Nothing of its input is cached, all of it may be written to the cache, and of the tiers the dearest counts.
+        Nothing of its input is cached, unless that is dearer, all of it may be written to the cache, and of the tiers
+        the dearest counts.
         Calls of hosted tools come on top.
         """
         found, tokens = [], max(1, input_tokens)
         for tier in dict.fromkeys(tier for asked in tiers or [Tier.DEFAULT] for tier in self._tiers(model, asked)):
-            for written in (0, tokens):
-                cost = self.cost_of(Billed(model, at, tokens, 0, written, 0, 0, tier=tier))
-                both = self.cost_of(Billed(model, at, tokens, 0, written, 0, _THOUSAND_TOKENS, tier=tier))
+            for cached, written in ((0, 0), (0, tokens), (tokens, 0)):
+                cost = self.cost_of(Billed(model, at, tokens, cached, written, 0, 0, tier=tier))
+                both = self.cost_of(Billed(model, at, tokens, cached, written, 0, _THOUSAND_TOKENS, tier=tier))
                 if cost.usd is not None and both.usd is not None:
                     found.append(PerToken(cost.usd / tokens, (both.usd - cost.usd) / _THOUSAND_TOKENS))
                 elif not written or not _has_no_cache_writes(cost):

@@ -3,13 +3,14 @@
 Messages of runs and the input of a run hold them, so they load nothing that is slow.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Tier(StrEnum):
@@ -28,6 +29,7 @@ class BudgetLine(StrEnum):
     WORKING_SECONDS = "working_seconds"
 
 
+_HOST = re.compile(r"[\w.\-:\[\]]+")
 AUTO = "auto"
 """Not a rate: any tier that the project has."""
 
@@ -54,6 +56,19 @@ class Rates(BaseModel):
     code_interpreter: Price | None = None
     image: Price | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_model(cls, given: object) -> object:
+        if isinstance(given, dict) and (
+            inner := next((each for each in given.values() if isinstance(each, dict)), None)
+        ):
+            name = next(name for name, each in given.items() if each is inner)
+            raise ValueError(
+                f"{str(name)[:100]} is not a price; a model with a dot in its name is written in quotes, as in "
+                '[models."gpt-5.4"]'
+            )
+        return given
+
 
 class PriceList(BaseModel):
     """The prices of an operator.
@@ -71,7 +86,7 @@ class PriceList(BaseModel):
     @classmethod
     def _are_hosts(cls, hosts: dict[str, str]) -> dict[str, str]:
         for host in hosts:
-            if not host or "/" in host or host.count(":") == 1:  # an address of IPv6 has more
+            if not _HOST.fullmatch(host) or host.count(":") == 1:  # an address of IPv6 has more
                 raise ValueError(f"{host!r} is not a host: give it without scheme, port and path")
         return {host.strip("[]").lower(): provider for host, provider in hosts.items()}
 

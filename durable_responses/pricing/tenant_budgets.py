@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import quote
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 WORKFLOW_TYPE = "BudgetWorkflow"
 EXCHANGE = "exchange"
@@ -40,6 +40,13 @@ class Amount(BaseModel):
 
     usd: Decimal | None = Field(None, ge=0)
     tokens: int | None = Field(None, ge=0)
+
+    @field_validator("usd", "tokens", mode="before")
+    @classmethod
+    def _is_no_truth(cls, given: object) -> object:
+        if isinstance(given, bool):  # true would be one
+            raise ValueError("must be a number")
+        return given
 
     def plus(self, other: "Amount", sign: int = 1) -> "Amount":
         """The sum; what is not known counts as nothing."""
@@ -83,6 +90,25 @@ class Grants(BaseModel):
     day: Grant | None = None
     month: Grant | None = None
 
+    @field_validator("day", "month", mode="before")
+    @classmethod
+    def _lines(cls, given: object) -> object:
+        if isinstance(given, int | float | str):
+            raise ValueError("must say of what: {usd = 20}, {tokens = 1000000}, or both")
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _windows(cls, given: object) -> object:
+        if isinstance(given, dict) and (
+            unknown := next((name for name in given if name not in cls.model_fields), None)
+        ):
+            raise ValueError(
+                f"{str(unknown)[:_LONGEST_NAME]} is not a window; there are day and month. A tenant with a dot in its "
+                'name is written in quotes, as in [tenants."acme.com"]'
+            )
+        return given
+
     @model_validator(mode="after")
     def _has_a_window(self) -> "Grants":
         if self.day is None and self.month is None:
@@ -96,6 +122,13 @@ class TenantBudgets(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tenants: dict[str, Grants] = {}
+
+    @field_validator("tenants")
+    @classmethod
+    def _have_names(cls, tenants: dict[str, Grants]) -> dict[str, Grants]:
+        if "" in tenants:
+            raise ValueError(f"a tenant has a name; {OTHERS} stands for those that are not named")
+        return tenants
 
     def of(self, tenant: str | None, at: datetime) -> "list[TenantBudget]":
         """The budgets that a response counts for which is created at this moment, as they begin; none where none are.
@@ -278,6 +311,13 @@ class TenantBudget(BaseModel):
             return None
         left = bound.minus(taken)
         return Amount(usd=_smaller(reserve.most.usd, left.usd), tokens=_smaller(reserve.most.tokens, left.tokens))
+
+    def problem_of_raising(self, to: Amount) -> str | None:
+        """Why the limit cannot be raised to this; None if it can."""
+        for line, unit in (("usd", "USD"), ("tokens", "tokens")):
+            if getattr(to, line) is not None and getattr(self.limit, line) is None:
+                return f"it has no limit in {unit} that could be raised"
+        return None
 
     def raise_limit(self, to: Amount) -> None:
         """Let this window cost more. A line that is not named, or would be lowered, stays as it is."""

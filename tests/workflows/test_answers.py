@@ -8,6 +8,7 @@ import pytest
 from durable_responses.workflows.answers import accepted, outcome, request_for, respond_of, words_of
 from durable_responses.workflows.contract import (
     AgentState,
+    Budget,
     InputRequest,
     InputRequestKind,
     InputRequestStatus,
@@ -117,6 +118,36 @@ ACCEPTED: list[tuple[InputRequest, object, str]] = [
 @pytest.mark.parametrize(("request_", "answer", "kept"), ACCEPTED)
 def test_an_answer_is_kept_in_one_form(request_: InputRequest, answer: object, kept: str) -> None:
     assert accepted(answer, request_, AgentState(iteration=5)) == kept
+
+
+def budgeted(**lines: float) -> AgentState:
+    return AgentState(iteration=5, budget=Budget.model_validate(lines))
+
+
+TOTALS: list[tuple[Limit, object, str]] = [
+    (Limit.USD, 12345.678, "12345.678"),
+    (Limit.USD, 10.1234567, "10.1234567"),
+    (Limit.USD, "1e2", "100"),
+    (Limit.USD, 20.0, "20"),
+    (Limit.TOKENS, 2_000_000.0, "2000000"),
+    (Limit.TOKENS, 123_456_789, "123456789"),
+    (Limit.WORKING_SECONDS, 1_234_567.5, "1234567.5"),
+]
+
+
+@pytest.mark.parametrize(("line", "answer", "kept"), TOTALS)
+def test_a_new_total_is_kept_to_the_last_digit(line: Limit, answer: object, kept: str) -> None:
+    """However it is sent: programs write whole numbers as 2000000.0, too."""
+    assert accepted(answer, limit(line), budgeted(usd=5, tokens=1000, working_seconds=60)) == kept
+
+
+NO_TOTALS = ["$10", "10 USD", "10,000.00", "-5", "nan", "inf", "1e400", "more", 5, 4.99, "1000001", "0x10"]
+
+
+@pytest.mark.parametrize("answer", NO_TOTALS)
+def test_what_is_no_new_total_is_refused_with_what_is(answer: object) -> None:
+    with pytest.raises(ValueError, match="send the total of USD that the run may use, more than 5 and at most 1,000,"):
+        accepted(answer, limit(Limit.USD), budgeted(usd=5))
 
 
 REFUSED: list[tuple[InputRequest, object, str]] = [
