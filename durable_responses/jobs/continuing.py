@@ -7,13 +7,12 @@ provider still has; or it tells the model all that was said, from Temporal's his
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from durable_responses.jobs.story import CallStep, ResponseStep, Story
+from durable_responses.jobs.story import NOT_EXECUTED, CallStep, ResponseStep, Story
 from durable_responses.responses_api.models import McpApprovalResponse
 from durable_responses.workflows.contract import AgentInput
 
 MEMO_CONTINUES = "continues"
 """Key of the workflow's memo: the job that the run continues."""
-NOT_EXECUTED = "not executed: the run ended"
 
 _OF_THE_OPENING = {"task", "context", "files", "files_root", "previous_response_id"}
 

@@ -24,17 +24,21 @@ from durable_responses.activities.messages import (
     ListedTools,
     ResponseCost,
     ResponseRecord,
+    ToolOutcome,
     ToolResult,
     WebSocketTurn,
 )
 from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
 from durable_responses.jobs.server_records import decoded, time_of
 from durable_responses.mcp_tools.names import dotted
+from durable_responses.responses_api.models import CallAnswer, FunctionCallOutput
+from durable_responses.tools.owner import ASK_OWNER, read_question
 from durable_responses.workflows.compaction import COMPACTION, is_compaction
-from durable_responses.workflows.contract import AgentInput, AgentUsage
+from durable_responses.workflows.contract import AgentInput, AgentResult, AgentUsage, InputRequestKind
 from durable_responses.workflows.ledger import usage_of
 from durable_responses.workflows.rules import calls_to_approve, may_be_continued, unanswerable_calls
 
+NOT_EXECUTED = "not executed: the run ended"
 _LONGEST_READING = 60.0  # seconds, for all pages of a history
 
 
@@ -100,6 +104,8 @@ class ResponseStep(Step):
 class CallStep(Step):
     """A function call: its arguments as the model wrote them, and the answer that the model was given.
 
+    Not every call was executed: an owner may deny one, or answer it, and one may be open when the run ends.
+
     `server_tool`: the tool of an MCP server that is called, by the names that it has there. `asked`: what the server
     asked before it answered; then the call is made again.
     """
@@ -158,6 +164,7 @@ async def _told_from(run_id: str, client: Client, described: DescribedExecution)
             async for event in history:
                 await telling.take(event)
                 following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
+    telling.end()
     return telling.story
 
 
@@ -169,6 +176,8 @@ class _Telling:
         self._described = described
         self._steps: dict[int, ResponseStep | CallStep] = {}
         self._lists: int | None = None
+        self._last_event: HistoryEvent | None = None
+        self._result: AgentResult | None = None
 
     def begin_execution(self) -> None:
         """The events of another execution follow; their numbers begin anew."""
@@ -176,6 +185,7 @@ class _Telling:
 
     async def take(self, event: HistoryEvent) -> None:
         """Take the next event."""
+        self._last_event = event
         match event.event_type:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
                 given = event.workflow_execution_started_event_attributes.input.payloads
@@ -203,6 +213,63 @@ class _Telling:
             case EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
                 cancelled = event.activity_task_canceled_event_attributes
                 self._ended(cancelled.scheduled_event_id, event, "cancelled", "")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+                ended = event.workflow_execution_completed_event_attributes
+                self._result = await decoded(self._described, ended.result.payloads, AgentResult)
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+                failure = event.workflow_execution_failed_event_attributes.failure
+                details = failure.application_failure_info.details.payloads
+                self._result = await decoded(self._described, details, AgentResult)
+
+    def end(self) -> None:
+        """There are no more events: calls of the last response that nothing has become of are open, or were left so."""
+        if self._last_event is None:
+            return
+        now, is_over = time_of(self._last_event.event_time), self._last_event.event_type in _ENDS
+        answers = self._answers_of_the_owner()
+        for call in self._open_calls():
+            step = self._not_executed(call, now)
+            if (answer := answers.get(call.call_id)) is not None:
+                step.status, step.output = ToolOutcome.SUCCEEDED, answer
+            elif is_over:
+                step.status, step.error = ToolOutcome.FAILED, NOT_EXECUTED
+
+    def _answers_of_the_owner(self) -> dict[str, str]:
+        """What the owner has answered to open calls that ask it something. The requests have no ids of calls."""
+        asked = [
+            each for each in (self._result.requests if self._result else []) if each.kind is InputRequestKind.QUESTION
+        ]
+        answers: dict[str, str] = {}
+        for call in self._open_calls():
+            text = _question_of(call)
+            for request in asked if text is not None else []:
+                if request.answer is not None and request.message.partition("\n\nWhy: ")[0] == text:
+                    asked.remove(request)
+                    answers[call.call_id] = request.answer
+                    break
+        return answers
+
+    def _open_calls(self) -> "list[WantedCall]":
+        latest = next(
+            (step for step in reversed(self.story.steps) if isinstance(step, ResponseStep) and not step.compacts), None
+        )
+        known = {step.call_id for step in self.story.steps if isinstance(step, CallStep)}
+        return [call for call in (latest.calls if latest else []) if call.call_id not in known]
+
+    def _not_executed(self, call: "WantedCall", now: datetime) -> CallStep:
+        latest = self._latest_response()
+        step = CallStep(started_at=now, iteration=latest.iteration if latest else None, **call.model_dump())
+        self.story.steps.append(step)
+        return step
+
+    def _answered(self, answers: Sequence[CallAnswer], now: datetime) -> None:
+        """The next response is given the answers to all calls, also to those that were not executed."""
+        outputs = {each.call_id: each.text for each in answers if isinstance(each, FunctionCallOutput)}
+        for call in self._open_calls():
+            if (output := outputs.get(call.call_id)) is not None:
+                step = self._not_executed(call, now)
+                step.output = output
+                step.status = ToolOutcome.SUCCEEDED if _question_of(call) is not None else ToolOutcome.FAILED
 
     async def _wanted(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
@@ -210,6 +277,7 @@ class _Telling:
         step: ResponseStep | CallStep | None = None
         if name in TRANSPORT_OF_ACTIVITY:
             create = await decoded(self._described, payloads, CreateResponse)
+            self._answered(create.new_items if create else [], now)
             step = ResponseStep(
                 started_at=now,
                 iteration=create.iteration if create else None,
@@ -288,6 +356,25 @@ class _Telling:
 
     def _latest_response(self) -> ResponseStep | None:
         return next((step for step in reversed(self.story.steps) if isinstance(step, ResponseStep)), None)
+
+
+def _question_of(call: WantedCall) -> str | None:
+    """What a call asks the owner; None for any other call."""
+    if call.name != ASK_OWNER:
+        return None
+    try:
+        return read_question(call.arguments).question
+    except ValueError:
+        return None
+
+
+_ENDS = (
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+)
 
 
 def _is_kept(create: CreateResponse) -> bool:

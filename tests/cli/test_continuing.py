@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from durable_responses.jobs.continuing import NOT_EXECUTED
+from durable_responses.jobs.jobs import Jobs
+from durable_responses.jobs.story import NOT_EXECUTED
 from tests.support.runs import until
 from tests.support.shell import CANCELLED, COMPLETED, FAILED, INCOMPLETE, USAGE, Shell, has_response, scenario
 
@@ -48,6 +49,29 @@ async def test_calls_that_were_left_open_are_answered_as_not_executed(shell: She
     items = (await shell.run("show", done.json["job_id"], "--json")).json["request"]["task"]
     assert [item.get("output") for item in items] == [NOT_EXECUTED, None]
     assert items[-1] == {"role": "user", "content": "Go on."}
+
+
+async def test_what_the_owner_has_answered_is_not_lost(shell: Shell) -> None:
+    """The first run is cancelled while it waits for its second answer; the model is told the first one all the same."""
+    asks = 'calls?parallel=2&tool=ask_owner&arguments={"question": "Which {call}?", "choices": [], "why": "it matters"}'
+    job_id = await shell.start(asks, allow_questions=True)
+    await until(lambda: asks_twice(shell.jobs, job_id))
+    assert (await shell.run("respond", job_id, "question-2", "the blue one")).code == COMPLETED
+    waiting = (await shell.run("show", job_id, "--json")).json["steps"]
+    assert [step["status"] for step in waiting[1:]] == ["running", "running"]
+    await shell.jobs.cancel(job_id)
+    await shell.jobs.result(job_id)
+    ended = (await shell.run("show", job_id, "--json")).json["steps"]
+    assert [(step["output"], step["error"]) for step in ended[1:]] == [(None, NOT_EXECUTED), ("the blue one", None)]
+    for rebuild in ([], ["--rebuild"]):
+        done = await shell.run("continue", job_id, "Go on.", "--json", *scenario("echo"), *rebuild)
+        items = (await shell.run("show", done.json["job_id"], "--json")).json["request"]["task"]
+        assert [item["output"] for item in items if "output" in item] == [NOT_EXECUTED, "the blue one"]
+
+
+async def asks_twice(jobs: Jobs, job_id: str) -> bool:
+    """Whether both questions of a run are open."""
+    return len((await jobs.state(job_id)).open_requests) == 2
 
 
 async def test_a_cancelled_run_without_a_completed_response_is_told_again(shell: Shell) -> None:

@@ -1,5 +1,6 @@
 """`show`: what happened in a run, and with what."""
 
+from durable_responses.jobs.story import NOT_EXECUTED
 from tests.support.runs import until
 from tests.support.shell import COMPLETED, Shell, has_response
 
@@ -44,6 +45,24 @@ async def test_a_call_that_failed_says_why_wherever_it_is_shown(shell: Shell) ->
         done = await shell.run(*words)
         assert "read_file gone.md ✗" in done.out + done.err or "gone.md" in done.out, words
         assert "There is no" in done.out + done.err or "does not exist" in done.out + done.err, words
+
+
+DENIED = {"rules": [{"tool": "list_files", "action": "deny", "reason": "not on Fridays"}]}
+
+
+async def test_a_call_that_was_denied_is_shown_with_what_the_model_was_told(shell: Shell) -> None:
+    job_id = await finished(shell, "calls?iterations=1&tool=list_files", approvals=DENIED)
+    steps = (await shell.run("show", job_id, "--json")).json["steps"]
+    assert [step["kind"] for step in steps] == ["response", "call", "response"]
+    assert (steps[1]["name"], steps[1]["status"], steps[1]["iteration"]) == ("list_files", "failed", 1)
+    assert "not on Fridays" in steps[1]["output"]
+    assert "list_files ✗" in (await shell.run("show", job_id)).out
+
+
+async def test_a_call_that_is_open_when_the_run_ends_was_not_executed(shell: Shell) -> None:
+    job_id = await finished(shell, "calls?iterations=3&tool=list_files", max_iterations=1)
+    steps = (await shell.run("show", job_id, "--json")).json["steps"]
+    assert [(step["kind"], step["status"], step["error"]) for step in steps[1:]] == [("call", "failed", NOT_EXECUTED)]
 
 
 async def test_what_of_the_request_was_changed_is_part_of_what_happened(shell: Shell) -> None:
