@@ -3,8 +3,9 @@
 import json
 import shlex
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
@@ -156,7 +157,9 @@ def _main_argument(arguments: str) -> str:
 
 def summary_of(request: AgentInput) -> str:
     """One line for lists of runs: the beginning of the task."""
-    line = " ".join(task_text(request).split())
+    line = " ".join(shown(well_formed(_said_by_the_user(request))).split())
+    if not any(character.isprintable() for character in line):
+        line = "(no text)"
     short = line if len(line) <= _TASK_CHARACTERS else line[: _TASK_CHARACTERS - 1].rstrip() + "…"
     return fit(short, SUMMARY_BYTES)
 
@@ -165,10 +168,25 @@ def task_text(request: AgentInput) -> str:
     """The text of a task, which may be input items."""
     if isinstance(request.task, str):
         return request.task
-    contents = [item.get("content", "") for item in request.task]
+    return _text_in(request.task) or _counted(request.task)
+
+
+def _said_by_the_user(request: AgentInput) -> str:
+    """What names a run: of input items what the user says in them, not the instructions or what was answered before."""
+    if isinstance(request.task, str):
+        return request.task
+    return _text_in([item for item in request.task if item.get("role") == "user"]) or task_text(request)
+
+
+def _text_in(items: Sequence[dict[str, Any]]) -> str:
+    contents = [item.get("content", "") for item in items]
     parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
     texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    return "\n".join(text for text in texts if isinstance(text, str) and text) or f"{len(request.task)} input items"
+    return "\n".join(text for text in texts if isinstance(text, str) and text.strip())
+
+
+def _counted(items: Sequence[dict[str, Any]]) -> str:
+    return "one input item" if len(items) == 1 else f"{len(items)} input items"
 
 
 def summary(text: str) -> str:

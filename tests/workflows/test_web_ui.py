@@ -145,9 +145,20 @@ def test_neither_panel_nor_summaries_have_control_characters() -> None:
         ("word " * 100, "word " * 17 + "word…"),
         ([{"role": "user", "content": "Count"}], "Count"),
         ([{"role": "user", "content": [{"type": "input_text", "text": "Count"}, {"type": "input_image"}]}], "Count"),
-        ([{"type": "item_reference", "id": "x"}], "1 input items"),
-        ([{"role": "user", "content": None}], "1 input items"),
-        ([{"role": "user", "content": [{"type": "input_text", "text": 5}, 6]}], "1 input items"),
+        ([{"type": "item_reference", "id": "x"}], "one input item"),
+        ([{"type": "item_reference", "id": "x"}, {"type": "item_reference", "id": "y"}], "2 input items"),
+        ([{"role": "user", "content": [{"type": "input_text", "text": " "}]}], "one input item"),
+        (
+            [{"role": "user", "content": [{"type": "input_image", "image_url": "https://example.com"}]}],
+            "one input item",
+        ),
+        ([{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Add."}], "Add."),
+        ([{"role": "assistant", "content": "3."}, {"role": "user", "content": "And 2 + 2?"}], "And 2 + 2?"),
+        ([{"role": "developer", "content": "Be brief."}], "Be brief."),
+        ("\u200b", "(no text)"),
+        ("\x1b[31mred\x1b[0m \u202etask", "red task"),
+        ([{"role": "user", "content": None}], "one input item"),
+        ([{"role": "user", "content": [{"type": "input_text", "text": 5}, 6]}], "one input item"),
     ],
 )
 def test_the_summary_of_a_run_is_one_line_of_its_task(task: Any, summary: str) -> None:
