@@ -56,6 +56,7 @@ _OFTEN_ENOUGH = 1.0  # seconds between two heartbeats with something new to see
 
 _NOT_FOUND_YET = 30.0  # seconds after its create, and after our first GET, in which a response need not be found
 _NOT_FOUND_AT_ALL = 3  # in a row, beyond that time: one node of a provider may not know what the others do
+_WITHOUT_OUTPUT = 3  # GETs that bring a completed response without any; the next one is believed
 _STRANGE_ANSWERS = 20  # in a row, about eight minutes
 _NO_ENDPOINT_YET = 120.0  # seconds in which a server that never found a response may deny that it can be read at all
 _LONGEST_WAIT = 300.0  # seconds between two GETs, whatever the server asks for: a header may be in other units
@@ -209,6 +210,7 @@ class Reads:
     chained: bool = False
     _gets: int = 0
     _strange: int = 0
+    _without_output: int = 0
     _not_found: int = 0
     _first_asked: float | None = None
     _asked_to_wait: float = 0.0
@@ -224,6 +226,8 @@ class Reads:
         try:
             retrieved = await self.client.retrieve(self.response_id)
             response = retrieved.response
+            if self._may_lack_its_output(response):
+                return None
             record = record_of(response, self.keep) if response.output or response.is_finished else None
             failed = response.status in (ResponseStatus.FAILED, ResponseStatus.CANCELLED)
             if record is not None and self.chained and not failed and is_no_response(response.previous_response_id):
@@ -244,6 +248,13 @@ class Reads:
         if record is not None and record.is_too_large:  # only its beginning was read, so it may be running
             await self.leave()
         return response
+
+    def _may_lack_its_output(self, response: Response) -> bool:
+        """Whether a response is said to be completed, and nothing of its output is: it may be there in a moment."""
+        if response.status != ResponseStatus.COMPLETED or "output" in response.model_fields_set:
+            return False
+        self._without_output += 1
+        return self._without_output <= _WITHOUT_OUTPUT
 
     def _take_failure(self, error: ResponsesError, now: float) -> None:
         self.failures += 1

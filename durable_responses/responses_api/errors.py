@@ -247,6 +247,7 @@ _BY_STATUS: dict[int, type[ResponsesError]] = {
     409: ServerFailed,
     425: Busy,
     429: Busy,
+    499: ServerFailed,  # nginx: whoever was before the server has left, which need not have stopped it
     498: Busy,  # Groq: no capacity in this service tier
     501: NoSuchEndpoint,
     503: Busy,

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.foreign_errors import LONGEST_SENTENCE, error_in, error_instead
-from durable_responses.responses_api.foreign_forms import objects_in, unwrapped
+from durable_responses.responses_api.foreign_forms import events_of_a_chunk, objects_in, unwrapped
 from durable_responses.responses_api.models import (
     ContentPart,
     ErrorDetail,
@@ -683,7 +683,7 @@ def events_in(data: str, name: str | None = None) -> list[Event]:
     except (ValueError, TypeError):
         value = None
     if isinstance(value, dict):
-        return [parse_event(value, name)]
+        return [parse_event(each, name) for each in (events_of_a_chunk(value) if "choices" in value else []) or [value]]
     several = objects_in(data, BUDGET.items)
     if not several or (len(several) == 1 and data.lstrip().startswith("{")):
         return [parse_event(data, name)]

@@ -218,6 +218,45 @@ def _assistant(message: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "message", "role": "assistant", **told}
 
 
+def events_of_a_chunk(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The events that a chunk of a streamed chat completion stands for; none for anything else.
+
+    https://platform.openai.com/docs/api-reference/chat-streaming
+    """
+    choices = _dicts(chunk.get("choices"))[:1]
+    if (
+        "type" in chunk
+        or not isinstance(chunk.get("id"), str)
+        or not all(isinstance(it.get("delta"), dict) for it in choices)
+    ):
+        return []
+    response = {"id": chunk["id"], "model": chunk.get("model"), "usage": chunk.get("usage"), "output": []}
+    events: list[dict[str, Any]] = []
+    for choice in choices:
+        delta, ended = choice["delta"], choice.get("finish_reason")
+        events.append({"type": "response.in_progress", "response": response | {"status": "in_progress"}})
+        for name, kind in (("content", "output_text"), ("refusal", "refusal")):
+            if isinstance(delta.get(name), str) and delta[name]:
+                events.append({"type": f"response.{kind}.delta", "delta": delta[name], "output_index": 0})
+        for call in _dicts(delta.get("tool_calls")):
+            events += _events_of_a_call(call)
+        if isinstance(ended, str):
+            events.append({"type": "response.done", "response": response | {"status": ended}})
+    return events
+
+
+def _events_of_a_call(call: dict[str, Any]) -> list[dict[str, Any]]:
+    place = {"output_index": 1 + call["index"] if isinstance(call.get("index"), int) else 1}
+    function = call.get("function")
+    told = function if isinstance(function, dict) else {}
+    item = {"type": "function_call", "call_id": call.get("id"), "name": told.get("name"), "arguments": ""}
+    begun = [{"type": "response.output_item.added", "item": item, **place}] if told.get("name") else []
+    if not told.get("arguments"):
+        return begun
+    more = {"type": "response.function_call_arguments.delta", "delta": told["arguments"], **place}
+    return [*begun, more]
+
+
 # --- events --------------------------------------------------------------------------------------------------------
 
 

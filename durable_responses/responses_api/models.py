@@ -907,6 +907,8 @@ class Response(Received):
         if not isinstance(value, dict):
             return value
         read = dict(value)
+        if read.get("output") is None:
+            read.pop("output", None)
         if isinstance(read.get("id"), int) and not isinstance(read["id"], bool):
             read["id"] = str(read["id"])
         if not read.get("output") and isinstance(read.get("output_text"), str) and read["output_text"]:

@@ -162,6 +162,10 @@ class Tool(Generic[P, R]):
             raise ToolError(f"{self.name} tried to end the process ({type(error).__name__}).") from error
 
 
+_WAS_CUT = re.compile(r"\n\[cut: the first \d+ of \d+ characters\]\Z")
+_LONGEST_NOTE = 80  # characters
+
+
 def object_of(arguments: str, name: str) -> dict[str, Any]:
     """The JSON object that the model wrote as the arguments of a tool. Raises `ArgumentsError`.
 
@@ -170,6 +174,10 @@ def object_of(arguments: str, name: str) -> dict[str, Any]:
     try:
         given = from_json(mended_json(arguments) if arguments.strip() else "{}", allow_inf_nan=False)
     except ValueError as error:
+        if _WAS_CUT.search(arguments[-_LONGEST_NOTE:]):
+            raise ArgumentsError(
+                f"The arguments of {name} are too long to be taken whole. Send less at once."
+            ) from error
         raise ArgumentsError(f"The arguments of {name} are not valid JSON ({error}). Send one JSON object.") from error
     if given is None:
         return {}

@@ -319,6 +319,35 @@ async def test_a_stream_of_another_form_brings_its_answer(provider: Provider, ap
         assert (read.id, read.status, read.output_text) == ("resp_1", "completed", "Hello.")
 
 
+def chunk(delta: dict[str, Any], ended: str | None = None, **fields: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": ended}
+    return {"id": "chat_1", "object": "chat.completion.chunk", "choices": [choice], **fields}
+
+
+async def test_the_stream_of_a_chat_completion_brings_its_answer(provider: Provider, api: ResponsesClient) -> None:
+    chunks = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hel"}), chunk({"content": "lo."})]
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    for ended, status in (("stop", "completed"), ("length", "incomplete")):
+        provider.will(event_stream(data(*chunks, chunk({}, ended, usage=usage)), "data: [DONE]\n\n"))
+        read = await end_of_a_stream(api)
+        assert read.usage is not None
+        assert (read.id, read.status, read.output_text, read.usage.total_tokens) == ("chat_1", status, "Hello.", 7)
+
+
+async def test_the_stream_of_a_chat_completion_brings_its_calls(provider: Provider, api: ResponsesClient) -> None:
+    parts = [
+        {"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a"'}},
+        {"index": 0, "function": {"arguments": ": 1}"}},
+        {"index": 1, "id": "c2", "function": {"name": "g", "arguments": ""}},
+        {"index": 1, "function": {"arguments": "{}"}},
+    ]
+    chunks = [chunk({"content": None, "tool_calls": [part]}) for part in parts]
+    provider.will(event_stream(data(*chunks, chunk({}, "tool_calls"))))
+    read = await end_of_a_stream(api)
+    calls = [(call.call_id, call.name, call.arguments) for call in read.function_calls]
+    assert (calls, read.status) == ([("c1", "f", '{"a": 1}'), ("c2", "g", "{}")], "completed")
+
+
 def added(call_id: str, index: int) -> dict[str, Any]:
     item = {"type": "function_call", "call_id": call_id, "name": "f", "arguments": ""}
     return {"type": "response.output_item.added", "item": item, "output_index": index}

@@ -149,6 +149,7 @@ def test_values_arrive_as_the_declared_types() -> None:
     [
         ("", "- a: Field required"),
         ("{a: 1}", "not valid JSON"),
+        ('{"a": "xx\n[cut: the first 655340 of 2000009 characters]', "too long to be taken whole. Send less"),
         ("[" * 100_000, "not valid JSON"),
         ('{"a": NaN}', "not valid JSON"),
         (r'{"a": "\ud800"}', '- a: Input should be a valid integer (got "\ufffd")'),
