@@ -165,10 +165,39 @@ def meaning_of(line: str, request: InputRequest) -> Answer | Typed:
     if word == "e" and "e" not in request.choices:
         return Typed.EDITOR
     if _allows(request):
-        return Typed.UNCLEAR if "\n" in word else Answer(word)
+        return Typed.UNCLEAR if "\n" in word or is_unclear(word, request) else Answer(word)
     if word.isdecimal() and 1 <= int(word) <= len(request.choices) and word not in request.choices:
         return Answer(request.choices[int(word) - 1])
     return Answer(word)
+
+
+_NEARLY_YES = {
+    *(
+        "ok",
+        "okay",
+        "yep",
+        "yeah",
+        "yup",
+        "ye",
+        "sure",
+        "true",
+        "1",
+        "go",
+        "fine",
+        "ja",
+        "oui",
+        "si",
+        "sí",
+        "да",
+        "はい",
+    ),
+    *("allowed", "approve", "approved", "accept", "accepted"),
+}
+
+
+def is_unclear(text: str, request: InputRequest | None) -> bool:
+    """Whether a word sounds like leave for a call and would deny it, as all words do that do not surely allow it."""
+    return request is not None and _allows(request) and text.strip(" .!\n").casefold() in _NEARLY_YES
 
 
 def answer_text(text: str, request: InputRequest | None) -> str:
@@ -176,17 +205,20 @@ def answer_text(text: str, request: InputRequest | None) -> str:
     if request is None or request.limit is not Limit.DEADLINE:
         return text
     try:
-        return f"{TypeAdapter(Duration).validate_python(text.strip()).total_seconds():g}"
+        time: timedelta = TypeAdapter(Duration).validate_python(text.strip())
     except ValidationError:
         return text  # the run says what is wrong with it
+    return f"{time.total_seconds():.12g}" if time <= answers.LONGEST_EXTENSION else text
 
 
 def is_answered_like(text: str, request: InputRequest) -> bool:
     """Whether a request that is over was answered with these words."""
     if request.answer is None:
         return False
+    from durable_responses.jobs.responding import as_meant  # loads Temporal's client, which whoever asks has anyway
+
     try:
-        return answers.accepted(text, request, AgentState()) == request.answer
+        return answers.accepted(as_meant(text, request.id), request, AgentState()) == request.answer
     except ValueError:
         return text == request.answer
 

@@ -49,7 +49,7 @@ from durable_responses.jobs.job_view import (
     with_live_text,
     with_what_was_known,
 )
-from durable_responses.jobs.responding import Responded, by_signal, by_update, noted, over, request_meant
+from durable_responses.jobs.responding import Responded, as_meant, by_signal, by_update, noted, over, request_meant
 from durable_responses.jobs.server_clock import ServerClock
 from durable_responses.jobs.server_records import (
     Records,
@@ -291,7 +291,8 @@ class Jobs:
         view = await self.state(job_id)
         if view.is_closed:
             return over(view, request_id)
-        respond = Respond(id=request_meant(view, request_id), answer=answer, by=by)
+        meant = request_meant(view, request_id)
+        respond = Respond(id=meant, answer=as_meant(answer, meant), by=by)
         if view.worker_running and (responded := await by_update(self._client, job_id, respond)) is not None:
             return responded
         if not await by_signal(self._client, job_id, respond):

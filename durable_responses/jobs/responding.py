@@ -23,8 +23,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from durable_responses.jobs.job_errors import AnswerRefused, asking_temporal
 from durable_responses.jobs.job_view import JobView
+from durable_responses.json_text import read_json
 from durable_responses.workflows import answers
-from durable_responses.workflows.contract import REFUSED_ANSWER, RESPOND, InputRequest, Respond
+from durable_responses.workflows.contract import REFUSED_ANSWER, RESPOND, InputRequest, InputRequestKind, Respond
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)  # a worker answers in milliseconds
 
@@ -69,6 +70,17 @@ def request_meant(view: JobView, request_id: str | None) -> str | None:
     if len(still_open) > 1:
         raise AnswerRefused(f"Several input requests are open: name the id of one ({', '.join(still_open)}).")
     return still_open[0] if still_open else None
+
+
+def as_meant(answer: object, request_id: str | None) -> object:
+    """A decision that was typed as JSON, as in `{"decision": "deny", "words": "…"}`; any other answer as it is."""
+    if not (isinstance(answer, str) and (request_id or "").startswith(f"{InputRequestKind.APPROVAL}-")):
+        return answer
+    try:
+        read = read_json(answer) if answer.lstrip().startswith("{") else None
+    except ValueError:
+        return answer
+    return read if isinstance(read, dict) else answer
 
 
 def over(view: JobView, request_id: str | None) -> Responded:

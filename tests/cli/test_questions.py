@@ -58,6 +58,10 @@ QUESTION = request(InputRequestKind.QUESTION)
         (APPROVAL, "y\n", Answer("y")),
         (APPROVAL, "not today\n", Answer("not today")),
         (APPROVAL, "y\ny\n", Typed.UNCLEAR),
+        (APPROVAL, "OK!\n", Typed.UNCLEAR),
+        (APPROVAL, "approve\n", Typed.UNCLEAR),
+        (APPROVAL, "ok, but not today\n", Answer("ok, but not today")),
+        (CHOICE, "ok\n", Answer("ok")),
         (APPROVAL, "e\n", Typed.EDITOR),
         (CHOICE, "2\n", Answer("the second")),
         (CHOICE, "3\n", Answer("3")),
@@ -127,3 +131,11 @@ def test_what_stands_below_the_line_of_the_editor_is_not_sent() -> None:
 def test_a_time_of_ones_own_is_left_to_the_run() -> None:
     assert answer_text("soon", TIME) == "soon"
     assert answer_text("30m", MORE) == "30m"
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [("30m", "1800"), ("1234567", "1234567"), ("0.5h", "1800"), ("31d", "31d"), ("soon", "soon"), ("stop", "stop")],
+)
+def test_more_time_is_sent_in_seconds_and_what_is_no_time_as_it_was_typed(said: str, sent: str) -> None:
+    assert answer_text(said, TIME) == sent

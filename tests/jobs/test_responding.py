@@ -16,7 +16,7 @@ from durable_responses.emulator.faults import Answer, Fault, Operation
 from durable_responses.jobs.job_errors import AnswerRefused, JobNotFound
 from durable_responses.jobs.job_view import JobView, Source
 from durable_responses.jobs.jobs import Jobs
-from durable_responses.jobs.responding import Taken, by_signal, by_update, request_meant, update_id_of
+from durable_responses.jobs.responding import Taken, as_meant, by_signal, by_update, request_meant, update_id_of
 from durable_responses.provider import Provider
 from durable_responses.settings import Settings
 from durable_responses.workflows.contract import (
@@ -167,3 +167,19 @@ def test_an_answer_without_an_id_must_be_clear() -> None:
     assert request_meant(view("refusal-1", "limit-2"), "limit-2") == "limit-2"
     with pytest.raises(AnswerRefused, match=r"name the id of one \(refusal-1, limit-2\)"):
         request_meant(view("refusal-1", "limit-2"), None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "request_id", "meant"),
+    [
+        ('{"decision": "allow"}', "approval-1", {"decision": "allow"}),
+        (' {"decision": "deny", "words": "no"}', "approval-12", {"decision": "deny", "words": "no"}),
+        ('{"decision": "allow"', "approval-1", '{"decision": "allow"'),
+        ("allow", "approval-1", "allow"),
+        ('{"decision": "allow"}', "question-1", '{"decision": "allow"}'),
+        ('{"decision": "allow"}', None, '{"decision": "allow"}'),
+        (5, "approval-1", 5),
+    ],
+)
+def test_a_decision_may_be_typed_as_json(answer: object, request_id: str | None, meant: object) -> None:
+    assert as_meant(answer, request_id) == meant
