@@ -16,6 +16,8 @@ from temporalio.service import RPCError
 from durable_responses.activities.budgets import LOWERED
 from durable_responses.activities.till import TenantBudgetActivities, Till
 from durable_responses.emulator.faults import Answer, Fault, Operation
+from durable_responses.jobs.job_errors import InvalidInput
+from durable_responses.jobs.tenant_budgets import raise_budget
 from durable_responses.pricing.tenant_budgets import (
     NOTHING,
     Amount,
@@ -120,6 +122,10 @@ async def test_a_run_asks_when_the_budget_of_its_tenant_is_used_up_and_goes_on_w
     assert before.spent.usd == Decimal("1.2")
     assert request.resume_at == before.ends_at
     budget = budgeted.client.get_workflow_handle(budget_id(tenant, before.window, budgeted.settings.task_queue))
+    both, queue = Amount(usd=Decimal(100), tokens=1_000), budgeted.settings.task_queue
+    with pytest.raises(InvalidInput, match=r"cannot be raised: it has no limit in tokens .*; nothing was raised\.$"):
+        await raise_budget(budgeted.client, queue, tenant, before.window, both)
+    assert (await shown(budgeted, tenant)).raised is None
     await budget.execute_update("raise_limit", Amount(usd=Decimal(100)))
     await run.execute_update("respond", "retry")
     result = await result_of(run)
