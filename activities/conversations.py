@@ -59,7 +59,7 @@ from durable_responses.activities.messages import (
 from durable_responses.activities.records import kept_elsewhere
 from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.client import ResponsesClient
-from durable_responses.responses_api.context_errors import exceeds_window
+from durable_responses.responses_api.context_errors import is_too_long
 from durable_responses.responses_api.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -552,7 +552,7 @@ class ConversationTurn:
             return False
         if self.create.compacts:  # it may as well not know what that is
             return False
-        if refusal.code == _NO_MODEL or exceeds_window(refusal.code, str(refusal)):
+        if refusal.code == _NO_MODEL or is_too_long(refusal.code, str(refusal)):
             return False
         return refusal.status in _MAY_BE_THE_CHAIN
 

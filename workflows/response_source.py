@@ -43,7 +43,11 @@ with workflow.unsafe.imports_passed_through():
     from durable_responses.activities.responses import ResponsesActivities
     from durable_responses.activities.websocket import WebSocketActivities
     from durable_responses.json_text import json_bytes
-    from durable_responses.responses_api.context_errors import exceeds_window, exceeds_window_by_its_name
+    from durable_responses.responses_api.context_errors import (
+        exceeds_window,
+        exceeds_window_by_its_name,
+        exceeds_window_in_other_words,
+    )
     from durable_responses.responses_api.models import CallAnswer, Response, ResponseStatus
     from durable_responses.workflows import activity_errors, compaction, interruptions, rules
     from durable_responses.workflows.answers import RETRY, STOP
@@ -88,6 +92,7 @@ _USED_PATCH = "completed-though-given-up"
 _REFUSAL_PATCH = "input-requests"
 _WINDOW_PATCH = "context-window"
 _WORDS_PATCH = "context-window-words"
+_OTHER_WORDS_PATCH = "context-window-other-words"
 _UNKNOWN_PATCH = "unknown-status"
 _FOREVER = timedelta(days=3650)
 _GRACE = timedelta(minutes=5)  # after the deadline: for a POST to end, for a wait to move to another worker
@@ -811,7 +816,7 @@ class ResponseSource:
 
         Raises `Stopped`, `DeadlinePassed`, `HistoryFull`.
         """
-        if not rules.is_refusal(error):
+        if not rules.is_refusal(error) and not _is_too_long(error.code, error.message):
             return False
         if not rules.waits_for_owner(self.request.on_refusal, self.ledger.responses, is_under_way=is_under_way):
             return False
@@ -884,7 +889,9 @@ def _is_too_long(code: str | None, message: str | None) -> bool:
     """Whether the conversation is longer than the model's window, in whatever words the server says so."""
     if exceeds_window_by_its_name(code, message):
         return True
-    return exceeds_window(code, message) and workflow.patched(_WORDS_PATCH)
+    if exceeds_window(code, message):
+        return workflow.patched(_WORDS_PATCH)
+    return exceeds_window_in_other_words(code, message) and workflow.patched(_OTHER_WORDS_PATCH)
 
 
 def _most_of(error: ActivityError) -> Most:

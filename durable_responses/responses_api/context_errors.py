@@ -25,12 +25,47 @@ _SENTENCE = re.compile(
     r"|`inputs` tokens \+ `max_new_tokens`|request body too large for .* model",
     re.IGNORECASE,
 )
+_OTHER_CODE = re.compile(
+    r"(?:prompt|input|context)_(?:too_long|overflow)|(?:prompt|input)_(?:length|tokens?|size)_(?:limit_)?exceeded",
+    re.IGNORECASE,
+)
+_OTHER_SENTENCE = re.compile(
+    r"context (?:window|length|size)(?: limit)? (?:was |has been )exceed"
+    r"|\b(?:tokens?|length|prompt|input|content)\b[^.]{0,80}"
+    r"\b(?:exceeds?|(?:more|great(?:er)?|long(?:er)?|larg(?:er)?) than)\b[^.]{0,40}"
+    r"(?:model(?:'s)? (?:limit|len)|configured limit|\bmax(?:imum)? (?:model|input|sequence|message|prompt|length)"
+    r"|maximum of [\d,]+$|maximum number of (?:input |prompt )?tokens)"
+    r"|reduce the length of (?:the|your) (?:messages?|prompt|input|conversation)|range of input length"
+    r"|only supports? up to [\d,]+ tokens|messages? (?:you submitted )?(?:is |was |are |were )?too long"
+    r"|超[过出].{0,24}上下文|上下文.{0,12}超|输入.{0,12}(?:过长|超长)",
+    re.IGNORECASE,
+)
+_OF_SOMETHING_ELSE = re.compile(
+    r"(?:for the|this) (?:minute|hour|day|month)|\bstring\b|\bcharacters\b|\b[KM]B\b"
+    r"|max_(?:output|completion)_tokens|(?:output|completion) tokens|\bmetadata\b",
+    re.IGNORECASE,
+)
 _OF_A_RATE = re.compile(r"per (?:minute|min|hour|day|second)|rate[_ -]limit|quota|\bTPM\b", re.IGNORECASE)
 
 
 def exceeds_window_by_its_name(code: str | None, message: str | None) -> bool:
     """Whether a refusal says so with OpenAI's code, or in words that many servers share."""
     return code == _CODE_OF_OPENAI or _SENTENCE_OF_OPENAI.search(message or "") is not None
+
+
+def is_too_long(code: str | None, message: str | None) -> bool:
+    """Whether a refusal says so in any words that are known."""
+    return exceeds_window(code, message) or exceeds_window_in_other_words(code, message)
+
+
+def exceeds_window_in_other_words(code: str | None, message: str | None) -> bool:
+    """As `exceeds_window`, in words that were learned later: histories in which they mean nothing must replay."""
+    said = message or ""
+    if exceeds_window(code, message) or _OF_A_RATE.search(said) or _OF_SOMETHING_ELSE.search(said):
+        return False
+    return any(map(_OTHER_CODE.search, (code or "", said))) or any(
+        pattern.search(said) is not None for pattern in (_OTHER_SENTENCE, _CODE)
+    )
 
 
 def exceeds_window(code: str | None, message: str | None) -> bool:

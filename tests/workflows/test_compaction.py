@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from durable_responses.emulator.faults import ExceedContext, Excess, Fault, Operation
+from durable_responses.emulator.faults import Answer, ExceedContext, Excess, Fault, Operation
 from durable_responses.jobs.jobs import Jobs
 from durable_responses.jobs.story import ResponseStep
-from durable_responses.responses_api.context_errors import exceeds_window
+from durable_responses.responses_api.context_errors import exceeds_window, is_too_long
 from durable_responses.responses_api.models import FunctionCallOutput, InputImage, InputText, Response
 from durable_responses.settings import Settings
 from durable_responses.tools.outputs import id_in, shortened
@@ -86,6 +86,50 @@ def test_code_or_message_says_that_the_window_is_exceeded(
     code: str | None, message: str | None, expected: bool
 ) -> None:
     assert exceeds_window(code, message) is expected
+    assert is_too_long(code, message) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        (
+            None,
+            "Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192",
+            True,
+        ),
+        (
+            None,
+            "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.",
+            True,
+        ),
+        (None, "Range of input length should be [1, 30720]", True),
+        (None, "Prompt length 9000 exceeds max model len 8192", True),
+        (None, "Prompt exceeds max length", True),
+        (None, "The prompt contains 9000 tokens, which is more than the model's limit of 8192", True),
+        (None, "The total length of input tokens and max_tokens exceeds model limit", True),
+        (None, "Content exceeds the maximum number of input tokens permitted", True),
+        (None, "The request's token count 140000 is greater than the maximum of 131072", True),
+        (None, "context size has been exceeded", True),
+        (None, "messages too long for model, max 8192 tokens", True),
+        (None, "This model only supports up to 32768 tokens", True),
+        (None, "litellm.ContextWindowExceededError: the provider says no", True),
+        (None, "error code: context_length_exceeded", True),
+        (None, "您的输入超过了模型的最大上下文长度", True),
+        ("input_length_exceeded", None, True),
+        ("context_overflow", None, True),
+        (None, "max_tokens is too large: 200000. This model supports at most 128000 completion tokens", False),
+        (None, "Invalid 'instructions': string length 300000 exceeds maximum length 256000", False),
+        (None, "The organization's input tokens exceed the configured limit for this month", False),
+        (None, "Input tokens exceed the maximum number of tokens per minute", False),
+        (None, "The image input is more than the maximum of 20 MB", False),
+        (None, "Unknown parameter: 'context_management'", False),
+        (None, "Too many tools: at most 128", False),
+    ],
+)
+def test_words_that_were_learned_later_say_it_too(code: str | None, message: str | None, expected: bool) -> None:
+    """Apart from the others: the histories of runs that did not know them are replayed."""
+    assert not exceeds_window(code, message)
+    assert is_too_long(code, message) is expected
 
 
 def test_what_a_response_has_compacted_itself_has_no_length_that_is_known() -> None:
@@ -279,6 +323,26 @@ async def test_however_it_is_said_the_run_compacts_once_and_goes_on(agents: Agen
     state = await progress(run)
     assert [compaction.iteration for compaction in state.compactions] == [2]
     assert [call.status for call in state.function_calls] == ["succeeded"] * 2
+
+
+async def test_words_of_another_server_mean_the_same(agents: Agents) -> None:
+    """Compacted once, and its owner is asked the second time."""
+    message = "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens."
+    for skip in (0, 1):  # the compaction itself passes
+        fault = Fault(
+            operation=Operation.CREATE,
+            metadata={"iteration": "2"},
+            effect=Answer(status=400, code="invalid_value", message=message),
+            skip=skip,
+        )
+        await agents.emulator.control.add_fault(fault)
+    run = await agents.start(calls("background"))
+    state = await reached(run, lambda state: state.status is AgentStatus.INPUT_REQUIRED)
+    assert len(state.compactions) == 1
+    assert state.input_requests[0].kind is InputRequestKind.REFUSAL
+    assert message in state.input_requests[0].message
+    await run.execute_update("respond", "retry")
+    assert (await result_of(run)).status == "completed"
 
 
 @pytest.mark.parametrize("said", SAID)
