@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from durable_responses.activities.conversation_items import input_items, kind_of
 from durable_responses.activities.shown_images import has_images, urls_of, without_images
+from durable_responses.responses_api.context_errors import exceeds_window
 from durable_responses.responses_api.errors import GiveUp
 from durable_responses.responses_api.models import CreateRequest, HostedTool, ReasoningEffort
 from durable_responses.responses_api.request_fields import ENCRYPTED_REASONING
@@ -48,7 +49,7 @@ _UNREADABLE = re.compile(
     r"|base64|\bsize\b|too (?:large|small)",
     re.IGNORECASE,
 )
-_PLACE = re.compile(r"\binput\[(\d+)\]")
+_PLACE = re.compile(r"\binput(?:\[|\.)(\d+)")
 _BAD_SCHEMA = "invalid_json_schema"
 _EFFORTS = list(ReasoningEffort)
 _MOST_CHANGES = 5  # of one request
@@ -185,6 +186,55 @@ def without_containers(*containers: str) -> Cure:
     return Cure("calls were left out, as their container is gone", make)
 
 
+def without_items(kind: str) -> Cure:
+    """Without the items of one kind, which a server of the conversation's earlier part knew and this one does not.
+
+    Reasoning is refused without the item that followed it.
+    """
+
+    def make(request: CreateRequest) -> CreateRequest | None:
+        items = input_items(request.input)
+        gone = {place for place, item in enumerate(items) if kind_of(item) == kind}
+        gone |= {place - 1 for place in gone if place and kind_of(items[place - 1]) == "reasoning"}
+        left = [item for place, item in enumerate(items) if place not in gone]
+        return request.model_copy(update={"input": left}) if gone and left else None
+
+    return Cure(f"items of type {kind} were left out", make)
+
+
+_DISPENSABLE = frozenset(
+    {
+        *("reasoning", "web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+        *("mcp_list_tools", "mcp_call", "tool_search_call"),
+    }
+)
+"""Kinds of items that the model can do without: what came of them is in what it said next."""
+_SHORTEST_ID = 4  # characters
+_OF_ITEMS = re.compile(r"\b(?:input|items?)\b", re.IGNORECASE)
+
+
+def _refused_items(request: CreateRequest, refusal: GiveUp) -> Cure | None:
+    """The change that cures the refusal of an item that was put out by the model or the provider's tools."""
+    items = [] if isinstance(request.input, str) else input_items(request.input)
+    kinds = {str(kind_of(item)) for item in items} & _DISPENSABLE
+    text = f"{refusal} {refusal.param or ''}"
+    if not kinds or exceeds_window(refusal.code, str(refusal)):
+        return None
+    place = _PLACE.search(text)
+    named = items[int(place[1]) : int(place[1]) + 1] if place else _named_by_id(items, text)
+    if named:
+        kind = str(kind_of(named[0]))
+        return without_items(kind) if kind in kinds else None
+    if not (_UNSUPPORTED.search(text) and _OF_ITEMS.search(text)):
+        return None
+    return next((without_items(kind) for kind in sorted(kinds) if re.search(rf"\b{kind}\b", text)), None)
+
+
+def _named_by_id(items: list[Any], text: str) -> list[Any]:
+    ids = ((item, item.get("id")) for item in items if isinstance(item, dict))
+    return [item for item, own in ids if isinstance(own, str) and len(own) >= _SHORTEST_ID and own in text][:1]
+
+
 def without_these_images(*marks: str) -> Cure:
     """Without the images of tools that have these marks, which the provider cannot read."""
 
@@ -257,6 +307,8 @@ def cure_for(request: CreateRequest, refusal: GiveUp) -> Cure | None:
     if (cure := gone_container(request, refusal)) is not None:
         return cure
     if (cure := _image(request, refusal)) is not None:
+        return cure
+    if (cure := _refused_items(request, refusal)) is not None:
         return cure
     if refusal.status == _NOT_ACCEPTABLE and request.stream:
         return NO_PREVIEW if request.background else NO_STREAM

@@ -190,6 +190,51 @@ def test_a_refusal_in_words_of_a_server_s_own_is_cured(status: int, body: Any, n
     assert name in cure.name
 
 
+ITEMS: list[dict[str, Any]] = [
+    {"role": "user", "content": "Add."},
+    {"type": "reasoning", "id": "rs_12", "summary": []},
+    {"type": "web_search_call", "id": "ws_12", "status": "completed"},
+    {"type": "reasoning", "id": "rs_34", "summary": []},
+    {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "add", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "call_1", "output": "3"},
+]
+SEARCHES, THOUGHTS = [1, 2], [1, 3]  # places
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "left_out"),
+    [
+        (400, "unknown input item type: web_search_call", SEARCHES),
+        (400, "input[2]: Cannot determine the type of this item", SEARCHES),
+        (422, fastapi("input", "2", "type", msg="Input should be 'message'"), SEARCHES),
+        (404, "Item with id 'ws_12' not found.", SEARCHES),
+        (404, "Item with id 'rs_12' not found. Items are not persisted when `store` is set to false.", THOUGHTS),
+        (400, "Unsupported item type 'reasoning' in input.", THOUGHTS),
+        (400, "input.1.content: Field required", THOUGHTS),
+        (400, "Item 'rs_34' of type 'reasoning' was provided without its required following item.", THOUGHTS),
+        (400, "Unknown input item type: function_call_output", None),
+        (400, "input[4].id: must be a UUID", None),
+        (400, "input[99] is unknown", None),
+        (400, "The input is too long: it exceeds the context window.", None),
+    ],
+)
+def test_items_that_a_server_does_not_know_are_left_out_where_the_model_can_do_without(
+    status: int, body: Any, left_out: list[int] | None
+) -> None:
+    """So it refuses a conversation that is sent in full, after the tools have run."""
+    said = body if isinstance(body, dict) else {"error": {"message": body}}
+    refused = error_for_answer("POST /responses", status, {}, json.dumps(said).encode())
+    assert isinstance(refused, GiveUp)
+    request = wanted(input=ITEMS)
+    cure = cure_for(request, refused)
+    if left_out is None:
+        assert cure is None
+        return
+    made = cure.make(request) if cure else None
+    assert made is not None
+    assert made.input == [item for place, item in enumerate(ITEMS) if place not in left_out]
+
+
 def test_a_schema_that_a_caller_calls_strict_stays_strict() -> None:
     own = {"type": "json_schema", "name": "mine", "schema": {}, "strict": True}
     assert cure_for(wanted(text={"format": own}), refusal(SCHEMA, "text.format.schema", "invalid_json_schema")) is None

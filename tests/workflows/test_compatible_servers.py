@@ -168,6 +168,32 @@ async def test_a_background_that_streams_and_is_ignored_is_followed_to_its_end(
     assert (result.status, result.output_text, len(server.asked)) == ("completed", "Hello.", 1)
 
 
+# --- the whole conversation --------------------------------------------------------------------------------------
+
+
+async def test_what_a_server_does_not_know_of_its_own_output_is_left_out_of_the_conversation(
+    runs: Agents, server: scripted_provider.Provider
+) -> None:
+    """It neither continues nor takes back its reasoning: the run ended there, after its tool had run."""
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "no_such_tool", "arguments": "{}"}
+    first = response({"type": "reasoning", "id": "rs_1", "summary": []}, call)
+
+    def rule(asked: Asked) -> Answer:
+        if asked.json.get("previous_response_id"):
+            return answer({"error": {"message": "Unknown parameter: 'previous_response_id'."}}, 400)
+        kinds = [item.get("type") for item in asked.json["input"] if isinstance(item, dict)]
+        if "reasoning" in kinds:
+            return answer({"error": {"message": "unknown input item type: reasoning"}}, 400)
+        return answer(response(message(), id="resp_2") if kinds else first)
+
+    server.rule = rule
+    result = await runs.run(asks())
+    assert (result.status, result.output_text) == ("completed", "Hello.")
+    kinds = [item.get("type") or item["role"] for item in creates(server)[-1]["input"]]
+    assert kinds == ["user", "function_call", "function_call_output"]
+    assert "items of type reasoning were left out" in result.request_changes
+
+
 # --- no end ------------------------------------------------------------------------------------------------------
 
 
