@@ -36,7 +36,7 @@ from durable_responses.activities.orphans import cancel_if_orphaned
 from durable_responses.activities.polling import Reads
 from durable_responses.activities.records import error_record, record_of, too_large_record, unfinished_record
 from durable_responses.responses_api.bodies import BeforeEnd
-from durable_responses.responses_api.client import ResponsesClient
+from durable_responses.responses_api.client import ResponsesClient, masked_item
 from durable_responses.responses_api.errors import (
     AnswerTooLarge,
     ConnectionLost,
@@ -48,9 +48,6 @@ from durable_responses.responses_api.events import Event, EventType, OutputItemE
 from durable_responses.responses_api.models import (
     CreateRequest,
     FunctionCall,
-    Message,
-    OutputItem,
-    OutputText,
     Response,
     ResponseStatus,
 )
@@ -365,7 +362,7 @@ class StreamedResponse:
             self.response = event.response
             self.continues_from = event.response.previous_response_id or self.continues_from
             if self.response.is_finished:  # its output may have been put together from what was streamed
-                self.response.output = [_masked(item, self.secrets) for item in self.response.output]
+                self.response.output = [masked_item(item, self.secrets) for item in self.response.output]
 
     @property
     def has_text(self) -> bool:
@@ -380,20 +377,6 @@ class StreamedResponse:
         text = before[:known] + self.secrets.mask(before[known:] + "".join(news))
         self._pieces = [text]
         return text[:-_LONGEST_SECRET] + self.secrets.mask_beginning(text[-_LONGEST_SECRET:])
-
-
-def _masked(item: OutputItem, secrets: Secrets) -> OutputItem:
-    """An item without our secrets in what it says."""
-    match item:
-        case FunctionCall():
-            return item.model_copy(update={"arguments": secrets.mask(item.arguments)})
-        case Message():
-            parts = [
-                part.model_copy(update={"text": secrets.mask(part.text)}) if isinstance(part, OutputText) else part
-                for part in item.content
-            ]
-            return item.model_copy(update={"content": parts})
-    return item
 
 
 def text_in(event: Event) -> str:

@@ -65,10 +65,13 @@ from durable_responses.responses_api.models import (
     ContainerFileList,
     CreateRequest,
     ErrorDetail,
+    FunctionCall,
     IncompleteDetails,
     InputItem,
     InputItemList,
     InputTokens,
+    Message,
+    OutputItem,
     Response,
     ResponseStatus,
     error_fields,
@@ -182,7 +185,7 @@ class ResponsesClient:
         answer = await self._send(http_request, self._create_timeout, within)
         if (error := await _error_instead_of_response(answer)) is not None:
             raise refusal(answer.asked, error, answer.headers)
-        return await _response_in(answer)
+        return self._masked(await _response_in(answer))
 
     async def compact(self, request: CreateRequest, *, within: float) -> Response:
         """POST a conversation to be compacted; the response's output is what it begins anew with.
@@ -212,12 +215,16 @@ class ResponsesClient:
         """GET a response as it is now. Its id may differ from the one asked for."""
         answer = await self._send(self._request("GET", _path(response_id), self._read_timeout), self._read_timeout)
         poll_after = delay(answer.headers.get("openai-poll-after-ms"), per_second=1000)
-        return Retrieved(await _response_in(answer, response_id), poll_after)
+        return Retrieved(self._masked(await _response_in(answer, response_id)), poll_after)
 
     async def cancel(self, response_id: str) -> Response:
         """Stop a background response; may be repeated. A finished one answers 400, 404 or 409: then retrieve it."""
         request = self._request("POST", _path(response_id, "/cancel"), self._read_timeout)
-        return await _response_in(await self._send(request, self._read_timeout), response_id)
+        return self._masked(await _response_in(await self._send(request, self._read_timeout), response_id))
+
+    def _masked(self, response: Response) -> Response:
+        response.output = [masked_item(item, self._secrets) for item in response.output]
+        return response
 
     async def delete(self, response_id: str) -> None:
         """Delete a stored response."""
@@ -570,6 +577,17 @@ def _beginning_of_response(answer: Answer) -> Response:
             cut = {"status": ResponseStatus.INCOMPLETE, "incomplete_details": details, "error": None}
             return response.model_copy(update=cut)
     raise _too_large(answer)
+
+
+def masked_item(item: OutputItem, secrets: Secrets) -> OutputItem:
+    """An item without our secrets in what it says, which may be put together from several parts or events."""
+    match item:
+        case FunctionCall():
+            return item.model_copy(update={"arguments": secrets.mask(item.arguments)})
+        case Message():
+            text = secrets.mask(item.text)
+            return item if text == item.text else item.with_text(text)
+    return item
 
 
 async def _error_instead_of_response(answer: Answer) -> ErrorDetail | None:

@@ -391,6 +391,10 @@ class Message(Received):
             if isinstance(part, OutputText | Refusal)
         )
 
+    def with_text(self, text: str) -> Self:
+        """The same message with another text in one part, with all that was noted about it."""
+        return self.model_copy(update={"content": [OutputText(text=text, annotations=self.annotations)]})
+
     @property
     def annotations(self) -> list[Annotation]:
         """What is noted about the text, of every kind."""

@@ -387,6 +387,21 @@ async def test_a_key_that_an_answer_repeats_reaches_nobody(
         assert KEY.get_secret_value() not in repr(shown)
 
 
+async def test_a_key_that_is_spread_over_the_parts_of_a_text_reaches_nobody(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    """Who reads the text reads them as one."""
+    halves = KEY.get_secret_value()[:9], KEY.get_secret_value()[9:]
+    parts = [{"type": "output_text", "text": half} for half in halves]
+    noted = parts[0] | {"annotations": [{"type": "url_citation", "url": "https://example.org"}]}
+    for content in ([noted, parts[1]], [parts[0] | {"text": list(halves)}], list(halves)):
+        said = {"id": "resp_1", "status": "completed", "output": [{"type": "message", "content": content}]}
+        provider.will(answer(said), answer(said))
+        for read in (await api.create(REQUEST), (await api.retrieve("resp_1")).response):
+            assert read.output_text == "***"
+            assert len(read.citations) == (content[0] is noted)
+
+
 async def test_a_redirect_is_not_followed(provider: Provider, api: ResponsesClient) -> None:
     provider.will(answer(b"", 307, location=provider.url + "/elsewhere"))
     with pytest.raises(NoSuchEndpoint, match="redirects to"):

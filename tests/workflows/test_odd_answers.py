@@ -94,6 +94,18 @@ STREAMED: dict[str, Answer] = {
     "deltas without ids": streams({"type": "response.output_text.delta", "delta": "Hello.", "item_id": None}, EMPTY),
     "a gateway's last event": streams({"type": "response.done", "response": DONE}),
     "noise": streams(": keepalive\n\n", "data: ping\n\n", ITEM, EMPTY, "data: [DONE]\n\n"),
+    "content that is a text": streams(
+        {"type": "response.completed", "response": DONE | {"output": [MESSAGE | {"content": "Hello."}]}}
+    ),
+    "chunks of a chat completion": event_stream(
+        *(
+            f"data: {json.dumps({'id': 'chat_1', 'choices': [{'delta': delta, 'finish_reason': ended}]})}\n\n"
+            for delta, ended in (({"content": "Hel"}, None), ({"content": "lo."}, None), ({}, "stop"))
+        )
+    ),
+    "an event in each line": event_stream(
+        *(f"{json.dumps(event)}\n" for event in (CREATED, {"type": "done", "response": DONE}))
+    ),
     "a mark of the end alone": streams(ITEM, "data: [DONE]\n\n"),
 }
 
