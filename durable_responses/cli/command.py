@@ -21,9 +21,9 @@ import typer
 from typer.core import TyperCommand
 
 from durable_responses.cli import streams
-from durable_responses.cli.entry import loading
 from durable_responses.cli.output import IN_PLAIN_SIGNS, ExitCode, Output, UsageError, complain, exit_code_of_error
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
+from durable_responses.loading import loading
 from durable_responses.nearest_name import did_you_mean
 
 # What imports Temporal's client is imported where it is used: the help of a command is to be there at once.

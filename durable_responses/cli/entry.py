@@ -4,15 +4,13 @@ What parses the options of a command and what a worker is made of take a second 
 first answer, a person for the help. So this module imports the standard library only, and little of it.
 """
 
-import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from durable_responses.cli import streams
+from durable_responses.loading import loading
 from durable_responses.nearest_name import did_you_mean
 
 
@@ -105,17 +103,6 @@ def _as_typed(word: str) -> str:
     except UnicodeEncodeError:
         return os.fsencode(word).decode(errors="surrogateescape")
     return word
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Collect no garbage inside: loading makes many objects that stay, and looking for others among them takes time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _help() -> str:

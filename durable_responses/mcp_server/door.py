@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from durable_responses.loading import loading
 from durable_responses.mcp_server.first_answers import (
     LIST_TOOLS,
     FirstAnswers,
@@ -207,7 +208,8 @@ def main(given: Sequence[str] | None = None) -> NoReturn:
     """The program. `given` are its arguments, else the process's; with none it serves stdio, and the door is used."""
     if sys.argv[1:] if given is None else given:
         http = _wants_http(given)
-        from durable_responses.mcp_server import program
+        with loading():
+            from durable_responses.mcp_server import program
 
         program.run(http=http)
     try:
@@ -243,7 +245,8 @@ def _environment() -> Mapping[str, str]:
 
 def _load(door: Door) -> NoReturn:
     try:
-        from durable_responses.mcp_server import program
+        with loading():
+            from durable_responses.mcp_server import program
     except Exception:
         door.refuse("The MCP server could not be loaded; see its log.")
         raise
