@@ -46,7 +46,7 @@ from durable_responses.nearest_name import did_you_mean
 from durable_responses.pricing.rates import PriceList
 from durable_responses.pricing.tenant_budgets import TenantBudgets
 from durable_responses.project_file import ProjectFile, ProjectFileError
-from durable_responses.responses_api.redaction import proxy_secrets
+from durable_responses.responses_api.redaction import proxy_secrets, query_secrets
 from durable_responses.telemetry.export import Content, Export, Protocol, SdkMetrics
 from durable_responses.telemetry.log_lines import LogFormat
 from durable_responses.tools.approvals import Action, Approvals
@@ -543,12 +543,14 @@ class Settings(BaseSettings):
         return {name: hashlib.sha256(value.encode()).hexdigest()[:16] for name, value in told.items()}
 
     def secrets(self) -> tuple[str, ...]:
-        """The values of the settings that nobody may read, and the passwords of the environment's proxies."""
+        """The values of the settings that nobody may read, those in base URLs, and the passwords of proxies."""
         held = [value for name in type(self).model_fields if isinstance(value := getattr(self, name), SecretStr)]
         proxies = [secret for proxy in getproxies_environment().values() for secret in proxy_secrets(proxy)]
         return (
             *(value.get_secret_value().strip() for value in held),
             *proxies,
+            *query_secrets(self.openai_base_url or ""),
+            *query_secrets(self.openai_websocket_base_url or ""),
             *self.secrets_of_runs().values(),
             *self.secrets_of_servers(),
         )

@@ -80,7 +80,7 @@ from durable_responses.responses_api.models import (
     read_json,
     read_response,
 )
-from durable_responses.responses_api.redaction import Secrets, proxy_secrets
+from durable_responses.responses_api.redaction import Secrets, proxy_secrets, query_secrets
 from durable_responses.responses_api.tracing import TracedTransport
 from durable_responses.responses_api.transport import (
     CONNECTION_AGE,
@@ -133,7 +133,7 @@ class ResponsesClient:
         proxy = environment_proxy(url)
         tls = httpx.create_ssl_context()
         key = _usable_key(api_key)
-        self._secrets = Secrets((key, *proxy_secrets(proxy), *secrets))
+        self._secrets = Secrets((key, *proxy_secrets(proxy), *query_secrets(str(url)), *secrets))
         ours = {"user-agent": "durable-responses", "accept": "application/json", "accept-encoding": "gzip", **headers}
         if key:
             ours["authorization"] = f"Bearer {key}"
@@ -408,7 +408,7 @@ def _usable_url(base_url: str) -> httpx.URL:
         why = "" if "@" in base_url else f" ({error})"
         raise Misconfigured(f"The base URL is not a URL{why}: give one like https://api.openai.com/v1.") from None
     if url.scheme not in ("http", "https") or not url.host:
-        shown = "" if "@" in base_url else f" {url!s}"
+        shown = "" if "@" in base_url else f" {url.copy_with(query=None)!s}"
         raise Misconfigured(f"The base URL{shown} is not usable: give one like https://api.openai.com/v1.")
     if url.userinfo:
         raise Misconfigured(f"The base URL of {url.host} contains a user name or password: give an API key instead.")

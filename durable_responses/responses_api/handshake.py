@@ -19,7 +19,7 @@ from websockets.proxy import parse_proxy
 from websockets.uri import parse_uri
 
 from durable_responses.responses_api.errors import Misconfigured
-from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, proxy_secrets
+from durable_responses.responses_api.redaction import NO_SECRETS, Secrets, proxy_secrets, query_secrets
 from durable_responses.responses_api.tracing import trace_headers
 from durable_responses.responses_api.transport import environment_proxy
 
@@ -149,7 +149,15 @@ def prepare(url: str, api_key: SecretStr | None, options: ConnectOptions) -> Han
         tls=_context(overrides.tls, "tls") if address.scheme == "wss" else None,
         proxy=proxy,
         proxy_tls=_context(overrides.proxy.tls, "proxy.tls") if secure_proxy else None,
-        secrets=Secrets((_key(api_key), _auth_secret(overrides.auth), *proxy_secrets(proxy), *options.secrets)),
+        secrets=Secrets(
+            (
+                _key(api_key),
+                _auth_secret(overrides.auth),
+                *proxy_secrets(proxy),
+                *query_secrets(url),
+                *options.secrets,
+            )
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar, cast
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from durable_responses.shown_text import shown
 
@@ -112,6 +112,14 @@ def proxy_secrets(proxy: str | None) -> tuple[str, ...]:
     password = userinfo.partition(":")[2]
     return tuple(dict.fromkeys(filter(None, (userinfo, unquote(userinfo), password, unquote(password)))))
 
+
+def query_secrets(url: str) -> tuple[str, ...]:
+    """What may not be repeated of the query of a base URL: the values whose names say that they are keys."""
+    named = parse_qsl(urlsplit(url).query)
+    return tuple(value for name, value in named if names_a_secret(name) or name.lower() in _KEYS_IN_QUERIES)
+
+
+_KEYS_IN_QUERIES = ("code", "sig", "signature", "pwd")
 
 # Words, and fewer letters than a random key has.
 _PLACEHOLDER = re.compile(r"(?!sk-)[A-Za-z_-]{1,15}")

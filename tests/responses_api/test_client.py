@@ -16,6 +16,7 @@ from durable_responses.responses_api.errors import (
     MalformedAnswer,
     Misconfigured,
     NoSuchEndpoint,
+    ResponsesError,
     ServerFailed,
     Unreachable,
 )
@@ -436,6 +437,23 @@ def test_a_key_that_cannot_be_a_header_is_refused_without_being_shown(key: str) 
     with pytest.raises(Misconfigured, match="API key") as caught:
         ResponsesClient("http://127.0.0.1/v1", SecretStr(key))
     assert "0123456789" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        Answer(b"HTTP/1.1 301 X\r\nlocation: https://host/v1?key=a%2Dsecret-value-1\r\ncontent-length: 0\r\n\r\n"),
+        answer({"error": {"message": "No route for /v1/responses?key=a-secret-value-1"}}, 400),
+    ],
+)
+async def test_a_key_in_the_query_of_the_base_url_is_not_repeated(provider: Provider, refused: Answer) -> None:
+    """A redirect to `https` names the whole address."""
+    provider.will(refused)
+    async with ResponsesClient(f"{provider.url}?key=a-secret-value-1", KEY) as api:
+        with pytest.raises(ResponsesError) as caught:
+            await api.create(REQUEST)
+    assert "secret-value" not in str(caught.value)
+    assert "***" in str(caught.value)
 
 
 @pytest.mark.parametrize("base", ["?api-version=2025-04-01&x=%20", "/?api-version=2025-04-01&x=%20#part"])

@@ -10,6 +10,7 @@ from durable_responses.responses_api.redaction import (
     Secrets,
     names_a_secret,
     proxy_secrets,
+    query_secrets,
     redact,
 )
 
@@ -125,6 +126,12 @@ def test_of_a_proxy_its_user_and_password_are_secret_as_written_and_as_sent() ->
 @pytest.mark.parametrize("proxy", [None, "", "http://proxy.example:3128", "proxy.example"])
 def test_a_proxy_without_a_user_has_no_secrets(proxy: str | None) -> None:
     assert proxy_secrets(proxy) == ()
+
+
+def test_of_a_base_url_the_keys_in_its_query_are_secret() -> None:
+    url = "https://host/v1?api-version=2025-04-01&subscription-key=first%2Fsecret&code=another-secret&model=gpt-5.4"
+    assert query_secrets(url) == ("first/secret", "another-secret")
+    assert query_secrets("https://host/v1") == ()
 
 
 def test_a_text_that_is_redacted_has_no_control_characters() -> None:
