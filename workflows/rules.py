@@ -234,7 +234,8 @@ def what_is_expected(error: ErrorDetails) -> str:
     """What would be taken in place of a value that pydantic refuses, in words for callers of any language."""
     if expected := plainly_expected(error):
         return expected
-    said, given = error["msg"].removeprefix("Value error, "), error.get("input")
+    said = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    given = error.get("input")
     if error["type"] in ("enum", "literal_error") and isinstance(given, str):
         near = get_close_matches(given[:_LONGEST_NAME].lower(), re.findall(r"'([^']*)'", said), n=1)
         said += f" (did you mean {near[0]}?)" if near else ""

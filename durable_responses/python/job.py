@@ -133,6 +133,8 @@ async def started(
     """A new run. What is wrong with what was given is found first. Raises `InvalidInput`, `JobExists`, `SetupError`."""
     if job_id is not None and idempotency_key is not None:
         raise InvalidInput("job_id and idempotency_key both name the run: give one of them.")
+    if idempotency_key is not None and not idempotency_key.strip():
+        raise InvalidInput("The idempotency_key is empty: give one, or leave it out.")
     settings, tools = Settings.load(), given_tools(given, loop)
     queue = task_queue_for(settings.task_queue, job_id or idempotency_key)
     request = agent_input(

@@ -114,6 +114,7 @@ async def test_whoever_stops_waiting_does_not_stop_the_run(here: Programs) -> No
         ({"tools": [print]}, "is not a plain function"),
         ({"output": int}, "output: int"),
         ({"job_id": "a", "idempotency_key": "b"}, "give one of them"),
+        ({"idempotency_key": " "}, "The idempotency_key is empty"),
         ({"job_id": "a\nb"}, "line breaks"),
     ],
 )
