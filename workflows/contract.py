@@ -329,6 +329,13 @@ class AgentInput(Record, CallersChoice):
         unasked |= {"compaction"} if self.compaction is CompactionChoice.AUTO else set()
         return {name: value for name, value in serialize(self).items() if value is not None and name not in unasked}
 
+    @field_validator("tool_choice", mode="before")
+    @classmethod
+    def _is_a_choice(cls, given: Any) -> Any:
+        if given is not None and not isinstance(given, str | dict):
+            raise ValueError("must be auto, none or required, or an object that names a tool")
+        return given
+
     @field_validator("budget", mode="before")
     @classmethod
     def _usd_alone(cls, budget: Any) -> Any:

@@ -19,6 +19,7 @@ SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """Where a secret of the worker stands in a text: `${NAME}`."""
 
 _OF_CALLERS = {"function": "give it in caller_tools, or register it with the worker", "custom": "make it a function"}
+_NO_SECRET = re.compile(r"\$\{[^}]{0,100}\}?|(?:^|\s)\$[A-Z][A-Z0-9_]+$")
 _UNANSWERED = re.compile(r"computer|local_shell|shell$|apply_patch")
 
 
@@ -31,7 +32,24 @@ def problem_of_hosted_tool(tool: Mapping[str, Any]) -> str | None:
         return f"is a {kind} tool, which the provider does not run: {_OF_CALLERS[kind]}"
     if _UNANSWERED.match(kind) and not _runs_in_a_container(tool):
         return f"is {kind}, whose calls nobody would answer: a run answers calls of functions"
+    if kind == "namespace":
+        return "is a namespace of functions, which the provider does not run: give them in caller_tools"
+    if kind == "tool_search" and tool.get("execution") == "client":
+        return "is tool_search with execution client, whose calls nobody would answer: leave the execution out"
+    if kind == "mcp" and _names_no_secret(tool):
+        return "has a ${…} or a $… in a header or its address that names no secret: write ${NAME}"
     return None
+
+
+def _names_no_secret(tool: Mapping[str, Any]) -> bool:
+    """Whether what a remote MCP server is sent has what looks as if it stood for a secret, and does not."""
+    headers = tool.get("headers")
+    values = [
+        tool.get("authorization"),
+        tool.get("server_url"),
+        *(headers.values() if isinstance(headers, Mapping) else ()),
+    ]
+    return any(_NO_SECRET.search(SECRET.sub("", value)) for value in values if isinstance(value, str))
 
 
 def _runs_in_a_container(tool: Mapping[str, Any]) -> bool:
