@@ -23,6 +23,7 @@ A terminal event is `response.completed`, `.failed` or `.incomplete`. Only `resp
 """
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,9 @@ from enum import IntEnum, StrEnum
 from typing import Any, Literal, Self
 
 from durable_responses.responses_api.assembly import Assembly
-from durable_responses.responses_api.bodies import TooLarge
+from durable_responses.responses_api.bodies import EventReader, TooLarge
+from durable_responses.responses_api.body_kinds import is_event_stream
+from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.errors import (
     InvalidFrame,
     LossCause,
@@ -49,8 +52,10 @@ from durable_responses.responses_api.events import (
     SteerAccepted,
     SteerFailed,
     SteerPending,
+    is_mark_of_the_end,
     parse_event,
 )
+from durable_responses.responses_api.foreign_forms import objects_in
 from durable_responses.responses_api.models import ANSWER_TOO_LARGE, ApiModel, CreateRequest, ErrorDetail, Response
 
 PREVIEW_CHARACTERS = 200
@@ -375,6 +380,29 @@ def response_id_of(event: Event) -> str | None:
     return named if isinstance(named, str) else None
 
 
+# --- messages ----------------------------------------------------------------------------------------------------
+
+
+def frames_in(message: str | bytes) -> list[str | bytes]:
+    """The frames in a WebSocket message: itself, as a rule; some servers put several events into one, or SSE."""
+    text = message if isinstance(message, str) else message.decode(errors="replace")
+    if _ONE_OBJECT.match(text) and not _BEHIND_EACH_OTHER.search(text):
+        return [message]
+    if is_mark_of_the_end(text[:_BEGINNING]):
+        return [_THE_END]
+    if is_event_stream(text[:_BEGINNING].encode(errors="replace")):
+        reader = EventReader()
+        said = [event.data for part in (text.encode(errors="replace"), b"\n\n") for event in reader.feed(part)]
+        return [_THE_END if is_mark_of_the_end(data) else data for data in said] or [message]
+    return [*objects_in(text, BUDGET.items)] or [message]
+
+
+_ONE_OBJECT = re.compile(r"\s*\{")
+_BEHIND_EACH_OTHER = re.compile(r'\}\s*\{"')  # within a JSON object that cannot be
+_BEGINNING = 100  # characters
+_THE_END = '{"type": "done"}'
+
+
 # --- the conversation --------------------------------------------------------------------------------------------
 
 
@@ -475,6 +503,10 @@ class Conversation:
         stream_id = event.stream_id if isinstance(event.stream_id, str) else None
         if lane := self._lanes.get(stream_id):
             return lane[0]
+        if (
+            len(self._lanes) == 1 and None in self._lanes
+        ):  # the client names no lanes, whatever the server calls this one
+            return self._lanes[None][0]
         # An error without a lane that can only concern the one turn under way.
         if event.type == EventType.ERROR and stream_id is None and len(self._lanes) == 1:
             return next(iter(self._lanes.values()))[0]

@@ -53,6 +53,7 @@ from durable_responses.responses_api.protocol import (
     Outgoing,
     RetryBudget,
     TurnState,
+    frames_in,
 )
 from durable_responses.responses_api.redaction import NO_SECRETS, Secrets
 from durable_responses.responses_api.transport import UPLOAD_BUFFER
@@ -468,11 +469,12 @@ class Connection:
             self._listener.on_closed(self.closed_with, lost)
 
     def _receive(self, data: str | bytes) -> None:
-        try:
-            incoming = self.conversation.receive(data)
-        except InvalidFrame as error:
-            self._listener.on_invalid(error)
-            self._tap.failed(error)
-        else:
-            self._listener.on_incoming(incoming)
+        for frame in frames_in(data):
+            try:
+                incoming = self.conversation.receive(frame)
+            except InvalidFrame as error:
+                self._listener.on_invalid(error)
+                self._tap.failed(error)
+            else:
+                self._listener.on_incoming(incoming)
         self._tap.frame(Direction.INBOUND, data)

@@ -29,6 +29,7 @@ from durable_responses.responses_api.protocol import (
     RetryBudget,
     TurnPhase,
     TurnState,
+    frames_in,
 )
 
 CREATE = ResponseCreate(model="m", input="hello", store=True)
@@ -157,6 +158,48 @@ def test_a_frame_that_is_no_event_is_an_error_and_the_conversation_goes_on(talk:
     with pytest.raises(InvalidFrame):
         talk.conversation.receive(frame)
     talk.hear(created("r1"), completed("r1"))
+    assert turn.phase is TurnPhase.FINISHED
+
+
+ITEM = {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
+DONE = {"type": "response.output_item.done", "item": ITEM, "output_index": 0}
+BEGUN, ENDED = (
+    {"type": f"response.{kind}", "response": {"id": "r1", "status": status, "output": output}}
+    for kind, status, output in (("created", "in_progress", []), ("completed", "completed", [ITEM]))
+)
+
+MESSAGES: dict[str, list[str]] = {
+    "behind each other": [json.dumps(BEGUN) + json.dumps(DONE), json.dumps(ENDED)],
+    "an event in each line": ["\n".join(map(json.dumps, (BEGUN, DONE, ENDED)))],
+    "a list": [json.dumps([BEGUN, DONE, ENDED])],
+    "events of SSE": [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in (BEGUN, DONE, ENDED)],
+    "several of them": ["".join(f"data: {json.dumps(event)}\n\n" for event in (BEGUN, DONE)) + "data: [DONE]\n\n"],
+    "a mark of the end": [json.dumps(BEGUN), json.dumps(DONE), "[DONE]"],
+    "a text that is JSON": [json.dumps(json.dumps(event)) for event in (BEGUN, DONE, ENDED)],
+}
+
+
+@pytest.mark.parametrize("messages", MESSAGES.values(), ids=MESSAGES)
+def test_a_message_may_hold_several_events_or_those_of_a_stream(talk: Talk, messages: list[str]) -> None:
+    """So do gateways that pass on a stream of HTTP."""
+    turn = talk.create()
+    for message in messages:
+        for frame in frames_in(message):
+            talk.conversation.receive(frame)
+    assert turn.phase is TurnPhase.FINISHED
+    assert turn.response is not None
+    assert turn.response.output_text == "Hi"
+
+
+@pytest.mark.parametrize("message", ['{"a": "} {\\"b"}', b'{"a": 1}', "", "ping", "[]", "null", b"\xff"])
+def test_any_other_message_is_one_frame(message: str | bytes) -> None:
+    assert frames_in(message) == [message]
+
+
+@pytest.mark.parametrize("stream_id", ["lane-1", "", None])
+def test_where_the_client_names_no_lane_the_server_may_call_it_anything(talk: Talk, stream_id: Any) -> None:
+    turn = talk.create()
+    talk.hear(created("r1", stream_id=stream_id), completed("r1", stream_id=stream_id))
     assert turn.phase is TurnPhase.FINISHED
 
 
