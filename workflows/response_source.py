@@ -87,6 +87,7 @@ _CREATE_WAITS = "the create waits for a free slot or for the provider's answer"
 _EMPTY_PATCH = "empty-output"
 _REFUSED_CHAIN_PATCH = "refused-by-a-failed-response"
 _FAILED_PATCH = "failed-responses-again"
+_GATEWAYS_PATCH = "failed-in-other-words"
 _LEAVE_PATCH = "given-up-responses"
 _USED_PATCH = "completed-though-given-up"
 _REFUSAL_PATCH = "input-requests"
@@ -281,7 +282,8 @@ class ResponseSource:
         if refusal is not None and await self._goes_on_after(refusal, rules.delay_in(refusal.message)):
             creates.refused += 1
             return True
-        pause = creates.after_failed_response(failed)
+        passes = rules.may_succeed_later_in_other_words(failed) and not rules.may_succeed_later(failed)
+        pause = creates.after_failed_response(failed, passes=passes and workflow.patched(_GATEWAYS_PATCH))
         if pause is None or not workflow.patched(_FAILED_PATCH):  # such runs have ended
             return False
         why = failed.error.message or failed.error.code if failed.error else None

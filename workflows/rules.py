@@ -565,6 +565,32 @@ def may_succeed_later(response: Response) -> bool:
     return _PASSES.search(name) is not None
 
 
+_SAYS_NOTHING = frozenset({"", "error", "unknown", "unknown_error", "failed", "failure", "exception"})
+_PASSES_ELSEWHERE = re.compile(
+    r"upstream|bad_?gateway|shut(ting)?_?down|connection_?(error|reset|refused|closed|lost)|crash|preempt|not_?ready"
+    r"|loading|\binternal\b|internal_?server|deadline_?exceeded|throttl|\b499\b|resource_?exhausted",
+    re.IGNORECASE,
+)
+_PASSES_IN_OTHER_WORDS = re.compile(
+    r"internal (server )?error|upstream|bad gateway|gateway time-?out|temporarily|service unavailable|timed out"
+    r"|connection (reset|refused|closed|error|lost|aborted|terminated)|disconnect|at capacity|high demand"
+    r"|too many requests",
+    re.IGNORECASE,
+)
+
+
+def may_succeed_later_in_other_words(response: Response) -> bool:
+    """The same for what gateways call it, which runs of earlier days have ended by."""
+    error = response.error
+    if response.status != ResponseStatus.FAILED or error is None or classify(429, error) is not Busy:
+        return False
+    if _TOO_LONG.search(f"{error.code} {error.type} {error.message}"):
+        return False
+    names = [name for name in (error.code, error.type) if name and name.lower() not in _SAYS_NOTHING]
+    pattern, said = (_PASSES_ELSEWHERE, names[0]) if names else (_PASSES_IN_OTHER_WORDS, error.message)
+    return pattern.search(said) is not None
+
+
 def refuses_the_chain(response: Response, previous: str | None) -> bool:
     """Whether a response has failed because its provider does not know the one that it was to continue from."""
     error = response.error
@@ -594,7 +620,10 @@ def without_images(answers: Sequence[CallAnswer]) -> list[CallAnswer] | None:
 
 
 _UNREADABLE_IMAGE = "(There was an image, which cannot be read.)"
-_DELAY = re.compile(r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?(?:ms|[smh])[a-z]*[ ,]*)+)", re.IGNORECASE)
+_DELAY = re.compile(
+    r"(?:(?:try again|retry|your request) (?:in|after)|wait(?: for)?) ((?:\d+(?:\.\d+)? ?(?:ms|[smh])[a-z]*[ ,]*)+)",
+    re.IGNORECASE,
+)
 _PART_OF_A_DELAY = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|[smh])", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_DELAY = 86_400.0  # seconds
@@ -751,12 +780,13 @@ class CreateHistory:
         self.empty += 1
         return self.empty == 1
 
-    def after_failed_response(self, response: Response) -> float | None:
+    def after_failed_response(self, response: Response, *, passes: bool = False) -> float | None:
         """Take note of a response that failed; the seconds after which it is created again, None if it is not.
 
         Only what may succeed later is, three times in an iteration: after 1, 5 and 25 s, or later if it says so.
+        `passes`: it may, although not by the words of the API.
         """
-        if not may_succeed_later(response) or self.failed >= _MOST_FAILED_RESPONSES:
+        if not (passes or may_succeed_later(response)) or self.failed >= _MOST_FAILED_RESPONSES:
             return None
         self.failed += 1
         asked_for = delay_in(response.error.message if response.error else "")

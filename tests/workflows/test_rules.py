@@ -477,6 +477,31 @@ def test_a_response_that_failed_for_what_passes_may_be_created_again(error: dict
 @pytest.mark.parametrize(
     "error",
     [
+        {"code": "upstream_error"},
+        {"code": "bad_gateway"},
+        {"code": "server_shutting_down"},
+        {"code": "INTERNAL"},
+        {"code": "ThrottlingException"},
+        {"code": "ModelNotReadyException"},
+        {"type": "connection_error"},
+        {"code": "RESOURCE_EXHAUSTED", "message": "Try again later."},
+        {"message": "Internal server error"},
+        {"message": "upstream connect error or disconnect/reset before headers"},
+        {"code": "error", "message": "Service temporarily unavailable"},
+        {"code": "unknown", "message": "The connection timed out."},
+    ],
+)
+def test_a_response_that_failed_for_what_passes_in_a_gateways_words_may_be_created_again(error: dict[str, Any]) -> None:
+    assert rules.may_succeed_later_in_other_words(failed(**error))
+    assert CreateHistory().after_failed_response(failed(**error), passes=True) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "RESOURCE_EXHAUSTED", "message": "You exceeded your current quota."},
+        {"code": "invalid_prompt", "message": "Internal error"},
+        {"code": "internal", "message": "The context length is exceeded."},
         {"code": "invalid_prompt", "message": "Try again later."},
         {"code": "context_length_exceeded", "type": "server_error"},
         {"code": "image_file_too_large"},
@@ -490,6 +515,7 @@ def test_a_response_that_failed_for_what_passes_may_be_created_again(error: dict
 )
 def test_a_response_that_failed_for_another_reason_is_not_created_again(error: dict[str, Any]) -> None:
     assert not rules.may_succeed_later(failed(**error))
+    assert not rules.may_succeed_later_in_other_words(failed(**error))
     assert CreateHistory().after_failed_response(failed(**error)) is None
 
 
@@ -518,6 +544,8 @@ def test_a_failed_response_is_created_again_no_sooner_than_it_says() -> None:
         ("Please try again in 6m0s.", 360),
         ("Please try again in 7h12m0s.", 25920),
         ("Retry after 30 seconds.", 30),
+        ("Please retry your request after 5 sec.", 5),
+        ("Please wait 2 minutes.", 120),
         ("Try again in 2 minutes.", 120),
         ("Try again in 999999h.", 86400),
         ("Try again in a moment.", 0),
