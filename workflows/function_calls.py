@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         DECLINE,
         NotAnAnswer,
         Question,
+        misfit,
         questions_of,
         response_of,
         value_of,
@@ -85,6 +86,7 @@ _NO_ANSWER = (
 )
 _TAKEN_WITHIN = timedelta(seconds=3)  # by the worker that holds a call, or a session
 _A_MOMENT = timedelta(milliseconds=1)  # a time-out of 0 would be none
+_FORM_PATCH = "limits-of-forms"
 _LIMIT_PATCH = "most-calls"
 _LET_TOOLS_END = timedelta(seconds=3)
 
@@ -545,7 +547,10 @@ class FunctionCalls:
                 return None
             try:
                 if question.field is not None and said.strip().casefold() != DECLINE:
-                    value_of(said, asked.fields, question.field)
+                    value = value_of(said, asked.fields, question.field)
+                    problem = misfit(value, asked.fields, question.field)
+                    if problem is not None and workflow.patched(_FORM_PATCH):
+                        raise NotAnAnswer(problem)
                 elif question.field is None and said.strip().casefold() not in (ACCEPT, DECLINE):
                     raise NotAnAnswer(f"{ACCEPT} or {DECLINE} is wanted")
             except NotAnAnswer as error:

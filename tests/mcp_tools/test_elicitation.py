@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_responses.mcp_tools.elicitation import NotAnAnswer, Question, questions_of, response_of, value_of
+from durable_responses.mcp_tools.elicitation import NotAnAnswer, Question, misfit, questions_of, response_of, value_of
 
 FORM = {
     "type": "object",
@@ -16,6 +16,7 @@ FORM = {
         "sure": {"type": "boolean", "default": True},
         "color": {"type": "string", "enum": ["red", "green"]},
         "size": {"type": "string", "oneOf": [{"const": "S", "title": "small"}, {"const": "L", "title": "large"}]},
+        "level": {"enum": [1, 2], "enumNames": ["low", "high"]},
         "days": {"type": "array", "items": {"type": "string", "enum": ["Mon", "Tue"]}},
     },
     "required": ["name"],
@@ -23,13 +24,15 @@ FORM = {
 
 
 def test_each_field_of_a_form_is_a_question() -> None:
-    name, count, _, sure, color, size, days = questions_of("desk", "Who?", FORM)
+    name, count, _, sure, color, size, level, days = questions_of("desk", "Who?", FORM)
     assert name == Question("name", "The MCP server desk asks: Who?\nName: Yours. Answer, or decline.", ("decline",))
     assert count.text.endswith("\ncount (a whole number). Answer, or skip or decline.")
     assert sure.choices == ("yes", "no", "skip", "decline")
     assert "Default: True." in sure.text
     assert color.choices[:2] == ("red", "green")
     assert size.choices[:2] == ("S", "L")
+    assert "size (S: small; L: large)" in size.text
+    assert (level.choices[:2], "(1: low; 2: high)" in level.text) == (("1", "2"), True)
     assert days.choices[:2] == ("Mon", "Tue")
 
 
@@ -52,6 +55,9 @@ def test_where_nothing_is_to_be_filled_in_consent_is_asked_for(schema: dict[str,
         ("sure", "n", False),
         ("color", "RED", "red"),
         ("size", "l", "L"),
+        ("size", "Large", "L"),
+        ("level", "2", 2),
+        ("level", "low", 1),
         ("days", "mon, Tue", ["Mon", "Tue"]),
     ],
 )
@@ -76,6 +82,35 @@ def test_what_is_no_value_is_asked_for_again(field: str, answer: str, wanted: st
         value_of(answer, FORM, field)
 
 
+@pytest.mark.parametrize(
+    ("part", "answer", "wanted"),
+    [
+        ({"type": "string", "format": "email"}, "ada", "an email address is wanted"),
+        ({"type": "string", "format": "email"}, "ada@example.org", None),
+        ({"type": "string", "format": "uri"}, "example", "an address such as https://host/ is wanted"),
+        ({"type": "string", "format": "uri"}, "mailto:ada@example.org", None),
+        ({"type": "string", "format": "date"}, "29.11.2026", "a date such as 2026-11-29 is wanted"),
+        ({"type": "string", "format": "date"}, "2026-02-30", "a date such as 2026-11-29 is wanted"),
+        ({"type": "string", "format": "date"}, "2026-02-28", None),
+        ({"type": "string", "format": "date-time"}, "2026-02-28", "a time such as 2026-11-29T12:00:00Z is wanted"),
+        ({"type": "string", "format": "date-time"}, "2026-02-28T10:00:00Z", None),
+        ({"type": "string", "format": "color"}, "red", None),
+        ({"type": "string", "minLength": 3}, "ab", "3 characters at least are wanted"),
+        ({"type": "string", "maxLength": 3}, "abcd", "3 characters at most are wanted"),
+        ({"type": "integer", "minimum": 1, "maximum": 9}, "0", "1 or more is wanted"),
+        ({"type": "integer", "minimum": 1, "maximum": 9}, "10", "9 or less is wanted"),
+        ({"type": "number", "maximum": 0.5}, "0.5", None),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2}, "a", "2 at least are wanted"),
+        ({"type": "array", "items": {"type": "string"}, "maxItems": 1}, "a, b", "1 at most are wanted"),
+        ({"type": "boolean", "minimum": 5}, "yes", None),
+    ],
+)
+def test_an_answer_keeps_to_the_limits_of_its_field(part: dict[str, Any], answer: str, wanted: str | None) -> None:
+    """Else the call fails, and one that must not run twice is lost for a slip."""
+    schema = {"properties": {"a": part}, "required": ["a"]}
+    assert misfit(value_of(answer, schema, "a"), schema, "a") == wanted
+
+
 def test_an_answer_has_the_form_of_the_protocol() -> None:
     assert response_of({"a": 1, "b": None}) == {"action": "accept", "content": {"a": 1}}
     assert response_of({}, asks_for_values=False) == {"action": "accept"}
@@ -86,7 +121,24 @@ def test_an_answer_has_the_form_of_the_protocol() -> None:
 NONSENSE: list[Any] = [None, 5, "x", True, [], [5], {}, {"a": 1}, [[1]], [{"const": [1]}], 10**400]
 
 
-@pytest.mark.parametrize("keyword", ["type", "enum", "oneOf", "anyOf", "items", "title", "description", "default"])
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "type",
+        "enum",
+        "oneOf",
+        "anyOf",
+        "items",
+        "title",
+        "description",
+        "default",
+        "enumNames",
+        "format",
+        "minimum",
+        "maxLength",
+        "minItems",
+    ],
+)
 def test_whatever_a_stranger_puts_into_a_schema_can_be_asked(keyword: str) -> None:
     """An exception here would hold up the run for ever."""
     for nonsense in NONSENSE:
@@ -100,4 +152,6 @@ def test_whatever_a_stranger_puts_into_a_schema_can_be_asked(keyword: str) -> No
                 assert "Who?" in question.text
                 if question.field is not None:
                     with contextlib.suppress(NotAnAnswer):
-                        value_of("5, x", schema, question.field)
+                        misfit(value_of("5, x", schema, question.field), schema, question.field)
+                    with contextlib.suppress(NotAnAnswer):
+                        misfit(value_of("5", schema, question.field), schema, question.field)
