@@ -15,7 +15,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
+from mcp_types import INVALID_PARAMS, JSONRPCError, JSONRPCMessage, JSONRPCResponse
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from durable_responses.host_check import HostCheck, is_loopback
 from durable_responses.json_text import mended_json
 from durable_responses.mcp_server.door import Door, Opening, Remainder
-from durable_responses.mcp_server.undecodable import refusals
+from durable_responses.mcp_server.undecodable import no_message, refusals
 from durable_responses.settings import Settings, SettingsError
 
 logger = logging.getLogger("durable_responses.mcp_server")
@@ -86,8 +86,8 @@ class MendedBodies:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 text = mended_json(body)
-                if refused := refusals(text):
-                    await self._refuse(refused, send)
+                if (refused := refusals(text)) is not None:
+                    await self._refuse(refused or [no_message(text)], send)
                     return
                 message = {"type": "http.request", "body": text.encode(), "more_body": False}
                 break
@@ -102,7 +102,8 @@ class MendedBodies:
     async def _refuse(self, errors: Sequence[JSONRPCError], send: Send) -> None:
         said = [error.model_dump_json(by_alias=True, exclude_unset=True) for error in errors]
         body = said[0] if len(said) == 1 else f"[{','.join(said)}]"
-        start = {"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"application/json")]}
+        status = 200 if all(error.error.code == INVALID_PARAMS for error in errors) else 400  # as the SDK does
+        start = {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
         await send(start)
         await send({"type": "http.response.body", "body": body.encode()})
 

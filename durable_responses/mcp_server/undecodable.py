@@ -1,7 +1,8 @@
 """Requests that cannot be decoded. Pure.
 
 The SDK drops them, and whoever waits for the answer waits for ever. Where the id can be found, an error carries it back
-(JSON-RPC 2.0, section 5.1: -32700 for what is not JSON, -32600 for what is not a request).
+(JSON-RPC 2.0, section 5.1: -32700 for what is not JSON, -32600 for what is not a request, -32602 for a call of
+another form).
 """
 
 import json
@@ -9,11 +10,13 @@ import re
 from typing import Any
 
 from mcp_types import (
+    INVALID_PARAMS,
     INVALID_REQUEST,
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
     JSONRPCNotification,
+    JSONRPCRequest,
     RequestId,
     jsonrpc_message_adapter,
 )
@@ -37,7 +40,7 @@ def refusals(text: str) -> list[JSONRPCError] | None:
     else:
         # What is no id to the SDK, 7.0 or true, would make it take the request for a notification.
         if not isinstance(decoded, JSONRPCNotification) or '"id"' not in text:
-            return None
+            return _refused_call(decoded)
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):  # nested too deep, or not JSON
@@ -58,6 +61,18 @@ def refusals(text: str) -> list[JSONRPCError] | None:
 
 def _is_request(message: Any) -> bool:
     return isinstance(message, dict) and type(message.get("id")) in (str, int) and _asks(message)
+
+
+def _refused_call(message: Any) -> list[JSONRPCError] | None:
+    """The errors for a call whose form is wrong: the SDK would not say what of it. None where nothing is."""
+    if not isinstance(message, JSONRPCRequest) or message.method != "tools/call":
+        return None
+    params = message.params or {}
+    if not isinstance(params.get("name"), str):
+        return [_error(message.id, INVALID_PARAMS, "params.name is not the name of a tool.")]
+    if not isinstance(params.get("arguments"), dict | None):
+        return [_error(message.id, INVALID_PARAMS, "params.arguments is not a JSON object.")]
+    return None
 
 
 def _has_no_usable_id(message: Any) -> bool:
@@ -89,6 +104,15 @@ def _value(text: str) -> RequestId | None:
     except ValueError:
         return None
     return value if isinstance(value, str | int) else None
+
+
+def no_message(text: str) -> JSONRPCError:
+    """What is said over HTTP, where each body has an answer, to one that holds no request."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return _error(None, PARSE_ERROR, "The body is not valid JSON.")
+    return _error(None, INVALID_REQUEST, "The body is not one message of JSON-RPC.")
 
 
 def _error(number: RequestId | None, code: int, message: str) -> JSONRPCError:

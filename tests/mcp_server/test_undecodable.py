@@ -2,7 +2,7 @@
 
 import pytest
 
-from durable_responses.mcp_server.undecodable import refusals
+from durable_responses.mcp_server.undecodable import no_message, refusals
 
 DEEP = '{"a":' * 300 + "1" + "}" * 300
 CALL = '{"jsonrpc":"2.0","id":9,"method":"tools/call","params":'
@@ -12,6 +12,8 @@ CALL = '{"jsonrpc":"2.0","id":9,"method":"tools/call","params":'
     "line",
     [
         '{"jsonrpc":"2.0","id":7,"method":"tools/list"}',
+        '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x"}}',
+        '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","arguments":null}}',
         '{"jsonrpc":"2.0","id":"7","result":{}}',
         '{"jsonrpc":"2.0","method":"notifications/initialized"}',
         '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7,"id":7.0}}',
@@ -40,6 +42,10 @@ def test_a_message_that_can_be_decoded_is_for_the_server(line: str) -> None:
         ('{"jsonrpc":"2.0","id":1,"method":5}', 1, -32600),
         ('{"jsonrpc":"2.0","id":1}', 1, -32600),
         ('{"jsonrpc":"2.0","id":7.0,"method":"x"}', 7, -32600),
+        ('{"jsonrpc":"2.0","id":1,"method":"tools/call"}', 1, -32602),
+        ('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":5}}', 1, -32602),
+        ('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":[1]}}', 1, -32602),
+        ('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":"{}"}}', 1, -32602),
     ],
 )
 def test_a_request_that_cannot_be_decoded_is_refused_under_its_id(line: str, number: int | str, code: int) -> None:
@@ -80,3 +86,10 @@ def test_each_request_of_a_batch_is_refused() -> None:
         (1, "Batches are not supported."),
         ("b", "Batches are not supported."),
     ]
+
+
+@pytest.mark.parametrize(("body", "code"), [("", -32700), ("{", -32700), ("null", -32600), ("[]", -32600)])
+def test_a_body_without_a_request_is_answered_in_one_sentence(body: str, code: int) -> None:
+    assert refusals(body) == []
+    error = no_message(body)
+    assert (error.id, error.error.code, "\n" in error.error.message) == (None, code, False)
