@@ -123,7 +123,10 @@ async def answer_to(request: InputRequest, ask: Callable[[str], None], say: Call
     """Ask until there is an answer; None: it stays open."""
     while True:
         ask(questions.prompt_of(request))
-        match questions.meaning_of(await typed_line(), request):
+        line = await typed_line()
+        if not line.endswith("\n"):  # Ctrl-D
+            ask("\n")
+        match questions.meaning_of(line, request):
             case Answer(text):
                 return text
             case Typed.LATER:

@@ -247,6 +247,7 @@ async def _put(
     closed = asyncio.create_task(questions.closed(request))
     try:
         if await interrupts.come_before(typing, closed, showing):
+            display.ask("\n")
             return False
         if not typing.done():
             if closed.done() and (ended := closed.result()) is not None:

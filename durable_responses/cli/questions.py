@@ -113,6 +113,9 @@ def _command(*words: str) -> str:
 # --- what is typed -----------------------------------------------------------------------------------------------
 
 
+_EDITOR = "e"
+
+
 class Typed(StrEnum):
     """What a line says at the prompt, beside an answer: later, in an editor, or nothing that one can make sense of."""
 
@@ -138,7 +141,8 @@ def prompt_of(request: InputRequest) -> str:
     elif _allows(request):
         told = "y allows, n denies, other words deny and tell the model why; e: your editor"
     elif request.choices:
-        told = f"Type 1 to {len(request.choices)}, or an answer in your own words; e opens your editor"
+        editor = "" if _EDITOR in request.choices else f"; {_EDITOR} opens your editor"
+        told = f"Type 1 to {len(request.choices)}, or an answer in your own words{editor}"
     else:
         told = "Type your answer; e opens your editor"
     # What is too long for a narrow terminal would be broken inside a word.
@@ -162,7 +166,7 @@ def meaning_of(line: str, request: InputRequest) -> Answer | Typed:
         if len(chosen) == 1:
             return Answer(chosen[0])
         return Typed.UNCLEAR if request.limit is None else Answer(answer_text(word, request))
-    if word == "e" and "e" not in request.choices:
+    if word == _EDITOR and _EDITOR not in request.choices:
         return Typed.EDITOR
     if _allows(request):
         return Typed.UNCLEAR if "\n" in word or is_unclear(word, request) else Answer(word)

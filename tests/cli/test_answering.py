@@ -240,6 +240,17 @@ async def test_a_choice_is_made_by_its_number(shell: Shell) -> None:
     assert [request.answer for request in await requests(shell, job_id)] == ["the new one"]
 
 
+@pytest.mark.parametrize("key", ["\x04", CTRL_C])
+async def test_what_follows_a_prompt_that_was_left_begins_on_a_line_of_its_own(shell: Shell, key: str) -> None:
+    """Neither Ctrl-D nor Ctrl-C ends the line that the prompt is on."""
+    job_id = await questioned(shell)
+    async with shell.on_terminal("watch", job_id) as terminal:
+        await terminal.drawn("Enter alone leaves it open: ")
+        terminal.press(key)
+        await terminal.drawn(r"leaves it open: (\^C)?\r\n")
+    await shell.jobs.cancel(job_id)
+
+
 async def test_a_long_answer_is_written_in_an_editor(shell: Shell) -> None:
     job_id = await questioned(shell)
     terminal = shell.on_terminal("watch", job_id)

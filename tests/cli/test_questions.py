@@ -13,6 +13,7 @@ from durable_responses.cli.questions import (
     edited,
     editor_text,
     meaning_of,
+    prompt_of,
     question_lines,
     request_changes,
     standing_of,
@@ -139,3 +140,10 @@ def test_a_time_of_ones_own_is_left_to_the_run() -> None:
 )
 def test_more_time_is_sent_in_seconds_and_what_is_no_time_as_it_was_typed(said: str, sent: str) -> None:
     assert answer_text(said, TIME) == sent
+
+
+def test_the_editor_is_not_offered_where_its_letter_is_a_choice() -> None:
+    asked = request(InputRequestKind.QUESTION, choices=["d", "e"])
+    assert "editor" not in prompt_of(asked)
+    assert meaning_of("e\n", asked) == Answer("e")
+    assert "e opens your editor" in prompt_of(CHOICE)
