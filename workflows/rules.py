@@ -280,6 +280,8 @@ _EXPECTED = {
     "finite_number": "must be a finite number",
     "string_too_short": "has too few characters: at least {min_length}",
     "string_too_long": "has too many characters: at most {max_length}",
+    "too_long": "has too many entries: at most {max_length}",
+    "too_short": "has too few entries: at least {min_length}",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
     "decimal_type": "must be a number",

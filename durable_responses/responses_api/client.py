@@ -42,6 +42,7 @@ from durable_responses.responses_api.errors import (
     ConnectionLost,
     MalformedAnswer,
     Misconfigured,
+    NotFound,
     NotSent,
     ResponsesError,
     delay,
@@ -430,6 +431,8 @@ def _usable_key(api_key: SecretStr | None) -> str:
 
 
 def _path(response_id: str, rest: str = "") -> str:
+    if response_id in (".", ".."):  # of a caller; in a URL they lead elsewhere, however they are written
+        raise NotFound(f"There is no response with the id {response_id}.", status=404)
     return f"/responses/{quote(response_id, safe='')}{rest}"
 
 

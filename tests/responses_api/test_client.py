@@ -16,6 +16,7 @@ from durable_responses.responses_api.errors import (
     MalformedAnswer,
     Misconfigured,
     NoSuchEndpoint,
+    NotFound,
     ResponsesError,
     ServerFailed,
     Unreachable,
@@ -119,6 +120,14 @@ async def test_an_id_cannot_lead_to_another_address(provider: Provider, api: Res
     provider.will(answer(QUEUED))
     await api.retrieve("../files?x#y")
     assert provider.asked[0].target == "/v1/responses/..%2Ffiles%3Fx%23y"
+
+
+@pytest.mark.parametrize("id_", [".", ".."])
+async def test_a_folder_is_no_id(provider: Provider, api: ResponsesClient, id_: str) -> None:
+    for call in (api.retrieve(id_), api.cancel(id_), api.input_items(id_)):
+        with pytest.raises(NotFound, match="no response with the id"):
+            await call
+    assert provider.asked == []
 
 
 async def test_a_response_with_another_id_than_asked_for_is_accepted(provider: Provider, api: ResponsesClient) -> None:

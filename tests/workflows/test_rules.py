@@ -169,6 +169,7 @@ def test_a_run_that_began_with_a_deadline_beyond_the_limit_keeps_one() -> None:
         ({"task": "t", "max_output_tokens": 10**20}, "max_output_tokens: tokens, at most 10000000"),
         ({"task": "t", "max_output_tokens": 10**4000}, "max_output_tokens: is too large a number"),
         ({"task": "t", "tools": ["t"] * 129}, "tools: at most 128 names"),
+        ({"task": "t", "metadata": {str(n): "v" for n in range(13)}}, "metadata: has too many entries: at most 12"),
         ({"task": "t", "tools": ["t" * 257]}, "tools: at most 256 characters each"),
         ({"task": "t", "caller_tools": [{**CALLER_TOOL, "name": "a b"}]}, "caller_tools: a name has 1 to 64 of"),
         ({"task": "t", "caller_tools": [{"name": "a", "parameters": {}}]}, "caller_tools[0].task_queue: is required"),
