@@ -414,7 +414,10 @@ class _MendedEvents(httpx2.AsyncByteStream):
         lines = event.splitlines()
         data = [line[len(_DATA) :].removeprefix(b" ") for line in lines if line.startswith(_DATA)]
         others = [line for line in lines if not line.startswith(_DATA)]
-        is_message = data and all(line.split(b":", 1)[1].strip() == b"message" for line in others if line[:6] == _EVENT)
+        # One without data only says where to go on after a break.
+        is_message = any(data) and all(
+            line.split(b":", 1)[1].strip() == b"message" for line in others if line[:6] == _EVENT
+        )
         with contextlib.suppress(ValueError):
             if is_message and (received := self._exchange.received(b"\n".join(data), self._asked)).is_mended:
                 return b"".join(_event(others, as_bytes(each)) for each in received.messages)

@@ -84,6 +84,8 @@ HALF = b'{"jsonrpc":"2.0","id":0,"result":{"content":[{"type":"text","text":"hal
         (http("200 OK", EVENTS, b"event: message\r\nid: 1\r\ndata: " + HALF + b"\r\n\r\n"), "half \ufffd"),
         (http("200 OK", EVENTS, b": hello\n\ndata: " + answer(GOT) + b"\n\n"), "got it"),
         (http("200 OK", EVENTS, b"data: " + answer(GOT)), "got it"),
+        (http("200 OK", EVENTS, b"id: 1\ndata: \n\ndata: " + answer(GOT) + b"\n\n"), "got it"),
+        (http("200 OK", EVENTS, b"retry: 10\n\ndata:" + answer(GOT) + b"\n\n"), "got it"),
         (http("200 OK", EVENTS, b'data: {"jsonrpc":"2.0","id":0,\ndata: "result":"text"}\n\n'), "text"),
     ],
 )
