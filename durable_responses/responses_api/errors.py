@@ -301,6 +301,11 @@ _SHUT_OUT = re.compile(
     r"(?:disabled|restricted|suspended|deactivated|archived|terminated|blocked|banned)",
     re.IGNORECASE,
 )
+_BAD_KEY = re.compile(
+    r"\b(?:invalid|incorrect|wrong|expired|missing|no) api[ _-]?key"
+    r"|\bapi[ _-]?key (?:is |has )?(?:not valid|invalid|incorrect|expired|missing)",
+    re.IGNORECASE,
+)
 _MAY_NOT = (400, 403, 412, 429)  # statuses with which that is said
 
 # What gateways say with 503 although the request was passed on, so that nobody knows what became of it.
@@ -368,7 +373,7 @@ def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     for name in (error.code, error.type):
         if name in _BY_CODE:
             return _BY_CODE[name]
-    if status in _MAY_NOT and _SHUT_OUT.search(error.message):
+    if status in _MAY_NOT and (_SHUT_OUT.search(error.message) or _BAD_KEY.search(error.message)):
         return AuthenticationFailed
     if status is None:
         return _BY_TYPE.get(error.type or "", ServerFailed)
@@ -530,7 +535,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if (seconds := delay(headers.get("retry-after-ms"), per_second=1000)) is not None:
         return seconds
     value = headers.get("retry-after", "")
-    if (seconds := delay(value)) is not None:
+    if (seconds := delay(value.partition(",")[0])) is not None:  # a proxy may have added one of its own
         return seconds
     when, sent = _http_date(value), _http_date(headers.get("date", ""))
     return min(max(0.0, (when - sent).total_seconds()), LONGEST_DELAY) if when and sent else None

@@ -90,15 +90,17 @@ def _told_by_name(fields: dict[str, Any], depth: int) -> ErrorDetail | None:
     match fields:
         case {"error": str() as code, "error_description": str() as sentence} if sentence.strip():  # OAuth
             return ErrorDetail(code=code, message=sentence[:LONGEST_SENTENCE])
-        case {"title": str() as title, "errors": dict() as problems}:  # ASP.NET
+        case {"errors": dict() as problems} if problems and all(isinstance(why, list) for why in problems.values()):
+            title = next((fields[name] for name in ("title", "message") if isinstance(fields.get(name), str)), "")
             found = _together([_problem(name, _sentence_in(why)) for name, why in problems.items()])
-            return found or ErrorDetail(message=title[:LONGEST_SENTENCE])
+            return found or ErrorDetail(message=title[:LONGEST_SENTENCE])  # ASP.NET, Laravel
     for name in (*_NAMES_OF_ERRORS, *_NAMES_OF_SENTENCES):
         if (found := _told(fields.get(name), depth + 1)) is not None:
             inner = {key: getattr(found, key) for key in ("code", "type", "param")}
             known = own | {key: said for key, said in inner.items() if said is not None}
             return ErrorDetail.model_validate({**known, "message": found.message})
-    return None
+    named = next((own[key] for key in ("code", "type") if not own.get(key, "0").isdigit()), None)
+    return None if named is None else ErrorDetail.model_validate({**own, "message": named[:LONGEST_SENTENCE]})
 
 
 def _sentence_in(value: Any) -> str:

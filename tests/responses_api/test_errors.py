@@ -56,6 +56,11 @@ ANSWERS: list[tuple[int, Any, type[ResponsesError]]] = [
     (400, api_error("No tool output found for function call call_1.", param="input"), ChainRejected),
     (400, api_error("No tool output found for custom tool call call_1.", param="input"), ChainRejected),
     (400, b"", BadRequest),
+    (400, api_error("API key not valid. Please pass a valid API key."), AuthenticationFailed),
+    (400, api_error("Invalid API-key provided."), AuthenticationFailed),
+    (400, api_error("tools[0].api_key_header: unknown field"), BadRequest),
+    (429, {"error": {"code": "insufficient_quota"}}, QuotaExhausted),
+    (429, {"code": "insufficient_credits"}, QuotaExhausted),
     (401, api_error(code="invalid_api_key"), AuthenticationFailed),
     (401, b"", AuthenticationFailed),
     (402, b"", QuotaExhausted),
@@ -293,6 +298,8 @@ OTHER_WORDS: list[tuple[Any, str, str | None]] = [
     ({"error": {"message": {"detail": "Wrong."}, "type": "bad"}}, "Wrong.", "bad"),
     ({"error": {"message": ["One.", "Two."]}}, "One.; Two.", None),
     ({"message": '{"error": {"message": "Wrong.", "code": "bad"}}'}, "Wrong.", "bad"),
+    ({"errors": {"model": ["Is missing."], "input": ["Is long."]}}, "model: Is missing.; input: Is long.", None),
+    ({"error": {"code": "bad"}}, "bad", "bad"),
     ({"__type": "ValidationException", "message": "Wrong."}, "Wrong.", "ValidationException"),
 ]
 
@@ -319,6 +326,7 @@ DELAYS: list[tuple[dict[str, str], float | None]] = [
     ({"retry_after_ms": "1500"}, 1.5),
     ({"retry_after": "20"}, 20),
     ({"retry_after": "0.5"}, 0.5),
+    ({"retry_after": "20, 60"}, 20),
     ({"retry_after": "-3"}, 0),
     ({"retry_after_ms": "1500", "retry_after": "20"}, 1.5),
     ({"retry_after_ms": "soon", "retry_after": "20"}, 20),
