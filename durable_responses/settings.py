@@ -100,9 +100,19 @@ def _absolute(path: Path) -> Path:
 
 def _is_web_address(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or any(map(str.isspace, url)):
         raise ValueError("must be an address such as https://host/v1")
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/"))) if parts.query else url.rstrip("/")
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("has a port that there is not: it is a number up to 65535") from None
+    # One spelling for each address: by it OpenAI is known, and what was learned of a server.
+    user, at, host = parts.netloc.rpartition("@")
+    host = host.lower().removesuffix(f":{port}" if port == _DEFAULT_PORTS[parts.scheme] else "")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}", path=parts.path.rstrip("/"), fragment=""))
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def _is_header(text: str) -> str:

@@ -43,6 +43,37 @@ def test_a_base_url_may_have_a_query() -> None:
     assert found.websocket_base_url == "wss://host/v1?api-version=1&path=/"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "HTTPS://API.OpenAI.com/v1/",
+        "https://api.openai.com:443/v1",
+        "https://api.openai.com/v1//",
+        "https://api.openai.com/v1/#top",
+    ],
+)
+def test_openai_is_known_however_its_address_is_written(url: str) -> None:
+    found = provider(openai_api_key="sk-1", openai_base_url=url)
+    assert (found.kind, found.base_url) == (ProviderKind.OPENAI, "https://api.openai.com/v1")
+
+
+def test_of_another_address_only_what_means_the_same_is_changed() -> None:
+    found = provider(openai_base_url="http://Me:Secret@Host:80/V1/?Key=A/")
+    assert found.base_url == "http://Me:Secret@host/V1?Key=A/"
+    assert provider(openai_base_url="http://[::1]:8080/v1").base_url == "http://[::1]:8080/v1"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host:99999/v1", "https://host:x/v1", "https://ho st/v1", "host/v1", "ftp://host"]
+)
+def test_an_address_that_there_cannot_be_is_refused_by_the_name_of_its_setting(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(SettingsError, match="OPENAI_BASE_URL"):
+        Settings.load()
+
+
 def test_organization_and_project_are_sent_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """For keys that belong to several."""
     assert provider(openai_api_key="sk-1").headers == {}
