@@ -9,7 +9,7 @@ from typing import Any
 
 from durable_responses.json_text import read_json, text_bytes, well_formed
 from durable_responses.responses_api.models import FunctionCall
-from durable_responses.responses_api.redaction import names_a_secret, redact
+from durable_responses.responses_api.redaction import masked, names_a_secret, redact
 from durable_responses.shell_words import typed
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import RESPOND, AgentInput, AgentState, AgentUsage, CallStatus
@@ -25,6 +25,7 @@ MEMO_TASK = "task"
 """Key of the workflow's memo: the beginning of the task, which is what lists of runs show of it."""
 
 _TASK_CHARACTERS = 90
+_READ_CHARACTERS = 2000  # of a task, for its summary
 _LAST_LINES = 3
 _LONGEST_LINE = 200
 _LONGEST_ERROR = 2000
@@ -157,7 +158,7 @@ def _main_argument(arguments: str) -> str:
 
 def summary_of(request: AgentInput) -> str:
     """One line for lists of runs: the beginning of the task."""
-    line = " ".join(shown(well_formed(_said_by_the_user(request))).split())
+    line = masked(" ".join(shown(well_formed(_said_by_the_user(request))).split())[:_READ_CHARACTERS])
     if not any(character.isprintable() for character in line):
         line = "(no text)"
     short = line if len(line) <= _TASK_CHARACTERS else line[: _TASK_CHARACTERS - 1].rstrip() + "…"

@@ -39,7 +39,7 @@ async def show(
     That is every response and function call, with arguments, answer or error, tokens and time. Works without a worker
     too.
     """
-    from durable_responses.cli.telling import JobStory, lines_of, markdown_of
+    from durable_responses.cli.telling import JobStory, lines_of, markdown_of, printable
 
     job_id = await connection.find(job)
     view, story = await connection.jobs.state(job_id), await connection.jobs.story(job_id)
@@ -49,7 +49,8 @@ async def show(
         from durable_responses.cli.screen import continued_by
 
         report = JobReport.of(view, web_ui)
-        output.object(JobStory(job=report, result=view.result, continues=continued_by(view), **dict(story)))
+        told = {**dict(story), "request": printable(story.request)}
+        output.object(JobStory(job=report, result=view.result, continues=continued_by(view), **told))
     elif markdown:
         output.answer(markdown_of(view, story, now))
     else:

@@ -22,6 +22,7 @@ from durable_responses.cli.screen import (
 )
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.story import CallStep, ResponseStep, Story
+from durable_responses.responses_api.redaction import without_secrets
 from durable_responses.shown_text import shown
 from durable_responses.workflows.contract import AgentInput, AgentResult, CallRecord, CallStatus, InputRequest
 from durable_responses.workflows.costs import usd
@@ -42,6 +43,14 @@ class JobStory(BaseModel):
     is_whole: bool
     mcp: ListedTools | None = None
     continues: str | None = None
+
+
+def printable(request: AgentInput | None) -> AgentInput | None:
+    """What a run was asked for, without the keys that stand in what is passed on to the provider as it is."""
+    if request is None:
+        return None
+    passed_on = {"hosted_tools": request.hosted_tools, "extra_body": request.extra_body}
+    return request.model_copy(update=without_secrets(passed_on))
 
 
 def lines_of(view: JobView, story: Story, web_ui: str | None, now: datetime) -> list[Text]:

@@ -8,7 +8,7 @@ import unicodedata
 
 from pydantic import BaseModel
 
-from durable_responses.responses_api.redaction import redact
+from durable_responses.responses_api.redaction import masked, redact, without_secrets
 from durable_responses.shown_text import is_name
 from durable_responses.workflows.contract import AgentInput
 from durable_responses.workflows.rules import transport_for
@@ -78,6 +78,6 @@ def static_details_of(request: AgentInput) -> str:
     """Markdown for the Web UI: the task, model, effort and transport, and what was asked for besides."""
     always = {"model": request.model or "the worker's", "reasoning_effort": request.reasoning_effort}
     asked = request.model_dump(mode="json", exclude_defaults=True, exclude={"task", "context", "metadata"})
-    said = {**always, "transport": transport_for(request), **asked}
+    said = without_secrets({**always, "transport": transport_for(request), **asked})
     options = "\n".join(f"- {name}: `{json.dumps(value, ensure_ascii=False)}`" for name, value in said.items())
-    return fit(f"{task_text(request)[:_TASK_CHARACTERS]}\n\n{options}", DETAILS_BYTES)
+    return fit(f"{masked(task_text(request)[:_TASK_CHARACTERS])}\n\n{options}", DETAILS_BYTES)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from durable_responses.shown_text import shown
@@ -180,6 +180,24 @@ def _base64_forms(value: str) -> Iterator[str]:
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             # The characters at both ends also hold bits of the neighbours.
             yield encode(data).decode()[(0, 2, 3)[before] : len(data) // 3 * 4 + (0, 1, 2)[len(data) % 3]]
+
+
+def without_secrets(value: Any, name: str = "") -> Any:
+    """A JSON value as it may be shown: what looks like a key is masked, and texts that are secret by their names.
+
+    Those that take a variable (`Bearer ${TOKEN}`) stay.
+    """
+    match value:
+        case dict():
+            is_headers = name.lower() == "headers"
+            return {key: without_secrets(each, "secret" if is_headers else str(key)) for key, each in value.items()}
+        case list():
+            return [without_secrets(each, name) for each in value]
+        case str() if names_a_secret(name) and "${" not in value:
+            return MASK
+        case str():
+            return masked(value)
+    return value
 
 
 def names_a_secret(name: str) -> bool:

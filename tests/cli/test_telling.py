@@ -65,6 +65,12 @@ async def test_a_call_that_is_open_when_the_run_ends_was_not_executed(shell: She
     assert [(step["kind"], step["status"], step["error"]) for step in steps[1:]] == [("call", "failed", NOT_EXECUTED)]
 
 
+async def test_a_key_in_what_is_passed_on_is_not_printed(shell: Shell) -> None:
+    job_id = await finished(shell, "echo", extra_body={"provider_options": {"api_key": "hunter2"}})
+    told = await shell.run("show", job_id, "--json")
+    assert told.json["request"]["extra_body"] == {"provider_options": {"api_key": "***"}}
+
+
 async def test_what_of_the_request_was_changed_is_part_of_what_happened(shell: Shell) -> None:
     job_id = await finished(shell, "echo", enable_web_search=True, reasoning_effort="minimal")
     for words in ([], ["--markdown"]):

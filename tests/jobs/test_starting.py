@@ -63,3 +63,11 @@ def test_the_details_of_a_run_name_what_was_asked_for_and_stay_short() -> None:
     asked = ('model: `"the worker\'s"`', 'reasoning_effort: `"medium"`', 'transport: `"stream"`', "max_iterations: `3`")
     assert details == "\n".join(["Count.", "", *(f"- {option}" for option in asked)])
     assert len(static_details_of(AgentInput(task="x" * 10_000))) < 5000
+
+
+def test_the_details_of_a_run_show_no_key() -> None:
+    tool = {"type": "mcp", "server_label": "a", "server_url": "https://a.example", "authorization": "hunter2"}
+    details = static_details_of(AgentInput(task="Use sk-abcdefghij0123456789.", hosted_tools=[tool]))
+    assert "Use sk-***" in details
+    assert "hunter2" not in details
+    assert "https://a.example" in details

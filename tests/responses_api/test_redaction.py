@@ -1,5 +1,6 @@
 import json
 from base64 import b64encode
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +13,7 @@ from durable_responses.responses_api.redaction import (
     proxy_secrets,
     query_secrets,
     redact,
+    without_secrets,
 )
 
 SHOWN = {
@@ -137,6 +139,22 @@ def test_of_a_base_url_the_keys_in_its_query_are_secret() -> None:
 def test_a_text_that_is_redacted_has_no_control_characters() -> None:
     """Nor does one hide a key from the mask."""
     assert redact("\x1b[2Jno \u202esk-\x00abcdef\x1b[31mghi\u202c") == "no sk-***"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"authorization": "abc"}, {"authorization": MASK}),
+        ({"authorization": "Bearer ${GITHUB_TOKEN}"}, {"authorization": "Bearer ${GITHUB_TOKEN}"}),
+        ([{"headers": {"X-Any": "abc", "Accept": "${A}"}}], [{"headers": {"X-Any": MASK, "Accept": "${A}"}}]),
+        ({"server_url": "https://me:pass@host/x"}, {"server_url": f"https://{MASK}@host/x"}),
+        ({"note": "use sk-abcdefghij0123456789"}, {"note": f"use sk-{MASK}"}),
+        ({"max_output_tokens": 5, "token": None}, {"max_output_tokens": 5, "token": None}),
+        ({"keys": ["a", "b"]}, {"keys": [MASK, MASK]}),
+    ],
+)
+def test_a_value_is_shown_without_what_is_secret_in_it(value: Any, shown: Any) -> None:
+    assert without_secrets(value) == shown
 
 
 def test_names_say_whether_a_field_may_hold_a_secret() -> None:

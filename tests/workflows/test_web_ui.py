@@ -156,6 +156,7 @@ def test_neither_panel_nor_summaries_have_control_characters() -> None:
         ([{"role": "assistant", "content": "3."}, {"role": "user", "content": "And 2 + 2?"}], "And 2 + 2?"),
         ([{"role": "developer", "content": "Be brief."}], "Be brief."),
         ("\u200b", "(no text)"),
+        ("Use sk-abcdefghij0123456789 for it.", "Use sk-*** for it."),
         ("\x1b[31mred\x1b[0m \u202etask", "red task"),
         ([{"role": "user", "content": None}], "one input item"),
         ([{"role": "user", "content": [{"type": "input_text", "text": 5}, 6]}], "one input item"),
