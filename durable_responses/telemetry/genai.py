@@ -5,6 +5,7 @@ named `agent.…`. Content (what was asked, answered, called) is given only on r
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -21,6 +22,7 @@ from durable_responses.activities.messages import (
     ToolResult,
     Transport,
 )
+from durable_responses.json_text import well_formed
 from durable_responses.responses_api.models import CallAnswer, FunctionCall, FunctionCallOutput, Message
 from durable_responses.telemetry.export import Content
 from durable_responses.workflows.contract import WORKFLOW_TYPE, AgentInput, AgentResult, AgentStatus
@@ -86,7 +88,7 @@ def of_result(result: AgentResult, content: Content) -> Attributes:
         attributes[ERROR_TYPE] = result.error.code or result.error.type
     if content is Content.SPANS:
         attributes[gen_ai.OUTPUT_MESSAGES] = _as_json([_assistant_message([_text(result.output_text)], _why(result))])
-        attributes[gen_ai.OUTPUT_VALUE] = result.output_text
+        attributes[gen_ai.OUTPUT_VALUE] = well_formed(result.output_text)
     return attributes
 
 
@@ -177,7 +179,7 @@ def of_call(call: CallTool, content: Content) -> Attributes:
         gen_ai.TOOL_TYPE: "function",
     }
     if content is Content.SPANS:
-        attributes[gen_ai.TOOL_CALL_ARGUMENTS] = call.arguments
+        attributes[gen_ai.TOOL_CALL_ARGUMENTS] = well_formed(call.arguments)
     return attributes
 
 
@@ -195,7 +197,7 @@ def of_answer(result: ToolResult, content: Content) -> Attributes:
     """A function call at its end."""
     attributes: Attributes = {"agent.tool.outcome": result.outcome, **_error_of(result)}
     if content is Content.SPANS:
-        attributes[gen_ai.TOOL_CALL_RESULT] = result.output
+        attributes[gen_ai.TOOL_CALL_RESULT] = well_formed(result.output)
     return attributes
 
 
@@ -226,7 +228,26 @@ def _task_message(task: str | list[dict[str, Any]], context: str | None) -> Mapp
 
 
 def _task_text(task: str | list[dict[str, Any]]) -> str:
-    return task if isinstance(task, str) else _as_json(task)
+    return well_formed(task) if isinstance(task, str) else _as_json(_without_data(task))
+
+
+def _without_data(value: Any) -> Any:
+    """The items of a task without what is in them as data: backends refuse spans with megabytes of an image."""
+    match value:
+        case str():
+            return _DATA.sub(r"\1…", value) if len(value) > _LONGEST_DATA else value
+        case list():
+            return [_without_data(item) for item in value]
+        case dict():
+            named = {name: _without_data(item) for name, item in value.items()}
+            file = named.get("file_data")
+            return named if file is None else named | {"file_data": str(file)[:_LONGEST_DATA]}
+        case _:
+            return value
+
+
+_DATA = re.compile(r"^(data:[^,]{0,200},).*", re.DOTALL)
+_LONGEST_DATA = 200  # characters
 
 
 def _instructions(text: str | None) -> Attributes:
@@ -253,4 +274,4 @@ def _text(text: str) -> Mapping[str, object]:
 
 
 def _as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return well_formed(json.dumps(value, ensure_ascii=False))

@@ -81,6 +81,24 @@ def test_a_task_of_items_is_shown_as_json() -> None:
     assert json.loads(shown)[0]["parts"] == [{"type": "text", "content": '[{"role": "user"}]'}]
 
 
+def test_a_task_is_shown_without_the_data_of_its_images_and_files() -> None:
+    """Backends refuse spans of megabytes, with all others that are sent with them."""
+    image, file = f"data:image/png;base64,{'A' * 100_000}", "QUJD" * 100_000
+    parts = [{"type": "input_image", "image_url": image}, {"type": "input_file", "file_data": file}]
+    asked = AgentInput(task=[{"role": "user", "content": [{"type": "input_text", "text": "Look."}, *parts]}])
+    shown = genai.of_run("job", asked, Content.SPANS)
+    assert all(len(str(value)) < 2000 for value in shown.values())
+    assert "data:image/png;base64,…" in str(shown["input.value"])
+    assert "Look." in str(shown["input.value"])
+
+
+def test_half_a_character_costs_no_attribute() -> None:
+    """No exporter can encode it: the attribute is dropped, with a traceback in the log."""
+    result = AgentResult(status=AgentStatus.COMPLETED, output_text="\ud83d cut")
+    shown = genai.of_result(result, Content.SPANS)
+    assert all(str(value).encode() for value in shown.values())
+
+
 def test_a_run_shows_its_task_and_its_instructions_on_request_only() -> None:
     """A list of runs has nothing else to show of one."""
     asked = AgentInput(task="Is it open?", context="It is Sunday.", instructions="Be brief.")
