@@ -438,7 +438,8 @@ class _Session:
                 with anyio.fail_after(self.server.start_timeout):
                     self.listing = await _listed(self.client, self.name, self.server)
             except (MCPError, TimeoutError, ValidationError) as error:
-                logger.warning("MCP server %s has changed its tools, and does not list them: %s", self.name, error)
+                why = problem_of(error) if isinstance(error, ValidationError) else error
+                logger.warning("MCP server %s has changed its tools, and does not list them: %s", self.name, why)
 
     async def _roots_asked_for(self, context: ClientRequestContext) -> types.ListRootsResult:
         del context

@@ -29,6 +29,7 @@ NOT_OFFERED = "durable-responses/not-offered"
 _OURS = {types.CONNECTION_CLOSED, NOT_SENT, SAID, REFUSED, FAILED, UNREADABLE}
 _FIRST_VERSION = "2025-11-25"  # until it is known which one is spoken
 _VERSION = "io.modelcontextprotocol/protocolVersion"
+_MOST_ASKED = 10_000
 _SHOWN = 100  # characters
 _LONGEST_VALUE = 1000  # characters of a part that nobody can read
 _ID_AT_THE_BEGINNING = re.compile(rb'^\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d+)\s*,')
@@ -60,6 +61,8 @@ class Exchange:
                 self._asked.pop((message.params or {}).get("requestId", ""), None)
         elif isinstance(message, types.JSONRPCRequest):
             self._asked[message.id] = message.method
+            if len(self._asked) > _MOST_ASKED:  # nobody waits for the oldest any more: they were cancelled
+                del self._asked[next(iter(self._asked))]
             self._version = (message.params or {}).get("_meta", {}).get(_VERSION, self._version)
 
     def received(self, data: bytes, answers: types.RequestId | None = None) -> Received:
