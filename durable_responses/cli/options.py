@@ -431,11 +431,11 @@ def agent_input(
     given |= {name: value for option, name in _FIELDS.items() if (value := _said(options, option)) not in (None, [])}
     if (task := _task(options, given)) is not None:
         given["task"] = task
-    if "task" not in given:
+    if "task" not in given and "task" not in _set_fields(options):
         raise UsageError(_unknown_fields(given) or _NO_TASK)
     if options.schema is not None:
         given["text_format"] = _text_format(options.schema)
-    given |= dict(_set(said) for said in options.set or [])
+    given |= _set_fields(options)
     if options.file:
         given["files"] = [_input_file(said, settings.files_root, started_in) for said in options.file]
     given["save"] = _save(options, given.get("save"))
@@ -456,6 +456,19 @@ def _unknown_fields(given: Mapping[str, Any]) -> str | None:
     if unknown is None:
         return None
     return f"--input: a run has no field {unknown!r}.{did_you_mean(unknown, AgentInput.model_fields)}"
+
+
+def _set_fields(options: RunOptions) -> dict[str, Any]:
+    """The fields that --set gives. Raises `UsageError`, also for one that is given twice: nobody knows which counts."""
+    found: dict[str, Any] = {}
+    for name, value in map(_set, options.set or []):
+        said = [_name_of(option) for option, field in _FIELDS.items() if field == name and getattr(options, option)]
+        said += ["TASK"] if name == "task" and options.task is not None else []
+        said += ["--set"] if name in found else []
+        if said:
+            raise UsageError(f"{said[0]} and --set {name} both say it: use one of them.")
+        found[name] = value
+    return found
 
 
 def _set(said: str) -> tuple[str, Any]:

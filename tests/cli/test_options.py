@@ -323,3 +323,26 @@ def test_fields_of_all_runs_hold_where_a_run_says_nothing_else(settings: Setting
 def test_a_time_may_be_longer_ago_than_there_are_dates(said: str, ago: timedelta) -> None:
     before = datetime.now(UTC)
     assert before - ago <= moment_ago("--since", said) <= datetime.now(UTC) - ago
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"task": "t", "set": ['task="u"']}, "TASK and --set task both say it"),
+        ({"task": "t", "set": ["budget=5", "budget=6"]}, "--set and --set budget both say it"),
+        ({"task": "t", "budget": 5.0, "set": ["budget=6"]}, "--budget and --set budget both say it"),
+        (
+            {"task": "t", "effort": ReasoningEffort.HIGH, "set": ['reasoning_effort="low"']},
+            "--effort and --set reasoning",
+        ),
+    ],
+)
+def test_what_is_said_twice_is_not_chosen_from(
+    settings: Settings, root: Path, said: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UsageError, match=named):
+        agent_input(RunOptions(**said), settings, root)
+
+
+def test_the_task_may_be_a_field_like_any_other(settings: Settings, root: Path) -> None:
+    assert agent_input(RunOptions(set=['task="Count."']), settings, root).task == "Count."
