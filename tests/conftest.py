@@ -1,5 +1,6 @@
 """What every test may use: a Temporal dev server for the whole session, and a client of it."""
 
+import gc
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ from tests.support.deployment import Deployment
 from tests.support.emulator_control import EmulatorProcess, emulator  # noqa: F401 a fixture for all
 from tests.support.processes import Process, TemporalServer
 from tests.support.scheduling import ByFileAndPorts, place_of
+
+gc.disable()  # until everything is collected
 
 _CONFIGURATION = ("AGENT_", "OPENAI_", "OTEL_", "TEMPORAL_")
 
@@ -72,6 +75,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndPor
     """Which tests run in the same process."""
     config.option.loadscopereorder = False  # the files with most tests are not those that take longest
     return ByFileAndPorts(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded and collected stays to the end: a million objects that no search for garbage has to go through."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
