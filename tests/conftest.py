@@ -78,7 +78,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndPor
 
 
 def pytest_collection_finish() -> None:
-    """What was loaded and collected stays to the end: a million objects that no search for garbage has to go through."""
+    """What was loaded and collected stays: a million objects that no search for garbage has to go through."""
     gc.freeze()
     gc.enable()
 
