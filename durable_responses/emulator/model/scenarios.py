@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from durable_responses.emulator.model.conversation import Conversation
 from durable_responses.emulator.model.script import Script, Scripted, Step, Text
@@ -58,6 +59,14 @@ class Parameters(Scripted):
 P = TypeVar("P", bound=Parameters)
 
 
+_EXPECTED = {
+    "float_parsing": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_parsing": "must be true or false",
+}
+
+
 @dataclass(frozen=True)
 class BuiltIn(Generic[P]):
     """A scenario written in Python."""
@@ -75,10 +84,19 @@ class BuiltIn(Generic[P]):
         try:
             return self.parameters.model_validate(dict(parse_qsl(query, keep_blank_values=True)))
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(map(str, problem["loc"]))
-            message = f"Scenario '{self.name}', parameter '{field}': {problem['msg']}."
-            raise invalid(message, "metadata.scenario") from error
+            raise invalid(self._why_unusable(error.errors(include_url=False)[0]), "metadata.scenario") from error
+
+    def _why_unusable(self, problem: ErrorDetails) -> str:
+        field = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            near = did_you_mean(field, self._names)
+            return f"Scenario '{self.name}' has no parameter '{field}'. There are: {', '.join(self._names)}.{near}"
+        expected = _EXPECTED.get(problem["type"], problem["msg"])
+        return f"Scenario '{self.name}', parameter '{field}': {expected}, not '{problem['input']}'."
+
+    @property
+    def _names(self) -> list[str]:
+        return sorted(self.parameters.model_fields)
 
 
 class ScenarioBook:

@@ -37,9 +37,18 @@ def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
         book().respond(conversation(model="scenario:ehco"))
 
 
-def test_an_unknown_parameter_is_named() -> None:
-    with pytest.raises(ApiError, match="Scenario 'think', parameter 'second'"):
-        book().respond(conversation(model="scenario:think?second=1"))
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("second=1", r"Scenario 'think' has no parameter 'second'\. There are: .*\. Did you mean 'seconds'\?"),
+        ("seconds=soon", "Scenario 'think', parameter 'seconds': must be a number, not 'soon'"),
+        ("tokens=1.5", "Scenario 'think', parameter 'tokens': must be a whole number, not '1.5'"),
+        ("seconds=-1", "Scenario 'think', parameter 'seconds': .*greater than"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_named(query: str, said: str) -> None:
+    with pytest.raises(ApiError, match=said):
+        book().respond(conversation(model=f"scenario:think?{query}"))
 
 
 def test_a_registered_scenario_hides_the_built_in_one() -> None:
