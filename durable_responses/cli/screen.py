@@ -134,8 +134,7 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     if view.paused:
         told["pause"] = paused(view.paused, view.job_id)
     # Without a worker nothing has a free slot, and the line above says why.
-    is_tried_again = view.state.waiting is not None and view.state.waiting.attempt > 0
-    if (view.worker_running or is_tried_again) and (waiting := waiting_text(view.state, now)):
+    if (view.worker_running or _is_tried_again(view)) and (waiting := waiting_text(view.state, now)):
         told["waiting"] = shown(f"Waiting: {waiting}")
     if creates := view.state.ambiguous_creates:
         told["creates"] = f"{counted(creates, 'create')} with an unknown outcome: its response may have cost tokens."
@@ -144,6 +143,10 @@ def notices(view: JobView, now: datetime) -> dict[str, str]:
     if compactions := view.state.compactions:
         told["compaction"] = shown(compactions[-1].sentence)
     return told
+
+
+def _is_tried_again(view: JobView) -> bool:
+    return view.state.waiting is not None and view.state.waiting.attempt > 0
 
 
 def absent_build(build: str, job_id: str) -> str:
@@ -213,6 +216,8 @@ def still(view: JobView, now: datetime) -> str:
     waiting = [standing_of(request, now) for request in view.open_requests]
     # What is tried again says for how long, and how often.
     held_up = [shown(f"waiting: {told}")] if (told := waiting_text(view.state, now)) else []
+    if not view.worker_running and not _is_tried_again(view):
+        held_up = ["no worker is running"]
     parts = waiting or held_up or running[:_SHOWN_CALLS] or response_facts(view, now) or [iteration_of(view.state)]
     return f"still {view.state.status}: {', '.join(parts)}"
 
