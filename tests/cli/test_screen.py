@@ -260,7 +260,7 @@ def test_who_waits_is_told_what_is_still_running() -> None:
     at_the_provider = {"response_id": "resp_1", "response_status": "in_progress", "last_sign": NOW}
     assert still(view_of(), NOW) == "still running: iteration 2 of 10"
     assert still(view_of(**at_the_provider), NOW) == "still running: response in_progress, last sign of life 0 s ago"
-    no_slot = Waiting(what="no free slot", since=BEGAN)
+    no_slot = Waiting(what="no free slot", since=BEGAN, attempt=0)
     assert still(view_of(waiting=no_slot), NOW).startswith("still running: waiting: no free slot")
     assert still(view_of(waiting=no_slot, worker_running=False), NOW) == "still running: no worker is running"
     unreachable = Waiting(what="the provider is unreachable", since=BEGAN, attempt=9)
