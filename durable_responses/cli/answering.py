@@ -59,15 +59,13 @@ async def respond(
 async def _give(
     connection: Connection, output: Output, job_id: str, request_id: str | None, text: str, by: str | None
 ) -> ExitCode:
-    from durable_responses.cli.questions import answer_text, is_answered_like, is_unclear
+    from durable_responses.cli.questions import answer_text, is_answered_like
     from durable_responses.cli.reports import GivenAnswer
     from durable_responses.jobs.job_errors import AnswerRefused
     from durable_responses.jobs.responding import Taken
 
     view = await connection.jobs.state(job_id)
     meant = next((each for each in view.open_requests if request_id in (each.id, None)), None)
-    if is_unclear(text, meant):
-        raise UsageError(f"{text!r} neither allows the call nor denies it: type allow, deny, or why not.")
     text = answer_text(text, meant)
     responded = await connection.jobs.respond(job_id, request_id, text, by)
     request = responded.request

@@ -169,39 +169,10 @@ def meaning_of(line: str, request: InputRequest) -> Answer | Typed:
     if word == _EDITOR and _EDITOR not in request.choices:
         return Typed.EDITOR
     if _allows(request):
-        return Typed.UNCLEAR if "\n" in word or is_unclear(word, request) else Answer(word)
+        return Typed.UNCLEAR if "\n" in word else Answer(word)
     if word.isdecimal() and 1 <= int(word) <= len(request.choices) and word not in request.choices:
         return Answer(request.choices[int(word) - 1])
     return Answer(word)
-
-
-_NEARLY_YES = {
-    *(
-        "ok",
-        "okay",
-        "yep",
-        "yeah",
-        "yup",
-        "ye",
-        "sure",
-        "true",
-        "1",
-        "go",
-        "fine",
-        "ja",
-        "oui",
-        "si",
-        "sí",
-        "да",
-        "はい",
-    ),
-    *("allowed", "approve", "approved", "accept", "accepted"),
-}
-
-
-def is_unclear(text: str, request: InputRequest | None) -> bool:
-    """Whether a word sounds like leave for a call and would deny it, as all words do that do not surely allow it."""
-    return request is not None and _allows(request) and text.strip(" .!\n").casefold() in _NEARLY_YES
 
 
 def answer_text(text: str, request: InputRequest | None) -> str:

@@ -8,6 +8,7 @@ is safe because a run takes the same answer to the same request twice, and an an
 import asyncio
 import hashlib
 import json
+import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -72,10 +73,24 @@ def request_meant(view: JobView, request_id: str | None) -> str | None:
     return still_open[0] if still_open else None
 
 
+_NEARLY_ALLOWED = {
+    *("ok", "okay", "yep", "yeah", "yup", "ye", "sure", "true", "1", "go", "fine", "ja", "oui", "si", "sí", "да"),
+    *("allowed", "approve", "approved", "accept", "accepted", "confirm", "confirmed", "proceed", "lgtm"),
+    *("yes please", "yes go ahead", "go ahead", "allow it", "i allow it", "approve it", "do it", "please do", "run it"),
+}
+
+
 def as_meant(answer: object, request_id: str | None) -> object:
-    """A decision that was typed as JSON, as in `{"decision": "deny", "words": "…"}`; any other answer as it is."""
+    """A decision that was typed as JSON, as in `{"decision": "deny", "words": "…"}`; any other answer as it is.
+
+    Raises `AnswerRefused` for words that sound like leave for a call: they would deny it, as all words do that do not
+    surely allow it, and nobody would have meant that.
+    """
     if not (isinstance(answer, str) and (request_id or "").startswith(f"{InputRequestKind.APPROVAL}-")):
         return answer
+    if re.sub(r"[\s.,!]+", " ", answer).strip().casefold() in _NEARLY_ALLOWED:
+        said = " ".join(answer.split())
+        raise AnswerRefused(f'"{said}" neither allows the call nor denies it: send allow, deny, or why not.')
     try:
         read = read_json(answer) if answer.lstrip().startswith("{") else None
     except ValueError:

@@ -59,8 +59,6 @@ QUESTION = request(InputRequestKind.QUESTION)
         (APPROVAL, "y\n", Answer("y")),
         (APPROVAL, "not today\n", Answer("not today")),
         (APPROVAL, "y\ny\n", Typed.UNCLEAR),
-        (APPROVAL, "OK!\n", Typed.UNCLEAR),
-        (APPROVAL, "approve\n", Typed.UNCLEAR),
         (APPROVAL, "ok, but not today\n", Answer("ok, but not today")),
         (CHOICE, "ok\n", Answer("ok")),
         (APPROVAL, "e\n", Typed.EDITOR),

@@ -183,3 +183,15 @@ def test_an_answer_without_an_id_must_be_clear() -> None:
 )
 def test_a_decision_may_be_typed_as_json(answer: object, request_id: str | None, meant: object) -> None:
     assert as_meant(answer, request_id) == meant
+
+
+@pytest.mark.parametrize("said", ["ok", "OK!", "Approved.", "yes, go ahead", " Yes  please", "sí"])
+def test_what_sounds_like_leave_is_asked_about_and_denies_nothing(said: str) -> None:
+    with pytest.raises(AnswerRefused, match="neither allows the call nor denies it: send allow, deny, or why not"):
+        as_meant(said, "approval-1")
+    assert as_meant(said, "question-1") == said
+
+
+@pytest.mark.parametrize("said", ["yes", "y", "ok, but not today", "allow, but not on a Friday", "no", "not today"])
+def test_what_is_clear_is_sent_as_it_is(said: str) -> None:
+    assert as_meant(said, "approval-1") == said
