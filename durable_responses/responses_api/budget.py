@@ -11,8 +11,9 @@ class AnswerBudget:
 
     `packed` and `unpacked`: bytes of a body before and after its decompression, and of one event of a stream; the text
     of a stream as a whole takes `unpacked` at most. `error`: bytes read of an answer that is an error. `header`: bytes
-    of one header; `headers`: how many of them. `depth`: levels of nesting in JSON. `items`, `citations`: of one
-    response, of one piece of text.
+    of one header; `headers`: how many of them. `depth`: levels of nesting in JSON. `values`: objects and lists in it,
+    each of which takes a hundred times the memory of its few bytes; plain values may be twenty times as many. `items`:
+    of one response, and the parts of one item; `citations`: of one piece of text.
     """
 
     packed: int = 64 * MEBIBYTE
@@ -21,6 +22,7 @@ class AnswerBudget:
     header: int = 64 * 1024
     headers: int = 1000
     depth: int = 100
+    values: int = 400_000
     items: int = 5000
     citations: int = 1000
 

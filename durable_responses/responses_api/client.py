@@ -30,6 +30,7 @@ from durable_responses.responses_api.bodies import (
     unpacked,
 )
 from durable_responses.responses_api.body_kinds import (
+    has_too_many_values,
     is_blank,
     is_event_stream,
     is_json,
@@ -546,6 +547,7 @@ async def _off_the_loop(size: int, work: Callable[[], T]) -> T:
 async def _read(kind: type[Kind], answer: Answer, read: Callable[[Any], Kind] | None = None) -> Kind:
     if answer.is_cut:
         raise _too_large(answer)
+    _check_values(answer)
     return await _off_the_loop(len(answer.body), partial(_parsed, kind, answer, read or kind.model_validate))
 
 
@@ -567,12 +569,21 @@ def _parsed(kind: type[Kind], answer: Answer, read: Callable[[Any], Kind]) -> Ki
     )
 
 
+def _check_values(answer: Answer) -> None:
+    if has_too_many_values(answer.body):
+        raise AnswerTooLarge(f"The answer to {answer.asked} is too large: {_TOO_MANY_VALUES}", status=answer.status)
+
+
+_TOO_MANY_VALUES = f"more than {BUDGET.values} objects and lists"
+
+
 def _too_large(answer: Answer) -> AnswerTooLarge:
     return AnswerTooLarge(f"The answer to {answer.asked} is too large: more than {BUDGET.unpacked} bytes")
 
 
 def _beginning_of_response(answer: Answer) -> Response:
     """A response of which only the beginning was read: incomplete, with the text so far. Raises if there is none."""
+    _check_values(answer)
     with suppress(ValueError):
         response = Response.model_validate(read_beginning(answer.body))
         if response.output_text:
@@ -637,12 +648,15 @@ def _assembled(answer: Answer) -> Assembly:
     """What a stream that nobody asked for has brought. Raises the error in it as `stream()` does."""
     assembly, reader = Assembly(), EventReader()
     if is_list_of_events(answer.body):
+        _check_values(answer)
         _takes_its_end(assembly, events_in(answer.body.decode(errors="replace")), answer)
         return assembly
     for message in (*reader.feed(answer.body), *reader.end()):
         if is_mark_of_the_end(message.data):
             assembly.end()
             break
+        if has_too_many_values(message.data):
+            raise TooLarge(f"one event has {_TOO_MANY_VALUES}")
         with suppress(ValueError):
             if _takes_its_end(assembly, events_in(message.data, message.event), answer):
                 break
@@ -692,6 +706,8 @@ def _tell_what_came(error: ResponsesError, assembly: Assembly) -> None:
 
 
 def _events_of(message: ServerSentEvent, secrets: Secrets) -> list[Event]:
+    if has_too_many_values(message.data):
+        raise TooLarge(f"one event has {_TOO_MANY_VALUES}")
     return events_in(secrets.mask(message.data), secrets.mask(message.event))
 
 

@@ -344,11 +344,19 @@ def _parts(value: Any) -> Any:
         case None:
             raise PydanticUseDefault
         case list():
-            return [_part(part) for part in value if isinstance(part, str | dict | BaseModel)]
+            return [_part(part) for part in _few(value) if isinstance(part, str | dict | BaseModel)]
         case dict():
-            return [_part(part) for part in _listed(value) if isinstance(part, str | dict)]
+            return [_part(part) for part in _few(_listed(value)) if isinstance(part, str | dict)]
         case _:
             return _text(value)
+
+
+def _few(parts: list[Any]) -> list[Any]:
+    """No more parts than the budget allows; the text of the rest is one."""
+    if len(parts) <= BUDGET.items:
+        return parts
+    kept, rest = parts[: BUDGET.items - 1], parts[BUDGET.items - 1 :]
+    return [*kept, "".join(map(_text_within, rest))]
 
 
 def _part(part: Any) -> Any:
@@ -437,7 +445,7 @@ class SummaryText(Received):
 
 
 def _paragraphs(value: Any) -> list[Any]:
-    given = value if isinstance(value, list) else [value]
+    given = _few(value) if isinstance(value, list) else [value]
     return [
         {"text": part} if isinstance(part, str) else part for part in given if isinstance(part, str | dict | BaseModel)
     ]
@@ -1159,9 +1167,11 @@ def _within_budget(response: dict[str, Any]) -> dict[str, Any]:
 
     Where even these are too many, the text of the rest becomes one message and the response is incomplete.
     """
-    output = response.get("output")
-    if not isinstance(output, list) or len(output) <= BUDGET.items:
+    if not response.get("output"):
         return response
+    output = _items(response["output"])
+    if len(output) <= BUDGET.items:
+        return response | {"output": output}
     used = [item for item in output if _item_kind(item) in ("message", "function_call")]
     if len(used) <= BUDGET.items:
         return response | {"output": used}

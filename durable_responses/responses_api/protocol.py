@@ -32,7 +32,7 @@ from typing import Any, Literal, Self
 
 from durable_responses.responses_api.assembly import Assembly
 from durable_responses.responses_api.bodies import EventReader, TooLarge
-from durable_responses.responses_api.body_kinds import is_event_stream
+from durable_responses.responses_api.body_kinds import has_too_many_values, is_event_stream
 from durable_responses.responses_api.budget import BUDGET
 from durable_responses.responses_api.errors import (
     InvalidFrame,
@@ -291,8 +291,7 @@ class TurnState:
         try:
             return self._assembly.take(event)
         except TooLarge as error:
-            detail = ErrorDetail(code=ANSWER_TOO_LARGE, message=f"The answer is too large: {error}.")
-            return ErrorEvent(error=detail, stream_id=self.stream_id)
+            return _too_large(str(error), self.stream_id)
 
     def _receive(self, event: Event, known_ids: set[str]) -> bool:
         """Take an event of this lane; False if it is not this turn's."""
@@ -361,6 +360,11 @@ class TurnState:
             self._lose(LossCause.ERROR)
 
 
+def _too_large(why: str = "one event has too many values", stream_id: str | None = None) -> ErrorEvent:
+    detail = ErrorDetail(code=ANSWER_TOO_LARGE, message=f"The answer is too large: {why}.")
+    return ErrorEvent(error=detail, stream_id=stream_id)
+
+
 def _is_connection_limit(event: ErrorEvent) -> bool:
     return event.error.code == "websocket_connection_limit_reached"
 
@@ -386,7 +390,7 @@ def response_id_of(event: Event) -> str | None:
 def frames_in(message: str | bytes) -> list[str | bytes]:
     """The frames in a WebSocket message: itself, as a rule; some servers put several events into one, or SSE."""
     text = message if isinstance(message, str) else message.decode(errors="replace")
-    if _ONE_OBJECT.match(text) and not _BEHIND_EACH_OTHER.search(text):
+    if has_too_many_values(text) or (_ONE_OBJECT.match(text) and not _BEHIND_EACH_OTHER.search(text)):
         return [message]
     if is_mark_of_the_end(text[:_BEGINNING]):
         return [_THE_END]
@@ -467,7 +471,7 @@ class Conversation:
     def receive(self, frame: str | bytes) -> Incoming:
         """Read one message. Raises InvalidFrame for what is not an event; the conversation continues."""
         try:
-            event = parse_event(frame)
+            event = _too_large() if has_too_many_values(frame) else parse_event(frame)
         except ValueError as error:
             raise InvalidFrame(f"{error} The message begins: {_beginning(frame)}") from error
         if isinstance(event, ErrorEvent) and _is_connection_limit(event):

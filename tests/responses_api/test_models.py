@@ -316,6 +316,22 @@ def test_too_many_messages_end_the_response_with_their_text() -> None:
     assert (read.status, read.incomplete_details.reason) == ("incomplete", ANSWER_TOO_LARGE)
 
 
+def test_of_very_many_parts_the_text_of_the_last_ones_is_one() -> None:
+    part = {"type": "output_text", "text": "Hello."}
+    read = response(output=[{"type": "message", "content": [part] * (2 * BUDGET.items)}])
+    assert isinstance(read.output[0], Message)
+    assert (len(read.output[0].content), read.output_text) == (BUDGET.items, "Hello." * 2 * BUDGET.items)
+    thought = response(output=[{"type": "reasoning", "summary": [part] * (2 * BUDGET.items)}, TEXT])
+    assert isinstance(thought.output[0], Reasoning)
+    assert (len(thought.output[0].summary), thought.output_text) == (BUDGET.items, "Hello.")
+
+
+def test_very_many_calls_in_a_message_are_too_many_items() -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    read = response(output=[TEXT | {"tool_calls": [call] * (2 * BUDGET.items)}])
+    assert (len(read.output), read.status, read.output_text) == (BUDGET.items, "incomplete", "Hello.")
+
+
 # --- usage --------------------------------------------------------------------------------------------------------
 
 

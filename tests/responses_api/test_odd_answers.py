@@ -361,6 +361,27 @@ async def test_a_packed_answer_of_any_size_ends_at_the_budget(
         await call
 
 
+MANY: dict[str, dict[str, Any]] = {
+    "items": DONE | {"output": [{}] * (BUDGET.values + 1)},
+    "parts": DONE | {"output": [MESSAGE | {"content": [{}] * (BUDGET.values + 1)}]},
+    "lists that nobody reads": DONE | {"x": [[]] * (BUDGET.values + 1)},
+    "numbers that nobody reads": DONE | {"x": [0] * (20 * BUDGET.values + 1)},
+}
+
+
+@pytest.mark.parametrize("said", MANY.values(), ids=MANY)
+@pytest.mark.parametrize("form", ["create", "retrieve", "stream", "event"])
+async def test_an_answer_of_very_many_values_is_too_large(
+    provider: Provider, api: ResponsesClient, form: str, said: dict[str, Any]
+) -> None:
+    """Each takes a hundred times the memory of its few bytes, which packed are none at all."""
+    body = json.dumps(said, separators=(",", ":")).encode()
+    whole = b'data: {"type":"response.completed","response":%s}\n\n' % body if form == "event" else body
+    provider.will(answer(gzip.compress(whole, 1), content_encoding="gzip"))
+    with pytest.raises(AnswerTooLarge, match="too large"):
+        await {"create": lambda: api.create(REQUEST), "retrieve": lambda: read(api)}.get(form, lambda: streamed(api))()
+
+
 async def test_of_an_error_only_the_beginning_is_read(provider: Provider, api: ResponsesClient) -> None:
     provider.will(answer(b"<html>" + b"x" * 2**20, 400))
     with pytest.raises(BadRequest):

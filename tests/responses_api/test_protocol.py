@@ -470,6 +470,14 @@ def test_an_error_that_proves_nothing_leaves_the_outcome_unknown(talk: Talk, eve
     assert isinstance(turn.failure(), OutcomeUnknown)
 
 
+def test_an_event_of_very_many_values_ends_the_turn(talk: Talk) -> None:
+    turn = talk.create()
+    talk.hear(created("r1"))
+    [frame] = frames_in('{"type": "response.completed", "x": [' + "{}," * 400_000 + "{}]}")
+    talk.conversation.receive(frame)
+    assert (turn.phase, turn.error and turn.error.error.code) == (TurnPhase.LOST, "answer_too_large")
+
+
 def test_an_error_event_of_unknown_shape_still_ends_the_turn(talk: Talk) -> None:
     """W13: any `error` ends the turn."""
     turn = talk.create()
