@@ -6,7 +6,7 @@ character, an answer that is no object, one tool of many that is not described a
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import mcp_types as types
@@ -31,6 +31,8 @@ _FIRST_VERSION = "2025-11-25"  # until it is known which one is spoken
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 _MOST_ASKED = 10_000
 _SHOWN = 100  # characters
+_UNCACHED = {"cacheScope": "private", "ttlMs": 0}
+_ADORNMENTS = {"resultType", "isError", "_meta", *_UNCACHED}
 _LONGEST_VALUE = 1000  # characters of a part that nobody can read
 _ID_AT_THE_BEGINNING = re.compile(rb'^\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d+)\s*,')
 _ID_AT_THE_END = re.compile(rb',\s*"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
@@ -192,7 +194,7 @@ def _error(error: Any) -> Json:
     if not isinstance(error, dict):
         return {"code": types.INTERNAL_ERROR, "message": _text(error)}
     code, message, data = error.get("code"), error.get("message"), error.get("data")
-    is_code = isinstance(code, int | float) and not isinstance(code, bool) and int(code) == code
+    is_code = not isinstance(code, bool) and (isinstance(code, int) or (isinstance(code, float) and code.is_integer()))
     said = {
         "code": int(code) if is_code and code is not None else types.INTERNAL_ERROR,
         "message": _text(error if message is None else message),
@@ -207,6 +209,8 @@ def _mended_result(method: str | None, version: str, result: Json) -> Json:
     """The same result, where the library takes it, or nobody knows what was meant."""
     if method == "tools/call" and result.get("resultType", "complete") != "input_required":
         return result if _fits(method, version, result) else _call_result(version, result)
+    if method == "tools/list" and "tools" in result and result["tools"] is None:  # as programs in Go write no tools
+        result = {**result, "tools": []}
     if method == "tools/list" and isinstance(result.get("tools"), list):
         return result if _fits(method, version, result) else _list_result(version, result)
     return result
@@ -228,13 +232,9 @@ def _misfit(method: str, version: str, result: Mapping[str, Any]) -> str | None:
 
 
 def _call_result(version: str, result: Json) -> Json:
-    if not result.keys() & {"content", "structuredContent", "toolResult"}:
+    if not result.keys() & {"content", "structuredContent", "toolResult"} and result.keys() - _ADORNMENTS:
         return result
-    mended = {name: part for name, part in result.items() if name not in ("structuredContent", "toolResult", "isError")}
-    if version in MODERN_PROTOCOL_VERSIONS:
-        mended.setdefault("resultType", "complete")
-    if not isinstance(mended.get("_meta", {}), dict):
-        del mended["_meta"]
+    mended = _fitting("tools/call", version, {"content": []}, result, ("structuredContent", "toolResult", "isError"))
     content = [*_blocks(result.get("content")), *([result["toolResult"]] if "toolResult" in result else [])]
     structured = result.get("structuredContent")
     if structured is not None and _fits(
@@ -247,6 +247,17 @@ def _call_result(version: str, result: Json) -> Json:
         block if _fits("tools/call", version, {**mended, "content": [block]}) else _block(block) for block in content
     ]
     return mended | ({"isError": True} if str(result.get("isError")).lower() in ("true", "1") else {})
+
+
+def _fitting(method: str, version: str, least: Json, result: Json, apart: Sequence[str] = ()) -> Json:
+    """`least`, with what of a result can be taken beside it."""
+    if version in MODERN_PROTOCOL_VERSIONS:
+        least = {**least, "resultType": "complete"} | (_UNCACHED if method == "tools/list" else {})
+    return least | {
+        name: part
+        for name, part in result.items()
+        if name not in (*least.keys() - _ADORNMENTS, *apart) and _fits(method, version, {**least, name: part})
+    }
 
 
 def _blocks(content: Any) -> list[Any]:
@@ -277,8 +288,9 @@ def _text(value: Any) -> str:
 
 
 def _list_result(version: str, result: Json) -> Json:
-    tools = [_tool(version, result, tool, number) for number, tool in enumerate(result["tools"], 1)]
-    return {**result, "tools": tools}
+    plain = _fitting("tools/list", version, {"tools": []}, result)
+    tools = [_tool(version, plain, tool, number) for number, tool in enumerate(result["tools"], 1)]
+    return {**plain, "tools": tools}
 
 
 def _tool(version: str, result: Json, tool: Any, number: int) -> Json:

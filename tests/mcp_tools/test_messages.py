@@ -1,15 +1,18 @@
 """What servers send in place of messages, and what is made of it."""
 
+import contextlib
 import json
 from typing import Any
 
 import mcp_types as types
 import pytest
+from hypothesis import given, settings
 from mcp_types.methods import parse_server_result
 from mcp_types.version import KNOWN_PROTOCOL_VERSIONS
 
-from durable_responses.mcp_tools.messages import NOT_OFFERED, SAID, UNREADABLE, Exchange
+from durable_responses.mcp_tools.messages import NOT_OFFERED, SAID, UNREADABLE, Exchange, as_bytes
 from durable_responses.mcp_tools.results import read
+from tests.support.outside_data import mutated
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 TOOL = {"name": "get", "inputSchema": {"type": "object"}}
@@ -127,6 +130,10 @@ def test_a_notification_that_nobody_could_use_is_dropped() -> None:
         ({"content": [{"type": "text", "text": "kept", "annotations": {"priority": 7}}]}, "kept"),
         ({"content": [{"type": "text", "text": "kept"}], "isError": None}, "kept"),
         ({"content": [{"type": "text", "text": "kept"}], "_meta": "x"}, "kept"),
+        ({"content": [{"type": "text", "text": "kept"}], "resultType": None}, "kept"),
+        ({"content": [{"type": "text", "text": "kept"}], "resultType": {"value": "complete"}}, "kept"),
+        ({"isError": False}, "(The tool has answered nothing.)"),
+        ({}, "(The tool has answered nothing.)"),
         ({"content": [{"type": "image", "data": PICTURE}]}, "[image 1: image/png, 69 bytes]"),
     ],
 )
@@ -143,8 +150,52 @@ def test_an_answer_that_calls_itself_an_error_is_one(is_error: Any) -> None:
     assert answered("tools/call", {"content": "no", "isError": is_error})["isError"] is True
 
 
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+@pytest.mark.parametrize(
+    "odd", [{"nextCursor": 5}, {"resultType": []}, {"_meta": "x"}, {"ttlMs": "soon", "cacheScope": 1}]
+)
+def test_a_list_is_not_lost_for_what_stands_beside_it(odd: dict[str, Any], version: str) -> None:
+    assert answered("tools/list", {"tools": [TOOL], **odd}, version)["tools"] == [TOOL]
+
+
+def test_no_tools_may_be_written_as_null() -> None:
+    assert answered("tools/list", {"tools": None})["tools"] == []
+
+
+def test_a_code_that_is_no_number_is_none() -> None:
+    [error] = asked("ping").received(b'{"jsonrpc":"2.0","id":7,"error":{"code":1e999,"message":"m"}}').messages
+    assert isinstance(error, types.JSONRPCError)
+    assert error.error.code == types.INTERNAL_ERROR
+
+
 def test_an_answer_of_the_newest_revision_needs_no_adornment() -> None:
     assert answered("tools/call", {"content": [{"type": "text", "text": "x"}]}, "2026-07-28")["content"]
+
+
+ANSWER = {
+    "jsonrpc": "2.0",
+    "id": 7,
+    "result": {
+        "content": [
+            {"type": "text", "text": "a", "annotations": {"audience": ["user"], "priority": 0.5}},
+            {"type": "resource", "resource": {"uri": "x:y", "blob": "AAAA", "mimeType": "text/plain"}},
+        ],
+        "structuredContent": {"a": 1},
+        "tools": [{**TOOL, "annotations": {"readOnlyHint": True}, "execution": {"taskSupport": "optional"}}],
+    },
+    "error": {"code": -32602, "message": "m", "data": {"a": 1}},
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutated({name: part for name, part in ANSWER.items() if name != "error"}) | mutated(ANSWER))
+def test_whatever_comes_is_a_message_or_is_called_none(said: Any) -> None:
+    """Any other exception would end the session, and every call in it."""
+    for method in ("tools/call", "tools/list"):
+        for version in ("2025-11-25", "2026-07-28"):
+            with contextlib.suppress(ValueError):
+                received = asked(method, version=version).received(json.dumps(said).encode())
+                assert all(types.jsonrpc_message_adapter.validate_json(as_bytes(each)) for each in received.messages)
 
 
 # --- lists of tools ------------------------------------------------------------------------------------------------

@@ -37,7 +37,8 @@ def travelled(value: Any, kind: type | None = None) -> Any:
 Place = tuple[Any, Any]  # a container, and a key or an index of it
 
 _SMALL: list[Any] = [None, True, 0, -1, 2.5, float("nan"), 1e999, 10**400, "", "x", "\ud83d", [], {}, [None], {"a": 1}]
-_replacements = st.sampled_from(_SMALL) | anything
+# Copies: a further mutation may change a part of what came in place of another.
+_replacements = st.sampled_from(_SMALL).map(copy.deepcopy) | anything
 
 
 def _places(value: Any) -> list[Place]:
