@@ -61,6 +61,7 @@ class _Item:
 
     item: OutputItem | None = None
     is_done: bool = False
+    text_is_done: bool = False
     parts: dict[int, list[str]] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
     arguments: list[str] = field(default_factory=list)
@@ -148,12 +149,15 @@ class Assembly:
             return None
         if any(isinstance(item, FunctionCall) for item in streamed):
             return None
-        ended = self.end()
+        ended = self.end() if self.is_whole else None
         return None if ended is None else ended.response
 
     def end(self) -> ResponseEvent | None:
         """The last event of a stream that ends, with a mark of its end but without that event; None if it broke."""
-        if (self.response is not None and self.response.is_finished) or not self.is_whole:
+        items = self._items.values()
+        # Text that was streamed without an item around it has an end of its own.
+        are_whole = bool(items) and all(item.is_done or (item.item is None and item.text_is_done) for item in items)
+        if (self.response is not None and self.response.is_finished) or not are_whole:
             return None
         ended = self._ended_by({"type": EventType.COMPLETED})
         return ended if isinstance(ended, ResponseEvent) else None
@@ -217,6 +221,7 @@ class Assembly:
 
     def _set_text(self, event: ItemEvent, part: int, text: str, *, refused: bool = False) -> None:
         item = self._text_of(event)
+        item.text_is_done = True
         if text:
             item.parts[part] = [text]
         if refused:

@@ -558,7 +558,8 @@ def _parsed(kind: type[Kind], answer: Answer, read: Callable[[Any], Kind]) -> Ki
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
     except ValueError as error:
-        reason = f"body: {error}"
+        is_a_page = is_markup(answer.body)
+        reason = "body: it is a page, so check the base URL" if is_a_page else f"body: {error}"
     except Exception as error:  # whatever else an answer can make a parser raise is about this answer, too
         reason = f"body: {type(error).__name__}"
     # Outside the except blocks: as a cause, pydantic's text would carry the answer into logs and history.
@@ -779,7 +780,10 @@ async def _only_event(body: bytes, answer: httpx.Response, assembly: Assembly, *
     """The answer of a server that ignores `stream`, as an event."""
     asked = _asked(answer.request)
     if is_markup(body):
-        raise MalformedAnswer(f"The answer to {asked} is not an event stream but a page.", status=answer.status_code)
+        raise MalformedAnswer(
+            f"The answer to {asked} is not an event stream but a page, so check the base URL.",
+            status=answer.status_code,
+        )
     read = Answer(asked, answer.status_code, answer.headers, body, is_cut)
     if (error := await _error_instead_of_response(read)) is not None:
         raise refusal(asked, error, answer.headers)

@@ -201,6 +201,27 @@ def test_the_end_of_a_stream_without_a_response_is_the_end_of_what_was_streamed(
     assert (end.response.output_text, end.response.status) == ("Hello.", "completed")
 
 
+@pytest.mark.parametrize("before", [[], [CREATED]])
+def test_text_without_an_item_around_it_may_end_with_the_mark_of_the_stream_s_end(before: list[Any]) -> None:
+    """Small servers stream nothing else; it was created again and again, and lost each time."""
+    done = {"type": "response.output_text.done", "text": "Hello."}
+    assembly = Assembly()
+    for event in (*before, delta("Hel"), delta("lo."), done):
+        assembly.take(parse_event(event))
+    assert assembly.answer is None  # without the mark it may go on
+    end = assembly.end()
+    assert end is not None
+    assert (end.response.output_text, end.response.status) == ("Hello.", "completed")
+
+
+def test_an_item_that_was_begun_and_not_ended_is_no_end() -> None:
+    assembly = Assembly()
+    begun = {"type": "response.output_item.added", "output_index": 0, "item": MESSAGE | {"content": []}}
+    for event in (CREATED, begun, delta("Hel")):
+        assembly.take(parse_event(event))
+    assert assembly.end() is None
+
+
 def test_a_stream_that_says_nothing_is_no_answer() -> None:
     assembly = Assembly()
     last = assembly.take(parse_event({"type": "response.completed", "response": {}}))
