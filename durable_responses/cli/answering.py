@@ -8,8 +8,9 @@ import typer
 
 from durable_responses.cli.command import Connection, command
 from durable_responses.cli.options import JobId
-from durable_responses.cli.output import ExitCode, Output, UsageError
+from durable_responses.cli.output import ExitCode, Output, UsageError, width_of
 from durable_responses.cli.sources import STANDARD_INPUT, text_of
+from durable_responses.cli.wrapping import wrapped_prompt
 from durable_responses.shell_words import typed
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ async def _ask(connection: Connection, output: Output, job_id: str, request_id: 
 
 
 def _prompt(question: str) -> None:
-    sys.stderr.write(question)
+    sys.stderr.write(wrapped_prompt(question, width_of(sys.stderr) or len(question)))
     sys.stderr.flush()
 
 

@@ -16,6 +16,7 @@ from durable_responses.cli.asking import Questions, answer_to, typed_line, user_
 from durable_responses.cli.questions import choice_lines, outcome_line, question_lines
 from durable_responses.cli.screen import RunScreen, changes, still
 from durable_responses.cli.times import duration
+from durable_responses.cli.wrapping import wrapped, wrapped_prompt
 from durable_responses.jobs.job_errors import AnswerRefused, JobError
 from durable_responses.jobs.job_view import JobView
 from durable_responses.jobs.jobs import Jobs
@@ -61,15 +62,18 @@ class Display(ABC):
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self._console.print(Text(line), soft_wrap=True)
+        for part in line.split("\n"):
+            self.show_line(Text(part))
 
     def show_line(self, line: Text) -> None:
         """A line that stays, in its own style."""
-        self._console.print(line, soft_wrap=True)
+        parts = [line.plain] if not self._console.is_terminal else wrapped(line.plain, self._console.width)
+        for part in parts:
+            self._console.print(Text(part, style=line.style), soft_wrap=True)
 
     def ask(self, question: str) -> None:
         """A question; the answer is typed behind it."""
-        self._console.print(Text(question), end="", soft_wrap=True)
+        self._console.print(Text(wrapped_prompt(question, self._console.width)), end="", soft_wrap=True)
 
     def pause(self) -> None:
         """Leave the terminal alone."""

@@ -112,13 +112,13 @@ def complain(sentence: str) -> None:
 
 def _write_lines(text: str, stream: TextIO) -> None:
     _progress.clear()
-    width = _width_of(stream)
+    width = width_of(stream)
     lines = shown(text).split("\n")
     told = [part for line in lines for part in wrapped(line, width)] if width else lines
     stream.write("".join(f"{line}\n" for line in told))
 
 
-def _width_of(stream: TextIO) -> int | None:
+def width_of(stream: TextIO) -> int | None:
     """The columns of the terminal that a stream is; None for a file or a pipe."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
@@ -133,7 +133,7 @@ class _ProgressLine:
 
     def show(self, line: str) -> None:
         self.clear()
-        width = _width_of(sys.stderr)
+        width = width_of(sys.stderr)
         sys.stderr.write(shown(line)[: width - 1] if width else shown(line))
         self._is_shown = True
 

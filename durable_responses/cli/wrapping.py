@@ -22,6 +22,12 @@ def wrapped(line: str, width: int) -> list[str]:
     return [each.replace(_SPACE, " ") for each in (line[:indent] + first, *(" " * indent + more for more in rest))]
 
 
+def wrapped_prompt(question: str, width: int) -> str:
+    """A question with lines as `wrapped` makes them; the answer is typed behind its last one."""
+    lines = [part for line in question.rstrip(" ").split("\n") for part in wrapped(line, width)]
+    return "\n".join(lines) + " " * (len(question) - len(question.rstrip(" ")))
+
+
 def _indent_of(line: str, width: int) -> int:
     columns = [found.end() for found in _LAST_COLUMN.finditer(line) if found.end() <= width // 2]
     leading = _INDENT.match(line)

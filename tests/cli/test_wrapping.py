@@ -2,7 +2,7 @@
 
 import pytest
 
-from durable_responses.cli.wrapping import wrapped
+from durable_responses.cli.wrapping import wrapped, wrapped_prompt
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,16 @@ def test_a_word_that_is_too_long_is_left_to_the_terminal() -> None:
         "see",
         "http://127.0.0.1:8233/namespaces/default",
     ]
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Well? ", "Well? "),
+        ("Is it red or is it blue? ", "Is it red or\nis it blue? "),
+        ("It is.\nIs it red or is it blue? ", "It is.\nIs it red or\nis it blue? "),
+        ("\n", "\n"),
+    ],
+)
+def test_a_prompt_ends_where_the_answer_is_typed(question: str, told: str) -> None:
+    assert wrapped_prompt(question, 14) == told
