@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and CHANGELOG.md say is there is there."""
+"""What CONTRIBUTING.md, CHANGELOG.md and the order of the tests say is there is there."""
 
 import re
 import tomllib
@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 from tests.support.processes import CHECKOUT
+from tests.support.scheduling import LONGEST
 
 CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text()
 CHANGELOG = (CHECKOUT / "CHANGELOG.md").read_text()
@@ -53,3 +54,7 @@ def test_the_readme_leads_to_the_index() -> None:
 def test_the_changelog_begins_with_the_version_of_the_project() -> None:
     version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
     assert re.findall(r"^## (\S+)", CHANGELOG, re.MULTILINE)[0] == version
+
+
+def test_the_files_whose_tests_come_first_are_there() -> None:
+    assert [file for file in LONGEST if not (CHECKOUT / file).is_file()] == []
