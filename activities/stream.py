@@ -67,7 +67,7 @@ _LET_IT_END = 0.5  # for a response that was left, so that its usage is known
 _LOOK_AGAIN = 0.1
 _LAST_LOOK = 0.5  # for a response whose stream was cut when the run's time was up
 _AFTER_A_CUT = 15.0  # in which a response may still finish whose stream was cut
-_BEFORE_RESUMING = 1.0
+_BEFORE_RESUMING, _LONGEST_BEFORE_RESUMING = 1.0, 30.0  # seconds; longer each time while nothing new is heard
 _LONGEST_SECRET = 4096  # characters
 
 
@@ -393,10 +393,19 @@ class PreviewFeed:
     """Follows the text of one response, which must have been created with `stream: true`. Resumed when it breaks.
 
     `on_text` gets the end of the text so far, as much as a preview shows, and how many characters there are in all.
+    `sleep`: as `asyncio.sleep`.
     """
 
-    def __init__(self, client: ResponsesClient, response_id: str, on_text: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        client: ResponsesClient,
+        response_id: str,
+        on_text: Callable[[str, int], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._client = client
+        self._sleep = sleep
+        self._most = 0
         self._response_id = response_id
         self._on_text = on_text
         self._secrets = client.secrets
@@ -406,6 +415,7 @@ class PreviewFeed:
 
     async def run(self, created_at: float, now: Callable[[], float]) -> None:
         """Follow until the response ends or grows too old. Never raises: without it, previews are just coarser."""
+        pause, heard = _BEFORE_RESUMING, 0  # characters
         while now() - created_at < RESUMABLE_FOR:
             try:
                 await self._follow()
@@ -414,7 +424,10 @@ class PreviewFeed:
                 return
             except ResponsesError as error:
                 logger.info("The live preview of %s broke and is resumed: %s", self._response_id, error)
-                await asyncio.sleep(_BEFORE_RESUMING)
+                if self._most > heard:
+                    pause, heard = _BEFORE_RESUMING, self._most
+                await self._sleep(pause)
+                pause = min(pause * 2, _LONGEST_BEFORE_RESUMING)
             else:
                 return
 
@@ -428,4 +441,5 @@ class PreviewFeed:
                 if text := text_in(event):
                     self._end = self._secrets.mask(self._end + text)[-PREVIEW_CHARACTERS:]
                     self._characters += len(text)
+                    self._most = max(self._most, self._characters)
                     self._on_text(self._secrets.mask_beginning(self._end), self._characters)

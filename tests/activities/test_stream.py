@@ -521,6 +521,23 @@ async def test_a_response_that_cannot_be_streamed_has_no_live_preview(provider: 
     assert len(provider.asked) == 1
 
 
+async def test_a_server_that_streams_nothing_is_asked_ever_more_rarely(
+    provider: Provider, api: ResponsesClient
+) -> None:
+    """One that ignores `stream` answers each such GET with the response as it is: no news, once a second."""
+    pauses: list[float] = []
+    feed = PreviewFeed(api, "resp_1", lambda *_: None, sleep=lambda seconds: waited(pauses, seconds))
+    silent = answer({"id": "resp_1", "status": "in_progress", "output": []})
+    told = event_stream(numbered(1, "Hel"), then=Then.RESET)
+    provider.will(*[silent] * 3, told, *[silent] * 6)
+    await feed.run(NOW, lambda: NOW if len(pauses) < 10 else NOW + RESUMABLE_FOR)
+    assert pauses == [1, 2, 4, 1, 2, 4, 8, 16, 30, 30]
+
+
+async def waited(pauses: list[float], seconds: float) -> None:
+    pauses.append(seconds)
+
+
 async def test_a_response_is_not_streamed_beyond_five_minutes(provider: Provider, api: ResponsesClient) -> None:
     """The provider would refuse it."""
     assert await followed(api, age=RESUMABLE_FOR) == []
