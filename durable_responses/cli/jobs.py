@@ -1,8 +1,10 @@
 """`status`, `show`, `cancel` and `list`: look at runs, and stop one."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +17,38 @@ if TYPE_CHECKING:
 
 
 NO_RUNS = "There are no such runs."
+_MOST_LISTED = 1000
+
+
+class SortKey(StrEnum):
+    """What a list is sorted by: the newest first, what ended last, or the most of it."""
+
+    STARTED = "started"
+    ENDED = "ended"
+    TIME = "time"
+    TOKENS = "tokens"
+    COST = "cost"
+
+    def of(self, view: "JobView", now: datetime) -> Any:
+        """What counts of a run; None where that is not known."""
+        match self:
+            case SortKey.STARTED:
+                return view.state.started_at
+            case SortKey.ENDED:
+                return view.closed_at
+            case SortKey.TIME:
+                return view.elapsed(now)
+            case SortKey.TOKENS:
+                return view.state.usage.total_tokens
+            case SortKey.COST:
+                return view.state.cost.usd if view.state.cost is not None else None
+
+
+def in_order(views: "Sequence[JobView]", by: SortKey, now: datetime) -> "list[JobView]":
+    """The runs by that, the most or the latest first; those of which it is not known come last."""
+    known = [view for view in views if by.of(view, now) is not None]
+    unknown = [view for view in views if by.of(view, now) is None]
+    return [*sorted(known, key=lambda view: by.of(view, now), reverse=True), *unknown]
 
 
 @command("status")
@@ -103,7 +137,7 @@ async def list_jobs(
     connection: Connection,
     output: Output,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=1000, help="The most runs to list.", metavar="N")
+        int, typer.Option("--limit", "-n", min=1, max=_MOST_LISTED, help="The most runs to list.", metavar="N")
     ] = 20,
     is_open: Annotated[bool, typer.Option("--open", help="Only runs that have not ended.")] = False,
     ended: Annotated[
@@ -121,15 +155,28 @@ async def list_jobs(
             "--where", help="A condition, such as: AgentTenant = 'acme'.", metavar="FILTER", show_default=False
         ),
     ] = None,
+    sort: Annotated[
+        SortKey | None,
+        typer.Option(
+            "--sort",
+            help="By started, ended, time, tokens or cost, the latest or the most first (default: open runs first).",
+            metavar="KEY",
+            show_default=False,
+        ),
+    ] = None,
 ) -> ExitCode:
     """List the latest runs.
 
-    Open runs come first, then those that have ended, the last one first. Works without a worker too. --where takes a
+    Open runs come first, then those that have ended, the last one first; --sort takes the latest 1000 of them in
+    another order. Works without a worker too. --where takes a
     list filter of Temporal's, over its own search attributes, such as StartTime, and over AgentStatus, AgentModel,
     AgentIteration and AgentTenant if the namespace has them.
     """
     since = None if ended is None else moment_ago("--ended", ended)
-    found = await connection.jobs.recent(limit=limit, where=where, is_open=is_open, ended_since=since)
+    most = limit if sort is None else _MOST_LISTED
+    found = await connection.jobs.recent(limit=most, where=where, is_open=is_open, ended_since=since)
+    if sort is not None:
+        found = in_order(found, sort, datetime.now(UTC))[:limit]
     _show_list(found, connection, output)
     return ExitCode.COMPLETED
 

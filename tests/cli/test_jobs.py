@@ -2,10 +2,13 @@
 
 import re
 import secrets
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from durable_responses.workflows.contract import AgentInput
+from durable_responses.cli.jobs import SortKey, in_order
+from durable_responses.jobs.job_view import JobView, Source
+from durable_responses.workflows.contract import AgentInput, AgentState, AgentUsage, RunCost
 from tests.support.runs import until
 from tests.support.shell import COMPLETED, USAGE, Shell, has_response
 
@@ -163,3 +166,27 @@ async def test_the_list_has_columns_on_a_terminal(bare: Shell) -> None:
     async with bare.on_terminal("list", "--open") as terminal:
         assert await terminal.ended() == COMPLETED
     assert re.search(rf"queued +(just now|\d+ seconds ago) +0/10 +{job_id}", terminal.text)
+
+
+@pytest.mark.parametrize(
+    ("by", "order"),
+    [
+        (SortKey.STARTED, ["new", "old", "none"]),
+        (SortKey.ENDED, ["old", "new", "none"]),
+        (SortKey.TIME, ["old", "new", "none"]),
+        (SortKey.TOKENS, ["new", "old", "none"]),
+        (SortKey.COST, ["old", "new", "none"]),
+    ],
+)
+def test_a_list_can_be_sorted(by: SortKey, order: list[str]) -> None:
+    moment = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+    def view(name: str, started: int | None, ended: int | None, tokens: int, usd: float | None) -> JobView:
+        at = [None if minutes is None else moment + timedelta(minutes=minutes) for minutes in (started, ended)]
+        state = AgentState(
+            started_at=at[0], usage=AgentUsage(input_tokens=tokens, total_tokens=tokens), cost=RunCost(usd=usd)
+        )
+        return JobView(job_id=name, run_id="r", state=state, source=Source.SERVER, worker_running=True, closed_at=at[1])
+
+    views = [view("none", None, None, 0, None), view("new", 5, 6, 9, 1.5), view("old", 1, 7, 3, 2.5)]
+    assert [each.job_id for each in in_order(views, by, moment)] == order
