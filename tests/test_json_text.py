@@ -123,3 +123,9 @@ def test_a_text_that_fits_is_left_alone() -> None:
 
 def test_escapes_that_are_none_of_ours_stay() -> None:
     assert mended_json(r'"\n\u00e9\/\u12"') == r'"\n\u00e9\/\u12"'
+
+
+def test_of_a_text_without_an_end_each_quotation_mark_is_looked_at_once() -> None:
+    """From each to the end it would take minutes, in a workflow task."""
+    assert nested_too_deep('{"a": [' + '"\\"' * 500_001) is None
+    assert nested_too_deep('{"a": ' + "[" * 200 + '"' + '\\"' * 500_000) == "a"

@@ -351,12 +351,17 @@ def is_quota_exhausted(error: ErrorDetail) -> bool:
     return any(_BY_CODE.get(name) is QuotaExhausted or _NAMES_OF_UNPAID.search(name) for name in names)
 
 
+_LONGEST_READ = 4000  # characters of a sentence: some patterns take a time that grows with its square
+
+
 def classify(status: int | None, error: ErrorDetail) -> type[ResponsesError]:
     """The class for an answer with this HTTP status, or for an error event with or without one.
 
     Of the server's own failures only 503 and its like prove that the request was not taken, whatever code is given,
     unless their words say that it was passed on; and words of a gateway that has looked at the parameters only.
     """
+    if len(error.message) > _LONGEST_READ:
+        error = error.model_copy(update={"message": error.message[:_LONGEST_READ]})
     if is_quota_exhausted(error) or (status in _MAY_NOT and _NOT_PAID.search(error.message)):
         return QuotaExhausted
     if status == 429 or "rate_limit_exceeded" in (error.code, error.type):

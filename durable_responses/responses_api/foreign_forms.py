@@ -286,4 +286,4 @@ def _behind(text: str, place: int) -> int:
 
 
 _READER = json.JSONDecoder(strict=False)
-_BETWEEN = re.compile(r"(?:[\s,\x1e\ufeff]|(?:data|event|id):(?=\s*(?:data:\s*)*[{\[]))*")
+_BETWEEN = re.compile(r"(?:[\s,\x1e\ufeff]|(?:data|event|id):(?=\s{0,8}(?:data:\s{0,8}){0,3}[{\[]))*")

@@ -98,7 +98,9 @@ def read_beginning(data: bytes) -> Any:
 
 
 _JSON_BLANKS = " \t\r\n"
-_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
+# A string without an end goes to the end of the text: were it looked for from each of its quotation marks, a cut answer
+# would take hours.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
 
 
 def _shallow(text: str) -> str:

@@ -156,18 +156,22 @@ def _substituted(text: Text, spellings: _Spellings) -> Text:
     return cast("Text", left)
 
 
+# All that stand together, looked at once: from each of them it would take as long as their number squared.
+_BACKSLASHES = r"(?<!\\)\\++"
+
+
 def _any_spelling(character: str) -> str:
     """A pattern for one character of a value. Backslashes are taken with it, so that no half of an escape is left."""
     code = ord(character)
     forms = [
         re.escape(character),
-        rf"\\\\*u(?i:{code:04x})",
+        rf"{_BACKSLASHES}u(?i:{code:04x})",
         rf"&\#(?:[xX]0*(?i:{code:x})|0*{code});",
         "".join(f"%(?:25)*(?i:{byte:02x})" for byte in character.encode()),
     ]
     if not character.isalnum():
         forms += [
-            rf"\\\\*{re.escape(character)}",
+            rf"{_BACKSLASHES}{re.escape(character)}",
             re.escape(html.escape(character)),
         ]
     return f"(?:{'|'.join(forms)})"

@@ -173,6 +173,13 @@ def test_an_answer_is_named_by_what_to_do_next() -> None:
     assert [(status, body, type(refusal(status, body))) for status, body, _ in ANSWERS] == ANSWERS
 
 
+@pytest.mark.parametrize("words", ["limit 1,", "limit: 1 ", "requested 1", "previous response with id ", "model "])
+def test_a_sentence_of_any_length_is_read_at_its_beginning(words: str) -> None:
+    """Some patterns take a time that grows with the square of its length, and the worker waits meanwhile."""
+    for status in (400, 429, 500):
+        assert str(refusal(status, json.dumps(api_error(words * 30_000)).encode()))
+
+
 def test_a_body_of_any_shape_still_gives_an_error_with_its_status() -> None:
     bodies = [b"", b"\xff\xfe", b"[1]", b"7", b'"x"', b"null", {}, {"error": {}}, {"error": None}]
     assert [body for body in bodies if refusal(500, body).status != 500] == []

@@ -458,6 +458,13 @@ def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
         read_json(text)
 
 
+@pytest.mark.parametrize("text", ['{"a": "' + '\\"' * 500_000, '{"a": "\x01' + "\\" * 999_999, "{" + '"a' * 500_001])
+def test_of_a_cut_text_each_quotation_mark_is_looked_at_once(text: str) -> None:
+    """From each to the end it would take hours, and hold up the worker: an answer of code that is cut has many."""
+    with pytest.raises(ValueError, match="line 1 column"):
+        read_json(text)
+
+
 CUT_TEXT = r'{"id": "resp_1", "text": "one \u00e9\ud83d\ude42 é🙂\n two", "list": [{"a": 1}, null, true], "b": 1.5e3}'
 
 

@@ -119,6 +119,20 @@ def test_a_placeholder_for_no_key_is_left_in_answers_and_masked_in_refusals(valu
     assert Secrets((value,)).mask_refusal(f"Wrong key: {value}") == f"Wrong key: {MASK}"
 
 
+@pytest.mark.parametrize("text", ["\\" * 1_000_000, "\\us" * 300_000, "&#x0" * 300_000, "%25" * 300_000])
+def test_beginnings_of_spellings_are_looked_at_once(text: str) -> None:
+    """From each backslash to the last one it would take hours."""
+    secrets = Secrets(("a-key-of-no-known-form-7f3a9c",))
+    assert secrets.mask(f"\\u {text}") == f"\\u {text}"
+    assert secrets.mask(f"\\u {text}".encode()) == f"\\u {text}".encode()
+
+
+@pytest.mark.parametrize("backslashes", [1, 2, 3, 7])
+def test_all_backslashes_before_a_letter_of_a_secret_go_with_it(backslashes: int) -> None:
+    spelled = "".join("\\" * backslashes + f"u{ord(letter):04x}" for letter in "a-key-7f3a9c")
+    assert Secrets(("a-key-7f3a9c",)).mask(f"<{spelled}>") == f"<{MASK}>"
+
+
 def test_of_a_proxy_its_user_and_password_are_secret_as_written_and_as_sent() -> None:
     secrets = Secrets(proxy_secrets("http://agent:p%40ss%2Fword9@proxy.example:3128"))
     for told in ("p%40ss%2Fword9", "p@ss/word9", "agent:p@ss/word9", b64encode(b"agent:p@ss/word9").decode()):
