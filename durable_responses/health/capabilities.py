@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from durable_responses.activities.background import is_only_named
 from durable_responses.activities.conversation_items import is_no_response
 from durable_responses.capabilities import Capabilities, Capability, Finding
 from durable_responses.health.checks import Check, note, ok
@@ -18,6 +19,7 @@ from durable_responses.responses_api.errors import (
     OutcomeUnknown,
     QuotaExhausted,
     ResponsesError,
+    names_the_previous,
 )
 from durable_responses.responses_api.events import ResponseEvent
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, prepare, responses_url
@@ -30,6 +32,8 @@ MOST_REQUESTS = 6
 _WITHIN = 60.0  # seconds for one answer
 _LOOKS = 20
 _PAUSE = 0.5  # seconds
+_MOST_FAILURES = 4  # in a row
+_ANSWERS = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE)
 _UNCLEAR = (NotProcessed, AuthenticationFailed, QuotaExhausted, Misconfigured)
 
 # What a run does where the server lacks it.
@@ -82,6 +86,7 @@ class Probe:
     provider: Provider
     capabilities: Capabilities
     model: str
+    pause: float = _PAUSE
 
     async def ask(self) -> None:
         """Ask. Raises `ResponsesError` where no answer says anything: no connection, a wrong key, no credit."""
@@ -109,6 +114,10 @@ class Probe:
             plain = await self._create(self._request())  # if that fails, too, it was not about background
             self._learn(Capability.BACKGROUND, False, refused)
             return plain
+        if is_only_named(response):
+            response.status = ResponseStatus.IN_PROGRESS
+        if response.is_finished and response.status not in _ANSWERS:  # it failed, which it may do in the background too
+            return response
         ignored = response.is_finished and response.background is not True
         why = "it answered with the finished response" if ignored else None
         self._learn(Capability.BACKGROUND, not ignored, why)
@@ -118,16 +127,25 @@ class Probe:
         return await self.client.create(request, within=_WITHIN)
 
     async def _retrieve(self, response: Response) -> None:
+        failures = 0
         for _ in range(_LOOKS):
             try:
                 response = (await self.client.retrieve(response.id)).response
+            except (NotFound, OutcomeUnknown, NotProcessed) as failed:  # as it may for a moment
+                failures += 1
+                if failures == _MOST_FAILURES:
+                    if not isinstance(failed, NotProcessed):
+                        self._learn(Capability.RETRIEVE, False, failed)
+                    break
+                await asyncio.sleep(self.pause)
+                continue
             except ResponsesError as refused:
                 self._learn(Capability.RETRIEVE, False, refused)
                 break
             self._learn(Capability.RETRIEVE, True)
             if response.is_finished:
                 break
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(self.pause)
         await self._cancel(response)
 
     async def _cancel(self, response: Response) -> None:
@@ -154,7 +172,11 @@ class Probe:
             if not isinstance(refused, (*_UNCLEAR, OutcomeUnknown)):
                 self._learn(Capability.CHAIN, False, refused)
             return
-        if is_no_response(response.previous_response_id):
+        if response.status == ResponseStatus.FAILED:
+            error = response.error
+            if error is not None and names_the_previous(f"{error.code} {error.message}", first.id):
+                self._learn(Capability.CHAIN, False, error.message or error.code)
+        elif is_no_response(response.previous_response_id):
             self._learn(Capability.CHAIN, False, "it takes previous_response_id, and does not name it in its answer")
         elif response.previous_response_id == first.id:
             self._learn(Capability.CHAIN, True)

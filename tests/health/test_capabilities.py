@@ -30,7 +30,7 @@ async def found(server: Provider, capabilities: Capabilities | None = None) -> C
     capabilities = capabilities or Capabilities(server.url)
     provider = Known(kind=ProviderKind.COMPATIBLE, base_url=server.url, websocket_base_url=server.url)
     async with ResponsesClient(server.url, None) as client:
-        await Probe(client, provider, capabilities, "m").ask()
+        await Probe(client, provider, capabilities, "m", pause=0.01).ask()
     return capabilities
 
 
@@ -119,6 +119,48 @@ async def test_a_server_that_fails_for_a_moment_shows_nothing(server: Provider) 
     with pytest.raises(ServerFailed):
         await found(server, capabilities)
     assert capabilities.table() == {}
+
+
+@pytest.mark.parametrize("failing", [NOT_FOUND, FAILING, answer(b"", 503), answer(b"")])
+async def test_a_response_that_is_found_after_a_moment_can_be_retrieved(server: Provider, failing: Answer) -> None:
+    left = [failing] * 2
+
+    def rule(asked: Asked) -> Answer:
+        is_read = asked.method == "GET" and "upgrade" not in asked.headers
+        return left.pop() if is_read and left else refusing()(asked)
+
+    server.rule = rule
+    assert (await found(server)).can(Capability.RETRIEVE) is True
+
+
+async def test_a_create_that_is_answered_with_an_id_alone_runs_in_the_background(server: Provider) -> None:
+    def rule(asked: Asked) -> Answer:
+        is_first = asked.target == "/v1/responses" and asked.json.get("background")
+        return answer({"id": "resp_1"}) if is_first else refusing()(asked)
+
+    server.rule = rule
+    assert (await found(server)).can(Capability.BACKGROUND) is True
+
+
+@pytest.mark.parametrize(
+    ("error", "chains"),
+    [
+        ({"code": "server_error", "message": "Sorry."}, None),
+        ({"code": "previous_response_not_found", "message": "Unknown."}, False),
+    ],
+)
+async def test_a_response_that_failed_shows_only_what_it_says(
+    server: Provider, error: dict[str, str], chains: bool | None
+) -> None:
+    """What is learned wrongly holds for an hour: no run could ask for background, or each sent everything."""
+
+    def rule(asked: Asked) -> Answer:
+        is_create = asked.target == "/v1/responses" and not asked.json.get("stream")
+        return answer({"id": "resp_1", "status": "failed", "error": error}) if is_create else refusing()(asked)
+
+    server.rule = rule
+    capabilities = await found(server)
+    assert (capabilities.can(Capability.BACKGROUND), capabilities.can(Capability.CHAIN)) == (None, chains)
 
 
 async def test_a_wrong_key_shows_nothing(server: Provider) -> None:
