@@ -42,7 +42,7 @@ async def test_after_its_end_the_stack_is_started_again_by_whoever_looks_at_runs
     """Temporal alone is started to read, and a worker as well for a run that is still open."""
     done = await fresh.run("run", "Say this.", *scenario("echo"), timeout=60)
     assert done.code == COMPLETED
-    thinking = await fresh.run("start", "Think on.", *scenario("think?seconds=20"))
+    thinking = await fresh.run("start", "Think on.", *scenario("think?seconds=12"))
     assert (await fresh.run("down", timeout=60)).code == COMPLETED
     read = await fresh.run("result", "say-this", timeout=60)
     said = [line for line in read.err.splitlines() if not line.startswith("  …")]
