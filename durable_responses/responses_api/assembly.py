@@ -56,7 +56,7 @@ class _Item:
     """One output item: as it was announced or finished, and what its deltas add up to.
 
     `begun`: text with which parts were announced, which counts where nothing more came. `name`: of a call, if the item
-    has none.
+    has none. `size`: the length of the longest event that held it.
     """
 
     item: OutputItem | None = None
@@ -67,6 +67,13 @@ class _Item:
     arguments: list[str] = field(default_factory=list)
     name: str = ""
     begun: dict[int, str] = field(default_factory=dict)
+    size: int = 0
+
+    @property
+    def characters(self) -> int:
+        """How many of it have been counted."""
+        pieces = [*self.arguments, *(piece for part in self.parts.values() for piece in part)]
+        return max(self.size, sum(map(len, pieces)))
 
     @property
     def whole(self) -> list[OutputItem]:
@@ -103,8 +110,11 @@ class Assembly:
     _latest: int = 0
     _characters: int = 0
 
-    def take(self, event: Event) -> Event:
-        """Take the next event, and return it as it should have been. Raises `TooLarge`."""
+    def take(self, event: Event, size: int = 0) -> Event:
+        """Take the next event, and return it as it should have been. Raises `TooLarge`.
+
+        `size`: how long the text of the event was; items are kept, and count as long as their events.
+        """
         match event:
             case ResponseEvent():
                 event = self._completed(event)
@@ -112,7 +122,7 @@ class Assembly:
             case OtherEvent():
                 return (self.end() or event) if says_it_is_the_end(event) else self._repaired(event)
             case OutputItemEvent():
-                self._take_item(event)
+                self._take_item(event, size)
             case TextDelta() if event.type in _KINDS_OF_TEXT:
                 self._add_text(event, event.content_index, event.delta)
             case TextDone(type=EventType.OUTPUT_TEXT_DONE):
@@ -122,6 +132,7 @@ class Assembly:
             case ContentPartEvent(type=EventType.CONTENT_PART_DONE, part=OutputText() as part):
                 self._set_text(event, event.content_index, part.text)
             case ContentPartEvent(part=OutputText(text=text)) if text:
+                self._grow(len(text))
                 self._text_of(event).begun[event.content_index] = text
             case ArgumentsDelta(type=EventType.FUNCTION_CALL_ARGUMENTS_DELTA):
                 self._grow(len(event.delta))
@@ -172,7 +183,7 @@ class Assembly:
     def _grow(self, characters: int) -> None:
         self._characters += characters
         if self._characters > self.budget.unpacked:
-            raise TooLarge(f"its text has more than {self.budget.unpacked} characters")
+            raise TooLarge(f"its items have more than {self.budget.unpacked} characters")
 
     def _place(self, event: ItemEvent) -> int:
         """Where the item is that an event is about. Servers without indexes mean the latest."""
@@ -187,7 +198,7 @@ class Assembly:
     def _next_place(self) -> int:
         return max(self._items, default=-1) + 1
 
-    def _take_item(self, event: OutputItemEvent) -> None:
+    def _take_item(self, event: OutputItemEvent, size: int) -> None:
         index, is_done = event.output_index, event.type == EventType.OUTPUT_ITEM_DONE
         has_index = "output_index" in event.model_fields_set
         place = self._by_index.get(index, index) if has_index else self._latest
@@ -198,7 +209,8 @@ class Assembly:
             # Servers without indexes call every item the first. Ids do not tell: some servers change them.
             place = self._next_place()
         item = self._item(place)
-        item.item, item.is_done = event.item, is_done
+        self._grow(max(0, size - item.characters))
+        item.item, item.is_done, item.size = event.item, is_done, max(size, item.size)
         self._latest = place
         self._by_index[index] = place
         call_id = event.item.call_id if isinstance(event.item, FunctionCall) else None
@@ -223,6 +235,7 @@ class Assembly:
         item = self._text_of(event)
         item.text_is_done = True
         if text:
+            self._grow(max(0, len(text) - max(item.size, sum(map(len, item.parts.get(part, ()))))))
             item.parts[part] = [text]
         if refused:
             item.refused.add(part)

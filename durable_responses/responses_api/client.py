@@ -739,7 +739,7 @@ async def _heard(answer: httpx.Response, silence: float, assembly: Assembly, sec
             for event in events:
                 if isinstance(event, ErrorEvent):
                     raise _error_for_event(event, answer, assembly)
-                yield assembly.take(event)
+                yield assembly.take(event, len(message.data) // len(events))
     if unreadable is not None:
         raise MalformedAnswer(f"The stream of {asked} is malformed: {unreadable}")
 

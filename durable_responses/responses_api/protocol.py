@@ -284,12 +284,12 @@ class TurnState:
     def _lose(self, cause: LossCause, close: Close | None = None) -> None:
         self.phase, self.loss, self.close = TurnPhase.LOST, cause, close
 
-    def _put_right(self, event: Event) -> Event:
+    def _put_right(self, event: Event, size: int) -> Event:
         """The event as it should have been, by what came before it."""
         if self.phase is not TurnPhase.STARTED or response_id_of(event) not in (None, self.response_id):
             return event
         try:
-            return self._assembly.take(event)
+            return self._assembly.take(event, size)
         except TooLarge as error:
             return _too_large(str(error), self.stream_id)
 
@@ -478,7 +478,7 @@ class Conversation:
             self._spoiled = True
         turn = self._turn_for(event)
         if turn is not None:
-            event = turn._put_right(event)
+            event = turn._put_right(event, len(frame))
             if not turn._receive(event, self._known_ids):
                 turn = None
         if turn is not None:

@@ -1,5 +1,6 @@
 """The last event of a stream, completed by what was streamed before it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -134,6 +135,25 @@ def test_a_stream_beyond_the_budget_is_too_large(stream: list[dict[str, Any]]) -
         assembly.take(event)
     with pytest.raises(TooLarge):
         assembly.take(last)
+
+
+@pytest.mark.parametrize("kind", [added, item_done])
+def test_items_count_as_long_as_their_events_and_their_deltas_once(kind: Callable[..., dict[str, Any]]) -> None:
+    """Else very many items, each as large as an event may be, would fill the memory of the worker."""
+    assembly = Assembly(budget=AnswerBudget(unpacked=130))
+    for event, size in ((added(MESSAGE), 20), (delta("x" * 60), 90), (delta("y" * 10), 40), (item_done(MESSAGE), 90)):
+        assembly.take(parse_event(event), size)
+    with pytest.raises(TooLarge):
+        assembly.take(parse_event(kind(MESSAGE, output_index=1)), 30)
+
+
+def test_texts_that_are_given_whole_count_where_nothing_was_streamed_of_them() -> None:
+    assembly = Assembly(budget=AnswerBudget(unpacked=100))
+    done = {"type": "response.output_text.done", "text": "x" * 60, "output_index": 0}
+    for event in (delta("x" * 60), done, done):
+        assembly.take(parse_event(event))
+    with pytest.raises(TooLarge):
+        assembly.take(parse_event(done | {"content_index": 1}))
 
 
 COMMENT = MESSAGE | {"content": [{"type": "output_text", "text": "I look. "}], "phase": "commentary"}
