@@ -225,7 +225,8 @@ class ResponsesClient:
         return self._masked(await _response_in(await self._send(request, self._read_timeout), response_id))
 
     def _masked(self, response: Response) -> Response:
-        response.output = [masked_item(item, self._secrets) for item in response.output]
+        if response.output:  # one that was not sent stays one that was not sent
+            response.output = [masked_item(item, self._secrets) for item in response.output]
         return response
 
     async def delete(self, response_id: str) -> None:
