@@ -169,15 +169,24 @@ def choice_of(line: str) -> Choice | None:
 
 
 class Interrupts:
-    """Ctrl-C, as something to wait for."""
+    """Ctrl-C, as something to wait for; SIGTERM is one that asks nothing, and leaves the terminal as it was."""
 
     def __enter__(self) -> Self:
         self._pressed = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._pressed.set)
+        self.is_final = False
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._pressed.set)
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
+
+    def _terminate(self) -> None:
+        self.is_final = True
+        self._pressed.set()
 
     async def come_before(self, *others: "asyncio.Task[Any]") -> bool:
         """Wait; whether Ctrl-C is pressed before one of the others is done."""
@@ -192,7 +201,7 @@ async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> Jo
     """Show a run until it ends, and return its last view; what it asks its owner is asked here, if there is anybody.
 
     Ctrl-C asks whether to leave the run or to cancel it. If nobody can be asked, Ctrl-C leaves, and so does a second
-    Ctrl-C. Raises `Left`, `JobError`.
+    Ctrl-C, or SIGTERM. Raises `Left`, `JobError`.
     """
     questions = Questions()
     showing = asyncio.create_task(_show_all(jobs, job_id, display, questions))
@@ -200,7 +209,7 @@ async def follow(jobs: Jobs, job_id: str, display: Display, *, asks: bool) -> Jo
     try:
         with Interrupts() as interrupts:
             while await _is_interrupted(jobs, job_id, display, interrupts, showing, questions if asks else None):
-                if not asks or await _ask(display, interrupts, showing) is Choice.LEAVE:
+                if not asks or interrupts.is_final or await _ask(display, interrupts, showing) is Choice.LEAVE:
                     raise Left
                 if not showing.done():
                     asks = not await _cancel(jobs, job_id, display)

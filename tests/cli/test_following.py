@@ -15,12 +15,13 @@ from tests.support.shell import CANCELLED, COMPLETED, LEFT, Shell, ended
 from tests.support.terminal import CTRL_C
 
 
-async def test_without_a_terminal_ctrl_c_leaves_and_says_how_to_come_back(shell: Shell) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+async def test_without_a_terminal_ctrl_c_leaves_and_says_how_to_come_back(shell: Shell, sent: signal.Signals) -> None:
     job_id = await shell.start("think?seconds=60")
     watching = await shell.spawn("watch", job_id)
     assert watching.stderr is not None
     await watching.stderr.readline()
-    watching.send_signal(signal.SIGINT)
+    watching.send_signal(sent)
     done = await ended(watching)
     assert done.code == LEFT
     assert f"durable-responses watch {job_id}" in done.err
@@ -39,6 +40,17 @@ async def test_at_ctrl_c_one_can_leave_the_run(shell: Shell, keys: str) -> None:
         assert await terminal.ended() == LEFT
     assert f"durable-responses watch {job_id}" in terminal.text
     assert not (await shell.jobs.state(job_id)).is_closed
+    await shell.jobs.cancel(job_id)
+
+
+async def test_a_terminal_is_left_as_it_was_at_sigterm(shell: Shell) -> None:
+    job_id = await shell.start("think?seconds=60")
+    async with shell.on_terminal("watch", job_id) as terminal:
+        await terminal.drawn("running · iteration 1")
+        terminal.send_signal(signal.SIGTERM)
+        assert await terminal.ended() == LEFT
+    assert terminal.raw.rindex("\x1b[?25h") > terminal.raw.rindex("\x1b[?25l")
+    assert f"durable-responses watch {job_id}" in terminal.text
     await shell.jobs.cancel(job_id)
 
 

@@ -66,6 +66,10 @@ class TerminalProcess:
         """Type on the terminal; the line discipline turns Ctrl-C into SIGINT."""
         os.write(self._ours, keys.encode())
 
+    def send_signal(self, signal: int) -> None:
+        """Send a signal to the process, as `kill` does."""
+        self._process.send_signal(signal)
+
     async def drawn(self, pattern: str, *, times: int = 1, timeout: float = 20) -> None:
         """Wait until the terminal has shown this, so many times."""
         give_up = time.monotonic() + timeout
