@@ -100,6 +100,7 @@ SILENCE_LIMIT = 300.0
 FINISHED_OR_GONE = (400, 404, 409)
 """What a provider answers to the cancel of a response that has finished, or that it does not know."""
 PAGE_SIZE = 100
+_MOST_PAGES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,17 +238,20 @@ class ResponsesClient:
         """All input items of a stored response, oldest first, page by page."""
         items: list[InputItem] = []
         query = {"order": "asc", "limit": str(PAGE_SIZE)}
-        while True:
+        seen: set[str] = set()
+        for _ in range(_MOST_PAGES):
             request = self._request("GET", _path(response_id, "/input_items"), self._read_timeout, query=query)
             page = await _read(InputItemList, await self._send(request, self._read_timeout))
             items += page.data
             if not page.has_more:
                 return items
-            if page.last_id is None or page.last_id == query.get("after"):
+            if page.last_id is None or page.last_id in seen:
                 raise MalformedAnswer(
                     f"The answer to {_asked(request)} has more items but does not say after which one."
                 )
+            seen.add(page.last_id)
             query["after"] = page.last_id
+        raise AnswerTooLarge(f"The answer to {_asked(request)} is too large: more than {_MOST_PAGES} pages")
 
     async def container_files(self, container_id: str, *, most: int = BUDGET.items) -> list[ContainerFile]:
         """The files in a container, oldest first, page by page, until there are `most`. `NotFound`: it has expired."""

@@ -162,6 +162,15 @@ async def test_input_items_reads_all_pages(provider: Provider, api: ResponsesCli
     ]
 
 
+@pytest.mark.parametrize("ids", [["a", "b", "a"], [f"item_{number}" for number in range(1000)]])
+async def test_pages_without_an_end_have_one(provider: Provider, api: ResponsesClient, ids: list[str]) -> None:
+    """In a circle, or on and on."""
+    provider.will(*(answer({"data": [], "has_more": True, "last_id": id_}) for id_ in ids))
+    with pytest.raises(MalformedAnswer, match=r"after which one|more than 1000 pages"):
+        await api.input_items("resp_1")
+    assert len(provider.asked) == len(ids)
+
+
 async def test_pages_that_lead_nowhere_are_an_error(provider: Provider, api: ResponsesClient) -> None:
     page = answer({"data": [], "has_more": True, "last_id": "msg_1"})
     provider.will(page, page)
