@@ -648,7 +648,7 @@ class InputItemList(Received):
 class InputTokens(Received):
     """How many tokens a request gives to the model."""
 
-    input_tokens: int
+    input_tokens: Count
 
 
 # --- containers --------------------------------------------------------------------------------------------------
@@ -1038,7 +1038,8 @@ COMPACTED = "response.compaction"
 
 def read_compaction(fields: Any) -> Response:
     """The answer of `POST /responses/compact`: the output of a response, without a status. Raises `ValueError`."""
-    if not isinstance(fields, dict) or not isinstance(fields.get("output"), list):
+    fields = unwrapped(fields, read_json) or fields
+    if not isinstance(fields, dict) or not isinstance(fields.get("output"), list | dict):
         raise ValueError("a compaction has an output")
     return Response.model_validate(
         {**fields, "id": fields.get("id") or "compaction", "status": ResponseStatus.COMPLETED}

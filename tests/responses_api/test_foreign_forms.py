@@ -147,6 +147,27 @@ async def test_a_response_of_which_only_the_id_is_told_has_begun(provider: Provi
         await api.retrieve("resp_1")
 
 
+async def test_a_compaction_is_taken_out_of_its_envelopes(provider: Provider, api: ResponsesClient) -> None:
+    """It is paid for, and cannot be had a second time."""
+    kept = {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}
+    for said in ({"data": {"output": [kept]}}, {"output": {"0": kept}}, {"body": json.dumps({"output": [kept]})}):
+        provider.will(answer(said))
+        assert [item.id for item in (await api.compact(REQUEST, within=3)).output] == ["cmp_1"]
+
+
+@pytest.mark.parametrize(("said", "tokens"), [("5", 5), (5.0, 5), (-1, None), (None, None), (2**70, None)])
+async def test_a_number_of_tokens_below_nothing_is_none(
+    provider: Provider, api: ResponsesClient, said: Any, tokens: int | None
+) -> None:
+    """What a response may cost is reckoned by it, and is set aside."""
+    provider.will(answer({"input_tokens": said}))
+    if tokens is not None:
+        assert await api.input_tokens(REQUEST) == tokens
+    else:
+        with pytest.raises(MalformedAnswer):
+            await api.input_tokens(REQUEST)
+
+
 # --- its items ----------------------------------------------------------------------------------------------------
 
 FUNCTION = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
