@@ -48,7 +48,7 @@ async def test_an_mcp_server_that_there_is_not_is_wrong_usage(alone: Shell, word
     ("words", "told"),
     [
         (["--file", "plan.md", "--file", "noise.dat"], "--file 'noise.dat' is neither UTF-8 text nor an image"),
-        (["--save-folder", "../elsewhere"], "--save-folder is outside the output root"),
+        (["--save-folder", "../elsewhere"], "--save-folder is outside /"),
     ],
 )
 async def test_a_file_or_folder_that_cannot_be_used_is_wrong_usage(alone: Shell, words: list[str], told: str) -> None:
