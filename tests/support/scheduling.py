@@ -6,6 +6,8 @@ from xdist.scheduler import LoadFileScheduling
 _USUAL_PORTS = (
     "tests/embedded/test_stack.py",
     "tests/embedded/test_supervisor.py",
+    "tests/embedded/test_projects.py",
+    "tests/embedded/test_foreign_pages.py",
     "tests/mcp_server/test_embedded.py",
     "tests/cli/test_stack.py",
     "tests/test_installed.py",
@@ -17,7 +19,6 @@ _USUAL_PORTS = (
 LONGEST = (
     *_USUAL_PORTS,
     "tests/test_operators.py",
-    "tests/embedded/test_projects.py",
     "tests/test_typed.py",
     "tests/mcp_server/test_jobs.py",
     "tests/test_deploys.py",
