@@ -2,7 +2,8 @@
 
 The library drops what it cannot read, so that whoever waits for that waits on; and it refuses the whole of an answer
 for a part of it. So what is wrong in a stranger's message is put right where it is plain what was meant: half a
-character, an answer that is no object, one tool of many that is not described as it should be. No text is lost for it.
+character, an answer that is not an object, one tool of many that is not described as it should be. No text is lost
+for it.
 """
 
 import re
