@@ -21,11 +21,10 @@ from durable_responses.activities.messages import (
 from durable_responses.capabilities import Capabilities, Capability
 from durable_responses.responses_api.errors import GiveUp, NoSuchEndpoint, ResponsesError
 from durable_responses.responses_api.events import Event, ResponseEvent
-from durable_responses.responses_api.models import IncompleteDetails, Response, ResponseStatus
+from durable_responses.responses_api.models import ANSWERED, IncompleteDetails, Response, ResponseStatus
 
 IGNORED = "background was ignored, so an answer comes with its create, and a crash before it loses it"
 _NAMED = re.compile(r"\bbackground\b", re.IGNORECASE)
-_GENERATED = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE)
 _REFUSES_FIELDS = (400, 403, 404, 405, 406, 412, 422, 500, 501)
 
 
@@ -65,7 +64,7 @@ def learn_of_background(capabilities: Capabilities, response: Response) -> list[
     if not response.is_finished:
         capabilities.learned(Capability.BACKGROUND, True)
         return []
-    if response.background is True or response.status not in _GENERATED or capabilities.can(Capability.BACKGROUND):
+    if response.background is True or response.status not in ANSWERED or capabilities.can(Capability.BACKGROUND):
         return []  # it failed at once, or was quick: every run would be refused for an hour because of it
     capabilities.learned(Capability.BACKGROUND, False, "it answered the create with the finished response")
     return [IGNORED]

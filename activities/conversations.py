@@ -71,7 +71,7 @@ from durable_responses.responses_api.errors import (
     ServerFailed,
     names_the_previous,
 )
-from durable_responses.responses_api.models import Response, ResponseStatus
+from durable_responses.responses_api.models import ANSWERED, Response, ResponseStatus
 from durable_responses.sizes import MEBIBYTE
 
 logger = logging.getLogger(__name__)
@@ -620,7 +620,7 @@ class ConversationTurn:
         One that has failed need not say what it was to continue from.
         """
         if self.is_chained and is_no_response(response_id):
-            if status not in _ANSWERS:
+            if status not in ANSWERED:
                 return None
             self._all.learn_that_it_does_not_chain()
         elif self.is_chained and response_id == self.create.previous_response_id:
@@ -640,7 +640,6 @@ class ConversationTurn:
         self._all.remembered.put(activity.info().workflow_id or "", before.plus([*self._own, *said]))
 
 
-_ANSWERS = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE)
 _MAY_BE_THE_CHAIN = (200, 400, 404, 422)
 _NO_MODEL = "model_not_found"
 # What these say is usually about something else, unless their words name the chain.

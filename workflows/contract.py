@@ -33,7 +33,7 @@ from durable_responses.activities.messages import (
     ToolOutcome,
     Waiting,
 )
-from durable_responses.pricing.rates import BudgetLine, Rates
+from durable_responses.pricing.rates import BudgetLine, Rates, not_a_truth
 from durable_responses.responses_api.models import ReasoningEffort, Truncation, UrlCitation, Verbosity
 from durable_responses.responses_api.request_fields import (
     hidden_from_budgets,
@@ -144,12 +144,7 @@ class Budget(CallersChoice):
     warn_at: float = Field(0.8, gt=0, le=1)
     on_exceeded: OnBudget = OnBudget.ASK
 
-    @field_validator("usd", "tokens", "working_seconds", "warn_at", mode="before")
-    @classmethod
-    def _is_no_truth(cls, given: Any) -> Any:
-        if isinstance(given, bool):  # true would be one
-            raise ValueError("must be a number")
-        return given
+    _are_numbers = field_validator("usd", "tokens", "working_seconds", "warn_at", mode="before")(not_a_truth)
 
     @model_validator(mode="after")
     def _has_a_line(self) -> "Budget":

@@ -46,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from durable_responses.responses_api.models import FunctionCall, McpApprovalResponse
     from durable_responses.tools.approvals import Action, call_hash
-    from durable_responses.tools.owner import ASK_OWNER, read_question
+    from durable_responses.tools.owner import ASK_OWNER, message_of, read_question
     from durable_responses.tools.registry import Effect
     from durable_responses.workflows import activity_errors, rules
     from durable_responses.workflows.answers import ALLOW, DENY
@@ -571,8 +571,7 @@ class FunctionCalls:
             question = read_question(call.arguments)
         except ValueError as error:
             return ToolResult(call_id=call.call_id, output=f"Error: {error}", outcome=ToolOutcome.FAILED)
-        why = f"\n\nWhy: {question.why}" if question.why else ""
-        asked = self.requests.open(InputRequestKind.QUESTION, f"{question.question}{why}", question.choices)
+        asked = self.requests.open(InputRequestKind.QUESTION, message_of(question), question.choices)
         await self._closed(place, asked)
         answer = asked.answer
         shorten(asked)

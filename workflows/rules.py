@@ -34,6 +34,7 @@ from durable_responses.mcp_tools.names import problem_of_server, servers_of
 from durable_responses.responses_api.context_errors import exceeds_window
 from durable_responses.responses_api.errors import Busy, ChainRejected, classify, is_quota_exhausted, names_the_previous
 from durable_responses.responses_api.models import (
+    ANSWERED,
     MCP_APPROVAL_REQUEST,
     CallAnswer,
     ErrorDetail,
@@ -660,7 +661,6 @@ _REFUSALS = frozenset({FailureType.QUOTA_EXHAUSTED, FailureType.AUTHENTICATION_F
 _MODEL_GONE = re.compile(r"\bmodel[_ ](?:not[_ ]found|not[_ ]exist|unavailable)|deprecated_model|model.{0,200}"
                          r"(?:does not exist|not found|no access|deprecated|retired)", re.IGNORECASE)  # fmt: skip
 _FIRST_PROBE, _LONGEST_PROBE = 60.0, 3600.0  # seconds
-_HAS_ENDED = frozenset({ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE})
 
 
 def is_refusal(error: AgentError) -> bool:
@@ -676,7 +676,7 @@ def waits_for_owner(policy: OnRefusal, responses: list[ResponseUsage], *, is_und
     `is_under_way`: a response was created that is not read yet.
     """
     if policy is OnRefusal.AUTO:
-        return is_under_way or any(response.status in _HAS_ENDED for response in responses)
+        return is_under_way or any(response.status in ANSWERED for response in responses)
     return policy is OnRefusal.PAUSE
 
 

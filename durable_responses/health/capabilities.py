@@ -23,7 +23,7 @@ from durable_responses.responses_api.errors import (
 )
 from durable_responses.responses_api.events import ResponseEvent
 from durable_responses.responses_api.handshake import ConnectOptions, RequestOverrides, prepare, responses_url
-from durable_responses.responses_api.models import CreateRequest, ReasoningOptions, Response, ResponseStatus
+from durable_responses.responses_api.models import ANSWERED, CreateRequest, ReasoningOptions, Response, ResponseStatus
 from durable_responses.responses_api.websocket_connection import open_socket
 from durable_responses.settings import Settings
 
@@ -33,7 +33,6 @@ _WITHIN = 60.0  # seconds for one answer
 _LOOKS = 20
 _PAUSE = 0.5  # seconds
 _MOST_FAILURES = 4  # in a row
-_ANSWERS = (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE)
 _UNCLEAR = (NotProcessed, AuthenticationFailed, QuotaExhausted, Misconfigured)
 
 # What a run does where the server lacks it.
@@ -116,7 +115,7 @@ class Probe:
             return plain
         if is_only_named(response):
             response.status = ResponseStatus.IN_PROGRESS
-        if response.is_finished and response.status not in _ANSWERS:  # it failed, which it may do in the background too
+        if response.is_finished and response.status not in ANSWERED:  # it failed, which it may do in the background too
             return response
         ignored = response.is_finished and response.background is not True
         why = "it answered with the finished response" if ignored else None

@@ -32,7 +32,7 @@ from durable_responses.jobs.job_errors import JobNotFound, asking_temporal
 from durable_responses.jobs.server_records import decoded, time_of
 from durable_responses.mcp_tools.names import dotted
 from durable_responses.responses_api.models import CallAnswer, FunctionCallOutput
-from durable_responses.tools.owner import ASK_OWNER, read_question
+from durable_responses.tools.owner import ASK_OWNER, question_in, read_question
 from durable_responses.workflows.compaction import COMPACTION, is_compaction
 from durable_responses.workflows.contract import AgentInput, AgentResult, AgentUsage, InputRequestKind
 from durable_responses.workflows.ledger import usage_of
@@ -243,7 +243,7 @@ class _Telling:
         for call in self._open_calls():
             text = _question_of(call)
             for request in asked if text is not None else []:
-                if request.answer is not None and request.message.partition("\n\nWhy: ")[0] == text:
+                if request.answer is not None and question_in(request.message) == text:
                     asked.remove(request)
                     answers[call.call_id] = request.answer
                     break

@@ -21,6 +21,13 @@ class Tier(StrEnum):
     PRIORITY = "priority"
 
 
+def not_a_truth(given: object) -> object:
+    """What is to be a number, unless it is a truth value: true would be one. Raises `ValueError`."""
+    if isinstance(given, bool):
+        raise ValueError("must be a number")
+    return given
+
+
 class BudgetLine(StrEnum):
     """What a budget is counted in."""
 

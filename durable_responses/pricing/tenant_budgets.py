@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from durable_responses.pricing.rates import not_a_truth
+
 WORKFLOW_TYPE = "BudgetWorkflow"
 EXCHANGE = "exchange"
 RAISE = "raise_limit"
@@ -41,12 +43,7 @@ class Amount(BaseModel):
     usd: Decimal | None = Field(None, ge=0)
     tokens: int | None = Field(None, ge=0)
 
-    @field_validator("usd", "tokens", mode="before")
-    @classmethod
-    def _is_no_truth(cls, given: object) -> object:
-        if isinstance(given, bool):  # true would be one
-            raise ValueError("must be a number")
-        return given
+    _are_numbers = field_validator("usd", "tokens", mode="before")(not_a_truth)
 
     def plus(self, other: "Amount", sign: int = 1) -> "Amount":
         """The sum; what is not known counts as nothing."""

@@ -63,6 +63,7 @@ from durable_responses.responses_api.foreign_errors import error_in, error_inste
 from durable_responses.responses_api.foreign_forms import unwrapped
 from durable_responses.responses_api.models import (
     ANSWER_TOO_LARGE,
+    NAMES_OF_FOLDERS,
     ContainerFile,
     ContainerFileList,
     CreateRequest,
@@ -437,7 +438,7 @@ def _usable_key(api_key: SecretStr | None) -> str:
 
 
 def _path(response_id: str, rest: str = "") -> str:
-    if response_id in (".", ".."):  # of a caller; in a URL they lead elsewhere, however they are written
+    if response_id in NAMES_OF_FOLDERS:  # of a caller
         raise NotFound(f"There is no response with the id {response_id}.", status=404)
     return f"/responses/{quote(response_id, safe='')}{rest}"
 

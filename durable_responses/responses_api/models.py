@@ -204,6 +204,8 @@ class ResponseStatus(StrEnum):
 
 
 UNFINISHED = frozenset({ResponseStatus.QUEUED, ResponseStatus.IN_PROGRESS})
+ANSWERED = frozenset({ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE})
+"""Of a response whose model has answered, if only in part."""
 
 
 class Truncation(StrEnum):
@@ -889,7 +891,8 @@ def _counts_something(told: Any) -> bool:
 
 
 _LONGEST_ID = 4096  # characters; servers put state into ids, but longer ones fit into no URL
-_NAMES_OF_FOLDERS = (".", "..")  # in a URL they lead to another path, however they are written
+NAMES_OF_FOLDERS = (".", "..")
+"""No ids: in a URL they lead to another path, however they are written."""
 
 
 class Response(Received):
@@ -1006,7 +1009,7 @@ def as_response(fields: Any, response_id: str | None = None) -> Any:
     if not isinstance(fields, dict):
         return fields
     match fields.get("id") or fields.get("response_id"):
-        case str() as known if 0 < len(known) <= _LONGEST_ID and known not in _NAMES_OF_FOLDERS:
+        case str() as known if 0 < len(known) <= _LONGEST_ID and known not in NAMES_OF_FOLDERS:
             return fields | {"id": known}
         case int() | float() as number if not isinstance(number, bool):
             return fields | {"id": str(number)}

@@ -56,6 +56,19 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
+_WHY = "\n\nWhy: "
+
+
+def message_of(question: Question) -> str:
+    """What the owner reads."""
+    return f"{question.question}{_WHY}{question.why}" if question.why else question.question
+
+
+def question_in(message: str) -> str:
+    """The question alone, of what the owner has read."""
+    return message.partition(_WHY)[0]
+
+
 def read_question(arguments: str) -> Question:
     """What a call asks. Raises `ValueError`, with what the model is told."""
     try:
